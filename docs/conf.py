@@ -1,0 +1,75 @@
+"""Configuration of Sphinx."""
+
+import os
+import warnings
+from importlib.metadata import version as installed_version
+
+# Before matplotlib is imported: pictures are drawn without a screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+project = "sklearn_similar"
+author = "the sklearn_similar developers"
+copyright = "the sklearn_similar developers, BSD 3-Clause"
+version = release = installed_version("sklearn-similar")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "_templates", "examples", "**/README.rst"]
+templates_path = ["_templates"]
+default_role = "py:obj"
+toc_object_entries_show_parents = "hide"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "doc_module": ("sklearn_similar",),
+    "backreferences_dir": "generated/backreferences",
+    "reference_url": {"sklearn_similar": None},
+    "remove_config_comments": True,
+    "show_memory": False,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn_similar"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": True,
+}
+# These pages have no neighbours that a sidebar could list.
+html_sidebars = {page: [] for page in ("index", "install", "comparison", "changes")}
+
+# matplotlib warns that Agg has no window, once for each picture.
+warnings.filterwarnings("ignore", message=".*non-interactive.*", category=UserWarning)
+
+
+def _skip_member(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn and named tuples add by themselves."""
+    if name.startswith("set_") and name.endswith("_request"):
+        return True
+    if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number"):
+        return True
+    return None
+
+
+def setup(app):
+    """Connect what Sphinx calls back."""
+    app.connect("autodoc-skip-member", _skip_member)

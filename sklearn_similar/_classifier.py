@@ -1,0 +1,701 @@
+"""The estimator: parameters, validation and state; the arithmetic is elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_is_fitted,
+    validate_data,
+)
+from torch.utils.data import Subset
+
+from ._ablation import error_sums, importances, mean_responses
+from ._feature_maps import evaluating, feature_maps, find_layer
+from ._head import make_head
+from ._heatmap import (
+    filter_weights,
+    normalize_per_image,
+    to_pixels,
+    typical_peak,
+    weighted_sum,
+)
+from ._holdout import hold_out, spread_over_classes
+from ._images import (
+    Images,
+    as_rows,
+    check_any_size,
+    check_finite,
+    infer_image_shape,
+    is_images,
+    is_list_of_images,
+    shape_text,
+)
+from ._network import (
+    PixelDataset,
+    build_net,
+    check_output,
+    get_arrays,
+    log_probabilities,
+    predict_proba,
+    set_arrays,
+    train,
+)
+from ._seeding import draw_seed
+
+__all__ = ["SimilarNetClassifier"]
+
+# The typical peak is a median; more images than this do not make it surer.
+_MAX_REFERENCE_IMAGES = 256
+# Images on which a network's layers and shortcuts are looked for.
+_N_PROBES = 3
+
+
+class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+    """Convolutional network that recognises, and shows where it sees what.
+
+    A network is trained on labelled images. Then the importance of each filter of
+    its last convolutional layer is measured on held-out images, as the increase of
+    the error when the filter is absent, and heatmaps are the sum of the filters'
+    responses, weighted by importance.
+
+    Parameters
+    ----------
+    module : torch.nn.Module class or instance, default=None
+        The network, from N x C x H x W images to N x n_classes scores (logits);
+        None is `LeNet`. A class gets `n_classes` (or `num_classes`), `in_channels`
+        and `image_shape` if its constructor has parameters of these names. An
+        instance is copied; its outputs are the classes in sorted order, and with
+        ``max_epochs=0`` its weights are used as they are.
+    layer : str, default=None
+        Path (as in `named_modules`) of the layer whose filters are ablated and whose
+        responses are summed; None finds the last convolutional block.
+    max_epochs : int, default=10
+        Passes over the training images.
+    lr : float, default=0.001
+        Learning rate.
+    lr_decay : float, default=1e-5
+        After `u` updates, the learning rate is ``lr / (1 + lr_decay * u)``.
+    batch_size : int, default=300
+        Images in a batch.
+    net_params : dict, default=None
+        Anything else that skorch's `NeuralNetClassifier` takes: `optimizer` (default
+        Adam), `criterion` (default cross-entropy), `callbacks`, `module__depth`...
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the training loss, as in scikit-learn.
+    image_shape : tuple, default=None
+        (height, width) or (height, width, n_channels) of an image in a row of a
+        two-dimensional X; None: square where possible, else 1 x n_features.
+    validation_fraction : float, default=0.1
+        Share of the images that `fit` does not train on but measures importances on,
+        the same share of each class where possible. None: train on all images, and
+        leave the importances to `fit_importance`.
+    importance : {"log_loss", "error"}, default="log_loss"
+        Whether importances are increases of the log loss or of the error rate.
+    ablation : {"zero", "mean"}, default="zero"
+        What an absent filter's response is: 0, or its mean over the images.
+    weighting : {"softmax", "linear", "uniform"}, default="softmax"
+        Weights of the filters: softmax of importance / temperature, the positive
+        importances themselves, or all the same.
+    temperature : float, default=1.0
+        Of the softmax. At 1, which is the paper's, weights are almost uniform, as
+        importances are small; this shows all of an object.
+    class_weighting : {"linear", "softmax", "uniform"}, default="linear"
+        The same for the heatmaps of one class, where concentrated weights tell
+        classes apart.
+    resolution : {"dense", "pooled"}, default="dense"
+        "dense": responses at every pixel (strides are left out, later layers
+        dilated); "pooled": responses at the layer's own stride, interpolated.
+    normalize : {"validation", "image"} or None, default="validation"
+        "validation": heat 1 is the median peak on the validation images, so that an
+        empty image stays dark; "image": each heatmap from 0 to 1, as in the paper;
+        None: the weighted sum itself.
+    threshold : float, default=0.3
+        Heat below it is set to 0 by `transform`; between 0 and 1. With
+        ``normalize=None`` it counts in units of `heat_scale_`.
+    device : str, default="cpu"
+        Where PyTorch computes.
+    random_state : int, RandomState instance or None, default=None
+        Of initialisation, order of the images, dropout and held-out images. The same
+        number gives the same network bit for bit, on the same number of threads.
+    verbose : int, default=0
+        1 shows a line for each epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    n_features_in_ : int
+        Values in an image.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X had names.
+    image_shape_ : tuple
+        (height, width) or (height, width, n_channels) of the training images.
+    net_ : skorch.NeuralNetClassifier
+        The trained net; its classes are indices into `classes_`.
+    layer_ : str
+        The layer whose filters count.
+    baseline_error_ : float
+        E, the error on the validation images with all filters.
+    filter_errors_ : ndarray of shape (n_filters,)
+        e_i, the error without each filter.
+    filter_importances_ : ndarray of shape (n_filters,)
+        e_i - E.
+    class_importances_ : ndarray of shape (n_classes, n_filters)
+        The same on the validation images of each class.
+    filter_weights_ : ndarray of shape (n_filters,)
+        Weights of the responses in a heatmap; they sum to 1.
+    class_weights_ : ndarray of shape (n_classes, n_filters)
+        The same in the heatmap of each class.
+    heat_scale_ : float
+        The heat that counts as 1.
+    class_heat_scales_ : ndarray of shape (n_classes,)
+        The same in the heatmap of each class.
+    ablation_method_ : {"linear", "head", "network"}
+        How the errors were computed; see `fit_importance`.
+
+    Notes
+    -----
+    X is one of
+
+    - rows: array or DataFrame of shape (n_images, n_features);
+    - grey images: array of shape (n_images, height, width);
+    - colour images: array of shape (n_images, height, width, n_channels);
+    - for `transform` and `heatmap`: a list of images of any sizes. Arrays of images
+      may also have any size there.
+
+    Integers are scaled to [0, 1] (uint16 by 1/65535, others by 1/255); floats are
+    taken as they are. Memory-mapped arrays are read batch by batch.
+
+    `importance`, `ablation`, `weighting`, `temperature`, `class_weighting` and
+    `resolution` count in `fit` and `fit_importance`; `normalize` and `threshold` at
+    every call.
+
+    References
+    ----------
+    Ghosh, Bhattacharya, Basu Roy Chowdhury: "SIMILARnet: Simultaneous Intelligent
+    Localization and Recognition Network" (2017).
+
+    Examples
+    --------
+    >>> from sklearn_similar import SimilarNetClassifier
+    >>> from sklearn_similar.datasets import load_mnist_sample
+    >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+    >>> similar = SimilarNetClassifier(max_epochs=1, batch_size=50, random_state=0)
+    >>> similar.fit(X[::5], y[::5]).score(X_test, y_test) > 0.6
+    True
+    >>> similar.transform(X_test[:3]).shape
+    (3, 28, 28)
+    """
+
+    _parameter_constraints = {
+        "module": [callable, None],
+        "layer": [str, None],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "net_params": [dict, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "image_shape": [tuple, list, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "importance": [StrOptions({"log_loss", "error"})],
+        "ablation": [StrOptions({"zero", "mean"})],
+        "weighting": [StrOptions({"softmax", "linear", "uniform"})],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "class_weighting": [StrOptions({"softmax", "linear", "uniform"})],
+        "resolution": [StrOptions({"dense", "pooled"})],
+        "normalize": [StrOptions({"validation", "image"}), None],
+        "threshold": [Interval(Real, 0, 1, closed="both")],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        module=None,
+        layer=None,
+        *,
+        max_epochs=10,
+        lr=0.001,
+        lr_decay=1e-5,
+        batch_size=300,
+        net_params=None,
+        class_weight=None,
+        image_shape=None,
+        validation_fraction=0.1,
+        importance="log_loss",
+        ablation="zero",
+        weighting="softmax",
+        temperature=1.0,
+        class_weighting="linear",
+        resolution="dense",
+        normalize="validation",
+        threshold=0.3,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        self.module = module
+        self.layer = layer
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.lr_decay = lr_decay
+        self.batch_size = batch_size
+        self.net_params = net_params
+        self.class_weight = class_weight
+        self.image_shape = image_shape
+        self.validation_fraction = validation_fraction
+        self.importance = importance
+        self.ablation = ablation
+        self.weighting = weighting
+        self.temperature = temperature
+        self.class_weighting = class_weighting
+        self.resolution = resolution
+        self.normalize = normalize
+        self.threshold = threshold
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Train the network, and measure importances on the held-out images.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images of one size
+            Labelled images; see the notes of the class.
+        y : array-like of shape (n_images,)
+            Their labels, of at least two classes.
+
+        Returns
+        -------
+        self : SimilarNetClassifier
+
+        Raises
+        ------
+        ValueError
+            If X, y or a parameter cannot be used; the estimator is as before.
+        """
+        with _unchanged_on_error(self):
+            images, y = self._check_training_data(X, y)
+            self._forget_importances()
+            random_state = check_random_state(self.random_state)
+            training, validation = np.arange(len(y)), None
+            if self.validation_fraction is not None:
+                training, validation = hold_out(
+                    y, self.validation_fraction, random_state
+                )
+            seed = draw_seed(random_state)
+            self._build_net(y[training], seed)
+            probes = next(images.batches(_N_PROBES, self._n_channels))[1]
+            check_output(self.net_, probes, len(self.classes_))
+            with evaluating(self.net_.module_) as module:
+                self.layer_ = find_layer(module, self.layer, probes.to(self.device))
+            dataset = PixelDataset(images, y, self._n_channels)
+            train(self.net_, Subset(dataset, training), seed)
+            self.net_.module_.eval()
+            if validation is not None:
+                self._measure(images, y, validation)
+        return self
+
+    def fit_importance(self, X_val, y_val):
+        """Measure the importance of each filter on images that were not trained on.
+
+        Parameters
+        ----------
+        X_val : array, DataFrame or list of images of the trained size
+            Labelled images.
+        y_val : array-like of shape (n_images,)
+            Their labels. A class without images has the importances of all classes
+            together.
+
+        Returns
+        -------
+        self : SimilarNetClassifier
+
+        Raises
+        ------
+        NotFittedError
+            If the network has not been trained.
+        ValueError
+            If the images have another size or labels that `fit` has not seen.
+
+        Notes
+        -----
+        The network runs once over the images. What each filter adds to the first
+        layer that mixes filters is taken off that layer's output, and only what
+        follows is run again (`ablation_method_` is "linear"): for LeNet, all filters
+        together cost less than the one pass; for a pooling and a linear layer, next
+        to nothing. Where filters meet in an operation that is not linear, all that
+        follows the layer is run for each filter ("head"); where the network cannot
+        be traced by `torch.fx`, all of it is ("network"). The numbers are the same.
+        With ``ablation="mean"``, another pass measures the means.
+        """
+        check_is_fitted(self, "net_")
+        self._validate_params()
+        with _unchanged_on_error(self):
+            images = self._check_trained_size(X_val, "fit_importance")
+            y = self._encode(y_val, len(images))
+            self._measure(images, y, np.arange(len(y)))
+        return self
+
+    def predict_proba(self, X):
+        """Probability of each class for images of the trained size.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images of the trained size
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_classes), float32
+            In the order of `classes_`.
+
+        Raises
+        ------
+        NotFittedError
+            If the network has not been trained.
+        ValueError
+            If the images have another size.
+        """
+        check_is_fitted(self, "net_")
+        images = self._check_trained_size(X, "predict")
+        return predict_proba(self.net_, images, self.batch_size, self._n_channels)
+
+    def predict(self, X):
+        """Most probable label for images of the trained size.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images of the trained size
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+        """
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def transform(self, X):
+        """Heatmaps of all classes together, heat below `threshold` set to 0.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images
+            Images of any size, but for rows, which have the trained size.
+
+        Returns
+        -------
+        ndarray of shape (n_images, height * width), (n_images, height, width) or list
+            Float32, one value a pixel, in the layout of X: rows for rows, an array
+            for images, a list for a list.
+
+        Raises
+        ------
+        NotFittedError
+            If importances have not been measured.
+        ValueError
+            If an image cannot be used; an image of a list is named.
+        """
+        return self._heatmaps(X, None, self.threshold)
+
+    def heatmap(self, X, target=None):
+        """Heatmaps of all classes together, of one class or of some.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images
+            As in `transform`.
+        target : label or list of labels, default=None
+            None: all classes. A label: weights are from the importances for that
+            class. A list: the mean of the classes' heatmaps, for a category.
+
+        Returns
+        -------
+        ndarray of shape (n_images, height * width), (n_images, height, width) or list
+            As in `transform`, but without threshold.
+
+        Raises
+        ------
+        NotFittedError
+            If importances have not been measured.
+        ValueError
+            If an image cannot be used, or a target is not one of `classes_`.
+        """
+        return self._heatmaps(X, target, None)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of heatmaps of rows: heat_<row>_<column>.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Only checked against the names seen in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (height * width,) of str
+        """
+        check_is_fitted(self, "net_")
+        _check_feature_names_in(self, input_features, generate_names=False)
+        height, width = self.image_shape_[:2]
+        return np.array(
+            [f"heat_{row}_{column}" for row in range(height) for column in range(width)],
+            dtype=object,
+        )
+
+    @property
+    def _n_channels(self) -> int:
+        return self.image_shape_[2] if len(self.image_shape_) == 3 else 1
+
+    def _check_training_data(self, X, y) -> tuple[Images, np.ndarray]:
+        if getattr(getattr(y, "dtype", None), "names", None):
+            raise ValueError(
+                f"y has the fields {', '.join(y.dtype.names)}; pass one label an image."
+            )
+        rows, y = validate_data(
+            self, as_rows(X), y, ensure_all_finite=False, ensure_min_samples=2
+        )
+        check_finite(rows)
+        check_classification_targets(y)
+        self.classes_, y = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class, {self.classes_[0]!r}; a classifier needs images of "
+                "at least 2 classes."
+            )
+        self.image_shape_ = infer_image_shape(X, rows.shape[1], self.image_shape)
+        return self._images_from_rows(X, rows), y
+
+    def _check_trained_size(self, X, method: str) -> Images:
+        if is_list_of_images(X) or is_images(X):
+            for index, image in enumerate(X if is_list_of_images(X) else X[:1]):
+                found, trained = np.shape(image), self.image_shape_
+                if found != trained and found != (*trained, 1) and (*found, 1) != trained:
+                    raise ValueError(
+                        f"Image {index} of X is {shape_text(found)}, but {method} wants "
+                        f"the trained size {shape_text(trained)}; resize it, or find "
+                        "what is in images of any size with localize."
+                    )
+        rows = validate_data(self, as_rows(X), reset=False, ensure_all_finite=False)
+        check_finite(rows)
+        return self._images_from_rows(X, rows)
+
+    def _images_from_rows(self, X, rows: np.ndarray) -> Images:
+        layout = "list" if is_list_of_images(X) else "images" if is_images(X) else "rows"
+        shape = (len(rows), *self.image_shape_[:2], self._n_channels)
+        return Images(rows.reshape(shape), layout)
+
+    def _check_images(self, X) -> Images:
+        if is_images(X):
+            return check_any_size(X, self._n_channels)
+        return self._check_trained_size(X, "transform")
+
+    def _encode(self, y, n_images: int) -> np.ndarray:
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(range(n_images), y)
+        unseen = np.setdiff1d(y, self.classes_)
+        if len(unseen):
+            raise ValueError(
+                f"y_val holds labels that fit has not seen: {unseen[:5].tolist()}; leave "
+                "such images out, or fit with them."
+            )
+        return np.searchsorted(self.classes_, y)
+
+    def _forget_importances(self) -> None:
+        for name in _MEASURED:
+            vars(self).pop(name, None)
+
+    def _build_net(self, y: np.ndarray, seed: int) -> None:
+        class_weight = None
+        if self.class_weight is not None:
+            class_weight = self._class_weights_of(y)
+        _check_device(self.device)
+        self._net_spec = {
+            "module": self.module,
+            "n_classes": len(self.classes_),
+            "image_shape": self.image_shape_,
+            "max_epochs": self.max_epochs,
+            "lr": self.lr,
+            "lr_decay": self.lr_decay,
+            "batch_size": self.batch_size,
+            "net_params": self.net_params,
+            "class_weight": class_weight,
+            "device": self.device,
+            "seed": seed,
+            "verbose": self.verbose,
+        }
+        self.net_ = build_net(**self._net_spec)
+
+    def _class_weights_of(self, y: np.ndarray) -> np.ndarray:
+        labels = self.classes_[y]
+        return compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
+
+    def _measure(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
+        with evaluating(self.net_.module_) as module:
+            _, probes = next(self._batches(images, among, _N_PROBES))
+            responses = feature_maps(module, self.layer_, probes, "pooled").responses
+            head = make_head(module, self.layer_, probes, responses)
+            replacement = responses.new_zeros(responses.shape[1])
+            if self.ablation == "mean":
+                replacement = mean_responses(
+                    feature_maps(module, self.layer_, batch, "pooled").responses
+                    for _, batch in self._batches(images, among)
+                )
+            sums = error_sums(
+                head,
+                self._batches(images, among),
+                y,
+                replacement,
+                len(self.classes_),
+                lambda output: log_probabilities(self.net_, output),
+            )
+        measured = importances(sums, self.importance)
+        self.ablation_method_ = head.method
+        self.baseline_error_ = measured.baseline_error
+        self.filter_errors_ = measured.filter_errors
+        self.filter_importances_ = measured.filter_importances
+        self.class_importances_ = measured.class_importances
+        self.filter_weights_ = filter_weights(
+            measured.filter_importances, self.weighting, self.temperature
+        )
+        self.class_weights_ = filter_weights(
+            measured.class_importances, self.class_weighting, self.temperature
+        )
+        self._measure_heat(images, y, among)
+
+    def _measure_heat(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
+        reference = among[spread_over_classes(y[among], _MAX_REFERENCE_IMAGES)]
+        weights = np.vstack([self.filter_weights_, self.class_weights_])
+        peaks = np.empty((len(y), len(weights)), dtype=np.float32)
+        for indices, heat in self._raw_heatmaps(images, weights, reference):
+            peaks[indices] = heat.max(axis=(2, 3))
+        self.heat_scale_ = typical_peak(peaks[reference, 0])
+        self.class_heat_scales_ = np.array(
+            [
+                typical_peak(peaks[reference[y[reference] == index], 1 + index])
+                for index in range(len(self.classes_))
+            ]
+        )
+
+    def _batches(self, images: Images, among=None, batch_size=None) -> Iterator:
+        batch_size = batch_size or self.batch_size
+        for indices, batch in images.batches(batch_size, self._n_channels, among):
+            yield indices, batch.to(self.net_.device)
+
+    def _raw_heatmaps(self, images: Images, weights: np.ndarray, among=None) -> Iterator:
+        """Indices and n x n_maps x height x width heatmaps, batch by batch."""
+        with evaluating(self.net_.module_) as module:
+            for indices, batch in self._batches(images, among):
+                maps = feature_maps(module, self.layer_, batch, self.resolution)
+                rows = torch.from_numpy(weights).to(maps.responses)
+                heat = to_pixels(weighted_sum(maps, rows), maps, batch.shape[2:])
+                yield indices, heat.cpu().numpy()
+
+    def _heatmaps(self, X, target, threshold: float | None):
+        check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
+        self._validate_params()
+        images = self._check_images(X)
+        weights, scale = self._weights_for(target)
+        if self.normalize == "validation":
+            weights, scale = weights / scale, 1.0
+        heatmaps = images.empty_heatmaps()
+        for indices, heat in self._raw_heatmaps(images, weights[None]):
+            heat = heat[:, 0]
+            if self.normalize == "image":
+                heat, scale = normalize_per_image(heat), 1.0
+            if threshold is not None:
+                heat = np.where(heat < threshold * scale, 0, heat)
+            for index, own in zip(indices, heat, strict=True):
+                heatmaps[index][...] = own
+        return images.in_layout(heatmaps)
+
+    def _weights_for(self, target) -> tuple[np.ndarray, float]:
+        """Weights of the filters, and the heat that counts as 1."""
+        if target is None:
+            return self.filter_weights_, self.heat_scale_
+        labels = np.atleast_1d(target)
+        unknown = [label for label in labels.tolist() if label not in self.classes_]
+        if unknown or not len(labels):
+            raise ValueError(
+                f"target holds {unknown or 'no label'}, but the classes are "
+                f"{self.classes_.tolist()}; pass one of them, or a list of some."
+            )
+        indices = np.searchsorted(self.classes_, labels)
+        scales = self.class_heat_scales_[indices]
+        # The mean of the classes' heatmaps is the heatmap of the mean weights.
+        weights = (self.class_weights_[indices] / scales[:, None]).mean(axis=0)
+        return weights * scales.mean(), float(scales.mean())
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        if "net_" in state:
+            # The net holds closures and pickles itself through files; arrays are
+            # half the size and safe to read.
+            net = state.pop("net_")
+            state["_net_arrays"] = get_arrays(net)
+            state["_net_history"] = net.history.to_list()
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        arrays = state.pop("_net_arrays", None)
+        history = state.pop("_net_history", None)
+        super().__setstate__(state)
+        if arrays is not None:
+            self.net_ = build_net(**self._net_spec)
+            set_arrays(self.net_, arrays)
+            self.net_.history = type(self.net_.history)(history)
+            self.net_.module_.eval()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+_MEASURED = (
+    "ablation_method_",
+    "baseline_error_",
+    "filter_errors_",
+    "filter_importances_",
+    "class_importances_",
+    "filter_weights_",
+    "class_weights_",
+    "heat_scale_",
+    "class_heat_scales_",
+)
+_NO_IMPORTANCES = (
+    "This %(name)s has no filter importances yet; call fit (with validation_fraction) "
+    "or fit_importance before transform and heatmap."
+)
+
+
+@contextmanager
+def _unchanged_on_error(estimator) -> Iterator[None]:
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _check_device(device) -> None:
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device is {str(device)!r}, but PyTorch sees no GPU here; pass device='cpu'."
+        )

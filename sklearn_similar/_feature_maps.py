@@ -1,0 +1,216 @@
+"""A network seen as a trunk, up to the layer whose filters count, and a head."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ._geometry import Geometry, geometry, track_geometry
+
+POINTWISE = (
+    nn.BatchNorm2d,
+    nn.InstanceNorm2d,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Softplus,
+    nn.Tanh,
+    nn.Sigmoid,
+)
+
+
+class FeatureMaps(NamedTuple):
+    """Responses of a layer's filters, N x n_filters x height x width, and their grid."""
+
+    responses: torch.Tensor
+    grid: Geometry
+    dense: bool
+
+
+class _LayerReached(Exception):
+    """The responses are known; the rest of the network need not run."""
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """Evaluation mode without gradients; each submodule's mode is restored."""
+    modes = [(child, child.training) for child in module.modules()]
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield module
+    finally:
+        for child, mode in modes:
+            child.training = mode
+
+
+@contextmanager
+def output_hook(module: nn.Module, layer: str, hook) -> Iterator[None]:
+    """Call `hook` with the layer's output; what it returns replaces the output."""
+    # A network that is shared by threads has all their hooks at once.
+    owner = threading.get_ident()
+    handle = module.get_submodule(layer).register_forward_hook(
+        lambda _module, _inputs, output: (
+            hook(output) if threading.get_ident() == owner else None
+        )
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def feature_maps(
+    module: nn.Module, layer: str, images: torch.Tensor, resolution: str
+) -> FeatureMaps:
+    """Run the trunk.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    layer : str
+        Its `named_modules` path.
+    images : tensor of shape (n_images, n_channels, height, width)
+    resolution : {"dense", "pooled"}
+
+    Raises
+    ------
+    ValueError
+        If the network cannot take images of this size at this resolution.
+    """
+    dense = resolution == "dense"
+    reached: list[torch.Tensor] = []
+
+    def stop(output):
+        reached.append(output)
+        raise _LayerReached
+
+    height, width = images.shape[2:]
+    try:
+        with track_geometry(dense), output_hook(module, layer, stop):
+            module(images)
+    except _LayerReached:
+        pass
+    except RuntimeError as error:
+        raise ValueError(
+            f"The network cannot take images of {height}x{width} pixels "
+            f"(resolution={resolution!r}): {str(error).splitlines()[0]}"
+        ) from error
+    (responses,) = reached
+    if dense and responses.shape[2:] != images.shape[2:]:
+        raise ValueError(
+            f"The responses of layer {layer!r} to images of {height}x{width} pixels are "
+            f"{responses.shape[2]}x{responses.shape[3]} even without strides, as the "
+            "network resizes them itself; pass resolution='pooled'."
+        )
+    return FeatureMaps(responses, geometry(responses), dense)
+
+
+def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> str:
+    """The path of the layer, checked; None finds the last convolutional block.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    layer : str or None
+        The path that the user asked for.
+    images : tensor of shape (n_images, n_channels, height, width)
+        To see what reaches the layer.
+
+    Raises
+    ------
+    ValueError
+        If the layer does not exist or has no N x n_filters x height x width output.
+    """
+    if layer is None:
+        return _last_convolutional_block(module, images)
+    names = [name for name, _ in module.named_modules() if name]
+    if layer not in names:
+        close = get_close_matches(layer, names, n=1)
+        raise ValueError(
+            f"layer {layer!r} is not in the network"
+            + (f"; did you mean {close[0]!r}?" if close else "")
+            + f" It has {', '.join(names)}."
+        )
+    outputs: list[torch.Tensor] = []
+    with output_hook(module, layer, outputs.append):
+        module(images)
+    if len(outputs) != 1:
+        raise ValueError(
+            f"layer {layer!r} runs {len(outputs)} times in a forward pass; name a layer "
+            "that runs once."
+        )
+    if not isinstance(outputs[0], torch.Tensor) or outputs[0].ndim != 4:
+        shape = tuple(getattr(outputs[0], "shape", ())) or type(outputs[0]).__name__
+        raise ValueError(
+            f"layer {layer!r} gives {shape}, not n_images x n_filters x height x width; "
+            "name a convolutional layer."
+        )
+    return layer
+
+
+def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
+    """The last feature map that is made by convolutions and not by a pooling.
+
+    A block counts as a whole (a residual block: with what it adds), and a
+    convolution together with the normalisation and activation that follow it.
+    """
+    calls: list[tuple[str, int]] = []
+    kept: list[torch.Tensor] = []
+    made_elsewhere: set[int] = set()
+
+    def note(name: str, child: nn.Module, output) -> None:
+        if not isinstance(output, torch.Tensor) or output.ndim != 4:
+            return
+        # Kept alive, or another tensor could take the identity of a freed one.
+        kept.append(output)
+        is_leaf = not any(True for _ in child.children())
+        if is_leaf and not isinstance(child, (nn.Conv2d, *POINTWISE)):
+            made_elsewhere.add(id(output))
+        elif is_leaf or any(isinstance(m, nn.Conv2d) for m in child.modules()):
+            calls.append((name, id(output)))
+
+    handles = [
+        child.register_forward_hook(
+            lambda child, _inputs, output, name=name: note(name, child, output)
+        )
+        for name, child in module.named_modules()
+        if name
+    ]
+    try:
+        module(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = [name for name, _ in calls]
+    large = max((tensor.shape[2:].numel() for tensor in kept), default=0)
+    by_identity = {id(tensor): tensor for tensor in kept}
+    found = [
+        name
+        for name, identity in calls
+        if identity not in made_elsewhere
+        and names.count(name) == 1
+        # Convolutions on globally pooled maps (squeeze-and-excitation) see no place.
+        and (by_identity[identity].shape[2:].numel() > 1 or large == 1)
+    ]
+    if not found or not any(isinstance(m, nn.Conv2d) for m in module.modules()):
+        raise ValueError(
+            "The network has no two-dimensional convolution that runs once in a forward "
+            "pass; name a layer with N x n_filters x height x width output in layer."
+        )
+    last = [i for n, i in calls if n == found[-1]][0]
+    # Of a block and its last part, which give the same tensor, the part is exact.
+    return next(name for name in found if dict(calls)[name] == last)

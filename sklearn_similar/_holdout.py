@@ -1,0 +1,46 @@
+"""Which images are held out of training, and which stand for the others."""
+
+import numpy as np
+
+
+def hold_out(
+    y: np.ndarray, fraction: float, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split indices into training and validation, the same share of each class.
+
+    At least one image of each class is trained on, so a class with one image is never
+    held out. If that leaves nothing to hold out, all images are in both parts.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    fraction : float
+        Share to hold out.
+    random_state : RandomState
+
+    Returns
+    -------
+    training, validation : ndarray of int, sorted
+    """
+    order = random_state.permutation(len(y))
+    order = order[np.argsort(y[order], kind="stable")]
+    counts = np.bincount(y)
+    # Where each image stands among those of its class, from 0 to 1; cutting at the
+    # fraction in this order rounds the classes' shares so that they add up.
+    rank = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
+    can_go = rank > 0
+    position = (rank - 0.5) / np.repeat(counts, counts)
+    candidates = order[can_go][np.argsort(position[can_go], kind="stable")]
+    n_validation = min(max(1, round(fraction * len(y))), len(candidates))
+    if n_validation == 0:
+        return np.arange(len(y)), np.arange(len(y))
+    validation = np.sort(candidates[:n_validation])
+    return np.setdiff1d(np.arange(len(y)), validation), validation
+
+
+def spread_over_classes(y: np.ndarray, n_most: int) -> np.ndarray:
+    """Indices of at most `n_most` images, evenly spaced over the images of all classes."""
+    order = np.argsort(y, kind="stable")
+    n_chosen = min(n_most, len(y))
+    return order[np.linspace(0, len(y) - 1, n_chosen).round().astype(int)]

@@ -1,0 +1,236 @@
+"""Building, seeding and training the skorch net; weights to and from arrays."""
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
+from sklearn.utils import gen_batches
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset, Subset
+
+from ._feature_maps import evaluating
+from ._images import Images, release, to_tensor
+from ._lenet import LeNet
+from ._seeding import seeded
+
+_BUILT_HERE = ("module", "max_epochs", "lr", "batch_size", "device", "verbose", "classes")
+
+
+class PixelDataset(Dataset):
+    """Labelled images of one size for skorch; batches are sliced, not collated."""
+
+    def __init__(self, images: Images, y: np.ndarray, n_channels: int):
+        self.images = images
+        self.y = y
+        self.n_channels = n_channels
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index):
+        images, y = self.batch(np.atleast_1d(index))
+        return images[0], y[0]
+
+    def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and class indices at some positions."""
+        pixels = self.images.select(indices)
+        release(self.images.pixels)
+        return to_tensor(pixels, self.n_channels), torch.from_numpy(self.y[indices])
+
+
+class BatchSlices:
+    """Iterator for skorch that takes each batch with one indexing operation.
+
+    A loader that fetches image by image costs several times as much as LeNet's own
+    arithmetic on small images.
+    """
+
+    def __init__(self, dataset, batch_size=1, shuffle=False, generator=None):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self):
+        dataset, indices = self.dataset, np.arange(len(self.dataset))
+        while isinstance(dataset, Subset):
+            indices = np.asarray(dataset.indices)[indices]
+            dataset = dataset.dataset
+        if self.shuffle:
+            order = torch.randperm(len(indices), generator=self.generator)
+            indices = indices[order.numpy()]
+        for batch in gen_batches(len(indices), self.batch_size):
+            yield dataset.batch(indices[batch])
+
+
+class InverseDecay:
+    """Learning rate factor after some updates: 1 / (1 + decay * updates)."""
+
+    def __init__(self, decay: float):
+        self.decay = decay
+
+    def __call__(self, n_updates: int) -> float:
+        return 1 / (1 + self.decay * n_updates)
+
+
+def build_net(
+    module,
+    *,
+    n_classes: int,
+    image_shape: tuple[int, ...],
+    max_epochs: int,
+    lr: float,
+    lr_decay: float,
+    batch_size: int,
+    net_params: Mapping[str, Any] | None,
+    class_weight: np.ndarray | None,
+    device: str,
+    seed: int,
+    verbose: int,
+) -> NeuralNetClassifier:
+    """An initialised net; all that is random in it comes from `seed`.
+
+    Raises
+    ------
+    ValueError
+        If `net_params` names what is a parameter of the estimator.
+    """
+    given = dict(net_params or {})
+    twice = sorted(set(given) & set(_BUILT_HERE))
+    if twice:
+        raise ValueError(
+            f"net_params holds {', '.join(twice)}, which the estimator sets from its own "
+            "parameters or from the data; take it out of net_params."
+        )
+    schedule = LRScheduler(
+        policy=LambdaLR, lr_lambda=InverseDecay(lr_decay), step_every="batch"
+    )
+    callbacks = [("lr_decay", schedule)] if lr_decay else []
+    params: dict[str, Any] = {
+        "criterion": nn.CrossEntropyLoss,
+        "optimizer": torch.optim.Adam,
+        "train_split": None,
+        "iterator_train": BatchSlices,
+        "iterator_train__shuffle": True,
+        "iterator_train__generator": torch.Generator().manual_seed(seed),
+        "iterator_valid": BatchSlices,
+        **_module_params(module, n_classes, image_shape, given),
+        **given,
+        "callbacks": callbacks + list(given.get("callbacks") or []),
+    }
+    if class_weight is not None:
+        params["criterion__weight"] = torch.as_tensor(class_weight, dtype=torch.float32)
+    net = NeuralNetClassifier(
+        # A module that was passed ready-made belongs to the user and stays untouched.
+        copy.deepcopy(module) if isinstance(module, nn.Module) else module or LeNet,
+        max_epochs=max_epochs,
+        lr=lr,
+        batch_size=batch_size,
+        device=device,
+        verbose=verbose,
+        classes=np.arange(n_classes),
+        **params,
+    )
+    with seeded(seed):
+        return net.initialize()
+
+
+def _module_params(module, n_classes, image_shape, given) -> dict[str, Any]:
+    """What is known of the data, for a module class whose constructor asks for it."""
+    if isinstance(module, nn.Module):
+        return {}
+    known = {
+        "n_classes": n_classes,
+        "num_classes": n_classes,
+        "image_shape": image_shape[:2],
+        "in_channels": image_shape[2] if len(image_shape) == 3 else 1,
+    }
+    accepted = inspect.signature(module or LeNet).parameters
+    return {f"module__{name}": known[name] for name in known if name in accepted}
+
+
+def train(net: NeuralNetClassifier, dataset: PixelDataset, seed: int) -> None:
+    """Train an initialised net.
+
+    Raises
+    ------
+    ValueError
+        If the loss diverged.
+    """
+    with seeded(seed):
+        net.partial_fit(dataset, None)
+    losses = [epoch.get("train_loss", 0.0) for epoch in net.history]
+    if not np.isfinite(losses).all():
+        epoch = int(np.argmin(np.isfinite(losses))) + 1
+        raise ValueError(
+            f"Training diverged: the loss is {losses[epoch - 1]} in epoch {epoch} with "
+            f"lr={net.lr}; lower lr or scale X."
+        )
+
+
+def check_output(net: NeuralNetClassifier, images: torch.Tensor, n_classes: int) -> None:
+    """Raise ValueError unless the network gives one score per image and class."""
+    with evaluating(net.module_) as module:
+        try:
+            output = module(images.to(net.device))
+        except RuntimeError as error:
+            raise ValueError(
+                f"The network cannot take images of {images.shape[1]} channels and "
+                f"{images.shape[2]}x{images.shape[3]} pixels: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+    wanted = (len(images), n_classes)
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(
+            f"The network returns a {type(output).__name__}; wrap it so that it returns "
+            f"one tensor of class scores, {wanted[0]}x{wanted[1]} for these images."
+        )
+    if tuple(output.shape) != wanted:
+        raise ValueError(
+            f"The network returns shape {tuple(output.shape)} for {len(images)} images, "
+            f"but y has {n_classes} classes, so it should be {wanted}."
+        )
+
+
+def log_probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.Tensor:
+    """Logarithms of the class probabilities from what the module returned."""
+    if isinstance(net.criterion_, nn.NLLLoss):
+        # skorch's convention: with NLLLoss, the module itself returns probabilities.
+        return torch.log(output + torch.finfo(output.dtype).tiny)
+    return torch.log_softmax(output, dim=1)
+
+
+def predict_proba(
+    net: NeuralNetClassifier, images: Images, batch_size: int, n_channels: int
+) -> np.ndarray:
+    """Class probabilities, n_images x n_classes, of images of the trained size."""
+    probabilities = np.empty((len(images), len(net.classes)), dtype=np.float32)
+    with evaluating(net.module_) as module:
+        for indices, batch in images.batches(batch_size, n_channels):
+            output = log_probabilities(net, module(batch.to(net.device)))
+            probabilities[indices] = output.exp_().cpu().numpy()
+    return probabilities
+
+
+def get_arrays(net: NeuralNetClassifier) -> dict[str, np.ndarray]:
+    """Weights and buffers of the network by name."""
+    return {
+        name: tensor.detach().cpu().numpy()
+        for name, tensor in net.module_.state_dict().items()
+    }
+
+
+def set_arrays(net: NeuralNetClassifier, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put weights and buffers back into a network of the same structure."""
+    net.module_.load_state_dict(
+        {name: torch.as_tensor(array) for name, array in arrays.items()}
+    )

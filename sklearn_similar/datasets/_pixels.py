@@ -1,0 +1,125 @@
+"""Checks that turn what callers pass as images, sizes and ranges into one form."""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+def check_images(images, name: str) -> np.ndarray:
+    """Return same-sized images as uint8 of shape (n, h, w) or (n, h, w, c)."""
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must all have one size, found several: resize them first."
+        ) from error
+    if array.ndim == 4 and array.shape[3] not in (1, 3):
+        raise ValueError(
+            f"{name} must have 1 or 3 channels, found {array.shape[3]} in the shape "
+            f"{array.shape}: pass grey or RGB images."
+        )
+    if array.ndim not in (3, 4) or array.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (n, height, width) or "
+            f"(n, height, width, channels) and not be empty, found {array.shape}: "
+            "reshape them first."
+        )
+    return _to_uint8(array, name)
+
+
+def check_photographs(photographs, name: str) -> list[np.ndarray]:
+    """Return photographs of any sizes as a list of uint8 (h, w) or (h, w, c)."""
+    if isinstance(photographs, np.ndarray):
+        photographs = _split_photographs(photographs)
+    arrays = [np.asarray(photograph) for photograph in photographs]
+    if not arrays:
+        raise ValueError(f"{name} holds no image: pass at least one.")
+    return [_check_photograph(a, f"{name}[{i}]") for i, a in enumerate(arrays)]
+
+
+def _split_photographs(array: np.ndarray) -> np.ndarray:
+    one_grey = array.ndim == 2
+    one_colour = array.ndim == 3 and array.shape[2] in (1, 3)
+    return array[np.newaxis] if one_grey or one_colour else array
+
+
+def _check_photograph(array: np.ndarray, name: str) -> np.ndarray:
+    colour = array.ndim == 3 and array.shape[2] in (1, 3)
+    if not (array.ndim == 2 or colour) or array.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (height, width) or (height, width, 3) and "
+            f"not be empty, found {array.shape}: pass grey or RGB images."
+        )
+    return _to_uint8(array, name)
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "buif":
+        raise ValueError(
+            f"{name} must hold numbers, found the dtype {array.dtype}: pass uint8 "
+            "from 0 to 255 or float from 0 to 1."
+        )
+    if array.dtype.kind == "b":
+        return array * np.uint8(255)
+    # A NaN makes both comparisons false, so it is refused here too.
+    low, high = array.min(), array.max()
+    top = 1 if array.dtype.kind == "f" else 255
+    if not (low >= 0 and high <= top):
+        raise ValueError(
+            f"{name} of dtype {array.dtype} must lie between 0 and {top}, found "
+            f"{low} to {high}: rescale them or pass uint8."
+        )
+    return np.rint(array * np.float32(255 / top)).astype(np.uint8)
+
+
+def with_channels(image: np.ndarray, n_channels: int | None) -> np.ndarray:
+    """Return an image with that many channels; None is grey with no such axis."""
+    if image.ndim == 3 and image.shape[2] == n_channels:
+        return image
+    if image.ndim == 3:
+        grey = image[..., 0] if image.shape[2] == 1 else _luminance(image)
+    else:
+        grey = image
+    if n_channels is None:
+        return grey
+    return np.repeat(grey[..., np.newaxis], n_channels, axis=2)
+
+
+def _luminance(image: np.ndarray) -> np.ndarray:
+    return np.rint(image.astype(np.float32) @ _LUMA).astype(np.uint8)
+
+
+def check_size(size, name: str = "size") -> tuple[int, int]:
+    """Return (height, width) as two positive integers."""
+    values = np.asarray(size, dtype=object).ravel().tolist()
+    if len(values) != 2 or not all(
+        isinstance(v, Integral) and int(v) > 0 for v in values
+    ):
+        raise ValueError(
+            f"{name} must be two positive integers (height, width), found {size!r}."
+        )
+    return int(values[0]), int(values[1])
+
+
+def check_range(value, name: str, *, low=None, high=np.inf, kind: type = Real):
+    """Return (least, greatest) of a pair, or of a single value for both.
+
+    Both must be finite and lie between `low` and `high`; None is "above 0".
+    """
+    values = np.asarray(value, dtype=object).ravel().tolist()
+    pair = values * 2 if len(values) == 1 else values
+    valid = len(pair) == 2 and all(isinstance(v, kind) for v in pair)
+    valid = valid and pair[0] <= pair[1] <= high and pair[1] < np.inf
+    if not valid or not (pair[0] > 0 if low is None else pair[0] >= low):
+        noun = "integers" if kind is Integral else "finite numbers"
+        bounds = "above 0" if low is None else f"of at least {low}"
+        bounds += f" and at most {high}" if high < np.inf else ""
+        raise ValueError(
+            f"{name} must be one or two {noun} {bounds}, the least first, found "
+            f"{value!r}."
+        )
+    return pair[0], pair[1]

@@ -1,0 +1,282 @@
+"""Scenes of any size made of labelled images, with the box of every instance."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from sklearn_similar.datasets._pixels import (
+    check_images,
+    check_photographs,
+    check_range,
+    check_size,
+    with_channels,
+)
+from sklearn_similar.datasets._rendering import cover, lay, render
+
+BOX_COLUMNS = ["x_min", "y_min", "x_max", "y_max"]
+
+_SCENE_ATTEMPTS = 20
+_CORNER_BATCHES = 8
+_CORNERS_PER_BATCH = 25
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    images: np.ndarray
+    size: tuple[int, int]
+    n_instances: tuple[int, int]
+    scale: tuple[float, float]
+    ground: str | list[np.ndarray]
+    ground_dim: tuple[float, float]
+    polarity: str
+    contrast: tuple[float, float]
+    rotation: float
+    allow_overlap: bool
+
+
+@validate_params(
+    {
+        "images": ["array-like"],
+        "labels": ["array-like"],
+        "n_scenes": [Interval(Integral, 1, None, closed="left")],
+        "size": ["array-like"],
+        "n_instances": [Integral, "array-like"],
+        "scale": [Real, "array-like"],
+        "ground": [StrOptions({"black", "noise"}), "array-like"],
+        "ground_dim": [Real, "array-like"],
+        "polarity": [StrOptions({"bright", "dark", "both"})],
+        "contrast": [Real, "array-like"],
+        "rotation": [Interval(Real, 0, 180, closed="both")],
+        "allow_overlap": ["boolean"],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_scenes(
+    images,
+    labels,
+    *,
+    n_scenes,
+    size=(160, 160),
+    n_instances=(1, 5),
+    scale=(0.8, 2.0),
+    ground="black",
+    ground_dim=(0.3, 0.6),
+    polarity="bright",
+    contrast=(1.0, 1.0),
+    rotation=0,
+    allow_overlap=False,
+    random_state=None,
+):
+    """Place labelled images at random on black, noise or photographs.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_images, height, width) or \
+            (n_images, height, width, 3)
+        Bright objects on black, uint8 or float between 0 and 1. Colour images make
+        colour scenes.
+    labels : array-like of shape (n_images,)
+        What each image shows.
+    n_scenes : int
+        Number of scenes.
+    size : (int, int), default=(160, 160)
+        Height and width of a scene in pixels.
+    n_instances : int or (int, int), default=(1, 5)
+        Least and greatest number of instances in a scene. Fewer than drawn are
+        placed where no room is left, but never fewer than the least.
+    scale : float or (float, float), default=(0.8, 2.0)
+        Least and greatest factor by which an image is resized.
+    ground : {"black", "noise"} or photographs, default="black"
+        What the instances lie on. Photographs are one image, an array or a list of
+        images of any sizes, grey or colour, from which random crops are taken;
+        those smaller than a scene are enlarged first.
+    ground_dim : float or (float, float), default=(0.3, 0.6)
+        Least and greatest factor by which photographs and noise are darkened, between
+        0 and 1. With dark instances they are made as much lighter instead.
+    polarity : {"bright", "dark", "both"}, default="bright"
+        Bright instances, dark instances on a light ground (black becomes white), or
+        either for a whole scene with equal probability.
+    contrast : float or (float, float), default=(1.0, 1.0)
+        Least and greatest opacity of an instance, between 0 and 1: the share of the
+        way from the ground's brightness to the instance's own.
+    rotation : float, default=0
+        Greatest angle in degrees by which an instance is turned, either way.
+    allow_overlap : bool, default=False
+        Whether instances may cover each other. If not, no two boxes intersect.
+    random_state : int, RandomState instance or None, default=None
+        Source of all random choices. With an int, the first scenes stay the same
+        when `n_scenes` grows.
+
+    Returns
+    -------
+    scenes : ndarray of shape (n_scenes, height, width) or (n_scenes, height, width, 3)
+        The scenes, uint8.
+    instances : DataFrame
+        One row an instance: ``image`` (the scene's position), ``label``, ``x_min``,
+        ``y_min``, ``x_max``, ``y_max`` (pixels, half-open).
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside its range, an image is blank, or a scene has no room
+        for the least number of instances.
+
+    See Also
+    --------
+    sample_background : Images without an instance.
+
+    Notes
+    -----
+    A box is the tightest around the pixels above 0.2 of the instance's brightest
+    pixel, after resizing and turning. An instance lies inside its scene as a whole,
+    including its fainter pixels. It is laid over the ground with its own brightness
+    (in colour, its strongest channel) times `contrast` as opacity. A dark scene is the
+    negative of a bright scene on the photograph's negative.
+
+    Examples
+    --------
+    >>> from sklearn_similar.datasets import load_mnist_sample, make_scenes
+    >>> digits = load_mnist_sample()
+    >>> scenes, instances = make_scenes(
+    ...     digits.X_train, digits.y_train, n_scenes=3, random_state=0
+    ... )
+    >>> scenes.shape
+    (3, 160, 160)
+    >>> list(instances.columns)
+    ['image', 'label', 'x_min', 'y_min', 'x_max', 'y_max']
+    """
+    images = check_images(images, "images")
+    labels = _check_labels(labels, images)
+    recipe = _Recipe(
+        images=images,
+        size=check_size(size),
+        n_instances=check_range(n_instances, "n_instances", low=0, kind=Integral),
+        scale=check_range(scale, "scale"),
+        ground=_check_ground(ground, check_size(size), images),
+        ground_dim=check_range(ground_dim, "ground_dim", low=0, high=1),
+        polarity=polarity,
+        contrast=check_range(contrast, "contrast", high=1),
+        rotation=rotation,
+        allow_overlap=allow_overlap,
+    )
+    # A generator for each scene keeps a scene the same however many follow it.
+    seeds = check_random_state(random_state).randint(2**31 - 1, size=n_scenes)
+    scenes = np.empty((n_scenes, *recipe.size, *images.shape[3:]), dtype=np.uint8)
+    chosen, boxes = [], []
+    for index, seed in enumerate(seeds):
+        scenes[index], scene_chosen, scene_boxes = _make_scene(recipe, index, seed)
+        chosen.append(scene_chosen)
+        boxes.append(scene_boxes)
+    return scenes, _tabulate(labels, chosen, boxes)
+
+
+def _check_labels(labels, images):
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or len(labels) != len(images):
+        raise ValueError(
+            f"labels must be one for each of the {len(images)} images, found the shape "
+            f"{labels.shape}."
+        )
+    blank = np.flatnonzero(images.reshape(len(images), -1).max(axis=1) == 0)
+    if len(blank):
+        raise ValueError(
+            f"images[{blank[0]}] is blank ({len(blank)} such in all), so that no box "
+            "can be drawn around it: leave it out."
+        )
+    return labels
+
+
+def _check_ground(ground, size, images):
+    if isinstance(ground, str):
+        return ground
+    n_channels = images.shape[3] if images.ndim == 4 else None
+    return [
+        cover(with_channels(photograph, n_channels), size)
+        for photograph in check_photographs(ground, "ground")
+    ]
+
+
+def _make_scene(recipe, index, seed):
+    rng = np.random.RandomState(seed)
+    dark = recipe.polarity == "dark" or (
+        recipe.polarity == "both" and bool(rng.randint(2))
+    )
+    for _ in range(_SCENE_ATTEMPTS):
+        chosen, patches, corners, boxes = _place_instances(recipe, rng)
+        if len(boxes) >= recipe.n_instances[0]:
+            break
+    else:
+        raise ValueError(
+            f"Scene {index} of {recipe.size} pixels could take only {len(boxes)} of at "
+            f"least {recipe.n_instances[0]} instances: choose a larger size, a smaller "
+            "scale, fewer n_instances or allow_overlap=True."
+        )
+    # Dark instances are laid as bright ones on the ground's negative, turned at last.
+    scene = _draw_ground(recipe, rng, dark)
+    for patch, corner in zip(patches, corners, strict=True):
+        lay(scene, patch, corner, rng.uniform(*recipe.contrast))
+    pixels = np.rint(scene).astype(np.uint8)
+    return 255 - pixels if dark else pixels, chosen, boxes
+
+
+def _place_instances(recipe, rng):
+    count = rng.randint(recipe.n_instances[0], recipe.n_instances[1] + 1)
+    chosen, patches, corners, boxes = [], [], [], []
+    taken = np.empty((count, 2, 2), dtype=np.int64)
+    for image in rng.randint(len(recipe.images), size=count):
+        angle = rng.uniform(-recipe.rotation, recipe.rotation)
+        patch, box = render(recipe.images[image], rng.uniform(*recipe.scale), angle)
+        obstacles = taken[: 0 if recipe.allow_overlap else len(boxes)]
+        corner = _free_corner(rng, patch.shape[:2], recipe.size, obstacles)
+        if corner is None or not patch.any():
+            continue
+        taken[len(boxes)] = corner, corner + patch.shape[:2]
+        chosen.append(image)
+        patches.append(patch)
+        corners.append(corner)
+        boxes.append(box + np.tile(corner[::-1], 2))
+    return chosen, patches, corners, boxes
+
+
+def _free_corner(rng, shape, size, taken):
+    """Draw a corner where `shape` fits into `size` and meets none of `taken`."""
+    room = np.subtract(size, shape)
+    if room.min() < 0:
+        return None
+    for _ in range(_CORNER_BATCHES):
+        starts = rng.randint(0, room + 1, size=(_CORNERS_PER_BATCH, 2))
+        stops = starts + shape
+        meets = (starts[:, None] < taken[:, 1]) & (stops[:, None] > taken[:, 0])
+        free = np.flatnonzero(~meets.all(axis=2).any(axis=1))
+        if len(free):
+            return starts[free[0]]
+    return None
+
+
+def _draw_ground(recipe, rng, dark):
+    shape = (*recipe.size, *recipe.images.shape[3:])
+    if isinstance(recipe.ground, str) and recipe.ground == "black":
+        return np.zeros(shape, dtype=np.float32)
+    dim = rng.uniform(*recipe.ground_dim)
+    if isinstance(recipe.ground, str):
+        return (255 * dim * rng.random_sample(shape)).astype(np.float32)
+    photograph = recipe.ground[rng.randint(len(recipe.ground))]
+    room = np.subtract(photograph.shape[:2], recipe.size)
+    y, x = rng.randint(0, room + 1)
+    crop = photograph[y : y + recipe.size[0], x : x + recipe.size[1]]
+    return np.float32(dim) * (255 - crop if dark else crop)
+
+
+def _tabulate(labels, chosen, boxes):
+    counts = [len(scene_boxes) for scene_boxes in boxes]
+    rows = np.array([box for scene in boxes for box in scene], dtype=np.int64)
+    flat = np.array([image for scene in chosen for image in scene], dtype=np.int64)
+    table = pd.DataFrame(rows.reshape(-1, 4), columns=BOX_COLUMNS)
+    table.insert(0, "image", np.repeat(np.arange(len(counts)), counts))
+    table.insert(1, "label", labels[flat])
+    return table

@@ -1,0 +1,36 @@
+"""Metrics of localisation and of heatmaps.
+
+Instances are rows of a DataFrame with the columns ``image, label, score, heat, x_min,
+y_min, x_max, y_max``; ground truth has no score and no heat. Boxes are in pixels and
+half-open. Every metric names its source.
+"""
+
+from ._average_precision import average_precision, mean_average_precision
+from ._boxes import box_iou
+from ._count import count_error
+from ._detection import (
+    DetectionScores,
+    detection_f1_score,
+    detection_precision_score,
+    detection_recall_score,
+    detection_scores,
+)
+from ._pixels import pixel_average_precision, pointing_game
+from ._wsol import BoxAccuracyCurve, box_accuracy_curve, max_box_accuracy
+
+__all__ = [
+    "BoxAccuracyCurve",
+    "DetectionScores",
+    "average_precision",
+    "box_accuracy_curve",
+    "box_iou",
+    "count_error",
+    "detection_f1_score",
+    "detection_precision_score",
+    "detection_recall_score",
+    "detection_scores",
+    "max_box_accuracy",
+    "mean_average_precision",
+    "pixel_average_precision",
+    "pointing_game",
+]

@@ -1,0 +1,146 @@
+"""Greedy matching of predicted to true instances, as COCO does it."""
+
+import warnings
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from ._boxes import _as_float, _coordinates, _overlapping_pairs
+from ._checks import _as_instances
+
+IOU_THRESHOLD = Interval(Real, 0, 1, closed="right")
+TABLES: dict[str, Any] = {
+    "y_true": [pd.DataFrame, "array-like"],
+    "y_pred": [pd.DataFrame, "array-like"],
+}
+ZERO_DIVISION = [Options(Real, {0.0, 1.0}), "nan", StrOptions({"warn"})]
+
+
+class _Pairs(NamedTuple):
+    """Instances as arrays, and the pairs of them that overlap enough to match."""
+
+    labels: pd.Index  # the labels of y_true, in the order of the codes below
+    true_label: np.ndarray
+    label: np.ndarray  # of the predictions; at least len(labels): not in y_true
+    image: np.ndarray
+    score: np.ndarray
+    predicted: np.ndarray  # indices of the pairs, in the order of the greedy matching
+    true: np.ndarray
+    iou: np.ndarray
+
+
+def _find_pairs(
+    y_true: Any,
+    y_pred: Any,
+    min_iou: float,
+    *,
+    match_label: bool = True,
+    max_detections: int | None = None,
+) -> _Pairs:
+    """Validate both tables and find their overlaps within each image and label."""
+    truth = _as_instances(y_true, name="y_true", needs_label=match_label)
+    found = _as_instances(
+        y_pred, name="y_pred", needs_label=match_label, needs_score=True
+    )
+    true_image, image, _ = _shared_codes(truth, found, "image")
+    if match_label:
+        true_label, label, labels = _shared_codes(truth, found, "label")
+    else:
+        true_label, label = np.zeros_like(true_image), np.zeros_like(image)
+        labels = pd.Index([0])
+    true_group = true_image * len(labels) + true_label
+    group = image * len(labels) + label
+    score = _as_float(found["score"], name="y_pred")
+    boxes = _coordinates(found, name="y_pred")
+    true_boxes = _coordinates(truth, name="y_true")
+    if max_detections is not None:
+        kept = _rank_within(group, score) < max_detections
+        boxes, group, image = boxes[kept], group[kept], image[kept]
+        label, score = label[kept], score[kept]
+    # The comparison of COCO's code: an IoU of exactly 1 must reach a threshold of 1.
+    predicted, true, iou = _overlapping_pairs(
+        boxes, group, true_boxes, true_group, min(min_iou, 1 - 1e-10)
+    )
+    turn = np.empty(len(score), dtype=np.intp)
+    turn[np.argsort(-score, kind="stable")] = np.arange(len(score))
+    # Of equally good true boxes COCO's code takes the last.
+    order = np.lexsort((-true, -iou, turn[predicted]))
+    present, true_label = np.unique(true_label, return_inverse=True)
+    recode = np.full(len(labels), len(present))
+    recode[present] = np.arange(len(present))
+    return _Pairs(
+        labels[present],
+        true_label,
+        recode[label],
+        image,
+        score,
+        predicted[order],
+        true[order],
+        iou[order],
+    )
+
+
+def _match(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
+    """Match greedily; return for each prediction whether it found a true box.
+
+    The pairs come by descending score, then by descending IoU, so that the first pair
+    of which both sides are free is the greedy choice.
+    """
+    matched = bytearray(len(pairs.score))
+    taken = bytearray(len(pairs.true_label))
+    near = pairs.iou >= min(iou_threshold, 1 - 1e-10)
+    for predicted, true in zip(
+        pairs.predicted[near].tolist(), pairs.true[near].tolist(), strict=True
+    ):
+        if not (matched[predicted] or taken[true]):
+            matched[predicted] = taken[true] = 1
+    return np.frombuffer(matched, dtype=bool)
+
+
+def _rank_within(group: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Return each row's place in its group by descending score, from 0."""
+    order = np.lexsort((-score, group))
+    ordered = group[order]
+    rank = np.empty(len(group), dtype=np.intp)
+    rank[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return rank
+
+
+def _shared_codes(
+    truth: pd.DataFrame, found: pd.DataFrame, column: str
+) -> tuple[np.ndarray, np.ndarray, pd.Index]:
+    """Give equal values of a column the same number in both tables."""
+    values = [
+        pd.Series(np.asarray(frame[column])).infer_objects() for frame in (truth, found)
+    ]
+    numeric = [pd.api.types.is_numeric_dtype(value) for value in values]
+    if len(truth) and len(found) and numeric[0] != numeric[1]:
+        raise ValueError(
+            f"Column {column!r} has dtype {values[0].dtype} in y_true and "
+            f"{values[1].dtype} in y_pred, so that none would match; convert one of "
+            "them."
+        )
+    both = pd.concat([value for value in values if len(value)] or values)
+    codes, uniques = pd.factorize(both, sort=True)
+    return codes[: len(truth)], codes[len(truth) :], pd.Index(uniques)
+
+
+def _share(
+    part: float, whole: int, zero_division: float | str, name: str, what: str
+) -> float:
+    """Return part / whole, or what zero_division asks for; called by public names."""
+    if whole:
+        return float(part / whole)
+    if zero_division == "warn":
+        warnings.warn(
+            f"{name} is undefined without {what} and set to 0.0; give zero_division to "
+            "choose the value.",
+            UndefinedMetricWarning,
+            stacklevel=4,
+        )
+        return 0.0
+    return float(zero_division)

@@ -1,0 +1,345 @@
+"""Scenes: where instances lie, what they lie on, and the boxes around them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from sklearn_similar.datasets import load_mnist_sample, make_scenes
+
+BOX = ["x_min", "y_min", "x_max", "y_max"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    sample = load_mnist_sample()
+    return sample.X_train[:300], sample.y_train[:300]
+
+
+@pytest.fixture
+def photograph():
+    rng = np.random.default_rng(0)
+    smooth = ndimage.gaussian_filter(rng.random((200, 260)), 5)
+    return np.interp(smooth, (smooth.min(), smooth.max()), (0, 1))
+
+
+def bounding_box(image):
+    """Return the box around the pixels above 0.2 of an image's maximum."""
+    visible = (image > 0.2 * image.max()).astype(int)
+    rows, columns = ndimage.find_objects(visible)[0]
+    return [columns.start, rows.start, columns.stop, rows.stop]
+
+
+def square(side=10, value=255):
+    """Return one image of 28x28 with a bright square in the middle, and its label."""
+    image = np.zeros((1, 28, 28), dtype=np.uint8)
+    start = (28 - side) // 2
+    image[0, start : start + side, start : start + side] = value
+    return image, ["square"]
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("scale", [(0.8, 2.0), (0.3, 0.5), 4.0])
+def test_box_of_a_single_instance_is_found_again_in_the_scene(digits, scale, rotation):
+    scenes, instances = make_scenes(
+        *digits,
+        n_scenes=30,
+        n_instances=1,
+        scale=scale,
+        rotation=rotation,
+        random_state=0,
+    )
+    assert instances["image"].tolist() == list(range(30))
+    found = [bounding_box(scene) for scene in scenes]
+    np.testing.assert_array_equal(instances[BOX], found)
+
+
+def test_boxes_of_many_instances_are_found_again_one_by_one(digits):
+    scenes, instances = make_scenes(*digits, n_scenes=30, random_state=0)
+    for row in instances.itertuples():
+        part = scenes[row.image, row.y_min : row.y_max, row.x_min : row.x_max]
+        height, width = part.shape
+        assert bounding_box(part) == [0, 0, width, height]
+    # Nothing visible lies outside the boxes.
+    for index, scene in enumerate(scenes):
+        rest = scene.copy()
+        for row in instances[instances["image"] == index].itertuples():
+            rest[row.y_min : row.y_max, row.x_min : row.x_max] = 0
+        assert rest.max() <= 0.2 * 255
+
+
+def test_boxes_lie_inside_and_apart(digits):
+    _, instances = make_scenes(
+        *digits, n_scenes=40, n_instances=(3, 8), scale=(0.5, 3), random_state=0
+    )
+    assert (instances[["x_min", "y_min"]] >= 0).all(axis=None)
+    assert (instances[["x_max", "y_max"]] <= 160).all(axis=None)
+    assert (instances["x_max"] > instances["x_min"]).all()
+    assert (instances["y_max"] > instances["y_min"]).all()
+    for _, scene in instances.groupby("image"):
+        boxes = scene[BOX].to_numpy()
+        for i, a in enumerate(boxes):
+            for b in boxes[:i]:
+                width = min(a[2], b[2]) - max(a[0], b[0])
+                height = min(a[3], b[3]) - max(a[1], b[1])
+                assert width <= 0 or height <= 0
+
+
+def test_image_of_scale_one_is_pasted_unchanged(digits):
+    images, labels = digits
+    scenes, instances = make_scenes(
+        images[:1], labels[:1], n_scenes=3, n_instances=1, scale=1, random_state=0
+    )
+    x_min, y_min, x_max, y_max = bounding_box(images[0])
+    original = images[0, y_min:y_max, x_min:x_max]
+    for row in instances.itertuples():
+        part = scenes[row.image, row.y_min : row.y_max, row.x_min : row.x_max]
+        np.testing.assert_array_equal(part, original)
+        assert row.label == labels[0]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 3.5])
+def test_scale_is_the_factor_of_the_side(scale):
+    _, instances = make_scenes(
+        *square(12), n_scenes=4, n_instances=1, scale=scale, random_state=0
+    )
+    widths = instances["x_max"] - instances["x_min"]
+    assert (widths - 12 * scale).abs().max() <= 2
+
+
+def test_rotation_turns_within_its_angle():
+    image, label = square(20)
+    image[:, 4:14] = 0
+    widths = {}
+    for rotation in (0, 5, 180):
+        _, instances = make_scenes(
+            image,
+            label,
+            n_scenes=40,
+            n_instances=1,
+            scale=1,
+            rotation=rotation,
+            random_state=0,
+        )
+        widths[rotation] = instances["x_max"] - instances["x_min"]
+    assert set(widths[0]) == {20}
+    assert widths[5].between(19, 22).all()
+    assert widths[180].min() < 13
+    assert widths[180].max() > 21
+
+
+def test_counts_and_labels_cover_their_ranges(digits):
+    _, instances = make_scenes(
+        *digits, n_scenes=100, n_instances=(0, 3), random_state=0
+    )
+    counts = np.bincount(instances["image"], minlength=100)
+    assert set(counts) == {0, 1, 2, 3}
+    assert set(instances["label"]) == set(range(10))
+
+
+def test_no_instances_give_an_empty_table_of_the_same_types(digits):
+    scenes, empty = make_scenes(*digits, n_scenes=2, n_instances=0, random_state=0)
+    _, filled = make_scenes(*digits, n_scenes=2, random_state=0)
+    assert scenes.max() == 0
+    pd.testing.assert_series_equal(empty.dtypes, filled.dtypes)
+    assert len(empty) == 0
+
+
+def test_labels_keep_their_type():
+    _, instances = make_scenes(*square(), n_scenes=2, n_instances=1, random_state=0)
+    assert instances["label"].tolist() == ["square", "square"]
+
+
+def test_scenes_are_determined_by_random_state(digits, photograph):
+    kwargs = {"ground": photograph, "polarity": "both", "rotation": 20, "n_scenes": 4}
+    first, first_table = make_scenes(*digits, **kwargs, random_state=7)
+    again, again_table = make_scenes(*digits, **kwargs, random_state=7)
+    other, _ = make_scenes(*digits, **kwargs, random_state=8)
+    np.testing.assert_array_equal(first, again)
+    pd.testing.assert_frame_equal(first_table, again_table)
+    assert (first != other).any()
+
+
+def test_first_scenes_do_not_depend_on_how_many_follow(digits):
+    few, few_table = make_scenes(*digits, n_scenes=3, random_state=1)
+    many, many_table = make_scenes(*digits, n_scenes=9, random_state=1)
+    np.testing.assert_array_equal(few, many[:3])
+    pd.testing.assert_frame_equal(few_table, many_table[many_table["image"] < 3])
+
+
+def test_dark_scene_on_black_is_the_negative_of_the_bright_one(digits):
+    bright, bright_table = make_scenes(*digits, n_scenes=4, random_state=0)
+    dark, dark_table = make_scenes(*digits, n_scenes=4, polarity="dark", random_state=0)
+    np.testing.assert_array_equal(dark, 255 - bright)
+    pd.testing.assert_frame_equal(bright_table, dark_table)
+
+
+def test_both_polarities_come_up(digits):
+    scenes, _ = make_scenes(*digits, n_scenes=30, polarity="both", random_state=0)
+    dark = np.median(scenes, axis=(1, 2)) == 255
+    assert 5 < dark.sum() < 25
+
+
+def test_photographs_are_dimmed_under_bright_and_lightened_under_dark(digits):
+    stripes = np.zeros((160, 320), dtype=np.uint8)
+    stripes[:, ::2] = 50
+    kwargs = {"n_scenes": 2, "n_instances": 0, "ground_dim": 0.4, "random_state": 0}
+    bright, _ = make_scenes(*digits, ground=stripes, **kwargs)
+    dark, _ = make_scenes(*digits, ground=stripes, polarity="dark", **kwargs)
+    assert set(np.unique(bright)) == {0, 20}
+    assert set(np.unique(dark)) == {153, 173}
+
+
+def test_undimmed_ground_is_a_crop_of_the_photograph(digits, photograph):
+    scenes, _ = make_scenes(
+        *digits,
+        n_scenes=2,
+        size=(50, 60),
+        n_instances=0,
+        ground=[photograph],
+        ground_dim=1,
+        random_state=0,
+    )
+    pixels = np.rint(255 * photograph).astype(np.uint8)
+    for scene in scenes:
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, scene.shape)
+        starts = np.argwhere(windows[:, :, 0, 0] == scene[0, 0])
+        assert any((windows[y, x] == scene).all() for y, x in starts)
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (500, 30), (159, 161), (1, 1)])
+def test_small_photographs_are_enlarged_to_cover_the_scene(digits, shape):
+    scenes, _ = make_scenes(
+        *digits,
+        n_scenes=3,
+        n_instances=0,
+        ground=np.full(shape, 200, dtype=np.uint8),
+        ground_dim=0.5,
+        random_state=0,
+    )
+    np.testing.assert_array_equal(scenes, 100)
+
+
+def test_noise_stays_below_its_brightness(digits):
+    scenes, _ = make_scenes(
+        *digits,
+        n_scenes=3,
+        n_instances=0,
+        ground="noise",
+        ground_dim=0.5,
+        random_state=0,
+    )
+    assert scenes.max() <= 128
+    assert scenes.std() > 20
+
+
+def test_contrast_is_the_opacity_over_the_ground():
+    ground = np.full((160, 160), 100, dtype=np.uint8)
+    scenes, instances = make_scenes(
+        *square(),
+        n_scenes=1,
+        n_instances=1,
+        scale=1,
+        ground=ground,
+        ground_dim=1,
+        contrast=0.4,
+        random_state=0,
+    )
+    box = instances.iloc[0]
+    inside = scenes[0, box.y_min : box.y_max, box.x_min : box.x_max]
+    assert set(np.unique(inside)) == {round(100 + 0.4 * (255 - 100))}
+    assert (scenes[0] == 100).sum() == scenes[0].size - inside.size
+
+
+def test_colour_images_make_colour_scenes(photograph):
+    image, label = square()
+    colour = np.zeros((1, 28, 28, 3), dtype=np.uint8)
+    colour[..., 0] = image
+    scenes, instances = make_scenes(
+        colour,
+        label,
+        n_scenes=2,
+        n_instances=1,
+        scale=1,
+        ground=[photograph, np.stack([photograph] * 3, axis=2)],
+        random_state=0,
+    )
+    assert scenes.shape == (2, 160, 160, 3)
+    for row in instances.itertuples():
+        part = scenes[row.image, row.y_min : row.y_max, row.x_min : row.x_max]
+        np.testing.assert_array_equal(part[..., 0], 255)
+        np.testing.assert_array_equal(part[..., 1:], 0)
+
+
+def test_float_images_equal_their_bytes(digits):
+    images, labels = digits
+    from_bytes, _ = make_scenes(images, labels, n_scenes=3, random_state=0)
+    from_floats, _ = make_scenes(images / 255, labels, n_scenes=3, random_state=0)
+    np.testing.assert_array_equal(from_bytes, from_floats)
+
+
+def test_full_scene_takes_fewer_instances_than_drawn():
+    _, instances = make_scenes(
+        *square(20),
+        n_scenes=5,
+        size=(64, 64),
+        n_instances=(1, 50),
+        scale=1,
+        random_state=0,
+    )
+    assert instances["image"].value_counts().between(1, 9).all()
+
+
+def test_scene_without_room_for_the_least_count_is_an_error():
+    with pytest.raises(ValueError, match=r"Scene 0 of \(64, 64\) .* least 20 inst"):
+        make_scenes(
+            *square(20), n_scenes=2, size=(64, 64), n_instances=20, random_state=0
+        )
+
+
+def test_overlap_makes_room_for_any_count():
+    _, instances = make_scenes(
+        *square(20),
+        n_scenes=2,
+        size=(64, 64),
+        n_instances=20,
+        allow_overlap=True,
+        random_state=0,
+    )
+    assert len(instances) == 40
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"images": np.zeros((3, 784), dtype=np.uint8)}, "images must have the shape"),
+        ({"images": np.full((3, 8, 8), -1.0)}, "images of dtype float64 .*-1.0"),
+        ({"images": np.zeros((3, 8, 8))}, r"images\[0\] is blank \(3 such"),
+        ({"labels": [1, 2]}, r"labels must be one for each of the 3 .*\(2,\)"),
+        ({"labels": np.zeros((3, 2))}, r"labels must be one for each .*\(3, 2\)"),
+        ({"n_scenes": 0}, "'n_scenes' parameter"),
+        ({"size": (160,)}, r"size must be two positive integers.*\(160,\)"),
+        ({"size": (160.5, 9)}, "size must be two positive integers"),
+        ({"n_instances": (3, 1)}, r"n_instances must be one or two integers.*\(3, 1\)"),
+        ({"n_instances": 1.5}, "n_instances"),
+        ({"scale": 0}, "scale must be one or two finite numbers above 0.* 0"),
+        ({"scale": (1, np.inf)}, "scale must be one or two finite numbers"),
+        ({"scale": (1, np.nan)}, "scale must be one or two finite numbers"),
+        ({"contrast": (0.5, 1.5)}, "contrast must be .* above 0 and at most 1"),
+        ({"ground": "white"}, "'ground' parameter"),
+        ({"ground": [np.zeros((9, 9, 4))]}, r"ground\[0\] must have the shape"),
+        ({"ground_dim": -0.1}, "ground_dim must be .* at least 0 and at most 1"),
+        ({"polarity": "grey"}, "'polarity' parameter"),
+        ({"rotation": 200}, "'rotation' parameter"),
+        ({"allow_overlap": "yes"}, "'allow_overlap' parameter"),
+    ],
+)
+def test_unusable_input_is_refused_by_name(kwargs, message):
+    defaults = {
+        "images": np.ones((3, 8, 8)),
+        "labels": [1, 2, 3],
+        "n_scenes": 2,
+        "random_state": 0,
+    }
+    with pytest.raises(ValueError, match=message):
+        make_scenes(**(defaults | kwargs))
