@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch.utils.data import Subset
 
 from ._ablation import error_sums, importances, mean_responses
@@ -24,21 +20,11 @@ from ._head import make_head
 from ._heatmap import (
     filter_weights,
     normalize_per_image,
-    to_pixels,
+    raw_heatmaps,
     typical_peak,
-    weighted_sum,
 )
 from ._holdout import hold_out, spread_over_classes
-from ._images import (
-    Images,
-    as_rows,
-    check_any_size,
-    check_finite,
-    infer_image_shape,
-    is_images,
-    is_list_of_images,
-    shape_text,
-)
+from ._images import Images, n_channels
 from ._network import (
     PixelDataset,
     build_net,
@@ -50,11 +36,18 @@ from ._network import (
     train,
 )
 from ._seeding import draw_seed
+from ._validation import (
+    check_images,
+    check_trained_size,
+    check_training_data,
+    encode_labels,
+    find_labels,
+)
 
 __all__ = ["SimilarNetClassifier"]
 
 # The typical peak is a median; more images than this do not make it surer.
-_MAX_REFERENCE_IMAGES = 256
+_MAX_REFERENCE_IMAGES = 128
 # Images on which a network's layers and shortcuts are looked for.
 _N_PROBES = 3
 
@@ -135,7 +128,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         The labels, sorted.
     n_features_in_ : int
         Values in an image.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had names.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
@@ -288,8 +281,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If X, y or a parameter cannot be used; the estimator is as before.
         """
         with _unchanged_on_error(self):
-            images, y = self._check_training_data(X, y)
-            self._forget_importances()
+            images, y = check_training_data(self, X, y)
+            for name in _MEASURED:
+                vars(self).pop(name, None)
             random_state = check_random_state(self.random_state)
             training, validation = np.arange(len(y)), None
             if self.validation_fraction is not None:
@@ -298,12 +292,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 )
             seed = draw_seed(random_state)
             self._build_net(y[training], seed)
-            probes = next(images.batches(_N_PROBES, self._n_channels))[1]
-            check_output(self.net_, probes, len(self.classes_))
+            _, probes = next(self._batches(images, np.arange(len(y))[:_N_PROBES]))
             with evaluating(self.net_.module_) as module:
-                self.layer_ = find_layer(module, self.layer, probes.to(self.device))
-            dataset = PixelDataset(images, y, self._n_channels)
-            train(self.net_, Subset(dataset, training), seed)
+                check_output(module, probes, len(self.classes_))
+                self.layer_ = find_layer(module, self.layer, probes)
+            dataset = PixelDataset(images, y, n_channels(self.image_shape_))
+            train(self.net_, Subset(dataset, training))
             self.net_.module_.eval()
             if validation is not None:
                 self._measure(images, y, validation)
@@ -345,8 +339,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "net_")
         self._validate_params()
         with _unchanged_on_error(self):
-            images = self._check_trained_size(X_val, "fit_importance")
-            y = self._encode(y_val, len(images))
+            images = check_trained_size(self, X_val, "fit_importance")
+            y = encode_labels(self, y_val, len(images))
             self._measure(images, y, np.arange(len(y)))
         return self
 
@@ -370,8 +364,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If the images have another size.
         """
         check_is_fitted(self, "net_")
-        images = self._check_trained_size(X, "predict")
-        return predict_proba(self.net_, images, self.batch_size, self._n_channels)
+        images = check_trained_size(self, X, "predict")
+        return predict_proba(self.net_, self._batches(images), len(images))
 
     def predict(self, X):
         """Most probable label for images of the trained size.
@@ -451,77 +445,21 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         _check_feature_names_in(self, input_features, generate_names=False)
         height, width = self.image_shape_[:2]
         return np.array(
-            [f"heat_{row}_{column}" for row in range(height) for column in range(width)],
+            [
+                f"heat_{row}_{column}"
+                for row in range(height)
+                for column in range(width)
+            ],
             dtype=object,
         )
 
-    @property
-    def _n_channels(self) -> int:
-        return self.image_shape_[2] if len(self.image_shape_) == 3 else 1
-
-    def _check_training_data(self, X, y) -> tuple[Images, np.ndarray]:
-        if getattr(getattr(y, "dtype", None), "names", None):
-            raise ValueError(
-                f"y has the fields {', '.join(y.dtype.names)}; pass one label an image."
-            )
-        rows, y = validate_data(
-            self, as_rows(X), y, ensure_all_finite=False, ensure_min_samples=2
-        )
-        check_finite(rows)
-        check_classification_targets(y)
-        self.classes_, y = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y holds one class, {self.classes_[0]!r}; a classifier needs images of "
-                "at least 2 classes."
-            )
-        self.image_shape_ = infer_image_shape(X, rows.shape[1], self.image_shape)
-        return self._images_from_rows(X, rows), y
-
-    def _check_trained_size(self, X, method: str) -> Images:
-        if is_list_of_images(X) or is_images(X):
-            for index, image in enumerate(X if is_list_of_images(X) else X[:1]):
-                found, trained = np.shape(image), self.image_shape_
-                if found != trained and found != (*trained, 1) and (*found, 1) != trained:
-                    raise ValueError(
-                        f"Image {index} of X is {shape_text(found)}, but {method} wants "
-                        f"the trained size {shape_text(trained)}; resize it, or find "
-                        "what is in images of any size with localize."
-                    )
-        rows = validate_data(self, as_rows(X), reset=False, ensure_all_finite=False)
-        check_finite(rows)
-        return self._images_from_rows(X, rows)
-
-    def _images_from_rows(self, X, rows: np.ndarray) -> Images:
-        layout = "list" if is_list_of_images(X) else "images" if is_images(X) else "rows"
-        shape = (len(rows), *self.image_shape_[:2], self._n_channels)
-        return Images(rows.reshape(shape), layout)
-
-    def _check_images(self, X) -> Images:
-        if is_images(X):
-            return check_any_size(X, self._n_channels)
-        return self._check_trained_size(X, "transform")
-
-    def _encode(self, y, n_images: int) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(range(n_images), y)
-        unseen = np.setdiff1d(y, self.classes_)
-        if len(unseen):
-            raise ValueError(
-                f"y_val holds labels that fit has not seen: {unseen[:5].tolist()}; leave "
-                "such images out, or fit with them."
-            )
-        return np.searchsorted(self.classes_, y)
-
-    def _forget_importances(self) -> None:
-        for name in _MEASURED:
-            vars(self).pop(name, None)
-
     def _build_net(self, y: np.ndarray, seed: int) -> None:
-        class_weight = None
-        if self.class_weight is not None:
-            class_weight = self._class_weights_of(y)
         _check_device(self.device)
+        class_weight = self.class_weight
+        if class_weight is not None:
+            class_weight = compute_class_weight(
+                class_weight, classes=self.classes_, y=self.classes_[y]
+            )
         self._net_spec = {
             "module": self.module,
             "n_classes": len(self.classes_),
@@ -538,13 +476,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         }
         self.net_ = build_net(**self._net_spec)
 
-    def _class_weights_of(self, y: np.ndarray) -> np.ndarray:
-        labels = self.classes_[y]
-        return compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
-
     def _measure(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
+        """Set all that depends on held-out images."""
         with evaluating(self.net_.module_) as module:
-            _, probes = next(self._batches(images, among, _N_PROBES))
+            _, probes = next(self._batches(images, among[:_N_PROBES]))
             responses = feature_maps(module, self.layer_, probes, "pooled").responses
             head = make_head(module, self.layer_, probes, responses)
             replacement = responses.new_zeros(responses.shape[1])
@@ -559,7 +494,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 y,
                 replacement,
                 len(self.classes_),
-                lambda output: log_probabilities(self.net_, output),
+                partial(log_probabilities, self.net_),
             )
         measured = importances(sums, self.importance)
         self.ablation_method_ = head.method
@@ -573,45 +508,44 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.class_weights_ = filter_weights(
             measured.class_importances, self.class_weighting, self.temperature
         )
-        self._measure_heat(images, y, among)
-
-    def _measure_heat(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
-        reference = among[spread_over_classes(y[among], _MAX_REFERENCE_IMAGES)]
+        chosen = among[spread_over_classes(y[among], _MAX_REFERENCE_IMAGES)]
+        peaks = np.empty((len(y), 1 + len(self.classes_)), dtype=np.float32)
         weights = np.vstack([self.filter_weights_, self.class_weights_])
-        peaks = np.empty((len(y), len(weights)), dtype=np.float32)
-        for indices, heat in self._raw_heatmaps(images, weights, reference):
+        for indices, heat in self._raw_heatmaps(images, weights, chosen):
             peaks[indices] = heat.max(axis=(2, 3))
-        self.heat_scale_ = typical_peak(peaks[reference, 0])
+        self.heat_scale_ = typical_peak(peaks[chosen, 0])
         self.class_heat_scales_ = np.array(
             [
-                typical_peak(peaks[reference[y[reference] == index], 1 + index])
+                typical_peak(peaks[chosen[y[chosen] == index], 1 + index])
                 for index in range(len(self.classes_))
             ]
         )
 
-    def _batches(self, images: Images, among=None, batch_size=None) -> Iterator:
-        batch_size = batch_size or self.batch_size
-        for indices, batch in images.batches(batch_size, self._n_channels, among):
+    def _batches(self, images: Images, among: np.ndarray | None = None) -> Iterator:
+        channels = n_channels(self.image_shape_)
+        for indices, batch in images.batches(self.batch_size, channels, among):
             yield indices, batch.to(self.net_.device)
 
-    def _raw_heatmaps(self, images: Images, weights: np.ndarray, among=None) -> Iterator:
-        """Indices and n x n_maps x height x width heatmaps, batch by batch."""
+    def _raw_heatmaps(self, images, weights, among=None) -> Iterator:
         with evaluating(self.net_.module_) as module:
-            for indices, batch in self._batches(images, among):
-                maps = feature_maps(module, self.layer_, batch, self.resolution)
-                rows = torch.from_numpy(weights).to(maps.responses)
-                heat = to_pixels(weighted_sum(maps, rows), maps, batch.shape[2:])
-                yield indices, heat.cpu().numpy()
+            yield from raw_heatmaps(
+                module,
+                self.layer_,
+                self._batches(images, among),
+                weights,
+                self.resolution,
+            )
 
     def _heatmaps(self, X, target, threshold: float | None):
+        check_is_fitted(self, "net_")
         check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
         self._validate_params()
-        images = self._check_images(X)
+        images = check_images(self, X)
         weights, scale = self._weights_for(target)
         if self.normalize == "validation":
             weights, scale = weights / scale, 1.0
         heatmaps = images.empty_heatmaps()
-        for indices, heat in self._raw_heatmaps(images, weights[None]):
+        for indices, heat in self._raw_heatmaps(images, weights[np.newaxis]):
             heat = heat[:, 0]
             if self.normalize == "image":
                 heat, scale = normalize_per_image(heat), 1.0
@@ -625,17 +559,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Weights of the filters, and the heat that counts as 1."""
         if target is None:
             return self.filter_weights_, self.heat_scale_
-        labels = np.atleast_1d(target)
-        unknown = [label for label in labels.tolist() if label not in self.classes_]
-        if unknown or not len(labels):
-            raise ValueError(
-                f"target holds {unknown or 'no label'}, but the classes are "
-                f"{self.classes_.tolist()}; pass one of them, or a list of some."
-            )
-        indices = np.searchsorted(self.classes_, labels)
+        indices = find_labels(self.classes_, target)
         scales = self.class_heat_scales_[indices]
         # The mean of the classes' heatmaps is the heatmap of the mean weights.
-        weights = (self.class_weights_[indices] / scales[:, None]).mean(axis=0)
+        weights = (self.class_weights_[indices] / scales[:, np.newaxis]).mean(axis=0)
         return weights * scales.mean(), float(scales.mean())
 
     def __getstate__(self):

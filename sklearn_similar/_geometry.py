@@ -67,7 +67,9 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
         kernel, stride, dilation = weight.shape[2:], _pair(stride), _pair(dilation)
         if padding == "same":
             # With an even kernel, the odd one of the zeros goes to the far side.
-            near = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
+            near = tuple(
+                d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)
+            )
         else:
             near = (0, 0) if padding == "valid" else _pair(padding)
         grid = geometry(input).after(kernel, stride, near, dilation)
@@ -79,7 +81,9 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
         output = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
         return _mark(output, grid)
 
-    def _pool2d(self, func, input, kernel_size, stride=None, padding=0, *args, **kwargs):
+    def _pool2d(
+        self, func, input, kernel_size, stride=None, padding=0, *args, **kwargs
+    ):
         kernel, padding = _pair(kernel_size), _pair(padding)
         stride = kernel if stride is None or stride == [] else _pair(stride)
         dilation = (1, 1)

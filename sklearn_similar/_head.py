@@ -149,7 +149,10 @@ class LinearShortcut:
         sources, mixed = values[:n_mixing], values[n_mixing : 2 * n_mixing]
         before = values[2 * n_mixing : 2 * n_mixing + self.n_before]
         after = values[2 * n_mixing + self.n_before :]
-        absent = replacement[:, None, None].expand_as(responses)
+        # What replaces the responses is the same for all images, unless values from
+        # elsewhere (a residual) are added to it.
+        n_absent = len(images) if before else 1
+        absent = replacement[:, None, None].expand(n_absent, *responses.shape[1:])
         changes = [
             source - of_absent
             for source, of_absent in zip(

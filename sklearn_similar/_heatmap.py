@@ -1,10 +1,12 @@
 """From importances to weights, and from weights and responses to heatmaps."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch import nn
 
-from ._feature_maps import FeatureMaps
+from ._feature_maps import FeatureMaps, feature_maps
 
 
 def filter_weights(
@@ -36,6 +38,36 @@ def filter_weights(
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
+def raw_heatmaps(
+    module: nn.Module,
+    layer: str,
+    batches: Iterable[tuple[np.ndarray, torch.Tensor]],
+    weights: np.ndarray,
+    resolution: str,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Heatmaps of images, before normalisation.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    layer : str
+    batches : iterable of (indices, images)
+    weights : ndarray of shape (n_maps, n_filters)
+    resolution : {"dense", "pooled"}
+
+    Yields
+    ------
+    indices : ndarray of shape (n_images_in_batch,)
+    heatmaps : ndarray of shape (n_images_in_batch, n_maps, height, width), float32
+    """
+    for indices, images in batches:
+        maps = feature_maps(module, layer, images, resolution)
+        rows = torch.from_numpy(weights).to(maps.responses)
+        heat = to_pixels(weighted_sum(maps, rows), maps, tuple(images.shape[2:]))
+        yield indices, heat.cpu().numpy()
+
+
 def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
     """Heatmaps on the layer's grid: H = sum_i w_i max(F_i, 0).
 
@@ -50,7 +82,10 @@ def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
     -------
     tensor of shape (n_images, n_maps, height, width)
     """
-    return F.conv2d(maps.responses.relu(), weights[:, :, None, None])
+    responses = maps.responses.relu()
+    # One product an image: in one for all, rounding would depend on the neighbours.
+    products = torch.bmm(weights.expand(len(responses), -1, -1), responses.flatten(2))
+    return products.unflatten(2, responses.shape[2:])
 
 
 def to_pixels(

@@ -192,7 +192,11 @@ def infer_image_shape(X, n_features: int, image_shape) -> tuple[int, ...]:
 
 def _check_image_shape(image_shape) -> tuple[int, ...]:
     lengths = np.asarray(image_shape)
-    if lengths.shape not in ((2,), (3,)) or lengths.dtype.kind != "i" or any(lengths < 1):
+    if (
+        lengths.shape not in ((2,), (3,))
+        or lengths.dtype.kind != "i"
+        or any(lengths < 1)
+    ):
         raise ValueError(
             f"image_shape is {image_shape!r}; pass (height, width) or (height, width, "
             "n_channels), all positive integers."
@@ -200,15 +204,15 @@ def _check_image_shape(image_shape) -> tuple[int, ...]:
     return tuple(int(length) for length in lengths)
 
 
-def check_any_size(X, n_channels: int) -> Images:
+def check_any_size(X, channels: int) -> Images:
     """Images of any size, which the rest of the estimator can rely upon.
 
     Parameters
     ----------
     X : ndarray of shape (n, h, w) or (n, h, w, c), or list of images
         No rows: these have the trained size and go another way.
-    n_channels : int
-        Channels the network was trained with; colour is made grey for one channel.
+    channels : int
+        That the network was trained with; colour is made grey for one channel.
 
     Raises
     ------
@@ -220,7 +224,7 @@ def check_any_size(X, n_channels: int) -> Images:
         X = np.asarray(X)
         check_array(as_rows(X), dtype="numeric", ensure_all_finite=False)
         check_finite(as_rows(X))
-        _check_channels(X.shape[1:], n_channels, "The images in X")
+        _check_channels(X.shape[1:], channels, "The images in X")
         return Images(X if X.ndim == 4 else X[..., np.newaxis], "images")
     images = []
     for index, image in enumerate(X):
@@ -229,25 +233,30 @@ def check_any_size(X, n_channels: int) -> Images:
         if image.ndim not in (2, 3) or image.size == 0:
             raise ValueError(
                 f"{name} has shape {image.shape}; pass (height, width) or (height, "
-                "width, n_channels), none of them 0."
+                "width, channels), none of them 0."
             )
         try:
             check_array(image.reshape(1, -1), dtype="numeric", input_name="image")
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} cannot be used: {error}") from error
-        _check_channels(image.shape, n_channels, name)
+        _check_channels(image.shape, channels, name)
         images.append(image if image.ndim == 3 else image[..., np.newaxis])
     return Images(images, "list")
 
 
-def _check_channels(shape: tuple[int, ...], n_channels: int, name: str) -> None:
+def _check_channels(shape: tuple[int, ...], channels: int, name: str) -> None:
     found = shape[2] if len(shape) == 3 else 1
-    if found != n_channels and not (found == 3 and n_channels == 1):
-        hint = " (channels come last)" if shape[0] == n_channels else ""
+    if found != channels and not (found == 3 and channels == 1):
+        hint = " (channels come last)" if shape[0] == channels else ""
         raise ValueError(
             f"{name} have shape {shape_text(shape)} and so {found} channels, but the "
-            f"network was trained with {n_channels}; pass such images{hint}."
+            f"network was trained with {channels}; pass such images{hint}."
         )
+
+
+def n_channels(image_shape: tuple[int, ...]) -> int:
+    """Channels of images of a shape with or without them."""
+    return image_shape[2] if len(image_shape) == 3 else 1
 
 
 def shape_text(shape) -> str:

@@ -60,7 +60,9 @@ class Mixing:
         weight = self.layer.weight
         if isinstance(self.layer, nn.Linear):
             parts = values[:, places].unflatten(1, (n_filters, -1)).transpose(0, 1)
-            return parts @ weight[:, places].unflatten(1, (n_filters, -1)).permute(1, 2, 0)
+            return parts @ weight[:, places].unflatten(1, (n_filters, -1)).permute(
+                1, 2, 0
+            )
         window = {
             "stride": self.layer.stride,
             "padding": self.layer.padding,

@@ -1,0 +1,122 @@
+"""What the benchmarks share: arguments, data, timing, tables and CSV files."""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import sklearn
+import skorch
+import torch
+from sklearn.utils import Bunch
+
+from sklearn_similar.datasets import fetch_mnist, load_mnist_sample
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parse_arguments(doc: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Arguments that every benchmark takes; `doc` is its module docstring."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="few images and repeats, to see that it runs; results go to results/quick",
+    )
+    parser.add_argument(
+        "--data-home",
+        type=Path,
+        help="folder with MNIST's IDX files (default: SKLEARN_SIMILAR_DATA, else OpenML)",
+    )
+    return parser.parse_args(argv)
+
+
+def load_mnist(arguments: argparse.Namespace) -> Bunch:
+    """All of MNIST; for --quick 5,000 and 1,000 images, without a download."""
+    if not arguments.quick:
+        return fetch_mnist(arguments.data_home)
+    if not arguments.data_home and not os.environ.get("SKLEARN_SIMILAR_DATA"):
+        return load_mnist_sample()
+    mnist = fetch_mnist(arguments.data_home)
+    sizes = {"train": 5_000, "test": 1_000}
+    return Bunch(
+        **{
+            f"{values}_{part}": mnist[f"{values}_{part}"][:size]
+            for part, size in sizes.items()
+            for values in ("X", "y")
+        }
+    )
+
+
+def machine() -> dict[str, str | int]:
+    """Versions and processors, without which a figure says little."""
+    try:
+        n_cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        n_cores = os.cpu_count() or 1
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
+        "skorch": skorch.__version__,
+        "cores": n_cores,
+        "torch threads": torch.get_num_threads(),
+    }
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    """Time that a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def interleave(
+    functions: Mapping[str, Callable[[], object]], n_repeats: int
+) -> dict[str, np.ndarray]:
+    """Seconds of each function, n_repeats of them, taken in turns.
+
+    What slows the machine down for a while then slows down all of them. Every other
+    round goes backwards, so that none always runs after the same one.
+    """
+    names = list(functions)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for repeat in range(n_repeats):
+        for name in names if repeat % 2 == 0 else reversed(names):
+            seconds[name].append(seconds_of(functions[name]))
+    return {name: np.array(seconds[name]) for name in names}
+
+
+def fastest(
+    candidates: Mapping[str, Callable[[], object]], n_repeats: int = 2
+) -> tuple[str, dict[str, float]]:
+    """Name of the fastest function, and the least seconds that each took."""
+    seconds = interleave(candidates, n_repeats)
+    least = {name: float(times.min()) for name, times in seconds.items()}
+    return min(least, key=least.__getitem__), least
+
+
+def median_ratio(seconds: np.ndarray, reference: np.ndarray) -> float:
+    """Median over the rounds of the ratio within a round."""
+    return float(np.median(seconds / reference))
+
+
+def report(
+    name: str, rows: Sequence[Mapping[str, object]], quick: bool, results=RESULTS
+) -> Path:
+    """Print rows as a table and write them, with the machine, to <name>.csv."""
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
+    folder = results / "quick" if quick else results
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.csv"
+    table.assign(**machine()).to_csv(path, index=False, float_format="%.6g")
+    print(f"\nwritten to {path}; {', '.join(f'{k} {v}' for k, v in machine().items())}")
+    return path

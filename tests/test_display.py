@@ -1,0 +1,240 @@
+"""Plots: what is drawn where, and that Matplotlib is only needed to draw."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from sklearn_similar import SimilarNetClassifier
+from sklearn_similar.datasets import load_mnist_sample
+from sklearn_similar.display import FilterImportanceDisplay, HeatmapDisplay
+
+plt = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, _, y, _ = load_mnist_sample(return_X_y=True)
+    return X[::20], y[::20]
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return SimilarNetClassifier(max_epochs=2, batch_size=25, random_state=0).fit(
+        *digits
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+def drawn(ax):
+    """The image and the heatmap in an axes."""
+    image, heat = ax.get_images()
+    return np.asarray(image.get_array()), heat
+
+
+def test_each_image_has_its_heatmap_over_it(fitted, digits):
+    X = digits[0][:3]
+    display = HeatmapDisplay.from_estimator(fitted, X)
+    assert len(display.axes_) == 3
+    for ax, image, heat in zip(display.axes_, X, fitted.heatmap(X), strict=True):
+        below, above = drawn(ax)
+        np.testing.assert_allclose(below, image / 255, rtol=1e-6)
+        np.testing.assert_allclose(above.get_array(), heat)
+    assert display.axes_[0].figure is display.figure_
+
+
+def test_cover_grows_with_heat_and_leaves_the_rest_bare():
+    heat = np.array([[-0.5, 0.0, 0.5, 1.0, 2.0]])
+    display = HeatmapDisplay([np.ones((1, 5))], [heat], max_heat=1.0).plot(alpha=0.6)
+    _, above = drawn(display.axes_[0])
+    np.testing.assert_allclose(above.get_alpha(), [[0, 0, 0.3, 0.6, 0.6]])
+
+
+def test_rows_and_data_frames_are_drawn_as_images(fitted, digits):
+    rows = digits[0][:2].reshape(2, -1)
+    for X in (rows, pd.DataFrame(rows)):
+        model = SimilarNetClassifier(max_epochs=0, random_state=0)
+        model.fit(X, [0, 1]).fit_importance(X, [0, 1])
+        display = HeatmapDisplay.from_estimator(model, X)
+        below, above = drawn(display.axes_[1])
+        np.testing.assert_allclose(below, digits[0][1] / 255, rtol=1e-6)
+        assert above.get_array().shape == (28, 28)
+
+
+def test_sizes_may_differ_in_a_list_of_grey_and_colour_images(fitted):
+    rng = np.random.default_rng(0)
+    X = [
+        rng.integers(0, 256, (30, 50), dtype=np.uint8),
+        rng.integers(0, 256, (20, 24, 3), dtype=np.uint8),
+        rng.random((28, 28)),
+    ]
+    display = HeatmapDisplay.from_estimator(fitted, X)
+    shapes = [drawn(ax)[0].shape for ax in display.axes_]
+    assert shapes == [(30, 50), (20, 24, 3), (28, 28)]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.array([[0, 65535]], dtype=np.uint16),
+        np.array([[-1.0, 1.0]]),
+        np.array([[0.0, 300.0]]),
+        np.array([[[0, 0], [255, 255]]], dtype=np.uint8),
+    ],
+    ids=["uint16", "negative", "large", "two channels"],
+)
+def test_any_range_of_values_is_drawn_from_black_to_white(image):
+    display = HeatmapDisplay([image], [np.zeros((1, 2))]).plot()
+    below, _ = drawn(display.axes_[0])
+    np.testing.assert_allclose(below, [[0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("target", "label"), [(None, "heat"), (3, "heat of 3"), ([1, 7], "heat of 1 or 7")]
+)
+def test_target_is_passed_on_and_named(fitted, digits, target, label):
+    X = digits[0][:2]
+    display = HeatmapDisplay.from_estimator(fitted, X, target=target)
+    _, above = drawn(display.axes_[1])
+    np.testing.assert_allclose(above.get_array(), fitted.heatmap(X, target)[1])
+    assert display.figure_.axes[-1].get_ylabel() == label
+
+
+def test_labels_become_titles(fitted, digits):
+    X, y = digits
+    display = HeatmapDisplay.from_estimator(fitted, X[:2], y=y[:2])
+    assert [ax.get_title() for ax in display.axes_] == [str(label) for label in y[:2]]
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        HeatmapDisplay.from_estimator(fitted, X[:2], y=y[:3])
+
+
+def test_normalised_heat_has_one_meaning_in_all_plots(fitted, digits):
+    faint = digits[0][:1] // 8
+    display = HeatmapDisplay.from_estimator(fitted, faint)
+    assert drawn(display.axes_[0])[1].norm.vmax == 1.0
+    heat = np.full((2, 2), 3.0)
+    display = HeatmapDisplay([heat], [heat]).plot()
+    assert drawn(display.axes_[0])[1].norm.vmax == 3.0
+
+
+def test_heatmaps_go_into_given_axes():
+    images = [np.eye(4), np.eye(5)]
+    figure, axes = plt.subplots(2, 2)
+    display = HeatmapDisplay(images, images).plot(axes, colorbar=False)
+    assert list(display.axes_) == [axes[0, 0], axes[0, 1]]
+    assert display.figure_ is figure
+    assert len(figure.axes) == 4
+    assert not axes[1, 0].get_images()
+
+    _, ax = plt.subplots()
+    assert HeatmapDisplay(images[:1], images[:1]).plot(ax).axes_[0] is ax
+
+
+@pytest.mark.parametrize(
+    ("display", "axes", "message"),
+    [
+        (HeatmapDisplay([], []), None, "no images"),
+        (HeatmapDisplay([np.eye(3)], []), None, "0 heatmaps for 1 images"),
+        (HeatmapDisplay([np.eye(3)], [np.eye(4)]), None, "is 3x3 and its heatmap 4x4"),
+        (
+            HeatmapDisplay([np.eye(3)], [np.eye(3)], titles=["a", "b"]),
+            None,
+            "2 titles for 1 images",
+        ),
+        (
+            HeatmapDisplay(2 * [np.eye(3)], 2 * [np.eye(3)]),
+            "one",
+            "1 axes for 2 images",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(display, axes, message):
+    with pytest.raises(ValueError, match=message):
+        display.plot(plt.subplots()[1] if axes else None)
+
+
+def test_bars_are_the_importances_sorted_or_not(fitted):
+    importances = fitted.filter_importances_
+    display = FilterImportanceDisplay.from_estimator(fitted)
+    heights = [bar.get_height() for bar in display.bars_]
+    np.testing.assert_allclose(heights, np.sort(importances)[::-1])
+    labels = [int(label.get_text()) for label in display.ax_.get_xticklabels()]
+    np.testing.assert_array_equal(importances[labels], heights)
+    assert display.ax_.get_ylabel() == "increase of the log loss"
+
+    display = FilterImportanceDisplay.from_estimator(fitted, sort=False)
+    heights = [bar.get_height() for bar in display.bars_]
+    np.testing.assert_allclose(heights, importances)
+    assert display.im_ is None
+
+
+def test_importances_by_class_have_zero_in_the_middle_of_the_colours(fitted):
+    display = FilterImportanceDisplay.from_estimator(fitted, by_class=True)
+    values = np.asarray(display.im_.get_array())
+    np.testing.assert_allclose(values, fitted.class_importances_[:, display.order_])
+    low, high = display.im_.get_clim()
+    assert low == -high
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == [str(label) for label in fitted.classes_]
+    assert display.bars_ is None
+
+
+def test_many_filters_have_no_overlapping_numbers():
+    display = FilterImportanceDisplay(np.linspace(0, 1, 512)).plot()
+    assert len(display.ax_.get_xticks()) == 0
+    assert len(display.bars_) == 512
+
+
+def test_importances_go_into_a_given_axes():
+    figure, ax = plt.subplots()
+    display = FilterImportanceDisplay([1.0, 2.0]).plot(ax)
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+
+
+def test_class_importances_are_asked_for_when_missing():
+    with pytest.raises(ValueError, match="class_importances is None"):
+        FilterImportanceDisplay([1.0, 2.0]).plot(by_class=True)
+
+
+def test_unmeasured_importances_are_not_drawn(digits):
+    model = SimilarNetClassifier(max_epochs=0, validation_fraction=None)
+    for estimator in (model, model.fit(*digits)):
+        with pytest.raises(NotFittedError, match="importances"):
+            FilterImportanceDisplay.from_estimator(estimator)
+        with pytest.raises(NotFittedError, match="importances"):
+            HeatmapDisplay.from_estimator(estimator, digits[0][:1])
+
+
+def test_import_leaves_matplotlib_alone():
+    code = (
+        "import sys, sklearn_similar, sklearn_similar.display\n"
+        "sys.exit(any(name.split('.')[0] == 'matplotlib' for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda model, X: HeatmapDisplay.from_estimator(model, X),
+        lambda model, X: HeatmapDisplay(X, X).plot(),
+        lambda model, X: FilterImportanceDisplay.from_estimator(model),
+        lambda model, X: FilterImportanceDisplay([1.0]).plot(),
+    ],
+)
+def test_missing_matplotlib_is_asked_for(monkeypatch, fitted, digits, draw):
+    # None in sys.modules is how Python marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
+    with pytest.raises(ImportError, match=r'pip install "sklearn-similar\[plot\]"'):
+        draw(fitted, digits[0][:1])
