@@ -37,7 +37,6 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "doc_module": ("sklearn_similar",),
     "backreferences_dir": "generated/backreferences",
-    "reference_url": {"sklearn_similar": None},
     "remove_config_comments": True,
     "show_memory": False,
     "write_computation_times": False,

@@ -4,15 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
-from torch.utils.data import Subset
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_is_fitted,
+    check_memory,
+)
 
 from ._ablation import error_sums, importances, mean_responses
 from ._feature_maps import evaluating, feature_maps, find_layer
@@ -26,14 +30,13 @@ from ._heatmap import (
 from ._holdout import hold_out, spread_over_classes
 from ._images import Images, n_channels
 from ._network import (
-    PixelDataset,
     build_net,
     check_output,
     get_arrays,
     log_probabilities,
     predict_proba,
-    set_arrays,
-    train,
+    restore,
+    train_network,
 )
 from ._seeding import draw_seed
 from ._validation import (
@@ -116,6 +119,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``normalize=None`` it counts in units of `heat_scale_`.
     device : str, default="cpu"
         Where PyTorch computes.
+    memory : str or joblib.Memory, default=None
+        Folder in which trained networks are kept, as in `Pipeline`. A fit with the
+        same images, training parameters and integer `random_state` then takes the
+        network from there, so that a search over parameters that count after
+        training trains one network for each fold.
     random_state : int, RandomState instance or None, default=None
         Of initialisation, order of the images, dropout and held-out images. The same
         number gives the same network bit for bit, on the same number of threads.
@@ -189,7 +197,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     (3, 28, 28)
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict] = {
         "module": [callable, None],
         "layer": [str, None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
@@ -209,6 +217,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "device": [str, torch.device],
+        "memory": [str, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -235,6 +244,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         normalize="validation",
         threshold=0.3,
         device="cpu",
+        memory=None,
         random_state=None,
         verbose=0,
     ):
@@ -257,6 +267,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.normalize = normalize
         self.threshold = threshold
         self.device = device
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
 
@@ -296,9 +307,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             with evaluating(self.net_.module_) as module:
                 check_output(module, probes, len(self.classes_))
                 self.layer_ = find_layer(module, self.layer, probes)
-            dataset = PixelDataset(images, y, n_channels(self.image_shape_))
-            train(self.net_, Subset(dataset, training))
-            self.net_.module_.eval()
+            train = check_memory(self.memory).cache(train_network, ignore=["verbose"])
+            arrays, history = train(
+                self._net_spec, images, y, training, verbose=self.verbose
+            )
+            restore(self.net_, arrays, history)
             if validation is not None:
                 self._measure(images, y, validation)
         return self
@@ -472,9 +485,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "class_weight": class_weight,
             "device": self.device,
             "seed": seed,
-            "verbose": self.verbose,
         }
-        self.net_ = build_net(**self._net_spec)
+        self.net_ = build_net(**self._net_spec, verbose=self.verbose)
 
     def _measure(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
         """Set all that depends on held-out images."""
@@ -581,10 +593,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         history = state.pop("_net_history", None)
         super().__setstate__(state)
         if arrays is not None:
-            self.net_ = build_net(**self._net_spec)
-            set_arrays(self.net_, arrays)
-            self.net_.history = type(self.net_.history)(history)
-            self.net_.module_.eval()
+            self.net_ = build_net(**self._net_spec, verbose=self.verbose)
+            restore(self.net_, arrays, history)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -624,5 +634,5 @@ def _unchanged_on_error(estimator) -> Iterator[None]:
 def _check_device(device) -> None:
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device is {str(device)!r}, but PyTorch sees no GPU here; pass device='cpu'."
+            f"device is {str(device)!r}, but PyTorch sees no GPU; pass device='cpu'."
         )

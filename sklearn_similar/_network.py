@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, Subset
 
 from ._feature_maps import evaluating
-from ._images import Images, release, to_tensor
+from ._images import Images, n_channels, release, to_tensor
 from ._lenet import LeNet
 from ._seeding import seeded
 
@@ -178,15 +178,35 @@ def _module_params(module, n_classes, image_shape, given) -> dict[str, Any]:
     return {f"module__{name}": known[name] for name in known if name in accepted}
 
 
-def train(net: NeuralNetClassifier, dataset: Dataset) -> None:
-    """Train an initialised net.
+def train_network(
+    spec: Mapping[str, Any],
+    images: Images,
+    y: np.ndarray,
+    training: np.ndarray,
+    verbose: int,
+) -> tuple[dict[str, np.ndarray], list]:
+    """Train a new net, and give its weights and history: all that is kept of it.
+
+    Parameters
+    ----------
+    spec : dict
+        Arguments of `build_net`.
+    images : Images
+        Of one size.
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    training : ndarray of int
+        The images to train on.
+    verbose : int
 
     Raises
     ------
     ValueError
         If the loss diverged.
     """
-    net.partial_fit(dataset, None)
+    net = build_net(**spec, verbose=verbose)
+    dataset = PixelDataset(images, y, n_channels(spec["image_shape"]))
+    net.partial_fit(Subset(dataset, training), None)
     losses = [epoch.get("train_loss", 0.0) for epoch in net.history]
     if not np.isfinite(losses).all():
         epoch = int(np.argmin(np.isfinite(losses))) + 1
@@ -194,6 +214,16 @@ def train(net: NeuralNetClassifier, dataset: Dataset) -> None:
             f"Training diverged: the loss is {losses[epoch - 1]} in epoch {epoch} with "
             f"lr={net.lr}; lower lr or scale X."
         )
+    return get_arrays(net), net.history.to_list()
+
+
+def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
+    """Give a net of the same structure the weights and history of a trained one."""
+    net.module_.load_state_dict(
+        {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    )
+    net.history = type(net.history)(history)
+    net.module_.eval()
 
 
 def check_output(module: nn.Module, images: torch.Tensor, n_classes: int) -> None:
@@ -218,10 +248,17 @@ def check_output(module: nn.Module, images: torch.Tensor, n_classes: int) -> Non
         )
 
 
+def returns_probabilities(net: NeuralNetClassifier) -> bool:
+    """Whether the module returns probabilities; else, it returns logits.
+
+    It does with `NLLLoss`, which is skorch's convention.
+    """
+    return isinstance(net.criterion_, nn.NLLLoss)
+
+
 def log_probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.Tensor:
     """Logarithms of the class probabilities from what the module returned."""
-    if isinstance(net.criterion_, nn.NLLLoss):
-        # skorch's convention: with NLLLoss, the module itself returns probabilities.
+    if returns_probabilities(net):
         return torch.log(output + torch.finfo(output.dtype).tiny)
     # Along the first dimension, it runs over images side by side: 15 times faster for
     # few classes.
@@ -237,8 +274,11 @@ def predict_proba(
     probabilities = np.empty((n_images, len(net.classes)), dtype=np.float32)
     with evaluating(net.module_) as module:
         for indices, images in batches:
-            output = log_probabilities(net, module(images))
-            probabilities[indices] = output.exp().cpu().numpy()
+            output = module(images)
+            if not returns_probabilities(net):
+                # Along the classes, rounding does not depend on the other images.
+                output = torch.softmax(output, dim=1)
+            probabilities[indices] = output.cpu().numpy()
     return probabilities
 
 
@@ -248,10 +288,3 @@ def get_arrays(net: NeuralNetClassifier) -> dict[str, np.ndarray]:
         name: tensor.detach().cpu().numpy()
         for name, tensor in net.module_.state_dict().items()
     }
-
-
-def set_arrays(net: NeuralNetClassifier, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put weights and buffers back into a network of the same structure."""
-    net.module_.load_state_dict(
-        {name: torch.as_tensor(array) for name, array in arrays.items()}
-    )

@@ -71,9 +71,4 @@ ax.legend()
 # and nothing for the others, or even harm (below zero). These are the importances
 # behind ``heatmap(X, target=...)``.
 
-importances = model.class_importances_
-largest = np.abs(importances).max()
-_, ax = plt.subplots()
-image = ax.imshow(importances, cmap="RdBu_r", vmin=-largest, vmax=largest)
-ax.set(xlabel="filter", ylabel="digit", yticks=range(10), yticklabels=model.classes_)
-plt.colorbar(image, ax=ax, label="increase of the log loss", shrink=0.7)
+FilterImportanceDisplay.from_estimator(model, by_class=True)

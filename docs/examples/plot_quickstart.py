@@ -29,7 +29,7 @@ print("images", X_test.shape, "-> heatmaps", heatmaps.shape)
 
 from sklearn_similar.display import HeatmapDisplay
 
-HeatmapDisplay.from_estimator(model, X_test[:1000:100])
+HeatmapDisplay.from_estimator(model, X_test[:1000:100], y=y_test[:1000:100])
 
 # %%
 # A larger image
