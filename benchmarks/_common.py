@@ -32,7 +32,7 @@ def parse_arguments(doc: str, argv: Sequence[str] | None = None) -> argparse.Nam
     parser.add_argument(
         "--data-home",
         type=Path,
-        help="folder with MNIST's IDX files (default: SKLEARN_SIMILAR_DATA, else OpenML)",
+        help="folder with MNIST's IDX files (SKLEARN_SIMILAR_DATA, else OpenML)",
     )
     return parser.parse_args(argv)
 

@@ -1,13 +1,13 @@
 """Accuracy on MNIST's test set, for each digit, beside the paper's Table 2.
 
-    tox -e benchmark-accuracy            (about 5 minutes on 2 cores)
+    tox -e benchmark-accuracy            (about 4 minutes on 2 cores)
     tox -e benchmark-accuracy -- --quick
 
 The paper's recipe: LeNet trained on all 60,000 training images, Adam, learning rate
 0.001 with decay 0.00001 per update, batches of 300, 10 epochs. These are the defaults,
-but for validation_fraction=None, which trains on all images. Percent of the digit's
-10,000 test images in all that are recognised: mean, standard deviation, least and
-greatest over 3 seeds. Nothing is chosen on the test images.
+but for validation_fraction=None, which trains on all images. The table shows how much
+of each digit's test images (10,000 in all) is recognised, in percent: mean, standard
+deviation, least and greatest over 3 seeds. Nothing is chosen on the test images.
 """
 
 import time

@@ -21,10 +21,11 @@ from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.display import FilterImportanceDisplay, HeatmapDisplay
 
 # The paper's batches of 300 make 2,000 updates of 60,000 images in 10 epochs, but only
-# 150 of the sample. Of 300, 100, 50 and 25, batches of 50 did best on digits of the
-# training part that were kept out of training; the test part had no say.
+# 150 of the sample. In 4-fold cross-validation within the training part, batches of
+# 300, 100, 50 and 25 recognised 90.1, 93.3, 95.1 and 95.7 %; 25 takes twice as long
+# as 50. The test part had no say.
 BATCH_SIZE = 50
-TARGETS = (1, 3, 8)
+TARGETS = (1, 3, 7)
 
 
 def train(X_train, y_train):
@@ -84,7 +85,7 @@ def draw(model, X_test, y_test, folder):
     }
     for target in TARGETS:
         displays[f"heatmaps_of_{target}.png"] = (
-            f"where in each digit the evidence for a {target} is",
+            f"where in each digit the evidence for class {target} is",
             HeatmapDisplay.from_estimator(
                 model, X_test[first], y=y_test[first], target=target
             ),

@@ -76,11 +76,13 @@ def error_sums(
 def _errors(outputs, true, log_probabilities) -> torch.Tensor:
     """Log loss and misclassification, 2 x n_chunk x n_images."""
     n_chunk, n_images = outputs.shape[:2]
-    log_proba = log_probabilities(outputs.flatten(0, 1)).unflatten(
-        0, (n_chunk, n_images)
-    )
-    log_loss = -log_proba.gather(2, true.expand(n_chunk, -1)[..., None])[..., 0]
-    return torch.stack([log_loss, (log_proba.argmax(dim=2) != true).to(log_loss)])
+    log_proba = log_probabilities(outputs.flatten(0, 1))
+    true = true.repeat(n_chunk)
+    log_loss = -log_proba.gather(1, true[:, None])[:, 0]
+    # argmax takes 15 times as long, and they agree on the first of equal ones.
+    predicted = log_proba.max(dim=1).indices
+    measured = torch.stack([log_loss, (predicted != true).to(log_loss)])
+    return measured.unflatten(1, (n_chunk, n_images))
 
 
 def importances(sums: ErrorSums, measure: str) -> Importances:

@@ -17,9 +17,11 @@ from sklearn.utils.validation import (
     check_is_fitted,
     check_memory,
 )
+from tqdm.auto import tqdm
 
 from ._ablation import error_sums, importances, mean_responses
 from ._feature_maps import evaluating, feature_maps, find_layer
+from ._frame import learn_frame
 from ._head import make_head
 from ._heatmap import (
     filter_weights,
@@ -28,19 +30,24 @@ from ._heatmap import (
     typical_peak,
 )
 from ._holdout import hold_out, spread_over_classes
-from ._images import Images, n_channels
+from ._images import Images, n_channels, to_tensor
+from ._instances import to_frame
+from ._localization import Search, find_instances, heat_at_scales
 from ._network import (
     build_net,
     check_output,
     get_arrays,
     log_probabilities,
     predict_proba,
+    probabilities,
     restore,
     train_network,
 )
 from ._seeding import draw_seed
 from ._validation import (
     check_images,
+    check_output_container,
+    check_scales,
     check_trained_size,
     check_training_data,
     encode_labels,
@@ -51,6 +58,8 @@ __all__ = ["SimilarNetClassifier"]
 
 # The typical peak is a median; more images than this do not make it surer.
 _MAX_REFERENCE_IMAGES = 128
+# Images on which the margin of the instances is measured.
+_MAX_FRAME_IMAGES = 1000
 # Images on which a network's layers and shortcuts are looked for.
 _N_PROBES = 3
 
@@ -114,9 +123,28 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "validation": heat 1 is the median peak on the validation images, so that an
         empty image stays dark; "image": each heatmap from 0 to 1, as in the paper;
         None: the weighted sum itself.
-    threshold : float, default=0.3
-        Heat below it is set to 0 by `transform`; between 0 and 1. With
-        ``normalize=None`` it counts in units of `heat_scale_`.
+    threshold : float, default=0.15
+        Heat below it is set to 0 by `transform`, and opens no hotspot in `localize`;
+        between 0 and 1. With ``normalize=None`` it counts in units of `heat_scale_`.
+    background : label, default=None
+        The label in y that means "nothing here"; `localize` never reports it.
+    hotspots : {"image", "heat"}, default="image"
+        Where `localize` looks for boxes: "image" takes stable connected parts of the
+        image that are hot, which have the tightest boxes; "heat" connected parts of
+        the heatmap, drawn tight around what is bright in them.
+    n_levels : int, default=15
+        Levels of the ladder on which parts are connected, of grey for "image" and of
+        heat from `threshold` up for "heat"; 1 is the paper's single threshold.
+    scales : sequence of float, default=(1.0,)
+        Factors by which an image is resized for its heatmap in `localize`; the
+        greatest heat counts.
+    polarity : {"bright", "dark", "both"}, default="bright"
+        Whether `localize` looks for bright instances as in training, for dark ones
+        (in the inverted image), or for both.
+    min_score : float, default=0.8
+        Least probability of an instance.
+    max_overlap : float, default=0.3
+        Greatest intersection over union of two instances.
     device : str, default="cpu"
         Where PyTorch computes.
     memory : str or joblib.Memory, default=None
@@ -160,6 +188,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         The heat that counts as 1.
     class_heat_scales_ : ndarray of shape (n_classes,)
         The same in the heatmap of each class.
+    frame_ : tuple of (size, fill, low, high)
+        How the training images show what they show, for `localize`: height and width
+        in pixels, the share of them that an instance takes (along the axis along which
+        it takes more), least and greatest value of a pixel.
     ablation_method_ : {"linear", "head", "network"}
         How the errors were computed; see `fit_importance`.
 
@@ -190,7 +222,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     >>> from sklearn_similar import SimilarNetClassifier
     >>> from sklearn_similar.datasets import load_mnist_sample
     >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
-    >>> similar = SimilarNetClassifier(max_epochs=1, batch_size=50, random_state=0)
+    >>> similar = SimilarNetClassifier(max_epochs=4, batch_size=50, random_state=0)
     >>> similar.fit(X[::5], y[::5]).score(X_test, y_test) > 0.6
     True
     >>> similar.transform(X_test[:3]).shape
@@ -216,6 +248,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "resolution": [StrOptions({"dense", "pooled"})],
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
+        "background": "no_validation",
+        "hotspots": [StrOptions({"image", "heat"})],
+        "n_levels": [Interval(Integral, 1, 255, closed="both")],
+        "scales": ["array-like"],
+        "polarity": [StrOptions({"bright", "dark", "both"})],
+        "min_score": [Interval(Real, 0, 1, closed="both")],
+        "max_overlap": [Interval(Real, 0, 1, closed="both")],
         "device": [str, torch.device],
         "memory": [str, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
@@ -242,7 +281,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         class_weighting="linear",
         resolution="dense",
         normalize="validation",
-        threshold=0.3,
+        threshold=0.15,
+        background=None,
+        hotspots="image",
+        n_levels=15,
+        scales=(1.0,),
+        polarity="bright",
+        min_score=0.8,
+        max_overlap=0.3,
         device="cpu",
         memory=None,
         random_state=None,
@@ -266,6 +312,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.resolution = resolution
         self.normalize = normalize
         self.threshold = threshold
+        self.background = background
+        self.hotspots = hotspots
+        self.n_levels = n_levels
+        self.scales = scales
+        self.polarity = polarity
+        self.min_score = min_score
+        self.max_overlap = max_overlap
         self.device = device
         self.memory = memory
         self.random_state = random_state
@@ -305,8 +358,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self._build_net(y[training], seed)
             _, probes = next(self._batches(images, np.arange(len(y))[:_N_PROBES]))
             with evaluating(self.net_.module_) as module:
-                check_output(module, probes, len(self.classes_))
+                check_output(self.net_, probes, len(self.classes_))
                 self.layer_ = find_layer(module, self.layer, probes)
+            self._learn_frame(images, y)
             train = check_memory(self.memory).cache(train_network, ignore=["verbose"])
             arrays, history = train(
                 self._net_spec, images, y, training, verbose=self.verbose
@@ -415,6 +469,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ValueError
             If an image cannot be used; an image of a list is named.
         """
+        check_output_container(self, X)
         return self._heatmaps(X, None, self.threshold)
 
     def heatmap(self, X, target=None):
@@ -441,6 +496,68 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If an image cannot be used, or a target is not one of `classes_`.
         """
         return self._heatmaps(X, target, None)
+
+    def localize(self, X):
+        """Find and recognise the instances in images of any size.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images
+            As in `transform`.
+
+        Returns
+        -------
+        DataFrame
+            One row an instance, with the columns ``image`` (position in X), ``label``,
+            ``score`` (probability of the label), ``heat`` (greatest in the box),
+            ``x_min``, ``y_min``, ``x_max``, ``y_max`` (pixels, half-open); images in
+            order, the surest instance first.
+
+        Raises
+        ------
+        NotFittedError
+            If importances have not been measured.
+        ValueError
+            If an image cannot be used, or `background` is not one of `classes_`.
+
+        Notes
+        -----
+        Of each image (and polarity), the connected parts above a ladder of levels that
+        are hotter than `threshold` become boxes. Each is cut out with the margin that
+        the training images have around what they show, stretched to their contrast and
+        recognised. Background and unsure boxes are dropped, and of boxes that overlap,
+        or of which one is a connected part of the other, the surest and largest stays.
+        """
+        check_is_fitted(self, "net_")
+        check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
+        self._validate_params()
+        scales = check_scales(self.scales)
+        images = check_images(self, X)
+        background = None
+        if self.background is not None:
+            (background,) = find_labels(self.classes_, self.background, "background")
+        search = Search(
+            self.hotspots,
+            self.n_levels,
+            self.polarity,
+            self.threshold,
+            self.min_score,
+            self.max_overlap,
+            background,
+        )
+        found: list = [None] * len(images)
+        with evaluating(self.net_.module_) as module:
+            heatmap = partial(self._heat_at_scales, module, scales)
+            recognise = partial(self._recognise, module)
+            progress = tqdm(total=len(images), unit="image", disable=not self.verbose)
+            with progress:
+                for indices, batch in self._batches(images):
+                    for index, pixels in zip(indices, batch, strict=True):
+                        found[index] = find_instances(
+                            pixels.cpu(), search, self.frame_, heatmap, recognise
+                        )
+                        progress.update()
+        return to_frame(found, self.classes_)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of heatmaps of rows: heat_<row>_<column>.
@@ -487,6 +604,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "seed": seed,
         }
         self.net_ = build_net(**self._net_spec, verbose=self.verbose)
+
+    def _learn_frame(self, images: Images, y: np.ndarray) -> None:
+        """Set what `localize` has to know of the training images."""
+        shown = np.arange(len(y))
+        if self.background is not None:
+            (background,) = find_labels(self.classes_, self.background, "background")
+            shown = shown[y != background]
+        chosen = shown[spread_over_classes(y[shown], _MAX_FRAME_IMAGES)]
+        pixels = to_tensor(images.select(chosen), n_channels(self.image_shape_))
+        self.frame_ = learn_frame(pixels)
 
     def _measure(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
         """Set all that depends on held-out images."""
@@ -567,11 +694,28 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 heatmaps[index][...] = own
         return images.in_layout(heatmaps)
 
+    def _heat_at_scales(self, module, scales, pixels: torch.Tensor) -> np.ndarray:
+        # Heat only opens and closes parts of the image, for which the layer's own
+        # resolution is fine enough.
+        resolution = self.resolution if self.hotspots == "heat" else "pooled"
+        weights = self.filter_weights_[np.newaxis] / self.heat_scale_
+
+        def heatmap(image: torch.Tensor) -> np.ndarray:
+            batches = [(np.zeros(1, int), image[None].to(self.net_.device))]
+            maps = raw_heatmaps(module, self.layer_, batches, weights, resolution)
+            return next(maps)[1][0, 0]
+
+        return heat_at_scales(heatmap, pixels, scales)
+
+    def _recognise(self, module, images: torch.Tensor) -> np.ndarray:
+        output = module(images.to(self.net_.device))
+        return probabilities(self.net_, output).cpu().numpy()
+
     def _weights_for(self, target) -> tuple[np.ndarray, float]:
         """Weights of the filters, and the heat that counts as 1."""
         if target is None:
             return self.filter_weights_, self.heat_scale_
-        indices = find_labels(self.classes_, target)
+        indices = find_labels(self.classes_, target, "target")
         scales = self.class_heat_scales_[indices]
         # The mean of the classes' heatmaps is the heatmap of the mean weights.
         weights = (self.class_weights_[indices] / scales[:, np.newaxis]).mean(axis=0)
@@ -632,7 +776,14 @@ def _unchanged_on_error(estimator) -> Iterator[None]:
 
 
 def _check_device(device) -> None:
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
         raise ValueError(
-            f"device is {str(device)!r}, but PyTorch sees no GPU; pass device='cpu'."
+            f"device is {device!r}, which PyTorch does not know; pass 'cpu' or 'cuda'."
+        ) from error
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device is {str(device)!r}, but PyTorch sees {torch.cuda.device_count()} "
+            "GPUs; pass device='cpu'."
         )

@@ -49,7 +49,8 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
     modes = [(child, child.training) for child in module.modules()]
     module.eval()
     try:
-        with torch.inference_mode():
+        # Inference mode is faster by little, and marks tensors that a network keeps.
+        with torch.no_grad():
             yield module
     finally:
         for child, mode in modes:

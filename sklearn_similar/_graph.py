@@ -1,34 +1,47 @@
 """The graph of a network around one layer: what follows the layer, and how."""
 
-from dataclasses import dataclass, field
+import copy
+import threading
+from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
+from torch.utils._pytree import tree_leaves
+
+# Tracing replaces methods of `torch.nn.Module` for all threads, and puts them back in
+# the wrong order if two traces overlap.
+_tracing = threading.Lock()
 
 
 class NotTraceable(Exception):
     """The network's graph cannot be used; it can only be run as a whole."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class LayerGraph:
     """A network's traced operations, seen from a layer.
 
     Attributes
     ----------
-    traced : torch.fx.GraphModule
-        The network, with no operation that overwrites its input.
+    root : torch.nn.Module
+        Owner of the network.
+    operations : torch.fx.Graph
+        All of the network, with no operation that overwrites its input.
     images, responses, output : torch.fx.Node
         The network's input, the layer's output, and what the network returns.
-    dependent : set of torch.fx.Node
-        The responses and all that is computed from them, but for shapes.
+    n_values : dict of torch.fx.Node to int
+        Values for an image in each node that holds tensors, not shapes and the like.
+    dependent : frozenset of torch.fx.Node
+        The responses and all tensors that are computed from them.
     """
 
-    traced: fx.GraphModule
+    root: nn.Module
+    operations: fx.Graph
     images: fx.Node
     responses: fx.Node
     output: fx.Node
-    dependent: set[fx.Node] = field(default_factory=set)
+    n_values: dict[fx.Node, int]
+    dependent: frozenset[fx.Node]
 
     @classmethod
     def trace(cls, module: nn.Module, layer: str, images: torch.Tensor) -> "LayerGraph":
@@ -39,64 +52,81 @@ class LayerGraph:
         NotTraceable
             If its Python code depends on values, or the layer is not one operation.
         """
-        tracer = _LayerTracer(layer)
         try:
-            traced = fx.GraphModule(module, tracer.trace(module))
-            _make_out_of_place(traced)
-            values = run(traced, {}, images)
+            # Tracing leaves placeholders in what the network's code keeps; the copy
+            # shares all weights.
+            tensors = [*module.parameters(), *module.buffers()]
+            root = _OneArgument(copy.deepcopy(module, {id(t): t for t in tensors}))
+            with _tracing:
+                operations = _LayerTracer(f"module.{layer}").trace(root)
+            _make_out_of_place(root, operations)
+            counter = _ValueCounter(root, graph=operations)
+            counter.run(images)
         # Tracing runs the user's code on placeholders, where anything can fail.
         except Exception as error:
             raise NotTraceable from error
-        nodes = list(traced.graph.nodes)
-        starts = [node for node in nodes if node.op == "placeholder"]
-        layers = [n for n in nodes if n.op == "call_module" and n.target == layer]
-        end = nodes[-1].args[0]
+        nodes = list(operations.nodes)
+        start, end = nodes[0], nodes[-1].args[0]
+        layers = [
+            node
+            for node in nodes
+            if node.op == "call_module" and node.target == f"module.{layer}"
+        ]
         if len(layers) != 1 or not isinstance(end, fx.Node):
             raise NotTraceable
-        graph = cls(traced, starts[0], layers[0], end, {layers[0]})
-        for node in nodes:
+        dependent = set(layers)
+        for node in nodes[:-1]:
             # Shapes and the like are the same whatever the responses are.
-            if _holds_tensor(values.get(node)) and graph.dependent.intersection(
-                node.all_input_nodes
-            ):
-                graph.dependent.add(node)
-        if end not in graph.dependent:
+            if node in counter.found and dependent.intersection(node.all_input_nodes):
+                dependent.add(node)
+        if end not in dependent:
             raise NotTraceable
-        return graph
+        return cls(
+            root,
+            operations,
+            start,
+            layers[0],
+            end,
+            {node: n // len(images) for node, n in counter.found.items()},
+            frozenset(dependent),
+        )
 
-    def constants_of(self, nodes) -> list[fx.Node]:
-        """What some nodes need and no response changes, in the graph's order."""
-        needed = {given for node in nodes for given in node.all_input_nodes}
-        return [n for n in self.traced.graph.nodes if n in needed - self.dependent]
+    def constants_of(self, inputs, nodes) -> list[fx.Node]:
+        """What some nodes need besides their inputs, in the graph's order."""
+        inside = {*inputs, *nodes}
+        for node in self.operations.nodes:
+            # Shapes are read off again, as the number of images may differ.
+            if node not in self.n_values and inside.issuperset(node.all_input_nodes):
+                inside.add(node)
+        inner = inside.difference(inputs)
+        needed = {given for node in inner for given in node.all_input_nodes}
+        return [node for node in self.operations.nodes if node in needed - inside]
 
     def part(self, inputs, outputs) -> fx.GraphModule:
         """The network between some nodes: their values in, a tuple of values out."""
         graph = fx.Graph()
         copies = {node: graph.placeholder(node.name) for node in inputs}
         wanted = set(outputs)
-        for node in reversed(self.traced.graph.nodes):
+        for node in reversed(self.operations.nodes):
             if node in wanted and node not in copies:
                 wanted.update(node.all_input_nodes)
-        for node in self.traced.graph.nodes:
+        for node in self.operations.nodes:
             if node in wanted and node not in copies:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         graph.output(tuple(copies[node] for node in outputs))
-        return fx.GraphModule(self.traced, graph)
+        return fx.GraphModule(self.root, graph)
 
 
-def run(traced: fx.GraphModule, known: dict, *images: torch.Tensor) -> dict:
-    """The value of each node, some of them known."""
-    values = dict(known)
-    fx.Interpreter(traced, garbage_collect_values=False).run(
-        *images, initial_env=values, enable_io_processing=False
-    )
-    return values
+class _OneArgument(nn.Module):
+    """A network called with images alone; its other arguments keep their defaults."""
 
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+        self.training = module.training
 
-def _holds_tensor(value) -> bool:
-    if isinstance(value, (tuple, list)):
-        return any(_holds_tensor(part) for part in value)
-    return isinstance(value, torch.Tensor)
+    def forward(self, images):
+        return self.module(images)
 
 
 class _LayerTracer(fx.Tracer):
@@ -105,27 +135,62 @@ class _LayerTracer(fx.Tracer):
     def __init__(self, layer: str):
         super().__init__()
         self.layer = layer
+        self.owner = threading.get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name == self.layer or super().is_leaf_module(
             m, module_qualified_name
         )
 
+    # Other threads that run a network meanwhile come here too; they only want to run it.
+    def call_module(self, m, forward, args, kwargs):
+        if threading.get_ident() != self.owner:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
 
-def _make_out_of_place(traced: fx.GraphModule) -> None:
-    for node in list(traced.graph.nodes):
-        if _is_in_place(traced, node):
-            with traced.graph.inserting_before(node):
-                copied = traced.graph.call_method("clone", (node.args[0],))
-            node.args = (copied, *node.args[1:])
-    traced.recompile()
+    def getattr(self, attr, attr_val, parameter_proxy_cache):
+        if threading.get_ident() != self.owner:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-def _is_in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
+class _ValueCounter(fx.Interpreter):
+    """Runs a network, and counts the values in the nodes that hold tensors."""
+
+    def __init__(self, module, **options):
+        super().__init__(module, **options)
+        self.found: dict[fx.Node, int] = {}
+
+    def run_node(self, n: fx.Node):
+        value = super().run_node(n)
+        tensors = [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
+        if tensors:
+            self.found[n] = sum(tensor.numel() for tensor in tensors)
+        return value
+
+
+def _make_out_of_place(root: nn.Module, graph: fx.Graph) -> None:
+    """Let operations that overwrite a tensor write to a copy."""
+    order = {node: position for position, node in enumerate(graph.nodes)}
+    for node in list(order):
+        if not _is_in_place(root, node):
+            continue
+        overwritten = node.args[0]
+        # What used the overwritten tensor later on saw what was written.
+        overwritten.replace_all_uses_with(
+            node, delete_user_cb=lambda user, node=node: order[user] > order[node]
+        )
+        with graph.inserting_before(node):
+            copied = graph.call_method("clone", (overwritten,))
+        order[copied] = order[node]
+        node.args = (copied, *node.args[1:])
+
+
+def _is_in_place(root: nn.Module, node: fx.Node) -> bool:
     if not node.args or not isinstance(node.args[0], fx.Node):
         return False
     if node.op == "call_module":
-        return bool(getattr(traced.get_submodule(node.target), "inplace", False))
+        return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     name = getattr(node.target, "__name__", str(node.target))
     return (
         bool(node.kwargs.get("inplace"))

@@ -19,9 +19,9 @@ from torch import nn
 
 from ._feature_maps import output_hook
 from ._graph import LayerGraph, NotTraceable
-from ._mixing import find_mixing
+from ._mixing import Mixing, find_mixing
 
-# Values of what follows z, for all filters that are run at once.
+# Values of the largest tensor that follows, for all filters that are run at once.
 _MAX_VALUES = 2**22
 
 
@@ -69,12 +69,13 @@ def make_head(
         graph = LayerGraph.trace(module, layer, images)
     except NotTraceable:
         return masking
-    mixing = find_mixing(graph, images)
-    ways: list[Head] = [LinearShortcut(graph, mixing)] if mixing else []
-    for way in (*ways, HeadMasking(graph)):
-        if _agree(way, masking, images, responses):
-            return way
-    return masking
+    mixing = find_mixing(graph, images, responses.shape[1])
+    if mixing:
+        shortcut = LinearShortcut(graph, mixing)
+        if _agree(shortcut, masking, images, responses):
+            return shortcut
+    head = HeadMasking(graph)
+    return head if _agree(head, masking, images, responses) else masking
 
 
 class NetworkMasking:
@@ -107,7 +108,8 @@ class HeadMasking:
     method = "head"
 
     def __init__(self, graph: LayerGraph):
-        constants = graph.constants_of(graph.dependent - {graph.responses})
+        start = [graph.responses]
+        constants = graph.constants_of(start, graph.dependent.difference(start))
         self.trunk = graph.part(
             [graph.images], [graph.output, graph.responses, *constants]
         )
@@ -125,15 +127,14 @@ class LinearShortcut:
 
     method = "linear"
 
-    def __init__(self, graph: LayerGraph, mixing):
+    def __init__(self, graph: LayerGraph, mixing: list[Mixing]):
         self.mixing = mixing
         nodes = [layer.node for layer in mixing]
         sources = [layer.source for layer in mixing]
-        apart = _dependencies(sources, graph.dependent) - {graph.responses}
-        before = graph.constants_of(apart)
-        after = graph.constants_of(
-            graph.dependent - apart - {graph.responses} - set(nodes)
-        )
+        apart = _dependencies(sources, graph.dependent)
+        follows = graph.dependent - apart
+        before = graph.constants_of([graph.responses], apart)
+        after = graph.constants_of(nodes, follows)
         wanted = [graph.responses, *sources, *nodes, *before, *after]
         self.trunk = graph.part([graph.images], [graph.output, *wanted])
         self.apart = graph.part([graph.responses, *before], sources)
@@ -141,6 +142,7 @@ class LinearShortcut:
         self.n_before = len(before)
         # Values from elsewhere have the images' number; without, filters can be stacked.
         self.can_stack = not after
+        self.n_values = max(graph.n_values[node] for node in follows)
 
     def run(self, images, replacement):
         output, responses, *values = self.trunk(images)
@@ -154,19 +156,18 @@ class LinearShortcut:
         n_absent = len(images) if before else 1
         absent = replacement[:, None, None].expand(n_absent, *responses.shape[1:])
         changes = [
-            source - of_absent
-            for source, of_absent in zip(
-                sources, self.apart(absent, *before), strict=True
+            layer.inputs(source - of_absent)
+            for layer, source, of_absent in zip(
+                self.mixing, sources, self.apart(absent, *before), strict=True
             )
         ]
         n_filters, n_at_once = len(replacement), 1
         if self.can_stack:
-            largest = max(value.numel() for value in (*mixed, *changes))
-            n_at_once = max(1, _MAX_VALUES // largest)
+            n_at_once = max(1, _MAX_VALUES // (self.n_values * len(images)))
         for first in range(0, n_filters, n_at_once):
             filters = slice(first, min(first + n_at_once, n_filters))
             without = [
-                (value - layer.contributions(change, filters)).flatten(0, 1)
+                layer.without(value, change, filters).flatten(0, 1)
                 for layer, value, change in zip(
                     self.mixing, mixed, changes, strict=True
                 )

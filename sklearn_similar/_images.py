@@ -4,19 +4,23 @@ Pixels are kept as they came (8-bit, memory-mapped, ...) until their batch is re
 that memory stays bounded by a batch.
 """
 
+import math
 import mmap
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils import assert_all_finite, check_array, gen_batches
+from sklearn.utils import gen_batches
 
 # ITU-R BT.601: what the eye makes of red, green and blue.
 _LUMA = (0.299, 0.587, 0.114)
 # Activations of a network take some hundred bytes a pixel, so that a batch of this
 # many pixels (334 images of 28x28) needs about 100 MB.
 _MAX_PIXELS = 2**18
+_ROWS_AT_ONCE = 1024
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,18 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def by_size(self) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-        """Each height and width among the images, and the indices of those images."""
+    def alike(self) -> Iterator[np.ndarray]:
+        """Indices of images that fit into one array: of one shape and one type."""
         if isinstance(self.pixels, np.ndarray):
-            yield self.pixels.shape[1:3], np.arange(len(self))
+            yield np.arange(len(self))
             return
-        sizes = [pixels.shape[:2] for pixels in self.pixels]
-        for size in dict.fromkeys(sizes):
-            yield size, np.flatnonzero([size == other for other in sizes])
+        members = defaultdict(list)
+        for index, pixels in enumerate(self.pixels):
+            members[pixels.shape, pixels.dtype].append(index)
+        yield from map(np.array, members.values())
 
     def select(self, indices: np.ndarray) -> np.ndarray:
-        """The pixels, n x height x width x n_channels, of images of one size."""
+        """The pixels, n x height x width x n_channels, of images that are alike."""
         if isinstance(self.pixels, np.ndarray):
             return self.pixels[indices]
         return np.stack([self.pixels[index] for index in indices])
@@ -56,7 +61,7 @@ class Images:
     def batches(
         self, batch_size: int, n_channels: int, among: np.ndarray | None = None
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Indices of images of one size, and these images as a float32 tensor.
+        """Indices of images that are alike, and these images as a float32 tensor.
 
         Parameters
         ----------
@@ -67,10 +72,10 @@ class Images:
         among : ndarray of int, optional
             The images to read; all by default.
         """
-        for (height, width), members in self.by_size():
+        for members in self.alike():
+            n_at_once = min(batch_size, _n_at_once(self.pixels[members[0]]))
             if among is not None:
-                members = among
-            n_at_once = max(1, min(batch_size, _MAX_PIXELS // (height * width)))
+                members = np.intersect1d(members, among)
             for batch in gen_batches(len(members), n_at_once):
                 yield members[batch], to_tensor(self.select(members[batch]), n_channels)
                 release(self.pixels)
@@ -81,32 +86,59 @@ class Images:
             return np.empty(self.pixels.shape[:3], dtype=np.float32)
         return [np.empty(pixels.shape[:2], np.float32) for pixels in self.pixels]
 
-    def in_layout(self, heatmaps: list[np.ndarray] | np.ndarray):
+    def in_layout(self, heatmaps: np.ndarray | list[np.ndarray]):
         """Heatmaps, height x width each, in the layout the images came in."""
         if self.layout == "rows":
             return np.reshape(heatmaps, (len(self), -1))
         return list(heatmaps) if self.layout == "list" else heatmaps
 
 
+def _n_at_once(pixels: np.ndarray) -> int:
+    """How many images like this one are read together."""
+    return max(1, _MAX_PIXELS // math.prod(pixels.shape[:2]))
+
+
 def to_tensor(pixels: np.ndarray, n_channels: int) -> torch.Tensor:
-    """Float32 N x C x H x W from pixels N x H x W x C; integers are scaled to [0, 1]."""
-    scale = pixel_scale(pixels.dtype)
+    """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1]."""
     if pixels.dtype == np.uint8:
         tensor = torch.from_numpy(np.ascontiguousarray(pixels)).float()
     else:
         tensor = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-    if scale != 1:
-        tensor = tensor * scale
-    if tensor.shape[3] == 3 and n_channels == 1:
-        tensor = (tensor @ tensor.new_tensor(_LUMA)).unsqueeze(3)
-    return tensor.permute(0, 3, 1, 2).contiguous()
+    level = white_level(pixels.dtype)
+    if level != 1:
+        # A quotient is what users get who divide by 255, a product differs by rounding.
+        tensor = tensor / level
+    tensor = tensor.permute(0, 3, 1, 2)
+    if tensor.shape[1] == 3 and n_channels == 1:
+        tensor = to_grey(tensor).unsqueeze(1)
+    return tensor.contiguous()
 
 
-def pixel_scale(dtype: np.dtype) -> float:
-    """What pixels are multiplied with: integers are 8 bits deep, uint16 is 16."""
-    if dtype == np.uint16:
-        return 1 / 65535
-    return 1 / 255 if np.issubdtype(dtype, np.integer) else 1.0
+def to_grey(images: torch.Tensor) -> torch.Tensor:
+    """One channel, (..., H, W), from (..., C, H, W): luma of three, mean of others."""
+    n_channels = images.shape[-3]
+    shares = _LUMA if n_channels == 3 else (1 / n_channels,) * n_channels
+    return torch.tensordot(images.new_tensor(shares), images, dims=([0], [-3]))
+
+
+def white_level(dtype: np.dtype) -> int:
+    """The value that counts as 1: integers are 8 bits deep, unsigned 16-bit ones 16."""
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return 65535
+    return 255 if dtype.kind in "iu" else 1
+
+
+def pixel_range(images: Images) -> tuple[float, float]:
+    """Least and greatest value, integers scaled; two values that differ."""
+    low, high = math.inf, -math.inf
+    for members in images.alike():
+        for batch in gen_batches(len(members), _n_at_once(images.pixels[members[0]])):
+            pixels = images.select(members[batch])
+            level = white_level(pixels.dtype)
+            low = min(low, float(pixels.min()) / level)
+            high = max(high, float(pixels.max()) / level)
+            release(images.pixels)
+    return low, high if high > low else low + 1
 
 
 def release(array) -> None:
@@ -132,133 +164,210 @@ def is_images(X) -> bool:
     return is_list_of_images(X) or getattr(X, "ndim", 2) > 2
 
 
-def as_rows(X):
-    """Images flattened to rows (a view where possible), everything else as it is."""
-    if is_list_of_images(X):
-        X = _stack(X)
-    elif is_images(X):
-        X = np.asarray(X)
-    if isinstance(X, np.ndarray) and X.ndim in (3, 4):
-        return X.reshape(len(X), int(np.prod(X.shape[1:])))
-    if isinstance(X, np.ndarray) and X.ndim > 4:
-        raise ValueError(
-            f"X has {X.ndim} dimensions; pass rows (n, n_features), grey images "
-            "(n, height, width) or colour images (n, height, width, n_channels)."
-        )
-    return X
+def to_numpy(X) -> np.ndarray:
+    """An array from what is like one; a tensor may be on a GPU or require gradients."""
+    return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
 
 
-def _stack(X) -> np.ndarray:
-    images = [np.asarray(image) for image in X]
-    for index, image in enumerate(images):
-        if image.shape != images[0].shape:
-            raise ValueError(
-                f"X holds images of several sizes (image 0: {shape_text(images[0].shape)}"
-                f", image {index}: {shape_text(image.shape)}); fit and predict want one "
-                "size, transform, heatmap and localize take any."
-            )
-    return np.stack(images)
-
-
-def check_finite(rows: np.ndarray) -> None:
-    """Raise scikit-learn's ValueError for NaN or infinity, reading batch by batch."""
-    if not np.issubdtype(rows.dtype, np.floating):
-        return
-    for batch in gen_batches(len(rows), max(1, _MAX_PIXELS // max(1, rows.shape[1]))):
-        assert_all_finite(rows[batch], input_name="X")
-        release(rows)
-
-
-def infer_image_shape(X, n_features: int, image_shape) -> tuple[int, ...]:
-    """Shape of one image: that of X, the one asked for, or a square, or one row."""
-    found = tuple(np.shape(X[0])) if is_images(X) else None
-    if image_shape is None:
-        side = round(n_features**0.5)
-        row = (side, side) if side**2 == n_features else (1, n_features)
-        return found or row
-    image_shape = _check_image_shape(image_shape)
-    if found is not None and found != image_shape:
-        raise ValueError(
-            f"image_shape is {shape_text(image_shape)}, but the images in X are "
-            f"{shape_text(found)}; leave image_shape=None for images."
-        )
-    if np.prod(image_shape) != n_features:
-        raise ValueError(
-            f"image_shape {shape_text(image_shape)} has {np.prod(image_shape)} values, "
-            f"but the rows of X have {n_features}; make them agree."
-        )
-    return image_shape
-
-
-def _check_image_shape(image_shape) -> tuple[int, ...]:
-    lengths = np.asarray(image_shape)
-    if (
-        lengths.shape not in ((2,), (3,))
-        or lengths.dtype.kind != "i"
-        or any(lengths < 1)
-    ):
-        raise ValueError(
-            f"image_shape is {image_shape!r}; pass (height, width) or (height, width, "
-            "n_channels), all positive integers."
-        )
-    return tuple(int(length) for length in lengths)
-
-
-def check_any_size(X, channels: int) -> Images:
-    """Images of any size, which the rest of the estimator can rely upon.
+def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
+    """Images of any size, which the rest of the package can rely upon.
 
     Parameters
     ----------
-    X : ndarray of shape (n, h, w) or (n, h, w, c), or list of images
-        No rows: these have the trained size and go another way.
-    channels : int
-        That the network was trained with; colour is made grey for one channel.
+    X : array-like of shape (n, h, w) or (n, h, w, c), or list of images
+        As `is_images` tells them from rows.
+    trained : tuple, optional
+        Shape of an image that the network was trained with; others have as many
+        channels, or three that can be made one.
 
     Raises
     ------
     ValueError
         If an image is empty, not numeric, not finite, or has other channels; the
-        message names the image of a list.
+        message names it.
     """
-    if not is_list_of_images(X):
-        X = np.asarray(X)
-        check_array(as_rows(X), dtype="numeric", ensure_all_finite=False)
-        check_finite(as_rows(X))
-        _check_channels(X.shape[1:], channels, "The images in X")
-        return Images(X if X.ndim == 4 else X[..., np.newaxis], "images")
-    images = []
-    for index, image in enumerate(X):
-        image = np.asarray(image)
-        name = f"Image {index} of X"
-        if image.ndim not in (2, 3) or image.size == 0:
-            raise ValueError(
-                f"{name} has shape {image.shape}; pass (height, width) or (height, "
-                "width, channels), none of them 0."
-            )
-        try:
-            check_array(image.reshape(1, -1), dtype="numeric", input_name="image")
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{name} cannot be used: {error}") from error
-        _check_channels(image.shape, channels, name)
-        images.append(image if image.ndim == 3 else image[..., np.newaxis])
-    return Images(images, "list")
-
-
-def _check_channels(shape: tuple[int, ...], channels: int, name: str) -> None:
-    found = shape[2] if len(shape) == 3 else 1
-    if found != channels and not (found == 3 and channels == 1):
-        hint = " (channels come last)" if shape[0] == channels else ""
+    channels = None if trained is None else n_channels(trained)
+    if is_list_of_images(X):
+        images = []
+        for index, image in enumerate(X):
+            name = f"Image {index} of X"
+            pixels = _with_channels(to_numpy(image), name, channels)
+            check_finite(pixels[np.newaxis], name)
+            images.append(pixels)
+        return Images(images, "list")
+    X = to_numpy(X)
+    if len(X) == 0:
+        raise ValueError(f"X has shape {X.shape} and so no images; pass at least one.")
+    if X.ndim > 4:
         raise ValueError(
-            f"{name} have shape {shape_text(shape)} and so {found} channels, but the "
-            f"network was trained with {channels}; pass such images{hint}."
+            f"X has {X.ndim} dimensions; pass grey images (n, height, width) or colour "
+            "images (n, height, width, n_channels)."
+        )
+    if X.ndim == 3 and X.shape[2] in (3, 4) and trained and X.shape[2] != trained[1]:
+        raise ValueError(
+            f"X has shape {shape_text(X.shape)}; pass X[np.newaxis] for one colour "
+            f"image, or X[..., np.newaxis] for grey images {X.shape[2]} pixels wide."
+        )
+    # The first image stands for all, which have its shape and type.
+    _with_channels(X[0], "Each image of X", channels)
+    check_finite(X, "Image {} of X")
+    return Images(X if X.ndim == 4 else X[..., np.newaxis], "images")
+
+
+def _with_channels(image: np.ndarray, name: str, channels: int | None) -> np.ndarray:
+    """One image, height x width x n_channels, of numbers."""
+    shape = image.shape
+    if len(shape) not in (2, 3) or image.size == 0:
+        raise ValueError(
+            f"{name} has shape {shape}; pass (height, width) or (height, width, "
+            "n_channels), none of them 0."
+        )
+    check_numeric(image, name)
+    found = n_channels(shape)
+    if channels is not None and found != channels and (found, channels) != (3, 1):
+        hint = "move them to the end" if channels_seem_first(shape) else "convert it"
+        raise ValueError(
+            f"{name} has shape {shape_text(shape)} and so {count(found, 'channel')}, "
+            f"but the network was trained with {channels}; {hint}."
+        )
+    return image if image.ndim == 3 else image[..., np.newaxis]
+
+
+def channels_seem_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image's shape looks like (n_channels, height, width)."""
+    return (
+        len(shape) == 3 and shape[0] in (1, 3) and shape[1] > shape[0] and shape[2] > 4
+    )
+
+
+def check_numeric(array: np.ndarray, name: str) -> None:
+    """Raise ValueError unless an array holds real numbers."""
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; pass its "
+            "real part or its magnitude."
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}; pass numbers, integers from 0 to 255 or "
+            "floats."
         )
 
 
-def n_channels(image_shape: tuple[int, ...]) -> int:
-    """Channels of images of a shape with or without them."""
-    return image_shape[2] if len(image_shape) == 3 else 1
+def check_finite(pixels: np.ndarray, name: str) -> None:
+    """Raise ValueError for NaN and what is infinite in float32, read batch by batch.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, ...)
+    name : str
+        Of each of them, {} being its index.
+    """
+    if pixels.dtype.kind != "f":
+        return
+    for batch in gen_batches(len(pixels), _n_at_once(pixels[0])):
+        if not _is_finite(pixels[batch]):
+            index = next(
+                i for i in range(batch.start, batch.stop) if not _is_finite(pixels[i])
+            )
+            values = pixels[index]
+            value = values[~(np.abs(values.astype(np.float64)) <= _LARGEST)][0]
+            found = "NaN" if np.isnan(value) else f"{value:.3g}"
+            raise ValueError(
+                f"{name.format(index)} contains {found}; pass finite numbers that "
+                "float32 can hold."
+            )
+        release(pixels)
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    # NaN is the minimum of anything it is in, and no comparison with it is true.
+    return float(values.min()) >= -_LARGEST and float(values.max()) <= _LARGEST
+
+
+def check_one_size(images: Images) -> np.ndarray:
+    """The pixels of images that are all alike, n x height x width x n_channels."""
+    if isinstance(images.pixels, np.ndarray):
+        return images.pixels
+    first = images.pixels[0]
+    for index, image in enumerate(images.pixels):
+        for name, found, wanted in [
+            ("size", _size_text(image), _size_text(first)),
+            ("type", image.dtype, first.dtype),
+        ]:
+            if found != wanted:
+                raise ValueError(
+                    f"fit wants images of one {name}, but image 0 of X has {wanted} "
+                    f"and image {index} {found}; make them alike."
+                )
+    return np.stack(images.pixels)
+
+
+def _size_text(pixels: np.ndarray) -> str:
+    """The shape of an image, height x width x n_channels, as people write it."""
+    return shape_text(pixels.shape[:2] if pixels.shape[2] == 1 else pixels.shape)
+
+
+def infer_image_shape(
+    found: tuple[int, ...] | None, n_features: int, image_shape
+) -> tuple[int, ...]:
+    """Shape of one image: that of X, the one asked for, or a square, or one row.
+
+    Parameters
+    ----------
+    found : tuple or None
+        Shape of an image in X; None for rows.
+    n_features : int
+        Values of an image.
+    image_shape : tuple or None
+        What the user asked for.
+    """
+    if image_shape is None:
+        if found is None:
+            side = round(n_features**0.5)
+            return (side, side) if side**2 == n_features else (1, n_features)
+        if channels_seem_first(found):
+            raise ValueError(
+                f"The images in X have shape {shape_text(found)}, which looks like "
+                "channels first; move them to the end (X.transpose(0, 2, 3, 1) of an "
+                f"array), or pass image_shape={found} to use them as they are."
+            )
+        return found
+    lengths = tuple(image_shape)
+    if len(lengths) not in (2, 3) or not all(
+        isinstance(length, (int, np.integer)) and length > 0 for length in lengths
+    ):
+        raise ValueError(
+            f"image_shape is {image_shape!r}; pass (height, width) or (height, width, "
+            "n_channels), all positive integers."
+        )
+    if found is not None and _in_full(found) != _in_full(lengths):
+        raise ValueError(
+            f"image_shape is {shape_text(lengths)}, but the images in X are "
+            f"{shape_text(found)}; leave image_shape=None for images."
+        )
+    if math.prod(lengths) != n_features:
+        raise ValueError(
+            f"image_shape {shape_text(lengths)} has {math.prod(lengths)} values, but "
+            f"the rows of X have {n_features}; make them agree."
+        )
+    return tuple(int(length) for length in lengths)
+
+
+def _in_full(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[:2], n_channels(shape))
+
+
+def n_channels(shape: tuple[int, ...]) -> int:
+    """Channels of an image of a shape with or without them."""
+    return shape[2] if len(shape) == 3 else 1
 
 
 def shape_text(shape) -> str:
     """A shape as people write it: 28x28."""
     return "x".join(str(length) for length in shape)
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: 1 channel, 2 channels."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

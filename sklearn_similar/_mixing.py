@@ -7,21 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from ._graph import LayerGraph, run
+from ._graph import LayerGraph
 
 
 class Layout(NamedTuple):
-    """Along dimension 1 of a value, filter i has `width` places from start + i width."""
+    """Where the filters are along dimension 1 of a value.
 
-    start: int
+    Attributes
+    ----------
+    places : slice or tensor of shape (n_filters * width,)
+        The places of filter 0, those of filter 1, and so on.
+    width : int
+        Places of each filter.
+    """
+
+    places: slice | torch.Tensor
     width: int
-
-    def places(self, filters: slice) -> slice:
-        """The places of some filters."""
-        return slice(
-            self.start + filters.start * self.width,
-            self.start + filters.stop * self.width,
-        )
 
 
 @dataclass(frozen=True)
@@ -42,121 +43,178 @@ class Mixing:
     layout: Layout
     layer: nn.Linear | nn.Conv2d
 
-    def contributions(self, values: torch.Tensor, filters: slice) -> torch.Tensor:
-        """What some filters add to the output: A_i u_i.
+    def inputs(self, values: torch.Tensor) -> torch.Tensor:
+        """The filters' inputs u side by side, from a tensor of the shape of `source`.
+
+        Returns
+        -------
+        tensor of shape (n_images, n_filters, width, ...)
+        """
+        return values[:, self.layout.places].unflatten(1, (-1, self.layout.width))
+
+    def without(
+        self, mixed: torch.Tensor, inputs: torch.Tensor, filters: slice
+    ) -> torch.Tensor:
+        """The layer's output without each of some filters: z - A_i u_i.
 
         Parameters
         ----------
-        values : tensor of the shape of `source`
-            u, of all filters.
+        mixed : tensor of shape (n_images, n_outputs, ...)
+            z, the output with all filters.
+        inputs : tensor of shape (n_images, n_filters, width, ...)
         filters : slice
 
         Returns
         -------
-        tensor of shape (n_filters, n_images, ...)
+        tensor of shape (n_filters_in_slice, n_images, n_outputs, ...)
         """
-        n_filters = filters.stop - filters.start
-        places = self.layout.places(filters)
-        weight = self.layer.weight
+        inputs = inputs[:, filters]
         if isinstance(self.layer, nn.Linear):
-            parts = values[:, places].unflatten(1, (n_filters, -1)).transpose(0, 1)
-            return parts @ weight[:, places].unflatten(1, (n_filters, -1)).permute(
-                1, 2, 0
+            weight = self.layer.weight[:, self.layout.places]
+            weight = weight.unflatten(1, (-1, self.layout.width))[:, filters]
+            return torch.baddbmm(
+                mixed.expand(inputs.shape[1], -1, -1),
+                inputs.transpose(0, 1),
+                weight.permute(1, 2, 0),
+                alpha=-1,
             )
-        window = {
-            "stride": self.layer.stride,
-            "padding": self.layer.padding,
-            "dilation": self.layer.dilation,
-        }
-        if self.layer.groups > 1:
-            alone = values.new_zeros(n_filters, *values.shape)
-            for index in range(n_filters):
-                own = self.layout.places(
-                    slice(filters.start + index, filters.start + index + 1)
-                )
-                alone[index][:, own] = values[:, own]
-            parts = F.conv2d(
-                alone.flatten(0, 1), weight, **window, groups=self.layer.groups
-            )
-            return parts.unflatten(0, (n_filters, -1))
+        places = _places_of_filters(self.layer, self.layout)[filters]
+        group, place_in_group = _split_places(self.layer, places)
+        by_group = self.layer.weight.unflatten(0, (self.layer.groups, -1))
+        weight = by_group[group, :, place_in_group].transpose(1, 2)
         # One group for each filter keeps apart what they add.
-        weight = weight[:, places].unflatten(1, (n_filters, -1))
         parts = F.conv2d(
-            values[:, places],
-            weight.transpose(0, 1).flatten(0, 1),
-            **window,
-            groups=n_filters,
+            inputs.flatten(1, 2),
+            weight.flatten(0, 1),
+            None,
+            self.layer.stride,
+            self.layer.padding,
+            self.layer.dilation,
+            groups=len(weight),
         )
-        return parts.unflatten(1, (n_filters, -1)).transpose(0, 1)
+        parts = parts.unflatten(1, weight.shape[:2]).transpose(0, 1)
+        if self.layer.groups == 1:
+            return mixed - parts
+        outputs = mixed.repeat(len(weight), *[1] * mixed.ndim)
+        outputs_by_group = outputs.unflatten(2, (self.layer.groups, -1))
+        outputs_by_group[torch.arange(len(weight)), :, group[:, 0]] -= parts
+        return outputs
 
 
-def find_mixing(graph: LayerGraph, images: torch.Tensor) -> list[Mixing]:
+def _places_of_filters(layer: nn.Conv2d, layout: Layout) -> torch.Tensor:
+    """Input channels of a convolution, n_filters x width."""
+    places = torch.arange(layer.in_channels, device=layer.weight.device)
+    return places[layout.places].unflatten(0, (-1, layout.width))
+
+
+def _split_places(
+    layer: nn.Conv2d, places: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Groups that input channels of a convolution are in, and places in the groups."""
+    n_inputs = layer.in_channels // layer.groups
+    return places // n_inputs, places % n_inputs
+
+
+def find_mixing(
+    graph: LayerGraph, images: torch.Tensor, n_filters: int
+) -> list[Mixing]:
     """The linear layers in which the filters first meet, on all ways to the output.
-
-    Notes
-    -----
-    Three filters' responses are replaced by NaN, each in a copy of one image, and
-    the rest of the network is run: a value that becomes NaN depends on the filter.
-    Operations that turn NaN into something else (comparisons) count as mixing.
 
     Returns
     -------
     list of Mixing
         Empty if the filters also meet in anything that is not linear, or never.
     """
-    values, filters = _dyed_values(graph, images)
-    layouts = {graph.responses: Layout(0, 1)}
-    mixing = []
-    for node in graph.traced.graph.nodes:
-        sources = [given for given in node.all_input_nodes if given in graph.dependent]
-        if node is graph.responses or not any(s in layouts for s in sources):
+    dye = _Dye(graph, n_filters, images.device)
+    dye.run(images[:1].repeat(dye.n_copies, 1, 1, 1))
+    apart, mixing = {graph.responses}, []
+    for node in graph.operations.nodes:
+        sources = graph.dependent.intersection(node.all_input_nodes)
+        if node not in graph.dependent or apart.isdisjoint(sources):
             continue
-        if all(source in layouts for source in sources) and node.op != "output":
-            layout = _read_layout(values[node], filters)
-            if layout is not None:
-                layouts[node] = layout
-                continue
-        layer = _as_linear(graph.traced, node)
+        if node in dye.layouts and apart.issuperset(sources):
+            apart.add(node)
+            continue
+        layer = _as_linear(graph.root, node)
         if layer is None or len(sources) > 1:
             return []
-        mixing.append(Mixing(node, sources[0], layouts[sources[0]], layer))
-    return mixing
+        (source,) = sources
+        layout = dye.layouts[source]
+        if isinstance(layer, nn.Conv2d):
+            group, _ = _split_places(layer, _places_of_filters(layer, layout))
+            if (group != group[:, :1]).any():
+                return []
+        mixing.append(Mixing(node, source, layout, layer))
+    return [] if graph.output in apart else mixing
 
 
-def _dyed_values(graph: LayerGraph, images: torch.Tensor):
-    """Values for copies of an image, and the filter that is NaN in each copy."""
-    copies = images[:1].repeat(3, 1, 1, 1)
-    values = run(graph.traced, {}, copies)
-    responses = values[graph.responses].clone()
-    n_filters = responses.shape[1]
-    filters = [0, n_filters // 2, n_filters - 1]
-    for copy, index in enumerate(filters):
-        responses[copy, index] = torch.nan
-    known = {node: values[node] for node in values if node not in graph.dependent}
-    known.pop(list(graph.traced.graph.nodes)[-1], None)
-    return run(graph.traced, {**known, graph.responses: responses}, copies), filters
+class _Dye(fx.Interpreter):
+    """Runs a network on dyed responses, and finds where filters are still apart.
 
+    Notes
+    -----
+    In each copy of one image, the responses of some filters are NaN: of those with a
+    1 at one binary place of their index, or of all others. The copies in which a value
+    is NaN therefore spell the filter that it depends on, and a value that depends on
+    several is NaN in both copies of a binary place. No filter is dyed in the last
+    copy. Operations that turn NaN into something else (comparisons) are none that keep
+    filters apart.
+    """
 
-def _read_layout(value, filters: list[int]) -> Layout | None:
-    """Where the filters of each copy are; None if they are not apart."""
-    if not isinstance(value, torch.Tensor) or value.ndim < 2 or len(value) != 3:
-        return None
-    found = value.isnan().flatten(2).any(dim=2) if value.ndim > 2 else value.isnan()
-    places = [row.nonzero().flatten().tolist() for row in found]
-    layout = Layout(min(places[0], default=0), len(places[0]))
-    n_places = layout.places(slice(0, filters[-1] + 1)).stop
-    if layout.width == 0 or n_places > value.shape[1]:
-        return None
-    for index, own in zip(filters, places, strict=True):
-        wanted = layout.places(slice(index, index + 1))
-        if own != list(range(wanted.start, wanted.stop)):
+    def __init__(self, graph: LayerGraph, n_filters: int, device):
+        super().__init__(graph.root, graph=graph.operations)
+        self.network = graph
+        self.n_filters = n_filters
+        self.bits = 2 ** torch.arange(max(1, (n_filters - 1).bit_length()))
+        ones = torch.arange(n_filters) & self.bits[:, None] > 0
+        undyed = torch.zeros(1, n_filters, dtype=torch.bool)
+        self.is_dyed = torch.cat([ones, ~ones, undyed]).to(device)
+        self.n_copies = len(self.is_dyed)
+        self.layouts: dict[fx.Node, Layout] = {}
+
+    def run_node(self, n: fx.Node):
+        value = super().run_node(n)
+        if n is self.network.responses:
+            value = value.masked_fill(self.is_dyed[..., None, None], torch.nan)
+        if n in self.network.dependent:
+            layout = self._read(value)
+            if layout is not None:
+                self.layouts[n] = layout
+        return value
+
+    def _read(self, value) -> Layout | None:
+        """Where the filters are in a value; None if they are not apart."""
+        if not isinstance(value, torch.Tensor) or value.ndim < 2:
             return None
-    return layout
+        if len(value) != self.n_copies or not value.is_floating_point():
+            return None
+        dyed = value.isnan()
+        # An operation that swallows NaN from other filters shows in other values.
+        leaked = ~dyed & ~torch.isclose(value, value[-1:], rtol=1e-3, atol=1e-6)
+        if dyed[-1].any() or leaked.any():
+            return None
+        spelt = dyed.flatten(2).any(dim=2) if value.ndim > 2 else dyed
+        ones, zeros = spelt[:-1].cpu().unflatten(0, (2, -1))
+        of_one = (ones ^ zeros).all(dim=0)
+        if not torch.equal(of_one, (ones | zeros).any(dim=0)):
+            return None
+        places = of_one.nonzero()[:, 0]
+        filters = (ones * self.bits[:, None]).sum(dim=0)[places]
+        counts = filters.bincount(minlength=self.n_filters)
+        width = int(counts[0])
+        if width == 0 or (counts != width).any():
+            return None
+        places = places[filters.argsort(stable=True)]
+        first, last = int(places[0]), int(places[-1])
+        if torch.equal(places, torch.arange(first, last + 1)):
+            return Layout(slice(first, last + 1), width)
+        return Layout(places.to(value.device), width)
 
 
-def _as_linear(traced: fx.GraphModule, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
-    layer = traced.get_submodule(node.target) if node.op == "call_module" else None
-    is_plain = type(layer) is nn.Linear or (
-        type(layer) is nn.Conv2d and layer.padding_mode == "zeros"
-    )
+def _as_linear(root: nn.Module, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
+    layer = root.get_submodule(str(node.target)) if node.op == "call_module" else None
+    # Layers of other houses are traced through, so that these are PyTorch's own.
+    if isinstance(layer, nn.Linear):
+        return layer
+    is_plain = isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros"
     return layer if is_plain else None

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from skorch import NeuralNetClassifier
 from skorch.callbacks import LRScheduler
-from sklearn.utils import gen_batches
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, Subset
 
 from ._feature_maps import evaluating
-from ._images import Images, n_channels, release, to_tensor
+from ._images import Images, count, n_channels, release, shape_text, to_tensor
 from ._lenet import LeNet
 from ._seeding import seeded
 
@@ -121,15 +121,10 @@ def build_net(
     Raises
     ------
     ValueError
-        If `net_params` names what is a parameter of the estimator.
+        If `net_params` names what is a parameter of the estimator, or the network
+        cannot be built from the module and them.
     """
-    given = dict(net_params or {})
-    twice = sorted(set(given) & set(_BUILT_HERE))
-    if twice:
-        raise ValueError(
-            f"net_params holds {', '.join(twice)}, which the estimator sets from its own "
-            "parameters or from the data; take it out of net_params."
-        )
+    given = _check_net_params(net_params, class_weight)
     schedule = LRScheduler(
         policy=LambdaLR, lr_lambda=InverseDecay(lr_decay), step_every="batch"
     )
@@ -142,29 +137,58 @@ def build_net(
         "iterator_train__shuffle": True,
         "iterator_train__generator": torch.Generator().manual_seed(seed),
         "iterator_valid": BatchSlices,
-        **_module_params(module, n_classes, image_shape, given),
         **given,
-        "callbacks": callbacks + list(given.get("callbacks") or []),
+        # Modules and callbacks that were passed ready-made belong to the user and stay
+        # untouched.
+        "callbacks": callbacks + copy.deepcopy(list(given.get("callbacks") or [])),
     }
     if class_weight is not None:
         params["criterion__weight"] = torch.as_tensor(class_weight, dtype=torch.float32)
-    net = SeededNet(
-        # A module that was passed ready-made belongs to the user and stays untouched.
-        copy.deepcopy(module) if isinstance(module, nn.Module) else module or LeNet,
-        max_epochs=max_epochs,
-        lr=lr,
-        batch_size=batch_size,
-        device=device,
-        verbose=verbose,
-        classes=np.arange(n_classes),
-        **params,
-    )
-    net.randomness = seeded(seed)
-    with net.randomness:
-        return net.initialize()
+    try:
+        net = SeededNet(
+            copy.deepcopy(module) if isinstance(module, nn.Module) else module or LeNet,
+            max_epochs=max_epochs,
+            lr=lr,
+            batch_size=batch_size,
+            device=device,
+            verbose=verbose,
+            classes=np.arange(n_classes),
+            **{**_module_params(module, n_classes, image_shape), **params},
+        )
+        net.randomness = seeded(seed)
+        with net.randomness:
+            net.initialize()
+    except (TypeError, ValueError) as error:
+        reason = str(error).split(". ")[0].rstrip(".")
+        raise ValueError(
+            f"The network cannot be built: {reason}; change module or net_params, "
+            "where an argument of the module is module__<name>."
+        ) from error
+    # Whatever PyTorch's default type or the module's own is, images are float32.
+    net.module_.float()
+    return net
 
 
-def _module_params(module, n_classes, image_shape, given) -> dict[str, Any]:
+def _check_net_params(net_params, class_weight) -> dict[str, Any]:
+    given = dict(net_params or {})
+    ours = [name for name in _BUILT_HERE if name in given]
+    if class_weight is not None and "criterion__weight" in given:
+        ours.append("criterion__weight")
+    if ours:
+        raise ValueError(
+            f"net_params holds {', '.join(ours)}, which the estimator sets from its "
+            "own parameters or from the data; take it out of net_params."
+        )
+    callbacks = given.get("callbacks")
+    if not isinstance(callbacks, (list, tuple, type(None))):
+        raise ValueError(
+            f"callbacks in net_params is {callbacks!r}; pass a list of callbacks, and "
+            "callbacks__<name>=None to leave one of skorch's own out."
+        )
+    return given
+
+
+def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
     """What is known of the data, for a module class whose constructor asks for it."""
     if isinstance(module, nn.Module):
         return {}
@@ -206,15 +230,35 @@ def train_network(
     """
     net = build_net(**spec, verbose=verbose)
     dataset = PixelDataset(images, y, n_channels(spec["image_shape"]))
-    net.partial_fit(Subset(dataset, training), None)
-    losses = [epoch.get("train_loss", 0.0) for epoch in net.history]
-    if not np.isfinite(losses).all():
-        epoch = int(np.argmin(np.isfinite(losses))) + 1
+    # The labels are in the dataset already; here they serve a stratified train_split.
+    try:
+        net.partial_fit(Subset(dataset, training.tolist()), y[training])
+    except KeyError as error:
+        if "valid_" not in str(error):
+            raise
         raise ValueError(
-            f"Training diverged: the loss is {losses[epoch - 1]} in epoch {epoch} with "
-            f"lr={net.lr}; lower lr or scale X."
-        )
+            "A callback wants what only a validation split gives; pass train_split="
+            f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
+        ) from error
+    _check_converged(net)
     return get_arrays(net), net.history.to_list()
+
+
+def _check_converged(net: SeededNet) -> None:
+    found = None
+    for epoch in net.history:
+        loss = epoch.get("train_loss", 0.0)
+        if not np.isfinite(loss):
+            found = f"the loss is {loss} in epoch {epoch['epoch']}"
+            break
+    # The last update comes after the last loss.
+    weights = net.module_.parameters()
+    if not found and not all(torch.isfinite(values).all() for values in weights):
+        found = "weights are not finite"
+    if found:
+        raise ValueError(
+            f"Training diverged: {found} with lr={net.lr}; lower lr or scale X."
+        )
 
 
 def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
@@ -226,25 +270,40 @@ def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> 
     net.module_.eval()
 
 
-def check_output(module: nn.Module, images: torch.Tensor, n_classes: int) -> None:
-    """Raise ValueError unless the network gives one score per image and class."""
+def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
+    """Raise ValueError unless the network gives one score per image and class.
+
+    Parameters
+    ----------
+    net : SeededNet
+        In evaluation mode.
+    images : tensor of shape (n_images, n_channels, height, width)
+    n_classes : int
+    """
     try:
-        output = module(images)
-    except RuntimeError as error:
+        output = net.module_(images)
+    except (RuntimeError, ValueError) as error:
         raise ValueError(
-            f"The network cannot take images of {images.shape[1]} channels and "
-            f"{images.shape[2]}x{images.shape[3]} pixels: {str(error).splitlines()[0]}"
+            f"The network cannot take images of {count(images.shape[1], 'channel')} "
+            f"and {shape_text(images.shape[2:])} pixels; change module or the images "
+            f"({str(error).splitlines()[0]})."
         ) from error
     wanted = (len(images), n_classes)
     if not isinstance(output, torch.Tensor):
         raise ValueError(
-            f"The network returns a {type(output).__name__}; wrap it so that it returns "
-            f"one tensor of class scores, {wanted[0]}x{wanted[1]} for these images."
+            f"The network returns a {type(output).__name__}; wrap it so that it "
+            "returns one tensor of class scores, n_images x n_classes."
         )
     if tuple(output.shape) != wanted:
         raise ValueError(
-            f"The network returns shape {tuple(output.shape)} for {len(images)} images, "
-            f"but y has {n_classes} classes, so it should be {wanted}."
+            f"The network returns shape {tuple(output.shape)} for {len(images)} "
+            f"images, but y has {n_classes} classes, so it should be {wanted}."
+        )
+    if returns_probabilities(net) and bool((output < 0).any()):
+        raise ValueError(
+            f"The network returns {float(output.min()):.3g}, but skorch's NLLLoss "
+            "takes probabilities; end the network with a softmax, or let it return "
+            "logits and leave the criterion out."
         )
 
 
@@ -265,21 +324,25 @@ def log_probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.T
     return torch.log_softmax(output.t().contiguous(), dim=0).t()
 
 
+def probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.Tensor:
+    """Class probabilities from what the module returned."""
+    if returns_probabilities(net):
+        return output
+    # Along the classes, rounding does not depend on the other images.
+    return torch.softmax(output, dim=1)
+
+
 def predict_proba(
     net: NeuralNetClassifier,
     batches: Iterable[tuple[np.ndarray, torch.Tensor]],
     n_images: int,
 ) -> np.ndarray:
     """Class probabilities, n_images x n_classes, of images of the trained size."""
-    probabilities = np.empty((n_images, len(net.classes)), dtype=np.float32)
+    result = np.empty((n_images, len(net.classes)), dtype=np.float32)
     with evaluating(net.module_) as module:
         for indices, images in batches:
-            output = module(images)
-            if not returns_probabilities(net):
-                # Along the classes, rounding does not depend on the other images.
-                output = torch.softmax(output, dim=1)
-            probabilities[indices] = output.cpu().numpy()
-    return probabilities
+            result[indices] = probabilities(net, module(images)).cpu().numpy()
+    return result
 
 
 def get_arrays(net: NeuralNetClassifier) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from ._images import is_images, is_list_of_images, pixel_scale, shape_text
+from ._images import is_images, is_list_of_images, shape_text, white_level
 
 __all__ = ["FilterImportanceDisplay", "HeatmapDisplay"]
 
@@ -450,9 +450,9 @@ def _check_heatmaps(images, heatmaps, titles) -> None:
 def _picture(image: np.ndarray) -> np.ndarray:
     """Grey (2-D) or red, green and blue from 0 to 1, from what an estimator takes."""
     if image.ndim == 3 and image.shape[2] != 3:
-        image = image.mean(axis=2, dtype=np.float32) * pixel_scale(image.dtype)
+        image = image.mean(axis=2, dtype=np.float32) / white_level(image.dtype)
     else:
-        image = image.astype(np.float32) * pixel_scale(image.dtype)
+        image = image.astype(np.float32) / white_level(image.dtype)
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
         return (image - low) / ((high - low) or 1.0)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +12,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
 from sklearn_similar.display import FilterImportanceDisplay, HeatmapDisplay
-
-plt = pytest.importorskip("matplotlib.pyplot")
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,13 @@ from ._detection import (
     detection_scores,
 )
 from ._pixels import pixel_average_precision, pointing_game
+from ._scorer import LocalizationScorer
 from ._wsol import BoxAccuracyCurve, box_accuracy_curve, max_box_accuracy
 
 __all__ = [
     "BoxAccuracyCurve",
     "DetectionScores",
+    "LocalizationScorer",
     "average_precision",
     "box_accuracy_curve",
     "box_iou",

@@ -1,0 +1,179 @@
+"""A scorer for model selection where boxes of instances are known."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from ._average_precision import average_precision, mean_average_precision
+from ._boxes import COORDINATES
+from ._checks import _check_instances
+from ._detection import (
+    detection_f1_score,
+    detection_precision_score,
+    detection_recall_score,
+)
+
+_METRICS: dict[str, Callable[..., float]] = {
+    "f1": detection_f1_score,
+    "precision": detection_precision_score,
+    "recall": detection_recall_score,
+    "average_precision": average_precision,
+    "mean_average_precision": mean_average_precision,
+}
+
+
+class LocalizationScorer(BaseEstimator):
+    """Score an estimator's `localize` against known instances.
+
+    Use it as `scoring` in `GridSearchCV` and its like. The known instances are found
+    in one of three ways:
+
+    - `scenes` and `instances`: images apart from the data that is split. X and y are
+      not looked at.
+    - `boxes`: a table for all images of X, whose column ``image`` holds labels of
+      ``y.index``, so that each fold finds its own. y must be a pandas Series.
+    - with scikit-learn's metadata routing: ``LocalizationScorer()
+      .set_score_request(boxes=True)``, and ``boxes`` is passed to ``fit`` of the
+      search, one entry for each image of X.
+
+    Parameters
+    ----------
+    boxes : DataFrame, default=None
+        True instances: ``image, label, x_min, y_min, x_max, y_max``, boxes in pixels,
+        half-open.
+    metric : str or callable, default="f1"
+        "f1", "precision", "recall" (at an IoU of 0.5), "average_precision",
+        "mean_average_precision", or a function of (y_true, y_pred), two tables of
+        instances.
+    scenes : array or list of images, default=None
+        What `localize` is called with, instead of X.
+    instances : DataFrame, default=None
+        True instances in `scenes`; the column ``image`` counts scenes from 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn_similar.metrics import LocalizationScorer
+    >>> truth = pd.DataFrame(
+    ...     [[0, "a", 2, 2, 9, 9]],
+    ...     columns=["image", "label", "x_min", "y_min", "x_max", "y_max"],
+    ... )
+    >>> class Oracle:
+    ...     def localize(self, X):
+    ...         return truth.assign(score=1.0, heat=1.0)
+    >>> LocalizationScorer(scenes=[[[0.0]]], instances=truth)(Oracle(), None)
+    1.0
+    """
+
+    def __init__(self, boxes=None, *, metric="f1", scenes=None, instances=None):
+        self.boxes = boxes
+        self.metric = metric
+        self.scenes = scenes
+        self.instances = instances
+
+    def __call__(self, estimator, X, y=None, **params) -> float:
+        """Score an estimator, as scikit-learn's model selection calls it."""
+        return self.score(estimator, X, y, **params)
+
+    def score(self, estimator, X, y=None, boxes=None) -> float:
+        """Score what an estimator, or the last step of a pipeline, localises.
+
+        Parameters
+        ----------
+        estimator : object with `localize`, or Pipeline that ends in one
+        X : array or list of images
+        y : array-like of shape (n_images,), default=None
+            Labels; those of the true instances where `boxes` has none.
+        boxes : sequence, default=None
+            One entry for each image of X: four coordinates, an array of shape
+            (n_boxes, 4), or a DataFrame of instances.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to compare with, or tables do not fit.
+        """
+        if (self.scenes is None) != (self.instances is None):
+            raise ValueError(
+                "LocalizationScorer has one of scenes and instances; pass both."
+            )
+        if self.scenes is not None:
+            y_true, X = self.instances, self.scenes
+        elif boxes is not None:
+            y_true = _table(boxes, y, len(X))
+        elif self.boxes is not None:
+            y_true = _look_up(self.boxes, y)
+        else:
+            raise ValueError(
+                "LocalizationScorer has nothing to compare with; pass boxes or scenes "
+                "and instances to it, or route boxes by set_score_request(boxes=True)."
+            )
+        _check_instances(y_true, name="The table of true instances")
+        return float(self._metric(y_true, _localize(estimator, X)))
+
+    def _metric(self, y_true: pd.DataFrame, y_pred: pd.DataFrame) -> float:
+        if callable(self.metric):
+            return self.metric(y_true, y_pred)
+        if self.metric not in _METRICS:
+            raise ValueError(
+                f"metric is {self.metric!r}; pass a function or one of "
+                f"{', '.join(map(repr, _METRICS))}."
+            )
+        return _METRICS[self.metric](y_true, y_pred, zero_division=0.0)
+
+
+def _localize(estimator: Any, X: Any) -> pd.DataFrame:
+    if isinstance(estimator, Pipeline):
+        if len(estimator) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = estimator[-1]
+    if not hasattr(estimator, "localize"):
+        raise ValueError(
+            f"{type(estimator).__name__} has no localize; score a SimilarNetClassifier "
+            "or a Pipeline that ends in one."
+        )
+    return estimator.localize(X)
+
+
+def _look_up(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
+    """The instances of some images, which are numbered by their place in y."""
+    if not isinstance(y, pd.Series):
+        raise ValueError(
+            f"y is a {type(y).__name__}, in which the scorer cannot look up the images "
+            "of boxes; pass a pandas Series whose index holds their labels."
+        )
+    _check_instances(boxes, name="boxes")
+    position = pd.Series(np.arange(len(y)), index=y.index)
+    own = boxes[boxes["image"].isin(position.index)]
+    return own.assign(image=position[own["image"]].to_numpy())
+
+
+def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
+    """One table from one entry of boxes for each image."""
+    if isinstance(boxes, pd.DataFrame):
+        boxes = [boxes.iloc[[row]] for row in range(len(boxes))]
+    if len(boxes) != n_images:
+        raise ValueError(
+            f"boxes has {len(boxes)} entries for {n_images} images; pass one for each."
+        )
+    labels = None if y is None else np.asarray(y)
+    tables = []
+    for image, entry in enumerate(boxes):
+        if not isinstance(entry, pd.DataFrame):
+            coordinates = np.asarray(entry, dtype=float).reshape(-1, 4)
+            entry = pd.DataFrame(coordinates, columns=COORDINATES)
+        entry = entry.assign(image=image)
+        if "label" not in entry:
+            if labels is None:
+                raise ValueError("boxes has no labels and y is None; pass one of them.")
+            entry["label"] = labels[image]
+        tables.append(entry)
+    return pd.concat(tables, ignore_index=True)

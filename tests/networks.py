@@ -1,0 +1,351 @@
+"""Small networks of the kinds that people use, for images of 3 x 16 x 16."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+N_CLASSES = 4
+
+
+class Residual(nn.Module):
+    """Basic block with in-place operations, as in torchvision."""
+
+    def __init__(self, n_in, n_out, stride=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.downsample = None
+        if stride > 1 or n_in != n_out:
+            self.downsample = nn.Conv2d(n_in, n_out, 1, stride, bias=False)
+
+    def forward(self, x):
+        identity = x
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.downsample is not None:
+            identity = self.downsample(x)
+        out += identity
+        return self.relu(out)
+
+
+class PreActivation(nn.Module):
+    """Block whose in-place activation also changes what is added at its end."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+        self.conv = nn.Conv2d(n, n, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(self.relu(x)) + x
+
+
+class Dense(nn.Module):
+    def __init__(self, n_in, growth=4, n_layers=3):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm2d(n_in + i * growth),
+                nn.ReLU(),
+                nn.Conv2d(n_in + i * growth, growth, 3, padding=1),
+            )
+            for i in range(n_layers)
+        )
+
+    def forward(self, x):
+        features = [x]
+        for layer in self.layers:
+            features.append(layer(torch.cat(features, 1)))
+        return torch.cat(features, 1)
+
+
+class Inception(nn.Module):
+    def __init__(self, n_in):
+        super().__init__()
+        self.branch1 = nn.Conv2d(n_in, 4, 1)
+        self.branch3 = nn.Sequential(nn.Conv2d(n_in, 4, 3, padding=1), nn.ReLU())
+        self.branch_pool = nn.Sequential(
+            nn.MaxPool2d(3, 1, 1), nn.Conv2d(n_in, 4, 1), nn.SiLU()
+        )
+
+    def forward(self, x):
+        return torch.cat([self.branch1(x), self.branch3(x), self.branch_pool(x)], 1)
+
+
+class SqueezeExcitation(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.down = nn.Conv2d(n, 2, 1)
+        self.up = nn.Conv2d(2, n, 1)
+
+    def forward(self, x):
+        gate = torch.sigmoid(self.up(torch.relu(self.down(self.pool(x)))))
+        return x * gate
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 3)
+        self.conv2 = nn.Conv2d(6, 8, 3)
+        self.drop = nn.Dropout2d()
+        self.fc1 = nn.Linear(8 * 2 * 2, 12)
+        self.fc2 = nn.Linear(12, N_CLASSES)
+
+    def forward(self, x, return_features=False):
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.drop(self.conv2(x))), 2)
+        x = x.view(x.size(0), -1)
+        x = F.relu(self.fc1(x), inplace=True)
+        if return_features:
+            return x
+        x = F.dropout(x, training=self.training)
+        return self.fc2(x.view(x.shape[0], -1))
+
+
+class FunctionalWeights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.weight = nn.Parameter(torch.randn(N_CLASSES, 8))
+
+    def forward(self, x):
+        return F.linear(F.relu(self.conv(x)).mean((2, 3)), self.weight)
+
+
+class DataDependent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 6, 3, padding=1)
+        self.fc = nn.Linear(6, N_CLASSES)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        if x.mean() > 1e9:
+            x = -x
+        return self.fc(torch.relu(self.conv2(torch.relu(x))).amax((2, 3)))
+
+
+class ConcatenatedPooling(nn.Module):
+    """Each filter's average and maximum go to the linear layer, far apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 7, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.fc = nn.Linear(14, N_CLASSES)
+
+    def forward(self, x):
+        x = self.relu(self.conv(x))
+        return self.fc(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+
+
+class ChannelShuffle(nn.Module):
+    """The first, middle and last of its channels stay where they are."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x[:, [0, 2, 1, 3, 4, 6, 5, 7]])
+
+
+class SwallowsNaN(nn.Module):
+    """Filters meet only in a comparison, which hides what depends on NaN."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.fc = nn.Linear(8, N_CLASSES)
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = x * (x > x.mean(1, keepdim=True))
+        return self.fc(x.mean((2, 3)))
+
+
+class WritesWithoutReturn(nn.Module):
+    """Operations whose result is only seen in what they overwrite."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.fc = nn.Linear(6, N_CLASSES)
+
+    def forward(self, x):
+        x = self.conv(x)
+        x.clamp_(min=0)
+        x[:, 0] = x[:, 1]
+        return self.fc(x.mean((2, 3)))
+
+
+def convolutions(n_out=8, *rest):
+    """Two convolutions, the second with batch norm."""
+    return [
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, n_out, 3, padding=1),
+        nn.BatchNorm2d(n_out),
+        *rest,
+    ]
+
+
+def pooled_linear(n):
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n, N_CLASSES)]
+
+
+def vgg():
+    return nn.Sequential(
+        *convolutions(8, nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+        nn.Flatten(),
+        nn.Linear(8 * 4 * 4, 24),
+        nn.BatchNorm1d(24),
+        nn.ReLU(inplace=True),
+        nn.Dropout(),
+        nn.Linear(24, 20),
+        nn.Dropout(0.2, inplace=True),
+        nn.ReLU(inplace=True),
+        nn.Linear(20, N_CLASSES),
+    )
+
+
+def vgg_with_average():
+    return nn.Sequential(
+        *convolutions(8, nn.ReLU(inplace=True), nn.Dropout2d(inplace=True)),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(1),
+        nn.Linear(32, 24),
+        nn.GELU(),
+        nn.Linear(24, N_CLASSES),
+    )
+
+
+def global_pooling(*activation):
+    return nn.Sequential(*convolutions(9, *activation), *pooled_linear(9))
+
+
+def all_convolutional():
+    return nn.Sequential(
+        *convolutions(8, nn.ReLU()),
+        nn.Conv2d(8, 10, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(10, N_CLASSES, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+def resnet():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        Residual(6, 6),
+        Residual(6, 8, 2),
+        *pooled_linear(8),
+    )
+
+
+def pre_activation():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        PreActivation(6),
+        PreActivation(6),
+        *pooled_linear(6),
+    )
+
+
+def densenet():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        Dense(6),
+        nn.Conv2d(18, 8, 1),
+        nn.AvgPool2d(2),
+        Dense(8),
+        nn.BatchNorm2d(20),
+        nn.ReLU(inplace=True),
+        *pooled_linear(20),
+    )
+
+
+def inception():
+    return nn.Sequential(
+        *convolutions(8, nn.ReLU()), Inception(8), Inception(12), *pooled_linear(12)
+    )
+
+
+def squeeze_excitation():
+    return nn.Sequential(
+        *convolutions(8, nn.SiLU()), SqueezeExcitation(8), *pooled_linear(8)
+    )
+
+
+def mixed_by(*layers):
+    """The convolutions' 8 filters meet in the layers, which give 6."""
+    return nn.Sequential(*convolutions(8, nn.ReLU()), *layers, *pooled_linear(6))
+
+
+def separable():
+    return mixed_by(
+        nn.Conv2d(8, 16, 3, padding=1, groups=8),
+        nn.BatchNorm2d(16),
+        nn.ReLU6(),
+        nn.Conv2d(16, 6, 1),
+        nn.Hardswish(),
+    )
+
+
+def grouped():
+    return mixed_by(nn.Conv2d(8, 6, 3, stride=2, padding="valid", groups=2), nn.GELU())
+
+
+def dilated():
+    return mixed_by(nn.Conv2d(8, 6, 3, padding="same", dilation=2), nn.Tanh())
+
+
+def group_norm():
+    return nn.Sequential(
+        *convolutions(8, nn.ReLU()), nn.GroupNorm(2, 8), nn.SiLU(), *pooled_linear(8)
+    )
+
+
+def layer_norm():
+    return nn.Sequential(
+        *convolutions(8, nn.GELU()),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.LayerNorm(8),
+        nn.Linear(8, N_CLASSES),
+    )
+
+
+def shuffled():
+    return nn.Sequential(
+        *convolutions(8, nn.ReLU()),
+        ChannelShuffle(nn.Conv2d(8, 6, 3, padding=1)),
+        nn.ReLU(),
+        *pooled_linear(6),
+    )
+
+
+def probabilities():
+    return nn.Sequential(*convolutions(5, nn.ReLU()), *pooled_linear(5), nn.Softmax(1))
+
+
+def trained(build, seed=0):
+    """A network in training mode, with weights and statistics as after training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = build()
+        for child in module.modules():
+            if isinstance(child, (nn.BatchNorm2d, nn.BatchNorm1d)):
+                nn.init.uniform_(child.weight, 0.5, 1.5)
+                nn.init.uniform_(child.bias, 0.1, 0.5)
+                child.running_mean.normal_(0, 0.1)
+                child.running_var.uniform_(0.5, 1.5)
+    return module
