@@ -20,6 +20,8 @@ _LUMA = (0.299, 0.587, 0.114)
 # many pixels (334 images of 28x28) needs about 100 MB.
 _MAX_PIXELS = 2**18
 _ROWS_AT_ONCE = 1024
+# Reading an image brings in up to some MB around it of the file that it is in.
+_MAX_MAPPED = 32
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -54,9 +56,18 @@ class Images:
 
     def select(self, indices: np.ndarray) -> np.ndarray:
         """The pixels, n x height x width x n_channels, of images that are alike."""
-        if isinstance(self.pixels, np.ndarray):
+        if not isinstance(self.pixels, np.ndarray):
+            chosen = np.stack([self.pixels[index] for index in indices])
+            for index in indices:
+                release(self.pixels[index])
+            return chosen
+        if _shared_map(self.pixels) is None:
             return self.pixels[indices]
-        return np.stack([self.pixels[index] for index in indices])
+        chosen = np.empty((len(indices), *self.pixels.shape[1:]), self.pixels.dtype)
+        for part in gen_batches(len(indices), _MAX_MAPPED):
+            chosen[part] = self.pixels[indices[part]]
+            release(self.pixels)
+        return chosen
 
     def batches(
         self, batch_size: int, n_channels: int, among: np.ndarray | None = None
@@ -78,7 +89,6 @@ class Images:
                 members = np.intersect1d(members, among)
             for batch in gen_batches(len(members), n_at_once):
                 yield members[batch], to_tensor(self.select(members[batch]), n_channels)
-                release(self.pixels)
 
     def empty_heatmaps(self) -> np.ndarray | list[np.ndarray]:
         """Room for one heatmap, height x width, of each image."""
@@ -137,21 +147,30 @@ def pixel_range(images: Images) -> tuple[float, float]:
             level = white_level(pixels.dtype)
             low = min(low, float(pixels.min()) / level)
             high = max(high, float(pixels.max()) / level)
-            release(images.pixels)
     return low, high if high > low else low + 1
 
 
 def release(array) -> None:
     """Take read pages of a memory-mapped array off this process's memory.
 
-    The pages stay in the system's cache. Private maps are left alone: what was
-    written to them exists nowhere else.
+    The pages stay in the system's cache.
     """
+    shared = _shared_map(array)
+    if shared is not None:
+        shared.madvise(mmap.MADV_DONTNEED)
+
+
+def _shared_map(array) -> mmap.mmap | None:
+    """The map of a file that an array is a view of, if its pages can be released.
+
+    Private maps are left alone: what was written to them exists nowhere else.
+    """
+    is_shared = False
     while isinstance(array, np.ndarray):
-        shared = isinstance(array, np.memmap) and array.mode in ("r", "r+")
+        is_shared = isinstance(array, np.memmap) and array.mode in ("r", "r+")
         array = array.base
-        if shared and isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            array.madvise(mmap.MADV_DONTNEED)
+    can_release = is_shared and hasattr(mmap, "MADV_DONTNEED")
+    return array if can_release and isinstance(array, mmap.mmap) else None
 
 
 def is_list_of_images(X) -> bool:

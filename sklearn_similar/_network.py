@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, Subset
 
 from ._feature_maps import evaluating
-from ._images import Images, count, n_channels, release, shape_text, to_tensor
+from ._images import Images, count, n_channels, shape_text, to_tensor
 from ._lenet import LeNet
 from ._seeding import seeded
 
@@ -47,9 +47,8 @@ class PixelDataset(Dataset):
 
     def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Images and class indices at some positions."""
-        pixels = self.images.select(indices)
-        release(self.images.pixels)
-        return to_tensor(pixels, self.n_channels), torch.from_numpy(self.y[indices])
+        pixels = to_tensor(self.images.select(indices), self.n_channels)
+        return pixels, torch.from_numpy(self.y[indices])
 
 
 class BatchSlices:
