@@ -11,7 +11,11 @@ from sklearn.exceptions import NotFittedError
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
-from sklearn_similar.display import FilterImportanceDisplay, HeatmapDisplay
+from sklearn_similar.display import (
+    FilterImportanceDisplay,
+    HeatmapDisplay,
+    InstancesDisplay,
+)
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +241,43 @@ def test_missing_matplotlib_is_asked_for(monkeypatch, fitted, digits, draw):
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     with pytest.raises(ImportError, match=r'pip install "sklearn-similar\[plot\]"'):
         draw(fitted, digits[0][:1])
+
+
+class Finder:
+    image_shape_ = (8, 8)
+
+    def localize(self, X):
+        return pd.DataFrame(
+            [[0, "a", 0.9, 1.0, 1, 2, 4, 6], [1, "b", 0.8, 1.0, 0, 0, 3, 3]],
+            columns=[
+                *("image", "label", "score", "heat"),
+                *("x_min", "y_min", "x_max", "y_max"),
+            ],
+        )
+
+
+def test_instances_are_drawn_at_their_pixels_with_label_and_score():
+    images = [np.zeros((8, 8)), np.zeros((10, 12, 3), np.uint8)]
+    display = InstancesDisplay.from_estimator(Finder(), images)
+    (box,) = display.axes_[0].patches
+    assert box.get_xy() == (0.5, 1.5)
+    assert (box.get_width(), box.get_height()) == (3, 4)
+    assert [text.get_text() for text in display.axes_[0].texts] == ["a 0.90"]
+    assert [text.get_text() for text in display.axes_[1].texts] == ["b 0.80"]
+    assert display.figure_ is display.axes_[1].figure
+
+
+def test_true_instances_are_dashed():
+    truth = Finder().localize(None).drop(columns=["score", "heat"])
+    display = InstancesDisplay([np.zeros((8, 8))], truth, truth=truth).plot()
+    found, true = display.axes_[0].patches
+    assert (found.get_linestyle(), true.get_linestyle()) == ("-", "--")
+    assert display.axes_[0].texts[0].get_text() == "a"
+
+
+def test_instances_need_images_and_as_many_axes():
+    nothing = Finder().localize(None).iloc[:0]
+    with pytest.raises(ValueError, match="no images to draw"):
+        InstancesDisplay([], nothing).plot()
+    with pytest.raises(ValueError, match="2 axes for 1 images"):
+        InstancesDisplay([np.zeros((4, 4))], nothing).plot(plt.subplots(1, 2)[1])

@@ -1,0 +1,10 @@
+"""Plots of heatmaps, of found instances, and of what the filters are worth.
+
+Matplotlib is imported when something is plotted, not before.
+"""
+
+from sklearn_similar.display._heatmaps import HeatmapDisplay
+from sklearn_similar.display._importances import FilterImportanceDisplay
+from sklearn_similar.display._instances import InstancesDisplay
+
+__all__ = ["FilterImportanceDisplay", "HeatmapDisplay", "InstancesDisplay"]

@@ -1,0 +1,236 @@
+"""Heatmaps over images."""
+
+import numpy as np
+from sklearn.utils import check_consistent_length
+
+from sklearn_similar._images import shape_text
+from sklearn_similar.display._drawing import (
+    each_image,
+    import_pyplot,
+    new_axes,
+    picture,
+)
+
+
+class HeatmapDisplay:
+    """Heatmaps laid over the images they belong to.
+
+    The more heat, the more of the image is covered; without heat the image is bare.
+    `from_estimator` is the usual way to make one. All parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    images : array-like or list of ndarray of shape (height, width) or \
+            (height, width, n_channels)
+        Of one or of several sizes; integers or floats.
+    heatmaps : array-like or list of ndarray of shape (height, width)
+        Of the images, in their order and sizes.
+    titles : sequence of str, default=None
+        One for each image.
+    label : str, default="heat"
+        What the colours mean, beside the colour bar.
+    max_heat : float, default=None
+        The heat that has the strongest colour; None: the largest in `heatmaps`.
+
+    Attributes
+    ----------
+    axes_ : ndarray of shape (n_images,) of matplotlib Axes
+        Where the images are.
+    figure_ : matplotlib Figure
+        What the axes are in.
+
+    See Also
+    --------
+    FilterImportanceDisplay : What the filters behind the heatmaps are worth.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_similar.display import HeatmapDisplay
+    >>> image = np.zeros((28, 40))
+    >>> image[5:20, 10:15] = 1
+    >>> display = HeatmapDisplay([image], [0.8 * image], titles=["a bar"]).plot()
+    >>> display.axes_[0].get_title()
+    'a bar'
+    """
+
+    def __init__(self, images, heatmaps, *, titles=None, label="heat", max_heat=None):
+        self.images = images
+        self.heatmaps = heatmaps
+        self.titles = titles
+        self.label = label
+        self.max_heat = max_heat
+
+    def plot(
+        self, axes=None, *, n_columns=None, cmap="YlOrRd", alpha=0.8, colorbar=True
+    ):
+        """Draw the images with their heatmaps.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes or array-like of them, default=None
+            At least one for each image; None: a new figure.
+        n_columns : int, default=None
+            Images side by side in a new figure; None: as many as have room.
+        cmap : str or matplotlib Colormap, default="YlOrRd"
+            Colours of no heat to `max_heat`.
+        alpha : float, default=0.8
+            How much of the image `max_heat` covers, between 0 and 1. Less heat
+            covers proportionally less.
+        colorbar : bool, default=True
+            Whether to draw one colour bar for all images.
+
+        Returns
+        -------
+        self : HeatmapDisplay
+
+        Raises
+        ------
+        ImportError
+            If Matplotlib is not installed.
+        ValueError
+            If images, heatmaps, titles and axes do not fit each other.
+        """
+        plt = import_pyplot("HeatmapDisplay.plot")
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        images = [np.asarray(image) for image in self.images]
+        heatmaps = [np.asarray(heat) for heat in self.heatmaps]
+        _check_heatmaps(images, heatmaps, self.titles)
+        if axes is None:
+            axes = new_axes(plt, images, n_columns)
+        else:
+            axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+            if len(axes) < len(images):
+                raise ValueError(
+                    f"axes has {len(axes)} axes for {len(images)} images; pass one for "
+                    "each, or axes=None."
+                )
+        axes = axes[: len(images)]
+        largest = max(float(heat.max()) for heat in heatmaps)
+        scale = Normalize(0, self.max_heat or (largest if largest > 0 else 1.0))
+        for index, (ax, image, heat) in enumerate(
+            zip(axes, images, heatmaps, strict=True)
+        ):
+            ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
+            covered = alpha * np.clip(heat / scale.vmax, 0, 1)
+            ax.imshow(heat, cmap=cmap, norm=scale, alpha=covered)
+            ax.set(xticks=[], yticks=[])
+            if self.titles is not None:
+                ax.set_title(str(self.titles[index]), fontsize="medium")
+        self.axes_ = axes
+        self.figure_ = axes[0].figure
+        if colorbar:
+            self.figure_.colorbar(
+                ScalarMappable(scale, cmap),
+                ax=list(axes),
+                label=self.label,
+                extend="max" if largest > scale.vmax else "neither",
+                aspect=30,
+            )
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        target=None,
+        y=None,
+        axes=None,
+        n_columns=None,
+        cmap="YlOrRd",
+        alpha=0.8,
+        colorbar=True,
+    ):
+        """Compute heatmaps with a fitted estimator and draw them.
+
+        Parameters
+        ----------
+        estimator : SimilarNetClassifier
+            Fitted, with measured importances.
+        X : array, DataFrame or list of images
+            A few images of any sizes, or rows of the trained size.
+        target : label or list of labels, default=None
+            Whose heatmaps: of all classes, of one, or of some together; see
+            `SimilarNetClassifier.heatmap`.
+        y : array-like of shape (n_images,), default=None
+            Labels of the images, for the titles.
+        axes : matplotlib Axes or array-like of them, default=None
+            See `plot`, as for what follows.
+        n_columns : int, default=None
+        cmap : str or matplotlib Colormap, default="YlOrRd"
+        alpha : float, default=0.8
+        colorbar : bool, default=True
+
+        Returns
+        -------
+        display : HeatmapDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If importances have not been measured.
+        ValueError
+            If an image cannot be used, or X and y have different lengths.
+
+        Examples
+        --------
+        >>> from sklearn_similar import SimilarNetClassifier
+        >>> from sklearn_similar.datasets import load_mnist_sample
+        >>> from sklearn_similar.display import HeatmapDisplay
+        >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+        >>> similar = SimilarNetClassifier(max_epochs=1, batch_size=50, random_state=0)
+        >>> similar = similar.fit(X[::10], y[::10])
+        >>> display = HeatmapDisplay.from_estimator(similar, X_test[:3], y=y_test[:3])
+        >>> len(display.axes_)
+        3
+        """
+        import_pyplot("HeatmapDisplay.from_estimator")
+        heatmaps = estimator.heatmap(X, target)
+        titles = None
+        if y is not None:
+            check_consistent_length(X, y)
+            titles = [str(label) for label in np.asarray(y)]
+        shape = estimator.image_shape_
+        display = cls(
+            each_image(X, shape),
+            each_image(heatmaps, shape[:2]),
+            titles=titles,
+            label=_heat_label(target),
+            # Normalised heat has a meaning of its own: faint images shall look faint.
+            max_heat=None if estimator.normalize is None else 1.0,
+        )
+        return display.plot(
+            axes, n_columns=n_columns, cmap=cmap, alpha=alpha, colorbar=colorbar
+        )
+
+
+def _heat_label(target) -> str:
+    if target is None:
+        return "heat"
+    return f"heat of {' or '.join(str(label) for label in np.atleast_1d(target))}"
+
+
+def _check_heatmaps(images, heatmaps, titles) -> None:
+    if not images:
+        raise ValueError("There are no images to draw; pass at least one.")
+    if len(heatmaps) != len(images):
+        raise ValueError(
+            f"There are {len(heatmaps)} heatmaps for {len(images)} images; pass one "
+            "for each."
+        )
+    for index, (image, heat) in enumerate(zip(images, heatmaps, strict=True)):
+        if image.ndim not in (2, 3) or heat.shape != image.shape[:2]:
+            raise ValueError(
+                f"Image {index} is {shape_text(image.shape)} and its heatmap "
+                f"{shape_text(heat.shape)}; height and width should be the same."
+            )
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(
+            f"There are {len(titles)} titles for {len(images)} images; pass one for "
+            "each, or titles=None."
+        )
