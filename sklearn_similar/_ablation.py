@@ -1,4 +1,4 @@
-"""The error of a network without each filter of a layer, in one pass over the images."""
+"""The error of a network without each filter of a layer, in one pass."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -118,9 +118,8 @@ def mean_responses(responses: Iterable[torch.Tensor]) -> torch.Tensor:
     ----------
     responses : iterable of tensor of shape (n_images, n_filters, height, width)
     """
-    total, count, like = 0.0, 0, None
+    totals, count = [], 0
     for maps in responses:
-        total = total + maps.double().sum(dim=(0, 2, 3))
+        totals.append(maps.sum(dim=(0, 2, 3), dtype=torch.float64))
         count += maps[:, 0].numel()
-        like = maps
-    return (total / count).to(like)
+    return (torch.stack(totals).sum(dim=0) / count).to(maps.dtype)

@@ -1,8 +1,9 @@
 """A network seen as a trunk, up to the layer whose filters count, and a head."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -11,28 +12,17 @@ from torch import nn
 
 from ._geometry import Geometry, geometry, track_geometry
 
-POINTWISE = (
-    nn.BatchNorm2d,
-    nn.InstanceNorm2d,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.PReLU,
-    nn.ELU,
-    nn.SELU,
-    nn.CELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Mish,
-    nn.Hardswish,
-    nn.Softplus,
-    nn.Tanh,
-    nn.Sigmoid,
-)
-
 
 class FeatureMaps(NamedTuple):
-    """Responses of a layer's filters, N x n_filters x height x width, and their grid."""
+    """Responses of a layer's filters and their grid.
+
+    Attributes
+    ----------
+    responses : tensor of shape (n_images, n_filters, height, width)
+    grid : Geometry
+    dense : bool
+        Whether the responses are at every pixel.
+    """
 
     responses: torch.Tensor
     grid: Geometry
@@ -100,7 +90,7 @@ def feature_maps(
 
     height, width = images.shape[2:]
     try:
-        with track_geometry(dense), output_hook(module, layer, stop):
+        with track_geometry(dense, (height, width)), output_hook(module, layer, stop):
             module(images)
     except _LayerReached:
         pass
@@ -112,9 +102,9 @@ def feature_maps(
     (responses,) = reached
     if dense and responses.shape[2:] != images.shape[2:]:
         raise ValueError(
-            f"The responses of layer {layer!r} to images of {height}x{width} pixels are "
-            f"{responses.shape[2]}x{responses.shape[3]} even without strides, as the "
-            "network resizes them itself; pass resolution='pooled'."
+            f"The responses of layer {layer!r} to images of {height}x{width} pixels "
+            f"are {responses.shape[2]}x{responses.shape[3]} even without strides, as "
+            "the network resizes them itself; pass resolution='pooled'."
         )
     return FeatureMaps(responses, geometry(responses), dense)
 
@@ -151,14 +141,14 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
         module(images)
     if len(outputs) != 1:
         raise ValueError(
-            f"layer {layer!r} runs {len(outputs)} times in a forward pass; name a layer "
-            "that runs once."
+            f"layer {layer!r} runs {len(outputs)} times in a forward pass; name a "
+            "layer that runs once."
         )
     if not isinstance(outputs[0], torch.Tensor) or outputs[0].ndim != 4:
         shape = tuple(getattr(outputs[0], "shape", ())) or type(outputs[0]).__name__
         raise ValueError(
-            f"layer {layer!r} gives {shape}, not n_images x n_filters x height x width; "
-            "name a convolutional layer."
+            f"layer {layer!r} gives {shape}, not n_images x n_filters x height x "
+            "width; name a convolutional layer."
         )
     return layer
 
@@ -169,49 +159,95 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     A block counts as a whole (a residual block: with what it adds), and a
     convolution together with the normalisation and activation that follow it.
     """
-    calls: list[tuple[str, int]] = []
-    kept: list[torch.Tensor] = []
-    made_elsewhere: set[int] = set()
-
-    def note(name: str, child: nn.Module, output) -> None:
-        if not isinstance(output, torch.Tensor) or output.ndim != 4:
-            return
-        # Kept alive, or another tensor could take the identity of a freed one.
-        kept.append(output)
-        is_leaf = not any(True for _ in child.children())
-        if is_leaf and not isinstance(child, (nn.Conv2d, *POINTWISE)):
-            made_elsewhere.add(id(output))
-        elif is_leaf or any(isinstance(m, nn.Conv2d) for m in child.modules()):
-            calls.append((name, id(output)))
-
-    handles = [
-        child.register_forward_hook(
-            lambda child, _inputs, output, name=name: note(name, child, output)
-        )
-        for name, child in module.named_modules()
-        if name
-    ]
-    try:
-        module(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    names = [name for name, _ in calls]
-    large = max((tensor.shape[2:].numel() for tensor in kept), default=0)
-    by_identity = {id(tensor): tensor for tensor in kept}
-    found = [
-        name
-        for name, identity in calls
-        if identity not in made_elsewhere
-        and names.count(name) == 1
-        # Convolutions on globally pooled maps (squeeze-and-excitation) see no place.
-        and (by_identity[identity].shape[2:].numel() > 1 or large == 1)
-    ]
+    outputs = _outputs(module, images)
+    runs = Counter(output.name for output in outputs)
+    largest = max((output.n_places for output in outputs), default=0)
+    # Convolutions on globally pooled maps (squeeze-and-excitation) see no place.
+    maps = [o for o in outputs if o.n_places > 1 or largest == 1]
+    pooled = {
+        output.tensor
+        for before, output in zip([None, *maps][:-1], maps, strict=True)
+        # A block that is smaller than what its last part gives ends in a pooling.
+        if output.is_pooling
+        or (output.is_block and before and before.n_places > output.n_places)
+    }
+    found = [o for o in maps if o.tensor not in pooled and runs[o.name] == 1]
     if not found or not any(isinstance(m, nn.Conv2d) for m in module.modules()):
         raise ValueError(
-            "The network has no two-dimensional convolution that runs once in a forward "
-            "pass; name a layer with N x n_filters x height x width output in layer."
+            "The network has no two-dimensional convolution that runs once in a "
+            "forward pass; name a layer with N x n_filters x height x width output in "
+            "layer."
         )
-    last = [i for n, i in calls if n == found[-1]][0]
     # Of a block and its last part, which give the same tensor, the part is exact.
-    return next(name for name in found if dict(calls)[name] == last)
+    return next(o.name for o in found if o.tensor == found[-1].tensor)
+
+
+class _Output(NamedTuple):
+    """What a submodule gave in a forward pass.
+
+    Attributes
+    ----------
+    name : str
+        Path of the submodule.
+    tensor : (int, int)
+        Identity of the tensor and of the last write to it.
+    n_places : int
+        Height times width.
+    is_block : bool
+        Whether the submodule has parts with convolutions.
+    is_pooling : bool
+        Whether the submodule has none and changes the size, or takes maxima or means.
+    """
+
+    name: str
+    tensor: tuple[int, int]
+    n_places: int
+    is_block: bool
+    is_pooling: bool
+
+
+def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
+    """Outputs N x n_filters x height x width of all submodules, in order."""
+    outputs: list[_Output] = []
+    # Kept alive, or another tensor could take the identity of a freed one.
+    kept: list[torch.Tensor] = []
+    owner = threading.get_ident()
+
+    def note(name: str, child: nn.Module, inputs, output) -> None:
+        if not isinstance(output, torch.Tensor) or output.ndim != 4:
+            return
+        tensor = (id(output), output._version)
+        parts = list(child.children())
+        # What a part passes on as it is (dropout) is not its own.
+        if threading.get_ident() != owner or (
+            not parts and any(tensor == before.tensor for before in outputs)
+        ):
+            return
+        kept.append(output)
+        is_block = any(isinstance(m, nn.Conv2d) for p in parts for m in p.modules())
+        is_pooling = (
+            not is_block
+            and not isinstance(child, nn.Conv2d)
+            and (
+                type(child).__module__ == nn.MaxPool2d.__module__
+                or any(
+                    isinstance(given, torch.Tensor)
+                    and given.shape[2:] != output.shape[2:]
+                    for given in inputs
+                )
+            )
+        )
+        n_places = output.shape[2:].numel()
+        outputs.append(_Output(name, tensor, n_places, is_block, is_pooling))
+
+    with ExitStack() as stack:
+        for name, child in module.named_modules():
+            if name:
+                handle = child.register_forward_hook(
+                    lambda child, inputs, output, name=name: note(
+                        name, child, inputs, output
+                    )
+                )
+                stack.callback(handle.remove)
+        module(images)
+    return outputs

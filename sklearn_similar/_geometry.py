@@ -1,5 +1,6 @@
 """Where on the image the responses of a layer lie, and responses at every pixel."""
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -7,24 +8,47 @@ import torch.nn.functional as F
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
-_POOLS = {F.max_pool2d: "max", F.avg_pool2d: "mean"}
+_POOLS = frozenset((F.max_pool2d, torch.max_pool2d, F.avg_pool2d))
+_RESIZERS = frozenset(
+    (
+        F.adaptive_avg_pool2d,
+        F.adaptive_max_pool2d,
+        F.conv_transpose2d,
+        F.interpolate,
+        F.pixel_shuffle,
+        F.pixel_unshuffle,
+    )
+)
 
 
 class Geometry(NamedTuple):
-    """Grid of a feature map: cell (r, c) is centred at offset + stride * (r, c)."""
+    """Grid of a feature map: cell (r, c) is centred at offset + stride * (r, c).
 
-    stride: tuple[int, int] = (1, 1)
+    Attributes
+    ----------
+    stride, offset : (float, float)
+        In pixels of the image, vertical and horizontal.
+    margin : (int, int)
+        Rows and columns that a dense map has more than the image.
+    """
+
+    stride: tuple[float, float] = (1, 1)
     offset: tuple[float, float] = (0.0, 0.0)
+    margin: tuple[int, int] = (0, 0)
 
     def after(self, kernel, stride, padding, dilation) -> "Geometry":
         """The grid after a sliding window, all arguments pairs."""
         return Geometry(
-            tuple(own * step for own, step in zip(self.stride, stride, strict=True)),
-            tuple(
-                start + own * (spread * (length - 1) / 2 - pad)
-                for start, own, spread, length, pad in zip(
-                    self.offset, self.stride, dilation, kernel, padding, strict=True
-                )
+            _each(lambda own, step: own * step, self.stride, stride),
+            _each(
+                lambda start, own, length, spread, pad: (
+                    start + own * (spread * (length - 1) / 2 - pad)
+                ),
+                self.offset,
+                self.stride,
+                kernel,
+                dilation,
+                padding,
             ),
         )
 
@@ -38,17 +62,22 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
         Whether every convolution and pooling is made at stride 1, what follows a
         stride being dilated by it instead. The responses at the positions that the
         strides would have kept are then the same as without, away from the border.
+    size : (int, int)
+        Height and width of the images.
 
     Notes
     -----
     In dense mode a tensor keeps the image's height and width: windows reach over the
     border as far as needed, where convolutions see zeros and poolings nothing. Index
-    (r, c) of a dense response belongs to the pixel (r, c) + offset.
+    (r, c) of a dense response belongs to the pixel (r, c) + offset. A map of another
+    size, which the network has made in a way that is not followed here, raises a
+    RuntimeError where it is next convolved or pooled.
     """
 
-    def __init__(self, dense: bool):
+    def __init__(self, dense: bool, size: tuple[int, int]):
         super().__init__()
         self.dense = dense
+        self.size = tuple(size)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -56,10 +85,16 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
             return self._conv2d(*args, **kwargs)
         if func in _POOLS:
             return self._pool2d(func, *args, **kwargs)
-        if self.dense and func is F.pad:
-            args = (args[0], self._scale_padding(*args, **kwargs), *args[2:])
-            kwargs = {key: kwargs[key] for key in kwargs if key != "pad"}
-        return _mark(func(*args, **kwargs), _widest(args))
+        if func is F.pad:
+            return self._pad(*args, **kwargs)
+        if func is torch.Tensor.__getitem__ and _is_window(*args):
+            return self._slice(*args)
+        output = func(*args, **kwargs)
+        grid = _widest((args, tuple(kwargs.values())))
+        if func in _RESIZERS and self._is_resized(args[0], output):
+            ratio = _each(lambda a, b: a / b, args[0].shape[2:], output.shape[2:])
+            grid = grid.after(ratio, ratio, (0, 0), (1, 1))
+        return _mark(output, grid)
 
     def _conv2d(
         self, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
@@ -67,52 +102,102 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
         kernel, stride, dilation = weight.shape[2:], _pair(stride), _pair(dilation)
         if padding == "same":
             # With an even kernel, the odd one of the zeros goes to the far side.
-            near = tuple(
-                d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)
-            )
+            near = _each(lambda d, k: d * (k - 1) // 2, dilation, kernel)
         else:
             near = (0, 0) if padding == "valid" else _pair(padding)
         grid = geometry(input).after(kernel, stride, near, dilation)
-        if self.dense and not _is_global(input):
+        if self.dense and not self._is_global(input):
             step = geometry(input).stride
-            dilation = tuple(a * b for a, b in zip(dilation, step, strict=True))
-            input, padding = _keep_size(input, kernel, near, step, dilation, 0.0)
-            stride = (1, 1)
+            dilation = _each(lambda d, own: d * own, dilation, step)
+            input, padding = self._keep_size(input, kernel, near, dilation, 0.0)
+            stride = 1
         output = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
         return _mark(output, grid)
 
-    def _pool2d(
-        self, func, input, kernel_size, stride=None, padding=0, *args, **kwargs
-    ):
-        kernel, padding = _pair(kernel_size), _pair(padding)
-        stride = kernel if stride is None or stride == [] else _pair(stride)
+    def _pool2d(self, func, input, kernel_size, stride=None, padding=0, *args, **other):
+        kernel, near = _pair(kernel_size), _pair(padding)
+        is_mean = func is F.avg_pool2d
         dilation = (1, 1)
-        if func is F.max_pool2d:
-            dilation = _pair(args[0] if args else kwargs.get("dilation", 1))
-        grid = geometry(input).after(kernel, stride, padding, dilation)
-        if not self.dense or _is_global(input):
-            output = func(input, kernel_size, stride, padding, *args, **kwargs)
-            return _mark(output, grid)
+        if not is_mean:
+            dilation = _pair(args[0] if args else other.get("dilation", 1))
+        grid = geometry(input).after(
+            kernel, _pair(stride) if stride else kernel, near, dilation
+        )
         step = geometry(input).stride
-        dilation = tuple(a * b for a, b in zip(dilation, step, strict=True))
-        if func is F.max_pool2d:
-            input, _ = _keep_size(
-                input, kernel, padding, step, dilation, -torch.inf, always=True
-            )
-            return _mark(F.max_pool2d(input, kernel, 1, 0, dilation), grid)
+        # A kernel that covers a map after strides was asked for by the map's size.
+        covers = tuple(kernel) == tuple(input.shape[2:]) and max(step) > 1
+        if not self.dense or covers or self._is_global(input):
+            output = func(input, kernel_size, stride, padding, *args, **other)
+            return _mark(output, geometry(input) if self._is_global(output) else grid)
+        dilation = _each(lambda d, own: d * own, dilation, step)
+        if not is_mean:
+            input, padding = self._keep_size(input, kernel, near, dilation, -torch.inf)
+            return _mark(_sliding_maximum(input, kernel, dilation), grid)
+        divisor = args[2] if len(args) > 2 else other.get("divisor_override")
         n_channels = input.shape[1]
-        window = input.new_full((n_channels, 1, *kernel), 1 / (kernel[0] * kernel[1]))
-        input, padding = _keep_size(input, kernel, padding, step, dilation, 0.0)
+        window = input.new_full(
+            (n_channels, 1, *kernel), 1 / (divisor or kernel[0] * kernel[1])
+        )
+        input, padding = self._keep_size(input, kernel, near, dilation, 0.0)
         output = F.conv2d(input, window, None, 1, padding, dilation, n_channels)
         return _mark(output, grid)
 
-    def _scale_padding(self, input, pad, *args, **kwargs):
-        step = geometry(input).stride if input.ndim == 4 else (1, 1)
-        scales = (step[1], step[1], step[0], step[0])
-        return [
-            length * (scales[index] if index < 4 else 1)
-            for index, length in enumerate(pad)
-        ]
+    def _pad(self, input, pad, *args, **kwargs):
+        grid = geometry(input)
+        if input.ndim != 4:
+            return _mark(F.pad(input, pad, *args, **kwargs), grid)
+        left, right, top, bottom, *others = [*pad, 0, 0][: max(4, len(pad))]
+        near, far = (top, left), (bottom, right)
+        offset = _each(
+            lambda start, own, n: start - own * n, grid.offset, grid.stride, near
+        )
+        grid = grid._replace(offset=offset)
+        if self.dense:
+            near, far = (
+                _each(lambda own, n: own * n, grid.stride, side) for side in (near, far)
+            )
+            margin = _each(lambda own, a, b: own + a + b, grid.margin, near, far)
+            grid = grid._replace(margin=margin)
+            pad = [near[1], far[1], near[0], far[0], *others]
+        return _mark(F.pad(input, pad, *args, **kwargs), grid)
+
+    def _slice(self, input, index):
+        starts = tuple(part.start or 0 for part in index[-2:])
+        steps = tuple(part.step or 1 for part in index[-2:])
+        before = tuple(-start for start in starts)
+        grid = geometry(input).after((1, 1), steps, before, (1, 1))
+        if self.dense:
+            input, _ = self._keep_size(input, (1, 1), before, (1, 1), 0.0)
+            index = (*index[:-2], slice(None), slice(None))
+        return _mark(input[index], grid)
+
+    def _is_global(self, tensor) -> bool:
+        # What follows a global pooling (squeeze-and-excitation) has no pixels any more.
+        return tuple(tensor.shape[2:]) == (1, 1) != self.size
+
+    def _is_resized(self, input, output) -> bool:
+        return output.shape[2:] != input.shape[2:] and not self._is_global(output)
+
+    def _keep_size(self, input, kernel, near, dilation, value):
+        """Pad so that a window at stride 1 gives one output for each pixel."""
+        grid = geometry(input)
+        expected = _each(lambda n, margin: n + margin, self.size, grid.margin)
+        if tuple(input.shape[2:]) != expected:
+            raise RuntimeError(
+                f"it has made a map of {input.shape[2]}x{input.shape[3]} by other "
+                "means than convolutions and poolings; pass resolution='pooled'."
+            )
+        near = _each(lambda n, own: n * own, near, grid.stride)
+        far = _each(
+            lambda spread, length, n, margin: spread * (length - 1) - n - margin,
+            dilation,
+            kernel,
+            near,
+            grid.margin,
+        )
+        if near == far and value == 0 and min(near) >= 0:
+            return input, near
+        return F.pad(input, (near[1], far[1], near[0], far[0]), value=value), 0
 
 
 def geometry(tensor: torch.Tensor) -> Geometry:
@@ -139,19 +224,27 @@ def _widest(args) -> Geometry:
     return max(grids, key=lambda grid: grid.stride)
 
 
-def _is_global(tensor: torch.Tensor) -> bool:
-    # What follows a global pooling (squeeze-and-excitation) has no pixels any more.
-    return tuple(tensor.shape[2:]) == (1, 1)
+def _is_window(input, index) -> bool:
+    """Whether indexing cuts or strides over rows and columns of feature maps."""
+    return (
+        input.ndim == 4
+        and isinstance(index, tuple)
+        and (len(index) == 4 or (len(index) == 3 and index[0] is Ellipsis))
+        and all(isinstance(part, slice) for part in index[-2:])
+        and any(part != slice(None) for part in index[-2:])
+        and all((part.start or 0) >= 0 for part in index[-2:])
+    )
 
 
-def _keep_size(input, kernel, padding, step, dilation, value, always=False):
-    """Pad so that a window at stride 1 gives one output for each input position."""
-    near = [pad * own for pad, own in zip(padding, step, strict=True)]
-    far = [
-        spread * (length - 1) - before
-        for spread, length, before in zip(dilation, kernel, near, strict=True)
-    ]
-    if near == far and not always:
-        return input, tuple(near)
-    pad = (near[1], far[1], near[0], far[0])
-    return F.pad(input, pad, value=value), (0, 0)
+def _sliding_maximum(input, kernel, dilation) -> torch.Tensor:
+    # Many times faster than max_pool2d, which looks at each window by itself.
+    for axis, length, spread in zip((2, 3), kernel, dilation, strict=True):
+        n_windows = input.shape[axis] - spread * (length - 1)
+        shifted = [input.narrow(axis, spread * i, n_windows) for i in range(length)]
+        input = reduce(torch.maximum, shifted)
+    return input
+
+
+def _each(function, *pairs) -> tuple:
+    """The function of the vertical and of the horizontal values."""
+    return tuple(function(*values) for values in zip(*pairs, strict=True))

@@ -61,7 +61,7 @@ class LayerGraph:
                 operations = _LayerTracer(f"module.{layer}").trace(root)
             _make_out_of_place(root, operations)
             counter = _ValueCounter(root, graph=operations)
-            counter.run(images)
+            counter.run(images[:1])
         # Tracing runs the user's code on placeholders, where anything can fail.
         except Exception as error:
             raise NotTraceable from error
@@ -87,7 +87,7 @@ class LayerGraph:
             start,
             layers[0],
             end,
-            {node: n // len(images) for node, n in counter.found.items()},
+            counter.found,
             frozenset(dependent),
         )
 
@@ -142,7 +142,7 @@ class _LayerTracer(fx.Tracer):
             m, module_qualified_name
         )
 
-    # Other threads that run a network meanwhile come here too; they only want to run it.
+    # Other threads that run a network meanwhile come here too, and just run it.
     def call_module(self, m, forward, args, kwargs):
         if threading.get_ident() != self.owner:
             return forward(*args, **kwargs)
@@ -159,7 +159,7 @@ class _ValueCounter(fx.Interpreter):
 
     def __init__(self, module, **options):
         super().__init__(module, **options)
-        self.found: dict[fx.Node, int] = {}
+        self.found = {}
 
     def run_node(self, n: fx.Node):
         value = super().run_node(n)

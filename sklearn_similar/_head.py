@@ -11,7 +11,7 @@ Three ways give the same numbers:
 - "network": the same, and all of the network is run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Protocol
 
 import torch
@@ -140,7 +140,7 @@ class LinearShortcut:
         self.apart = graph.part([graph.responses, *before], sources)
         self.tail = graph.part([*nodes, *after], [graph.output])
         self.n_before = len(before)
-        # Values from elsewhere have the images' number; without, filters can be stacked.
+        # Values from elsewhere have the number of the images, not of stacked ones.
         self.can_stack = not after
         self.n_values = max(graph.n_values[node] for node in follows)
 
@@ -182,7 +182,7 @@ def _without(responses: torch.Tensor, index: int, value: torch.Tensor) -> torch.
     return responses
 
 
-def _dependencies(nodes, among: set) -> set:
+def _dependencies(nodes, among: Set) -> set:
     """Some nodes and all that they are computed from, as far as it is in `among`."""
     found: set = set()
     todo = list(nodes)
@@ -202,7 +202,7 @@ def _agree(
     The graph is what the network did with placeholders; a network that overwrites
     values so that the graph does not show it is caught here.
     """
-    n_filters = responses.shape[1]
+    images, n_filters = images[:2], responses.shape[1]
     replacement = torch.linspace(0, 1, n_filters).to(responses)
     try:
         output, *chunks = way.run(images, replacement)

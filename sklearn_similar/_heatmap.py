@@ -34,7 +34,8 @@ def filter_weights(
         return np.where(total > 0, positive / np.where(total > 0, total, 1), uniform)
     # Subtracting the largest changes nothing but keeps exp from overflowing.
     increase = importances - importances.max(axis=-1, keepdims=True)
-    exponentials = np.exp(increase / temperature)
+    with np.errstate(over="ignore"):
+        exponentials = np.exp(increase / temperature)
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
@@ -64,7 +65,8 @@ def raw_heatmaps(
     for indices, images in batches:
         maps = feature_maps(module, layer, images, resolution)
         rows = torch.from_numpy(weights).to(maps.responses)
-        heat = to_pixels(weighted_sum(maps, rows), maps, tuple(images.shape[2:]))
+        height, width = images.shape[2:]
+        heat = to_pixels(weighted_sum(maps, rows), maps, (height, width))
         yield indices, heat.cpu().numpy()
 
 

@@ -40,7 +40,19 @@ def hold_out(
 
 
 def spread_over_classes(y: np.ndarray, n_most: int) -> np.ndarray:
-    """Indices of at most `n_most` images, evenly spaced over the images of all classes."""
-    order = np.argsort(y, kind="stable")
-    n_chosen = min(n_most, len(y))
-    return order[np.linspace(0, len(y) - 1, n_chosen).round().astype(int)]
+    """Indices of at most `n_most` images, evenly spaced, as many of each class.
+
+    A class with few images has all of them. Each has at least one, even where this
+    makes more than `n_most`.
+    """
+    counts = np.bincount(y)
+    quota = 1
+    while quota < n_most and np.minimum(counts, quota + 1).sum() <= n_most:
+        quota += 1
+    chosen = []
+    for index in np.flatnonzero(counts):
+        members = np.flatnonzero(y == index)
+        n_chosen = min(quota, len(members))
+        steps = np.linspace(0, len(members) - 1, n_chosen).round().astype(int)
+        chosen.append(members[steps])
+    return np.sort(np.concatenate(chosen))

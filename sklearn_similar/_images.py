@@ -87,6 +87,8 @@ class Images:
             n_at_once = min(batch_size, _n_at_once(self.pixels[members[0]]))
             if among is not None:
                 members = np.intersect1d(members, among)
+                if len(members) == 0:
+                    continue
             for batch in gen_batches(len(members), n_at_once):
                 yield members[batch], to_tensor(self.select(members[batch]), n_channels)
 

@@ -1,4 +1,4 @@
-"""The first linear layers in which a layer's filters meet, and what each filter adds."""
+"""The first linear layers in which a layer's filters meet, and what each adds."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -214,7 +214,6 @@ class _Dye(fx.Interpreter):
 def _as_linear(root: nn.Module, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
     layer = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     # Layers of other houses are traced through, so that these are PyTorch's own.
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
         return layer
-    is_plain = isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros"
-    return layer if is_plain else None
+    return layer if isinstance(layer, nn.Linear) else None

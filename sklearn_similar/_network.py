@@ -12,7 +12,7 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, Subset, default_collate
 
 from ._feature_maps import evaluating
 from ._images import Images, count, n_channels, shape_text, to_tensor
@@ -55,7 +55,7 @@ class BatchSlices:
     """Iterator for skorch that takes each batch with one indexing operation.
 
     A loader that fetches image by image costs several times as much as LeNet's own
-    arithmetic on small images.
+    arithmetic on small images; it is for data sets that users bring.
     """
 
     def __init__(self, dataset, batch_size=1, shuffle=False, generator=None):
@@ -76,7 +76,10 @@ class BatchSlices:
             order = torch.randperm(len(indices), generator=self.generator)
             indices = indices[order.numpy()]
         for batch in gen_batches(len(indices), self.batch_size):
-            yield dataset.batch(indices[batch])
+            if isinstance(dataset, PixelDataset):
+                yield dataset.batch(indices[batch])
+            else:
+                yield default_collate([dataset[index] for index in indices[batch]])
 
 
 class InverseDecay:
@@ -239,21 +242,21 @@ def train_network(
             "A callback wants what only a validation split gives; pass train_split="
             f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
         ) from error
-    _check_converged(net)
+    _check_converged(net, dataset.batch(training[:1])[0])
     return get_arrays(net), net.history.to_list()
 
 
-def _check_converged(net: SeededNet) -> None:
+def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
+    """Raise ValueError unless losses, and scores after the last update, are finite."""
     found = None
     for epoch in net.history:
         loss = epoch.get("train_loss", 0.0)
         if not np.isfinite(loss):
             found = f"the loss is {loss} in epoch {epoch['epoch']}"
             break
-    # The last update comes after the last loss.
-    weights = net.module_.parameters()
-    if not found and not all(torch.isfinite(values).all() for values in weights):
-        found = "weights are not finite"
+    with evaluating(net.module_) as module:
+        if not found and not module(images.to(net.device)).isfinite().all():
+            found = "scores are not finite"
     if found:
         raise ValueError(
             f"Training diverged: {found} with lr={net.lr}; lower lr or scale X."

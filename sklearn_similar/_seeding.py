@@ -2,6 +2,7 @@
 
 import inspect
 import threading
+from functools import cache
 
 import numpy as np
 import torch
@@ -9,18 +10,52 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 _SAMPLERS = frozenset(
-    "bernoulli bernoulli_ cauchy_ exponential_ geometric_ log_normal_ multinomial "
-    "normal normal_ poisson rand rand_like randint randint_like randn randn_like "
-    "random_ randperm uniform_".split()
+    (
+        "bernoulli",
+        "bernoulli_",
+        "cauchy_",
+        "exponential_",
+        "geometric_",
+        "log_normal_",
+        "multinomial",
+        "normal",
+        "normal_",
+        "poisson",
+        "rand",
+        "rand_like",
+        "randint",
+        "randint_like",
+        "randn",
+        "randn_like",
+        "random_",
+        "randperm",
+        "uniform_",
+    )
 )
 # How many leading dimensions have a mask of their own; None: all of them.
-_DROPOUTS = {F.dropout: None, F.dropout1d: 2, F.dropout2d: 2, F.dropout3d: 2}
+_DROPOUTS = {F.dropout: None, F.dropout2d: 2}
 _WITHOUT_GENERATOR = frozenset(
-    (F.alpha_dropout, F.feature_alpha_dropout, F.gumbel_softmax, torch.dropout)
+    (
+        F.alpha_dropout,
+        F.dropout1d,
+        F.dropout3d,
+        F.feature_alpha_dropout,
+        F.fractional_max_pool2d,
+        F.fractional_max_pool3d,
+        F.gumbel_softmax,
+        F.multi_head_attention_forward,
+        F.rrelu,
+        F.scaled_dot_product_attention,
+        torch.dropout,
+        torch.dropout_,
+        torch.rrelu,
+        torch.rrelu_,
+    )
 )
 _global_generator = threading.Lock()
 
 
+@cache
 def _takes_generator(func) -> bool:
     if getattr(func, "__name__", None) in _SAMPLERS:
         return True
@@ -51,6 +86,8 @@ class seeded(TorchFunctionMode):  # noqa: N801, used as a context manager
     def generator(self, device="cpu") -> torch.Generator:
         """The context's generator of a device."""
         device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
         if device not in self._generators:
             generator = torch.Generator(device).manual_seed(self._seed)
             self._generators[device] = generator
@@ -63,9 +100,7 @@ class seeded(TorchFunctionMode):  # noqa: N801, used as a context manager
         if func in _WITHOUT_GENERATOR:
             return self._lend(func, args, kwargs)
         if kwargs.get("generator") is None and _takes_generator(func):
-            tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
-            device = tensors[0].device if tensors else kwargs.get("device") or "cpu"
-            kwargs["generator"] = self.generator(device)
+            kwargs["generator"] = self.generator(_device(args, kwargs))
         return func(*args, **kwargs)
 
     def _dropout(self, func, input, p=0.5, training=True, inplace=False):
@@ -83,15 +118,25 @@ class seeded(TorchFunctionMode):  # noqa: N801, used as a context manager
     def _lend(self, func, args, kwargs):
         # These functions draw from the global generator alone, so it is given the
         # context's state for the one call, and its own back.
-        generator = self.generator()
+        device = _device(args, kwargs)
+        own, shared = self.generator(device), torch.default_generator
+        if device.type == "cuda":
+            shared = torch.cuda.default_generators[device.index]
         with _global_generator:
-            state = torch.get_rng_state()
-            torch.set_rng_state(generator.get_state())
+            state = shared.get_state()
+            shared.set_state(own.get_state())
             try:
                 return func(*args, **kwargs)
             finally:
-                generator.set_state(torch.get_rng_state())
-                torch.set_rng_state(state)
+                own.set_state(shared.get_state())
+                shared.set_state(state)
+
+
+def _device(args, kwargs) -> torch.device:
+    for arg in args:
+        if isinstance(arg, torch.Tensor):
+            return arg.device
+    return torch.device(kwargs.get("device") or torch.get_default_device())
 
 
 def draw_seed(random_state: np.random.RandomState) -> int:

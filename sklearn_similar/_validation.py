@@ -105,8 +105,8 @@ def check_trained_size(estimator, X, method: str) -> Images:
         if found != wanted:
             raise ValueError(
                 f"Image {index} of X is {shape_text(found)}, but {method} wants the "
-                f"trained size {shape_text(wanted)}; resize it, or see where its "
-                "evidence is with heatmap, which takes any size."
+                f"trained size {shape_text(wanted)}; resize it, or find what is in "
+                "images of any size with localize."
             )
     return images
 

@@ -170,6 +170,23 @@ class SwallowsNaN(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+@torch.fx.wrap
+def keep_greater(x):
+    return x * (x > x.mean(1, keepdim=True))
+
+
+class OpaqueComparison(nn.Module):
+    """The same in a function that tracing does not look into."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.fc = nn.Linear(8, N_CLASSES)
+
+    def forward(self, x):
+        return self.fc(keep_greater(self.conv(x)).mean((2, 3)))
+
+
 class WritesWithoutReturn(nn.Module):
     """Operations whose result is only seen in what they overwrite."""
 

@@ -72,6 +72,7 @@ CASES = {
     "concatenated poolings": (networks.ConcatenatedPooling, "relu", "linear"),
     "permuted channels": (networks.shuffled, "5", "linear"),
     "comparison between filters": (networks.SwallowsNaN, "conv", "head"),
+    "comparison out of sight": (networks.OpaqueComparison, "conv", "head"),
     "writes without return": (networks.WritesWithoutReturn, "conv", "network"),
     "probabilities": (networks.probabilities, "5", "linear"),
 }
@@ -93,7 +94,9 @@ def batches(images, size=5):
         yield indices, images[indices]
 
 
-def fast_sums(module, layer, images, y, replacement=None, log_probabilities=log_softmax):
+def fast_sums(
+    module, layer, images, y, replacement=None, log_probabilities=log_softmax
+):
     with evaluating(module):
         responses = feature_maps(module, layer, images[:3], "pooled").responses
         head = make_head(module, layer, images[:3], responses)

@@ -128,8 +128,8 @@ def make_training_crops(
     ...     images[:100], labels[:100], background=-1, n_instances=200,
     ...     n_background=200, random_state=0,
     ... )
-    >>> X.shape, (y == -1).sum()
-    ((500, 28, 28), 200)
+    >>> X.shape[1:], int((y == -1).sum())
+    ((28, 28), 200)
     """
     images = check_images(images, "images")
     labels = np.asarray(labels)

@@ -1,0 +1,53 @@
+"""What many tests need: real digits, and an estimator trained on them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_similar import SimilarNetClassifier
+from sklearn_similar.datasets import load_mnist_sample
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Small batches are slower on several threads."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """200 digits to train on and 100 to test on, 28x28, uint8."""
+    X_train, X_test, y_train, y_test = load_mnist_sample(return_X_y=True)
+    return SimpleNamespace(
+        X=X_train[::25], y=y_train[::25], X_test=X_test[::10], y_test=y_test[::10]
+    )
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Make an estimator that trains on the digits in a fraction of a second."""
+
+    def make(**params):
+        defaults = {"max_epochs": 1, "batch_size": 20, "random_state": 0}
+        return SimilarNetClassifier(**(defaults | params))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fitted(digits, quick):
+    """Return an estimator that recognises most digits; tests must not change it."""
+    return quick(max_epochs=8, lr=0.003).fit(digits.X, digits.y)
+
+
+@pytest.fixture(scope="session")
+def weights_of():
+    """Return all weights of an estimator's network as one array."""
+
+    def get(estimator):
+        arrays = estimator.net_.module_.state_dict().values()
+        return np.concatenate([array.numpy().ravel() for array in arrays])
+
+    return get
