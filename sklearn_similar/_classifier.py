@@ -344,7 +344,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ValueError
             If X, y or a parameter cannot be used; the estimator is as before.
         """
-        with _unchanged_on_error(self):
+        # Tensors that are made in inference mode could not be trained.
+        with _unchanged_on_error(self), torch.inference_mode(False):
             images, y = check_training_data(self, X, y)
             for name in _MEASURED:
                 vars(self).pop(name, None)
@@ -737,6 +738,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         history = state.pop("_net_history", None)
         super().__setstate__(state)
         if arrays is not None:
+            _check_device(self._net_spec["device"])
             self.net_ = build_net(**self._net_spec, verbose=self.verbose)
             restore(self.net_, arrays, history)
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ._images import to_grey
+
 # Above this share of an image's greatest value, a pixel belongs to what it shows.
 _VISIBLE = 0.2
-# ITU-R BT.601: what the eye makes of red, green and blue.
-_LUMA = (0.299, 0.587, 0.114)
 
 
 class Frame(NamedTuple):
@@ -46,13 +46,6 @@ def learn_frame(images: torch.Tensor) -> Frame:
         high = low + 1
     frame = Frame((images.shape[2], images.shape[3]), low=low, high=high)
     return frame._replace(fill=_fill(to_grey(frame.to_unit(images)).numpy()))
-
-
-def to_grey(pixels: torch.Tensor) -> torch.Tensor:
-    """Grey levels of ... x C x H x W, without C: luma of 3 channels, else the mean."""
-    if pixels.shape[-3] == 3:
-        return torch.einsum("...chw,c->...hw", pixels, pixels.new_tensor(_LUMA))
-    return pixels.mean(dim=-3)
 
 
 def _fill(images: np.ndarray) -> float:

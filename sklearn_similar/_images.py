@@ -19,7 +19,6 @@ _LUMA = (0.299, 0.587, 0.114)
 # Activations of a network take some hundred bytes a pixel, so that a batch of this
 # many pixels (334 images of 28x28) needs about 100 MB.
 _MAX_PIXELS = 2**18
-_ROWS_AT_ONCE = 1024
 # Reading an image brings in up to some MB around it of the file that it is in.
 _MAX_MAPPED = 32
 _LARGEST = float(np.finfo(np.float32).max)
@@ -138,18 +137,6 @@ def white_level(dtype: np.dtype) -> int:
     if dtype.kind == "u" and dtype.itemsize == 2:
         return 65535
     return 255 if dtype.kind in "iu" else 1
-
-
-def pixel_range(images: Images) -> tuple[float, float]:
-    """Least and greatest value, integers scaled; two values that differ."""
-    low, high = math.inf, -math.inf
-    for members in images.alike():
-        for batch in gen_batches(len(members), _n_at_once(images.pixels[members[0]])):
-            pixels = images.select(members[batch])
-            level = white_level(pixels.dtype)
-            low = min(low, float(pixels.min()) / level)
-            high = max(high, float(pixels.max()) / level)
-    return low, high if high > low else low + 1
 
 
 def release(array) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ._frame import Frame, to_grey
+from ._frame import Frame
 from ._hotspots import heat_hotspots, image_hotspots, keep_hotspots
+from ._images import to_grey
 from ._instances import (
     Instances,
     heat_in_boxes,

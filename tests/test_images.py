@@ -12,7 +12,6 @@ from sklearn_similar._images import (
     check_finite,
     infer_image_shape,
     is_images,
-    pixel_range,
     read_images,
     release,
     to_grey,
@@ -165,13 +164,6 @@ def test_room_for_heatmaps_has_the_sizes_of_the_images():
         image.shape[:2] for image in mixed_images()
     ]
     assert all(heat.dtype == np.float32 for heat in room)
-
-
-def test_pixel_range_is_of_scaled_values_and_never_empty():
-    pixels = np.array([[10, 255], [0, 51]], dtype=np.uint8).reshape(2, 1, 2, 1)
-    assert pixel_range(Images(pixels, "images")) == (0.0, 1.0)
-    assert pixel_range(Images(pixels[1:], "images")) == (0.0, 0.2)
-    assert pixel_range(Images(np.full((1, 1, 1, 1), -3.0), "images")) == (-3.0, -2.0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -1e39])

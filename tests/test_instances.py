@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_similar._boxes import BOX, iou
-from sklearn_similar._frame import Frame, learn_frame, to_grey
+from sklearn_similar._frame import Frame, learn_frame
 from sklearn_similar._hotspots import HOTSPOT
 from sklearn_similar._instances import (
     Instances,
@@ -40,11 +40,6 @@ def test_frame_is_learned_from_what_images_show():
 
 def test_frame_of_blank_images_is_all_of_them():
     assert learn_frame(torch.zeros(2, 1, 8, 8)) == Frame((8, 8), 1.0, 0.0, 1.0)
-
-
-def test_grey_of_equal_channels_is_their_value():
-    assert_allclose(to_grey(torch.full((3, 2, 2), 0.7)), 0.7, rtol=1e-6)
-    assert_allclose(to_grey(torch.full((5, 2, 2), 0.7)), 0.7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

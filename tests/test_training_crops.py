@@ -28,7 +28,9 @@ def test_as_many_crops_of_each_kind_as_asked_for():
     assert X.dtype == np.uint8
     assert X.shape[1:] == (28, 28)
     assert (added == -1).sum() == 250
-    assert (added != -1).sum() in range(150, 301)
+    n_instances = (added != -1).sum()
+    assert n_instances > 150
+    assert n_instances <= 300
     assert set(y) == {*range(10), -1}
 
 

@@ -10,8 +10,9 @@ from scipy import ndimage
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from sklearn_similar._frame import Frame, learn_frame, to_grey
+from sklearn_similar._frame import Frame, learn_frame
 from sklearn_similar._hotspots import image_hotspots
+from sklearn_similar._images import to_grey
 from sklearn_similar._instances import crop_hotspots
 from sklearn_similar.datasets._pixels import (
     check_images,
