@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 _POOLS = frozenset((F.max_pool2d, torch.max_pool2d, F.avg_pool2d))
 _RESIZERS = frozenset(
@@ -90,7 +91,7 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
         if func is torch.Tensor.__getitem__ and _is_window(*args):
             return self._slice(*args)
         output = func(*args, **kwargs)
-        grid = _widest((args, tuple(kwargs.values())))
+        grid = _widest((args, kwargs))
         if func in _RESIZERS and self._is_resized(args[0], output):
             ratio = _each(lambda a, b: a / b, args[0].shape[2:], output.shape[2:])
             grid = grid.after(ratio, ratio, (0, 0), (1, 1))
@@ -124,8 +125,10 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
             kernel, _pair(stride) if stride else kernel, near, dilation
         )
         step = geometry(input).stride
-        # A kernel that covers a map after strides was asked for by the map's size.
-        covers = tuple(kernel) == tuple(input.shape[2:]) and max(step) > 1
+        # A kernel that covers all of a map after strides was given by the map's size,
+        # but for those of tiny images.
+        covers = kernel[0] > 3 < kernel[1] and max(step) > 1
+        covers = covers and tuple(kernel) == tuple(input.shape[2:])
         if not self.dense or covers or self._is_global(input):
             output = func(input, kernel_size, stride, padding, *args, **other)
             return _mark(output, geometry(input) if self._is_global(output) else grid)
@@ -208,20 +211,17 @@ def geometry(tensor: torch.Tensor) -> Geometry:
 def _mark(output, grid: Geometry):
     if grid == Geometry():
         return output
-    for tensor in output if isinstance(output, (tuple, list)) else (output,):
+    for tensor in tree_leaves(output):
         if isinstance(tensor, torch.Tensor):
             tensor._similarnet_geometry = grid  # type: ignore[attr-defined]
     return output
 
 
 def _widest(args) -> Geometry:
-    grids = [Geometry()]
-    for arg in args:
-        if isinstance(arg, torch.Tensor):
-            grids.append(geometry(arg))
-        elif isinstance(arg, (tuple, list)):
-            grids.append(_widest(arg))
-    return max(grids, key=lambda grid: grid.stride)
+    # Weights are no maps, and have no grid.
+    grids = [geometry(arg) for arg in tree_leaves(args)]
+    found = [grid for grid in grids if grid != Geometry()]
+    return max(found, key=lambda grid: grid.stride, default=Geometry())
 
 
 def _is_window(input, index) -> bool:

@@ -136,7 +136,7 @@ def find_mixing(
             apart.add(node)
             continue
         layer = _as_linear(graph.root, node)
-        if layer is None or len(sources) > 1:
+        if layer is None:
             return []
         (source,) = sources
         layout = dye.layouts[source]

@@ -202,6 +202,44 @@ class WritesWithoutReturn(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class WritesToView(WritesWithoutReturn):
+    def forward(self, x):
+        x = self.conv(x)
+        x.view(x.shape).clamp_(min=0)
+        return self.fc(x.mean((2, 3)))
+
+
+class RunningSum(nn.Module):
+    """The second value depends on both filters, but the first on one."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+        self.fc = nn.Linear(2, N_CLASSES)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).cumsum(1).mean((2, 3)))
+
+
+class UnusedBranch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, N_CLASSES, 3, padding=1)
+        self.fc = nn.Linear(N_CLASSES, 2)
+
+    def forward(self, x):
+        x = self.conv(x).mean((2, 3))
+        self.fc(x)
+        return x
+
+
+class BothSigns(nn.Module):
+    """What is positive and what is negative, each in channels of its own."""
+
+    def forward(self, x):
+        return torch.cat([torch.relu(x), torch.relu(-x)], 1)
+
+
 def convolutions(n_out=8, *rest):
     """Two convolutions, the second with batch norm."""
     return [
@@ -323,6 +361,19 @@ def grouped():
 
 def dilated():
     return mixed_by(nn.Conv2d(8, 6, 3, padding="same", dilation=2), nn.Tanh())
+
+
+def reflected():
+    return mixed_by(nn.Conv2d(8, 6, 3, padding=1, padding_mode="reflect"), nn.ReLU())
+
+
+def both_signs(groups):
+    return nn.Sequential(
+        *convolutions(8, BothSigns()),
+        nn.Conv2d(16, 6, 3, padding=1, groups=groups),
+        nn.ReLU(),
+        *pooled_linear(6),
+    )
 
 
 def group_norm():

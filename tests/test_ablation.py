@@ -1,5 +1,6 @@
 """The error without each filter, against a naive loop that masks with a hook."""
 
+import sys
 import threading
 
 import networks
@@ -20,7 +21,9 @@ from sklearn_similar._ablation import (
     mean_responses,
 )
 from sklearn_similar._feature_maps import evaluating, feature_maps
+from sklearn_similar._graph import LayerGraph
 from sklearn_similar._head import make_head
+from sklearn_similar._mixing import find_mixing
 
 # Network, layer, and the cheapest way that is exact for it.
 CASES = {
@@ -73,6 +76,12 @@ CASES = {
     "permuted channels": (networks.shuffled, "5", "linear"),
     "comparison between filters": (networks.SwallowsNaN, "conv", "head"),
     "comparison out of sight": (networks.OpaqueComparison, "conv", "head"),
+    "running sum": (networks.RunningSum, "conv", "head"),
+    "unused branch": (networks.UnusedBranch, "conv", "head"),
+    "both signs": (lambda: networks.both_signs(1), "4", "linear"),
+    "both signs, grouped": (lambda: networks.both_signs(2), "4", "head"),
+    "reflected": (networks.reflected, "5", "head"),
+    "writes to a view": (networks.WritesToView, "conv", "network"),
     "writes without return": (networks.WritesWithoutReturn, "conv", "network"),
     "probabilities": (networks.probabilities, "5", "linear"),
 }
@@ -214,6 +223,32 @@ def test_any_number_of_filters_is_taken_apart(n_filters):
     )
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name][2] == "head"])
+def test_filters_that_meet_otherwise_are_not_taken_apart(name):
+    """Not even where the comparison with masking would not have noticed."""
+    build, layer, _ = CASES[name]
+    module = trained(build)
+    with evaluating(module):
+        graph = LayerGraph.trace(module, layer, draw_images(2))
+        assert find_mixing(graph, draw_images(2), n_filters_of(module, layer)) == []
+
+
+@pytest.mark.parametrize("name", ["VGG", "functional", "inception", "dilated"])
+def test_filters_are_stacked(name):
+    build, layer, _ = CASES[name]
+    module = trained(build)
+    images = draw_images(4)
+    with evaluating(module):
+        responses = feature_maps(module, layer, images, "pooled").responses
+        head = make_head(module, layer, images, responses)
+        n_filters = responses.shape[1]
+        outputs = list(head.run(images, responses.new_zeros(n_filters)))
+    assert [tuple(output.shape) for output in outputs] == [
+        (4, N_CLASSES),
+        (n_filters, 4, N_CLASSES),
+    ]
+
+
 @pytest.mark.parametrize("name", ["VGG", "all convolutional", "grouped", "inception"])
 def test_filters_in_chunks_give_the_same(name, monkeypatch):
     build, layer, _ = CASES[name]
@@ -313,6 +348,15 @@ def test_memory_is_bounded_by_a_batch_whatever_the_number_of_filters(
     assert ablation.largest == forward.largest > 30_000
 
 
+@pytest.fixture
+def frequent_thread_switches():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("frequent_thread_switches")
 def test_threads_trace_networks_side_by_side():
     call = nn.Module.__call__
     methods, failures = [], []

@@ -75,7 +75,7 @@ PARTS = {
     "mean 3/2": lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
     "mean divided": lambda: nn.AvgPool2d(2, divisor_override=3),
     "relu": nn.ReLU,
-    "pad": lambda: nn.ZeroPad2d((0, 1, 0, 1)),
+    "pad": lambda: nn.ZeroPad2d((2, 1, 1, 0)),
     "reflection": lambda: nn.ReflectionPad2d(1),
     "cut": lambda: nn.ZeroPad2d(-1),
     "slices": Slices,
@@ -198,10 +198,20 @@ def test_tiny_images_have_responses_at_every_pixel(size):
     assert maps.responses.shape == (2, 16, *size)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 2), (4, 3)])
+def test_dense_responses_exist_where_an_image_is_smaller_than_any_window(size):
+    module = build(["valid", "max", "stride 3", "mean", "valid"])
+    with evaluating(module):
+        maps = feature_maps(module, "4", draw(2, 2, *size), "dense")
+    assert maps.responses.shape == (2, 2, *size)
+    assert maps.responses.isfinite().all()
+
+
 @pytest.mark.parametrize("offset", [0, 1, 2])
 def test_grid_lies_on_the_centres_of_receptive_fields(offset):
     """The gradient of a cell with equal weights is symmetric about its centre."""
-    names = ["even", "stride 2", "mean", "dilated", "patches", "valid", "oblong", "pad"]
+    names = ["valid", "relu", "even", "pad", "relu", "stride 2", "mean", "dilated"]
+    names += ["patches", "wide padding", "oblong", "cut"]
     for n_parts in range(1, len(names) + 1):
         module = build(names[:n_parts])
         for parameter in module.parameters():
@@ -259,12 +269,12 @@ SPOT_NETWORKS = {
         for stride in (1, 2, 3, 4, 8)
         if kernel >= stride
     },
-    "valid": lambda: nn.Sequential(nn.Conv2d(1, 1, 7), nn.Conv2d(1, 1, 5)),
+    "valid": lambda: nn.Sequential(nn.Conv2d(1, 1, 7), nn.ReLU(), nn.Conv2d(1, 1, 5)),
     "poolings": lambda: nn.Sequential(
         nn.AvgPool2d(2), nn.Conv2d(1, 1, 3, padding=1), nn.AvgPool2d(2), nn.Identity()
     ),
     "padded before": lambda: nn.Sequential(
-        nn.ZeroPad2d((0, 4, 0, 4)), nn.Conv2d(1, 1, 5), nn.AvgPool2d(2)
+        nn.ZeroPad2d((1, 3, 4, 0)), nn.Conv2d(1, 1, 5), nn.AvgPool2d(2)
     ),
 }
 
