@@ -85,21 +85,28 @@ def _errors(outputs, true, log_probabilities) -> torch.Tensor:
     return measured.unflatten(1, (n_chunk, n_images))
 
 
-def importances(sums: ErrorSums, measure: str) -> Importances:
+def importances(
+    sums: ErrorSums, measure: str, background: int | None = None
+) -> Importances:
     """Increases of the error, e_i - E (Eq. 1 of the paper with the sign of its text).
 
     Parameters
     ----------
     sums : ErrorSums
     measure : {"log_loss", "error"}
+    background : int, optional
+        Class that does not count in the importances for all classes together.
 
     Notes
     -----
     A class of which there are no images has the importances of all classes together.
     """
     total = sums.log_loss if measure == "log_loss" else sums.error
-    overall = total.sum(axis=1) / sums.n_images.sum()
     present = sums.n_images > 0
+    counted = present.copy()
+    if background is not None and present.sum() > present[background]:
+        counted[background] = False
+    overall = total[:, counted].sum(axis=1) / sums.n_images[counted].sum()
     by_class = np.where(present, total, overall[:, None]) / np.where(
         present, sums.n_images, 1
     )

@@ -127,7 +127,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Heat below it is set to 0 by `transform`, and opens no hotspot in `localize`;
         between 0 and 1. With ``normalize=None`` it counts in units of `heat_scale_`.
     background : label, default=None
-        The label in y that means "nothing here"; `localize` never reports it.
+        The label in y that means "nothing here". `localize` never reports it, and it
+        does not count in the importances and the heat scale of all classes together.
     hotspots : {"image", "heat"}, default="image"
         Where `localize` looks for boxes: "image" takes stable connected parts of the
         image that are hot, which have the tightest boxes; "heat" connected parts of
@@ -156,7 +157,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Of initialisation, order of the images, dropout and held-out images. The same
         number gives the same network bit for bit, on the same number of threads.
     verbose : int, default=0
-        1 shows a line for each epoch.
+        1 shows a line for each epoch of training, and a progress bar in `localize`.
 
     Attributes
     ----------
@@ -534,9 +535,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         scales = check_scales(self.scales)
         images = check_images(self, X)
-        background = None
-        if self.background is not None:
-            (background,) = find_labels(self.classes_, self.background, "background")
         search = Search(
             self.hotspots,
             self.n_levels,
@@ -544,7 +542,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self.threshold,
             self.min_score,
             self.max_overlap,
-            background,
+            self._background_index(),
         )
         found: list = [None] * len(images)
         with evaluating(self.net_.module_) as module:
@@ -608,13 +606,24 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def _learn_frame(self, images: Images, y: np.ndarray) -> None:
         """Set what `localize` has to know of the training images."""
-        shown = np.arange(len(y))
-        if self.background is not None:
-            (background,) = find_labels(self.classes_, self.background, "background")
-            shown = shown[y != background]
+        shown = self._without_background(y, np.arange(len(y)))
         chosen = shown[spread_over_classes(y[shown], _MAX_FRAME_IMAGES)]
         pixels = to_tensor(images.select(chosen), n_channels(self.image_shape_))
         self.frame_ = learn_frame(pixels)
+
+    def _background_index(self) -> int | None:
+        if self.background is None:
+            return None
+        if np.ndim(self.background):
+            raise ValueError(
+                f"background is {self.background!r}; pass one label of y, or None."
+            )
+        return int(find_labels(self.classes_, self.background, "background")[0])
+
+    def _without_background(self, y: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """The images that show something; all, if none does."""
+        shown = among[y[among] != self._background_index()]
+        return shown if len(shown) else among
 
     def _measure(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
         """Set all that depends on held-out images."""
@@ -636,7 +645,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 len(self.classes_),
                 partial(log_probabilities, self.net_),
             )
-        measured = importances(sums, self.importance)
+        measured = importances(sums, self.importance, self._background_index())
         self.ablation_method_ = head.method
         self.baseline_error_ = measured.baseline_error
         self.filter_errors_ = measured.filter_errors
@@ -648,7 +657,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.class_weights_ = filter_weights(
             measured.class_importances, self.class_weighting, self.temperature
         )
-        chosen = among[spread_over_classes(y[among], _MAX_REFERENCE_IMAGES)]
+        shown = self._without_background(y, among)
+        chosen = shown[spread_over_classes(y[shown], _MAX_REFERENCE_IMAGES)]
         peaks = np.empty((len(y), 1 + len(self.classes_)), dtype=np.float32)
         weights = np.vstack([self.filter_weights_, self.class_weights_])
         for indices, heat in self._raw_heatmaps(images, weights, chosen):

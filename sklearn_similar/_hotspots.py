@@ -120,14 +120,16 @@ def component_tree(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 def _components(values: np.ndarray, level: float):
     """Labels of the large components above a level, their rows, and a pixel of each."""
-    labels, n_found = ndimage.label(values > level, _EIGHT_NEIGHBOURS)
-    spots = np.zeros(n_found, HOTSPOT)
-    for spot, (rows, columns) in zip(spots, ndimage.find_objects(labels), strict=True):
+    labels, _ = ndimage.label(values > level, _EIGHT_NEIGHBOURS)
+    # A part that is long enough has as many pixels; noise is mostly specks.
+    labels = _renumber(labels, np.bincount(labels.ravel())[1:] >= _MIN_SIDE)
+    found = ndimage.find_objects(labels)
+    spots = np.zeros(len(found), HOTSPOT)
+    for spot, (rows, columns) in zip(spots, found, strict=True):
         spot["y_min"], spot["y_max"] = rows.start, rows.stop
         spot["x_min"], spot["x_max"] = columns.start, columns.stop
     keep = longer_side(spots) >= _MIN_SIDE
-    renumbered = np.r_[0, np.cumsum(keep) * keep].astype(labels.dtype)
-    labels, spots = renumbered[labels], spots[keep]
+    labels, spots = _renumber(labels, keep), spots[keep]
     pixels = np.flatnonzero(labels)
     owner = labels.flat[pixels] - 1
     spots["level"] = level
@@ -136,6 +138,11 @@ def _components(values: np.ndarray, level: float):
     first[owner] = pixels
     spots["peak"] = peak
     return labels, spots, first
+
+
+def _renumber(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Labels from 1 on for the components to keep, 0 for the others."""
+    return np.r_[0, np.cumsum(keep) * keep].astype(labels.dtype)[labels]
 
 
 def _stable(spots, shape, min_run: float, min_contrast: float) -> np.ndarray:

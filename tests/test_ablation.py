@@ -416,3 +416,13 @@ def test_the_first_of_equally_probable_classes_counts_as_predicted():
     nn.init.zeros_(module[-1].bias)
     sums, _ = fast_sums(module, "0", draw_images(4), np.arange(4))
     assert sums.error.tolist() == [[0, 1, 1, 1]] * 3
+
+
+def test_background_does_not_count_for_all_classes_together():
+    rng = np.random.RandomState(0)
+    sums = ErrorSums(rng.uniform(size=(4, 3)), rng.uniform(size=(4, 3)), np.full(3, 10))
+    without = ErrorSums(*(part[..., :2] for part in sums))
+    found, wanted = importances(sums, "error", 2), importances(without, "error")
+    assert found.baseline_error == pytest.approx(wanted.baseline_error)
+    np.testing.assert_allclose(found.filter_importances, wanted.filter_importances)
+    np.testing.assert_allclose(found.class_importances[:2], wanted.class_importances)

@@ -107,7 +107,7 @@ def make_training_crops(
     Returns
     -------
     X : ndarray of shape (n_all, height, width) or (n_all, height, width, n_channels)
-        The images given, then the crops; uint8.
+        The images given and the crops, shuffled; uint8.
     y : ndarray of shape (n_all,)
         Their labels.
 
@@ -184,10 +184,11 @@ def make_training_crops(
     instances = rng.permutation(np.flatnonzero(shown >= 0))[:n_instances]
     empty = _spread(np.flatnonzero(shown < 0), sources, n_background, rng)
     names = labels[chosen][shown[instances]]
-    return (
-        np.concatenate([images, crops[instances], crops[empty]]),
-        np.concatenate([labels, names, np.full(len(empty), background)]),
-    )
+    X = np.concatenate([images, crops[instances], crops[empty]])
+    y = np.concatenate([labels, names, np.full(len(empty), background)])
+    # Folds that are cut without shuffling hold all kinds.
+    order = rng.permutation(len(X))
+    return X[order], y[order]
 
 
 def _restyle(image: np.ndarray, rng) -> np.ndarray:

@@ -1,0 +1,104 @@
+"""What localisation is compared with: sliding windows, and the middle of the image."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from sklearn_similar.metrics import box_iou
+
+BOX = ["x_min", "y_min", "x_max", "y_max"]
+STRIDE, PADDING, MAX_OVERLAP, MIN_CONTRAST = 4, 8, 0.3, 0.15
+
+
+def resize(image, height, width):
+    """A grey image, values between 0 and 1, of another size."""
+    return F.interpolate(
+        image[None, None], (height, width), mode="bilinear", antialias=True
+    )[0, 0]
+
+
+def slide(model, min_score, images, scenes):
+    """The sliding-window reference."""
+    low, high = scenes.scale
+    zooms = low * 2 ** np.arange(0, np.log2(high / low) + 0.26, 0.5)
+    tables = []
+    for number, image in enumerate(images):
+        bright = torch.from_numpy(image / np.float32(255))
+        grounds = {"bright": [bright], "dark": [1 - bright]}
+        grounds["both"] = [bright, 1 - bright]
+        found = [
+            windows_at(model, min_score, pixels, zoom)
+            for pixels, zoom in product(grounds[scenes.polarity], zooms)
+        ]
+        tables.append(suppress(pd.concat(found)).assign(image=number))
+    return pd.concat(tables, ignore_index=True)
+
+
+def windows_at(model, min_score, pixels, zoom):
+    """What the network recognises in the windows of one level of the pyramid."""
+    side = model.image_shape_[0]
+    small = resize(pixels, *(max(1, round(length / zoom)) for length in pixels.shape))
+    small = F.pad(small[None], [PADDING] * 4, mode="replicate")[0]
+    if min(small.shape) < side:
+        return pd.DataFrame(columns=["label", "score", *BOX])
+    windows = small.unfold(0, side, STRIDE).unfold(1, side, STRIDE)
+    n_columns = windows.shape[1]
+    windows = windows.reshape(-1, side, side)
+    # As for our own crops: contrast does not count, but for windows without any.
+    low, high = windows.amin((1, 2)), windows.amax((1, 2))
+    windows -= low[:, None, None]
+    windows /= (high - low).clamp(min=MIN_CONTRAST)[:, None, None]
+    windows = windows.numpy()
+    proba = model.predict_proba(windows)
+    proba[(high - low < MIN_CONTRAST).numpy()] = 0
+    proba[:, model.classes_ == model.background] = 0
+    kept = np.flatnonzero(proba.max(axis=1) >= min_score)
+    if not len(kept):
+        return pd.DataFrame(columns=["label", "score", *BOX])
+    top, left = np.divmod(kept, n_columns)
+    shown = windows[kept]
+    peak = shown.max(axis=(1, 2), keepdims=True)
+    ink = shown > (np.median(shown, axis=(1, 2), keepdims=True) + peak) / 2
+    table = {"label": model.classes_[proba[kept].argmax(axis=1)]}
+    table["score"] = proba[kept].max(axis=1)
+    for axis, corner, first in (("x", left, 1), ("y", top, 2)):
+        hit = ink.any(axis=first)
+        start = corner * STRIDE - PADDING
+        table[f"{axis}_min"] = zoom * (start + hit.argmax(axis=1))
+        table[f"{axis}_max"] = zoom * (start + side - hit[:, ::-1].argmax(axis=1))
+    return pd.DataFrame(table)
+
+
+def suppress(table):
+    """The surest of windows that overlap."""
+    table = table.sort_values("score", ascending=False, ignore_index=True)
+    boxes, left, kept = table[BOX].to_numpy(float), np.arange(len(table)), []
+    while len(left):
+        kept.append(left[0])
+        overlap = box_iou(boxes[left[:1]], boxes[left[1:]])[0]
+        left = left[1:][overlap <= MAX_OVERLAP]
+    return table.loc[kept]
+
+
+def centre(model, side, images, scenes):
+    """One box in the middle of each image, and what the network sees there."""
+    rows = []
+    for number, image in enumerate(images):
+        height, width = image.shape
+        y, x = (height - side) // 2, (width - side) // 2
+        part = torch.from_numpy(image[y : y + side, x : x + side] / np.float32(255))
+        crop = resize(part, *model.image_shape_)[None].numpy()
+        score = model.predict_proba(crop).max()
+        rows.append([number, model.predict(crop)[0], score, x, y, x + side, y + side])
+    return pd.DataFrame(rows, columns=["image", "label", "score", *BOX])
+
+
+def centre_heatmaps(images):
+    """Heat that falls with the distance from the middle."""
+    height, width = images[0].shape
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+    return [1 - distance / distance.max()] * len(images)

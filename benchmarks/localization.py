@@ -1,0 +1,344 @@
+"""Localisation of MNIST's test digits: how well, how tight, how fast.
+
+    tox -e benchmark-localization        (about 25 minutes on 2 cores)
+    tox -e benchmark-localization -- --quick
+
+Networks are trained on training digits, with scikit-learn's two photographs as grounds.
+Scenes are made of test digits, and their photographs are scikit-image's (read from its
+wheel; without scikit-image, photographs are left out). One network, with the recipe of
+the documentation and default parameters, serves all scenes as "default". The others:
+
+- heat hotspots: boxes from the heatmap's ladder of thresholds, not from the image;
+- uniform, linear, random: weights of the filters, for both kinds of hotspots;
+- without background: the same training without the images of background;
+- paper: the paper's recipe on plain digits; softmax at temperature 1, heat at every
+  pixel, one threshold on the heatmap, each hotspot recognised and reported. The
+  threshold, in units of a typical peak, is the best on scenes of training digits;
+- sliding window: the network of "default" on windows of the trained size, at every 4th
+  pixel of a pyramid of half octaves over the scenes' range of scales, boxes drawn
+  tight around what is bright in the window, then non-maximum suppression. Windows are
+  stretched to the contrast of the training images, as the crops of "default" are. The
+  least score is the best on scenes of training digits. It sees a fifth of the scenes;
+- centre: one box of a typical size in the middle of the scene.
+
+The columns: F1 with the right label at an IoU of 0.5 and 0.75, mAP as COCO has it, the
+error of the count in a scene, seconds for a megapixel (the methods take turns at every
+few scenes), and how many times slower than "default" that is on the same scenes; for
+heatmaps on single digits MaxBoxAccV2, PxAP and pointing game; false instances in a
+megapixel of photographs without digits; accuracy on the test digits by themselves.
+"""
+
+import importlib.util
+import tempfile
+import time
+from collections import defaultdict
+from copy import deepcopy
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from _common import load_mnist, parse_arguments, report
+from _references import centre, centre_heatmaps, slide
+from PIL import Image
+from sklearn.base import clone
+from sklearn.datasets import load_sample_images
+
+from sklearn_similar import SimilarNetClassifier
+from sklearn_similar.datasets import make_scenes, make_training_crops
+from sklearn_similar.metrics import (
+    count_error,
+    detection_f1_score,
+    max_box_accuracy,
+    mean_average_precision,
+    pixel_average_precision,
+    pointing_game,
+)
+
+BACKGROUND = -1
+RECIPE = {"lr": 2e-3, "lr_decay": 2e-3, "max_epochs": 10, "random_state": 0}
+PHOTOGRAPHS = (
+    *("astronaut.png", "camera.png", "coins.png", "grass.png", "hubble_deep_field.jpg"),
+    *("ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
+)
+PAPER = {
+    "weighting": "softmax",
+    "temperature": 1.0,
+    "resolution": "dense",
+    "hotspots": "heat",
+    "n_levels": 1,
+    "min_score": 0.0,
+}
+
+
+class Scenes(NamedTuple):
+    """Images and the instances in them; `n_slow` of them are for slow methods."""
+
+    images: list
+    truth: pd.DataFrame
+    polarity: str = "bright"
+    scale: tuple[float, float] = (0.8, 2.0)
+    n_slow: int = 20
+
+    def megapixels(self, n_images):
+        return sum(image.size for image in self.images[:n_images]) / 1e6
+
+
+def unseen_photographs():
+    """Grey photographs from scikit-image's wheel; none where it is not installed."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None:
+        print("scikit-image is not installed: no scenes on photographs.")
+        return []
+    paths = [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
+    paths = [path for path in paths if path.exists()]
+    return [np.asarray(Image.open(path).convert("L")) for path in paths]
+
+
+def scene_sets(X, y, photographs, quick):
+    """Scenes by name: grounds, numbers of digits, polarities and sizes."""
+    small, large = (4, 2) if quick else (100, 50)
+    kinds = {
+        "bright, 0.8-2": ("bright", (0.8, 2.0), 160, small),
+        "both, 0.8-4": ("both", (0.8, 4.0), 320, large),
+    }
+    grounds = {"black": "black", "noise": "noise", "photographs": photographs}
+    sets = {}
+    for (ground, pixels), n_digits, (kind, values) in product(
+        grounds.items(), ((1, 1), (1, 5)), kinds.items()
+    ):
+        if not len(pixels):
+            continue
+        polarity, scale, side, n_scenes = values
+        images, truth = make_scenes(
+            X,
+            y,
+            n_scenes=n_scenes,
+            size=(side, side),
+            n_instances=n_digits,
+            scale=scale,
+            ground=pixels,
+            polarity=polarity,
+            random_state=len(sets),
+        )
+        count = "1 digit" if n_digits == (1, 1) else "1-5 digits"
+        sets[f"{ground}, {count}, {kind}"] = Scenes(
+            list(images), truth, polarity, scale, n_slow=max(1, n_scenes // 5)
+        )
+    for polarity in ("bright", "both") if photographs else ():
+        empty = sets["black, 1 digit, bright, 0.8-2"].truth[:0]
+        shown = photographs[:2] if quick else photographs
+        name = f"photographs without digits, {polarity}"
+        sets[name] = Scenes(shown, empty, polarity, n_slow=1)
+    return sets
+
+
+def train(mnist, quick, memory):
+    """Networks with and without background, and the paper's."""
+    sizes, extra = {}, {}
+    if quick:
+        sizes = {"n_instances": 1500, "n_background": 1500}
+        extra = {"max_epochs": 3, "batch_size": 50}
+    start = time.perf_counter()
+    X, y = make_training_crops(
+        mnist.X_train,
+        mnist.y_train,
+        background=BACKGROUND,
+        photographs=load_sample_images().images,
+        random_state=0,
+        **sizes,
+    )
+    print(f"{len(y)} training images cut in {time.perf_counter() - start:.0f} s")
+    recipe = {**RECIPE, **extra, "memory": memory}
+    start = time.perf_counter()
+    default = SimilarNetClassifier(background=BACKGROUND, **recipe).fit(X, y)
+    print(f"trained in {time.perf_counter() - start:.0f} s")
+    # The network comes from the memory; only weights are computed anew.
+    weighted = {
+        weighting: clone(default).set_params(weighting=weighting).fit(X, y)
+        for weighting in ("uniform", "linear")
+    }
+    shown = y != BACKGROUND
+    without = SimilarNetClassifier(**recipe).fit(X[shown], y[shown])
+    paper = SimilarNetClassifier(random_state=0, **PAPER, **extra)
+    paper.fit(mnist.X_train, mnist.y_train)
+    weighted["random"] = with_random_weights(default, mnist.X_train[:200])
+    return {"default": default, **weighted, "without background": without}, paper
+
+
+def with_random_weights(model, images):
+    """A copy whose heat is a random mean of the responses, on its own scale."""
+    model = deepcopy(model).set_params(normalize=None)
+    n_filters = len(model.filter_weights_)
+    model.filter_weights_ = np.random.default_rng(0).dirichlet(np.ones(n_filters))
+    model.heat_scale_ = float(np.median(model.heatmap(images).max(axis=(1, 2))))
+    return model.set_params(normalize="validation")
+
+
+def localizer(model, **params):
+    """A method: from scenes to a table of instances."""
+    model = deepcopy(model).set_params(**params)
+
+    def localize(images, scenes):
+        return model.set_params(polarity=scenes.polarity).localize(images)
+
+    return localize
+
+
+def best_on_training(method, values, X, y, n_scenes):
+    """The value that gives a method the best F1 on scenes of training digits."""
+    photographs = load_sample_images().images
+    scores = dict.fromkeys(values, 0.0)
+    for ground in ("black", photographs):
+        images, truth = make_scenes(
+            X, y, n_scenes=n_scenes, ground=ground, random_state=0
+        )
+        scenes = Scenes(list(images), truth)
+        for value in values:
+            scores[value] += detection_f1_score(
+                truth, method(value)(scenes.images, scenes), zero_division=0.0
+            )
+    return max(scores, key=scores.__getitem__)
+
+
+def make_methods(models, paper, mnist, n_scenes):
+    """Functions that localise, and functions that give heatmaps, by name."""
+    default = models["default"]
+    X, y = mnist.X_train[-5000:], mnist.y_train[-5000:]
+    threshold = best_on_training(
+        lambda value: localizer(paper, threshold=value),
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        X,
+        y,
+        n_scenes,
+    )
+    score = best_on_training(
+        lambda value: partial(slide, default, value),
+        (0.5, 0.8, 0.95, 0.99, 0.999),
+        X,
+        y,
+        max(2, n_scenes // 5),
+    )
+    print(f"chosen: paper's threshold {threshold}, sliding window's score {score}")
+    methods = {name: localizer(model) for name, model in models.items()}
+    for name, model in models.items():
+        own = "heat hotspots" + ("" if name == "default" else f", {name}")
+        methods[own] = localizer(model, hotspots="heat")
+    methods["paper"] = localizer(paper, threshold=threshold)
+    methods["sliding window"] = partial(slide, default, score)
+    methods["centre"] = partial(centre, default, 32)
+    heatmaps = {name: model.heatmap for name, model in models.items()}
+    heatmaps |= {"paper": paper.heatmap, "centre": centre_heatmaps}
+    return methods, heatmaps
+
+
+def run(methods, scenes):
+    """Instances that each method finds, and its seconds for each few scenes."""
+    found, seconds = defaultdict(list), defaultdict(list)
+    n_at_once = min(5, scenes.n_slow)
+    for turn, first in enumerate(range(0, len(scenes.images), n_at_once)):
+        names = list(methods) if turn % 2 == 0 else list(methods)[::-1]
+        for name in names:
+            last = min(first + n_at_once, len(scenes.images))
+            if name == "sliding window":
+                last = min(last, scenes.n_slow)
+            images = scenes.images[first:last]
+            if not images:
+                continue
+            start = time.perf_counter()
+            table = methods[name](images, scenes)
+            seconds[name].append((time.perf_counter() - start, last))
+            found[name].append(table.assign(image=table["image"] + first))
+    return {name: pd.concat(found[name]) for name in methods}, seconds
+
+
+def rows_of(name, scenes, methods, heatmaps):
+    """Rows of the table for a set of scenes, and what the default method found."""
+    found, seconds = run(methods, scenes)
+    rows = []
+    for method, table in found.items():
+        n_images = seconds[method][-1][1]
+        megapixels = scenes.megapixels(n_images)
+        # Of as many scenes as this method has seen, whatever it has not.
+        own, ours = (
+            sum(spent for spent, last in seconds[which] if last <= n_images)
+            for which in (method, "default")
+        )
+        row = {"scenes": name, "method": method, "images": n_images}
+        truth = scenes.truth[scenes.truth["image"] < n_images]
+        if len(truth):
+            for iou in (0.5, 0.75):
+                row[f"F1@{iou}"] = detection_f1_score(
+                    truth, table, iou_threshold=iou, zero_division=0.0
+                )
+            row["mAP"] = mean_average_precision(truth, table, zero_division=0.0)
+            row["count error"] = count_error(truth, table, n_images=n_images)
+        else:
+            row["false/MP"] = len(table) / megapixels
+        row |= {"s/MP": own / megapixels, "times slower": own / ours if ours else None}
+        if "1 digit, bright" in name and method in heatmaps:
+            heat = heatmaps[method](scenes.images)
+            row["MaxBoxAccV2"] = max_box_accuracy(heat, scenes.truth)
+            row["PxAP"] = pixel_average_precision(heat, scenes.truth)
+            row["pointing"] = pointing_game(heat, scenes.truth)
+        rows.append(row)
+    return rows, found["default"]
+
+
+def draw(sets, found, path, n_examples=2):
+    """A sheet of scenes with true (green, dashed) and found boxes (red)."""
+    height = len(sets)
+    figure, axes = plt.subplots(
+        -(-height // 2), 2 * n_examples, figsize=(14, 2 * height), layout="constrained"
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for position, (name, scenes) in enumerate(sets.items()):
+        for number, image in enumerate(scenes.images[:n_examples]):
+            ax = axes.flat[position * n_examples + number]
+            ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+            ax.set_title(name, fontsize=8)
+            for table, colour, line in (
+                (scenes.truth, "lime", "--"),
+                (found[name], "red", "-"),
+            ):
+                for box in table[table["image"] == number].itertuples():
+                    size = box.x_max - box.x_min, box.y_max - box.y_min
+                    corner = box.x_min - 0.5, box.y_min - 0.5
+                    ax.add_patch(
+                        plt.Rectangle(corner, *size, fill=False, ec=colour, ls=line)
+                    )
+                    if colour == "red":
+                        ax.text(*corner, box.label, color=colour, va="bottom")
+    figure.savefig(path, dpi=60)
+    print(f"pictures in {path}")
+
+
+def main():
+    """Run from the command line."""
+    arguments = parse_arguments(__doc__)
+    mnist = load_mnist(arguments)
+    with tempfile.TemporaryDirectory() as memory:
+        models, paper = train(mnist, arguments.quick, memory)
+    methods, heatmaps = make_methods(models, paper, mnist, 5 if arguments.quick else 50)
+    sets = scene_sets(mnist.X_test, mnist.y_test, unseen_photographs(), arguments.quick)
+    rows, found = [], {}
+    for name, scenes in sets.items():
+        own, found[name] = rows_of(name, scenes, methods, heatmaps)
+        rows += own
+        print(f"{name}: F1@0.5 {own[0].get('F1@0.5', np.nan):.3f}", flush=True)
+    for name in ("default", "without background"):
+        accuracy = models[name].score(mnist.X_test, mnist.y_test)
+        rows.append({"scenes": "digits alone", "method": name, "accuracy": accuracy})
+    accuracy = paper.score(mnist.X_test, mnist.y_test)
+    rows.append({"scenes": "digits alone", "method": "paper", "accuracy": accuracy})
+    print()
+    path = report("localization", rows, arguments.quick)
+    draw(sets, found, path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
