@@ -659,14 +659,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         shown = self._without_background(y, among)
         chosen = shown[spread_over_classes(y[shown], _MAX_REFERENCE_IMAGES)]
-        peaks = np.empty((len(y), 1 + len(self.classes_)), dtype=np.float32)
         weights = np.vstack([self.filter_weights_, self.class_weights_])
-        for indices, heat in self._raw_heatmaps(images, weights, chosen):
-            peaks[indices] = heat.max(axis=(2, 3))
-        self.heat_scale_ = typical_peak(peaks[chosen, 0])
+        batches = [
+            (y[indices], heat.max(axis=(2, 3)))
+            for indices, heat in self._raw_heatmaps(images, weights, chosen)
+        ]
+        label, peaks = map(np.concatenate, zip(*batches, strict=True))
+        self.heat_scale_ = typical_peak(peaks[:, 0])
         self.class_heat_scales_ = np.array(
             [
-                typical_peak(peaks[chosen[y[chosen] == index], 1 + index])
+                typical_peak(peaks[label == index, 1 + index])
                 for index in range(len(self.classes_))
             ]
         )
