@@ -281,3 +281,11 @@ def test_instances_need_images_and_as_many_axes():
         InstancesDisplay([], nothing).plot()
     with pytest.raises(ValueError, match="2 axes for 1 images"):
         InstancesDisplay([np.zeros((4, 4))], nothing).plot(plt.subplots(1, 2)[1])
+
+
+@pytest.mark.parametrize("n_images", [5, 7])
+def test_instances_of_images_that_do_not_fill_the_grid_are_drawn(n_images):
+    images = [np.zeros((8, 8))] * n_images
+    display = InstancesDisplay(images, Finder().localize(None)).plot(n_columns=4)
+    assert len(display.axes_) == n_images
+    assert len(display.figure_.axes) == n_images

@@ -58,4 +58,4 @@ def new_axes(plt, images, n_columns) -> np.ndarray:
     )
     for ax in axes.flat[len(images) :]:
         ax.remove()
-    return axes.ravel()
+    return axes.ravel()[: len(images)]
