@@ -62,7 +62,8 @@ def image_hotspots(
     """
     levels = np.arange(1, n_levels + 1) / (n_levels + 1)
     spots = component_tree(image, levels)
-    return _stable(spots, image.shape, min_run, min_contrast)
+    # On a single level nothing can be seen to last.
+    return _stable(spots, image.shape, min_run if n_levels > 1 else 0, min_contrast)
 
 
 def heat_hotspots(

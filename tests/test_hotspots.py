@@ -82,6 +82,11 @@ def test_a_bright_square_is_one_hotspot_with_its_box():
     assert spot["level"] == pytest.approx(1 / 16)
 
 
+def test_a_single_level_finds_what_is_brighter():
+    image = square() + square(box=(30, 5, 45, 15), level=0.3)
+    assert boxes_of(image_hotspots(image, 1)) == {(10, 20, 25, 40)}
+
+
 def test_a_faint_square_beside_a_bright_one_is_found_too():
     image = square() + square(box=(30, 5, 45, 15), level=0.3)
     assert boxes_of(image_hotspots(image, 15)) == {(10, 20, 25, 40), (30, 5, 45, 15)}
