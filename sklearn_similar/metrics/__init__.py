@@ -1,4 +1,4 @@
-"""Metrics of localisation and of heatmaps.
+"""Metrics of localisation and of heatmaps, and of how faithful these are.
 
 Instances are rows of a DataFrame with the columns ``image, label, score, heat, x_min,
 y_min, x_max, y_max``; ground truth has no score and no heat. Boxes are in pixels and
@@ -15,6 +15,14 @@ from ._detection import (
     detection_recall_score,
     detection_scores,
 )
+from ._faithfulness import average_drop, average_increase
+from ._perturbation import (
+    PerturbationCurve,
+    deletion_auc,
+    deletion_curve,
+    insertion_auc,
+    insertion_curve,
+)
 from ._pixels import pixel_average_precision, pointing_game
 from ._scorer import LocalizationScorer
 from ._wsol import BoxAccuracyCurve, box_accuracy_curve, max_box_accuracy
@@ -23,14 +31,21 @@ __all__ = [
     "BoxAccuracyCurve",
     "DetectionScores",
     "LocalizationScorer",
+    "PerturbationCurve",
+    "average_drop",
+    "average_increase",
     "average_precision",
     "box_accuracy_curve",
     "box_iou",
     "count_error",
+    "deletion_auc",
+    "deletion_curve",
     "detection_f1_score",
     "detection_precision_score",
     "detection_recall_score",
     "detection_scores",
+    "insertion_auc",
+    "insertion_curve",
     "max_box_accuracy",
     "mean_average_precision",
     "pixel_average_precision",

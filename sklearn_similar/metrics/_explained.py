@@ -1,0 +1,218 @@
+"""Images and the heatmaps that explain one label of each, read batch by batch."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils._param_validation import HasMethods
+
+from .._images import (
+    Images,
+    _n_at_once,
+    check_one_size,
+    infer_image_shape,
+    is_images,
+    n_channels,
+    read_images,
+    shape_text,
+)
+from .._validation import _check_labels, _check_values, _readable_rows, find_labels
+from ._checks import _check_heatmaps
+
+EXPLAINED: dict[str, Any] = {
+    "estimator": [HasMethods("predict_proba")],
+    "X": "no_validation",
+    "heatmaps": [pd.DataFrame, "array-like", None],
+    "labels": "no_validation",
+}
+
+
+class Batch(NamedTuple):
+    """Some of the images; `label` is a column of `predict_proba`."""
+
+    span: slice  # their places in X
+    pixels: np.ndarray  # (m, h, w, n_channels), of the type of Explained
+    heat: np.ndarray  # (m, h, w)
+    label: np.ndarray  # (m,)
+    probability: np.ndarray  # (m,) of the label
+
+
+class Explained:
+    """Images, a label and a heatmap of each, and the estimator that they explain.
+
+    Parameters
+    ----------
+    estimator, X, heatmaps, labels
+        As in `average_drop`.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (n, h, w, n_channels)
+        A view of X, if it is an array.
+    dtype : numpy.dtype
+        Of the images that the estimator gets: that of X, but float32 for booleans, as
+        there is nothing between True and False.
+    """
+
+    def __init__(self, estimator: Any, X: Any, heatmaps: Any, labels: Any):
+        name = type(estimator).__name__
+        if not hasattr(estimator, "classes_"):
+            raise NotFittedError(
+                f"This {name} has no classes_ yet; pass a classifier that is fitted."
+            )
+        if heatmaps is None and not hasattr(_last_step(estimator), "heatmap"):
+            raise ValueError(
+                f"{name} has no method heatmap; pass heatmaps, one for each image of X."
+            )
+        self._estimator = estimator
+        self._classes = np.asarray(estimator.classes_)
+        self._columns = X.columns if isinstance(X, pd.DataFrame) else None
+        self._images = _read(estimator, X, heatmaps)
+        self._has_channels = self._images.layout == "images" and np.ndim(X[0]) == 3
+        self.pixels = check_one_size(self._images)
+        is_bool = self.pixels.dtype.kind == "b"
+        self.dtype = np.dtype(np.float32) if is_bool else self.pixels.dtype
+        n_images, *size = self.pixels.shape[:3]
+        self._labels = _find_columns(labels, self._classes, n_images)
+        self._maps = None
+        if heatmaps is not None:
+            self._maps = _as_maps(heatmaps, n_images, size)
+
+    def batches(self) -> Iterator[Batch]:
+        """All images in order, as many at once as `predict_proba` gets."""
+        for span in gen_batches(len(self.pixels), _n_at_once(self.pixels[0])):
+            pixels = self._images.select(np.arange(span.start, span.stop))
+            pixels = pixels.astype(self.dtype, copy=False)
+            probabilities = self._predict(pixels)
+            label = probabilities.argmax(axis=1)
+            if self._labels is not None:
+                label = self._labels[span]
+            heat = self._explain(pixels, label, span)
+            probability = probabilities[np.arange(len(label)), label]
+            yield Batch(span, pixels, heat, label, probability)
+
+    def probability(self, pixels: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Of the label of each image, given its pixels as in a `Batch`."""
+        return self._predict(pixels)[np.arange(len(label)), label]
+
+    def broadcast(self, values: np.ndarray) -> np.ndarray:
+        """An array that broadcasts to X, with the axes of `pixels`; a view."""
+        if self._images.layout == "rows":
+            shape: tuple[int, ...] = (len(self.pixels), self.pixels[0].size)
+        else:
+            shape = self.pixels.shape[: 4 if self._has_channels else 3]
+        return np.broadcast_to(values, shape).reshape(self.pixels.shape)
+
+    def _predict(self, pixels: np.ndarray) -> np.ndarray:
+        found = self._estimator.predict_proba(self._in_layout(pixels))
+        return np.asarray(found, dtype=np.float64)
+
+    def _explain(
+        self, pixels: np.ndarray, label: np.ndarray, span: slice
+    ) -> np.ndarray:
+        if self._maps is not None:
+            return np.stack(self._maps[span])
+        heat = np.empty(pixels.shape[:3])
+        for column in np.unique(label):
+            own = np.flatnonzero(label == column)
+            X = self._in_layout(pixels[own])
+            if isinstance(self._estimator, Pipeline) and len(self._estimator) > 1:
+                X = self._estimator[:-1].transform(X)
+            maps = _last_step(self._estimator).heatmap(X, self._classes[column])
+            heat[own] = _as_maps(maps, len(own), heat.shape[1:])
+        return heat
+
+    def _in_layout(self, pixels: np.ndarray) -> Any:
+        """Images as X has them, for the estimator."""
+        if self._images.layout == "rows":
+            rows = pixels.reshape(len(pixels), -1)
+            columns = self._columns
+            return rows if columns is None else pd.DataFrame(rows, columns=columns)
+        return pixels if self._has_channels else pixels[..., 0]
+
+
+def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values in a type of pixels, for integers the nearest."""
+    if dtype.kind in "iu":
+        values = np.rint(values)
+    return values.astype(dtype, copy=False)
+
+
+def _last_step(estimator: Any) -> Any:
+    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
+
+
+def _read(estimator: Any, X: Any, heatmaps: Any) -> Images:
+    if is_images(X):
+        images = read_images(X)
+        _check_alike(images)
+        return Images(check_one_size(images), "images")
+    rows = check_array(_readable_rows(X), ensure_all_finite=False)
+    _check_values(rows)
+    shape = _shape_of_rows(estimator, rows.shape[1], heatmaps)
+    return Images(rows.reshape(len(rows), *shape[:2], n_channels(shape)), "rows")
+
+
+def _check_alike(images: Images) -> None:
+    """Raise for the first image of another size or type than image 0."""
+    first, *others = (members[0] for members in images.alike())
+    if others:
+        texts = [
+            f"{shape_text(images.pixels[index].shape)} {images.pixels[index].dtype}"
+            for index in (first, others[0])
+        ]
+        raise ValueError(
+            f"Image 0 of X is {texts[0]} and image {others[0]} {texts[1]}; pass images "
+            "of one size and type."
+        )
+
+
+def _shape_of_rows(estimator: Any, n_features: int, heatmaps: Any) -> tuple[int, ...]:
+    """That of the estimator or of the heatmaps if it fits, else a square or a row."""
+    first = next(iter(() if heatmaps is None else heatmaps), ())
+    for shape in (getattr(_last_step(estimator), "image_shape_", ()), np.shape(first)):
+        if len(shape) > 1 and np.prod(shape) == n_features:
+            return shape
+    return infer_image_shape(None, n_features, None)
+
+
+def _find_columns(labels: Any, classes: np.ndarray, n_images: int) -> Any:
+    """The column of each image's label, or None for what is predicted."""
+    if labels is None:
+        return None
+    _check_labels(labels, n_images, "labels")
+    if np.ndim(labels) == 0:
+        labels = np.repeat(labels, n_images)
+    if np.ndim(labels) != 1:
+        raise ValueError(
+            f"labels has shape {shape_text(np.shape(labels))}; pass one label for all "
+            "images or one for each."
+        )
+    # Unlike numpy.unique, this names unknown labels in their order, of any types.
+    codes, found = pd.factorize(np.asarray(labels), use_na_sentinel=False)
+    return find_labels(classes, found, "labels")[codes]
+
+
+def _as_maps(heatmaps: Any, n_images: int, size: Sequence[int]) -> list[np.ndarray]:
+    """Heatmaps of shape (h, w) each, from such or from rows."""
+    if isinstance(heatmaps, pd.DataFrame):
+        heatmaps = heatmaps.to_numpy()
+    if len(heatmaps) != n_images:
+        raise ValueError(
+            f"heatmaps has {len(heatmaps)} entries for {n_images} images; pass one for "
+            "each."
+        )
+    maps = _check_heatmaps([np.atleast_2d(heatmap) for heatmap in heatmaps])
+    for number, heatmap in enumerate(maps):
+        if heatmap.shape == (1, np.prod(size)):
+            maps[number] = heatmap.reshape(size)
+        elif heatmap.shape != tuple(size):
+            raise ValueError(
+                f"Heatmap {number} is {shape_text(heatmap.shape)} and its image "
+                f"{shape_text(size)}; pass one value for each pixel."
+            )
+    return maps
