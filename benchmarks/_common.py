@@ -1,10 +1,11 @@
 """What the benchmarks share: arguments, data, timing, tables and CSV files."""
 
 import argparse
+import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def parse_arguments(doc: str, argv: Sequence[str] | None = None) -> argparse.Nam
         type=Path,
         help="folder with MNIST's IDX files (SKLEARN_SIMILAR_DATA, else OpenML)",
     )
+    parser.add_argument(
+        "--fashion-home",
+        type=Path,
+        help="folder with Fashion-MNIST's IDX files, for the benchmarks that use it "
+        "(the folder of Debian's package, else OpenML)",
+    )
     return parser.parse_args(argv)
 
 
@@ -43,18 +50,37 @@ def load_mnist(arguments: argparse.Namespace) -> Bunch:
         return fetch_mnist(arguments.data_home)
     if not arguments.data_home and not os.environ.get("SKLEARN_SIMILAR_DATA"):
         return load_mnist_sample()
-    mnist = fetch_mnist(arguments.data_home)
-    sizes = {"train": 5_000, "test": 1_000}
+    return first_images(fetch_mnist(arguments.data_home))
+
+
+def first_images(images: Bunch, n_train: int = 5_000, n_test: int = 1_000) -> Bunch:
+    """The first training and test images of a data set, and their labels."""
+    sizes = {"train": n_train, "test": n_test}
     return Bunch(
         **{
-            f"{values}_{part}": mnist[f"{values}_{part}"][:size]
+            f"{values}_{part}": images[f"{values}_{part}"][:size]
             for part, size in sizes.items()
             for values in ("X", "y")
         }
     )
 
 
-def machine() -> dict[str, str | int]:
+def as_tensors(X: np.ndarray, channels_last: bool = True) -> torch.Tensor:
+    """Grey or colour images of 8 bits as floats n x channels x height x width."""
+    images = torch.from_numpy(X if X.ndim == 4 else X[..., None]).permute(0, 3, 1, 2)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return images.to(torch.float32, memory_format=layout).div_(255)
+
+
+def version(package: str) -> str:
+    """Version of an installed package, or "absent"."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def machine(packages: Iterable[str] = ()) -> dict[str, str | int]:
     """Versions and processors, without which a figure says little."""
     try:
         n_cores = len(os.sched_getaffinity(0))
@@ -66,6 +92,7 @@ def machine() -> dict[str, str | int]:
         "torch": torch.__version__,
         "scikit-learn": sklearn.__version__,
         "skorch": skorch.__version__,
+        **{package: version(package) for package in packages},
         "cores": n_cores,
         "torch threads": torch.get_num_threads(),
     }
@@ -109,14 +136,19 @@ def median_ratio(seconds: np.ndarray, reference: np.ndarray) -> float:
 
 
 def report(
-    name: str, rows: Sequence[Mapping[str, object]], quick: bool, results=RESULTS
+    name: str,
+    rows: Sequence[Mapping[str, object]],
+    quick: bool,
+    results: Path = RESULTS,
+    packages: Iterable[str] = (),
 ) -> Path:
     """Print rows as a table and write them, with the machine, to <name>.csv."""
+    found = machine(packages)
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
     folder = results / "quick" if quick else results
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.csv"
-    table.assign(**machine()).to_csv(path, index=False, float_format="%.6g")
-    print(f"\nwritten to {path}; {', '.join(f'{k} {v}' for k, v in machine().items())}")
+    table.assign(**found).to_csv(path, index=False, float_format="%.6g")
+    print(f"\nwritten to {path}; {', '.join(f'{k} {v}' for k, v in found.items())}")
     return path

@@ -98,7 +98,7 @@ def centre(model, side, images, scenes):
 
 def centre_heatmaps(images):
     """Heat that falls with the distance from the middle."""
-    height, width = images[0].shape
+    height, width = images[0].shape[:2]
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
     return [1 - distance / distance.max()] * len(images)

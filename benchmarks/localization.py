@@ -8,7 +8,8 @@ Scenes are made of test digits, and their photographs are scikit-image's (read f
 wheel; without scikit-image, photographs are left out). One network, with the recipe of
 the documentation and default parameters, serves all scenes as "default". The others:
 
-- heat hotspots: boxes from the heatmap's ladder of thresholds, not from the image;
+- heat hotspots: boxes from the ladder of thresholds of heat at every pixel, not from
+  the image;
 - uniform, linear, random: weights of the filters, for both kinds of hotspots;
 - without background: the same training without the images of background;
 - paper: the paper's recipe on plain digits; softmax at temperature 1, heat at every
@@ -28,14 +29,12 @@ heatmaps on single digits MaxBoxAccV2, PxAP and pointing game; false instances i
 megapixel of photographs without digits; accuracy on the test digits by themselves.
 """
 
-import importlib.util
 import tempfile
 import time
 from collections import defaultdict
 from copy import deepcopy
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -43,7 +42,7 @@ import numpy as np
 import pandas as pd
 from _common import load_mnist, parse_arguments, report
 from _references import centre, centre_heatmaps, slide
-from PIL import Image
+from _scenes import unseen_photographs
 from sklearn.base import clone
 from sklearn.datasets import load_sample_images
 
@@ -60,10 +59,6 @@ from sklearn_similar.metrics import (
 
 BACKGROUND = -1
 RECIPE = {"lr": 2e-3, "lr_decay": 2e-3, "max_epochs": 10, "random_state": 0}
-PHOTOGRAPHS = (
-    *("astronaut.png", "camera.png", "coins.png", "grass.png", "hubble_deep_field.jpg"),
-    *("ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
-)
 PAPER = {
     "weighting": "softmax",
     "temperature": 1.0,
@@ -85,17 +80,6 @@ class Scenes(NamedTuple):
 
     def megapixels(self, n_images):
         return sum(image.size for image in self.images[:n_images]) / 1e6
-
-
-def unseen_photographs():
-    """Grey photographs from scikit-image's wheel; none where it is not installed."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None:
-        print("scikit-image is not installed: no scenes on photographs.")
-        return []
-    paths = [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
-    paths = [path for path in paths if path.exists()]
-    return [np.asarray(Image.open(path).convert("L")) for path in paths]
 
 
 def scene_sets(X, y, photographs, quick):
@@ -226,7 +210,7 @@ def make_methods(models, paper, mnist, n_scenes):
     methods = {name: localizer(model) for name, model in models.items()}
     for name, model in models.items():
         own = "heat hotspots" + ("" if name == "default" else f", {name}")
-        methods[own] = localizer(model, hotspots="heat")
+        methods[own] = localizer(model, hotspots="heat", resolution="dense")
     methods["paper"] = localizer(paper, threshold=threshold)
     methods["sliding window"] = partial(slide, default, score)
     methods["centre"] = partial(centre, default, 32)

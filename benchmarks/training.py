@@ -17,7 +17,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from _common import interleave, load_mnist, median_ratio, parse_arguments, report
+from _common import (
+    as_tensors,
+    interleave,
+    load_mnist,
+    median_ratio,
+    parse_arguments,
+    report,
+)
 from torch.nn import functional as F
 
 from sklearn_similar import LeNet, SimilarNetClassifier
@@ -26,18 +33,12 @@ LOOP = "plain PyTorch loop"
 LOOP_CHANNELS_LAST = "plain PyTorch loop, channels last"
 
 
-def as_images(X, channels_last):
-    """Float tensor n x 1 x height x width, from 0 to 1."""
-    pixels = torch.from_numpy(X).float().div_(255)
-    return pixels[..., None].permute(0, 3, 1, 2) if channels_last else pixels[:, None]
-
-
 def train_plainly(
     X, y, n_epochs, seed, channels_last, lr=0.001, lr_decay=1e-5, batch_size=300
 ):
     """The network, and the mean training loss of the last epoch."""
     torch.manual_seed(seed)
-    images = as_images(X, channels_last)
+    images = as_tensors(X, channels_last)
     labels = torch.from_numpy(y)
     network = LeNet()
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)
@@ -59,7 +60,7 @@ def train_plainly(
 @torch.inference_mode()
 def accuracy(network, X, y):
     """Share of the images that are recognised."""
-    outputs = network.eval()(as_images(X, channels_last=True))
+    outputs = network.eval()(as_tensors(X, channels_last=True))
     return float((outputs.argmax(dim=1).numpy() == y).mean())
 
 

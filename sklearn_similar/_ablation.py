@@ -5,8 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
-from ._head import Head
+from ._feature_maps import feature_maps
+from ._head import Head, make_head
+
+Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
+
+# Images on which shortcuts are looked for.
+_N_PROBES = 3
 
 
 class ErrorSums(NamedTuple):
@@ -19,11 +26,15 @@ class ErrorSums(NamedTuple):
         all filters, row i + 1 without filter i.
     n_images : ndarray of shape (n_classes,)
         Images of each class.
+    log_proba : ndarray of shape (n_filters + 1, n_classes, n_rivals)
+        Sums of log p(k) over the images of each class; n_rivals is n_classes, or 1 for
+        the mean over k where that would be too many.
     """
 
     log_loss: np.ndarray
     error: np.ndarray
     n_images: np.ndarray
+    log_proba: np.ndarray
 
 
 class Importances(NamedTuple):
@@ -33,11 +44,55 @@ class Importances(NamedTuple):
     filter_errors: np.ndarray
     filter_importances: np.ndarray
     class_importances: np.ndarray
+    class_margins: np.ndarray
+
+
+# Values of log_proba above which rivals are not told apart.
+_MAX_MARGINS = 2**24
+
+
+def ablate(
+    module: nn.Module,
+    layer: str,
+    batches: Callable[[], Batches],
+    y: np.ndarray,
+    ablation: str,
+    n_classes: int,
+    log_probabilities: Callable[[torch.Tensor], torch.Tensor],
+) -> tuple[str, ErrorSums]:
+    """Errors of a network with all filters of a layer and without each, and the way.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    layer : str
+    batches : callable
+        Returns an iterator over (indices, images); it may be called twice.
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    ablation : {"zero", "mean"}
+    n_classes : int
+    log_probabilities : callable
+        From the network's output, n x n_classes.
+    """
+    _, images = next(iter(batches()))
+    probes = images[:_N_PROBES]
+    responses = feature_maps(module, layer, probes, "pooled").responses
+    head = make_head(module, layer, probes, responses)
+    replacement = responses.new_zeros(responses.shape[1])
+    if ablation == "mean":
+        replacement = mean_responses(
+            feature_maps(module, layer, images, "pooled").responses
+            for _, images in batches()
+        )
+    sums = error_sums(head, batches(), y, replacement, n_classes, log_probabilities)
+    return head.method, sums
 
 
 def error_sums(
     head: Head,
-    batches: Iterable[tuple[np.ndarray, torch.Tensor]],
+    batches: Batches,
     y: np.ndarray,
     replacement: torch.Tensor,
     n_classes: int,
@@ -58,7 +113,9 @@ def error_sums(
         From the network's output, n x n_classes.
     """
     n_rows = len(replacement) + 1
+    n_rivals = n_classes if n_rows * n_classes**2 <= _MAX_MARGINS else 1
     sums = torch.zeros(2, n_rows, n_classes, dtype=torch.float64)
+    log_proba = torch.zeros(n_rows, n_classes, n_rivals, dtype=torch.float64)
     n_images = np.zeros(n_classes, dtype=np.int64)
     for indices, images in batches:
         n_images += np.bincount(y[indices], minlength=n_classes)
@@ -66,23 +123,35 @@ def error_sums(
         row = 0
         for outputs in head.run(images, replacement):
             outputs = outputs.reshape(-1, *outputs.shape[-2:])
-            measured = _errors(outputs, true, log_probabilities)
+            found = log_probabilities(outputs.flatten(0, 1))
             rows = slice(row, row + len(outputs))
+            measured = _errors(found, true)
             sums[:, rows].index_add_(2, true.cpu(), measured.double().cpu())
+            log_proba[rows] += _by_class(found, true, n_rivals).double().cpu()
             row = rows.stop
-    return ErrorSums(sums[0].numpy(), sums[1].numpy(), n_images)
+    return ErrorSums(sums[0].numpy(), sums[1].numpy(), n_images, log_proba.numpy())
 
 
-def _errors(outputs, true, log_probabilities) -> torch.Tensor:
+def _errors(log_proba: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     """Log loss and misclassification, 2 x n_chunk x n_images."""
-    n_chunk, n_images = outputs.shape[:2]
-    log_proba = log_probabilities(outputs.flatten(0, 1))
-    true = true.repeat(n_chunk)
+    n_images = len(true)
+    true = true.repeat(len(log_proba) // n_images)
     log_loss = -log_proba.gather(1, true[:, None])[:, 0]
     # argmax takes 15 times as long, and they agree on the first of equal ones.
     predicted = log_proba.max(dim=1).indices
     measured = torch.stack([log_loss, (predicted != true).to(log_loss)])
-    return measured.unflatten(1, (n_chunk, n_images))
+    return measured.unflatten(1, (-1, n_images))
+
+
+def _by_class(
+    log_proba: torch.Tensor, true: torch.Tensor, n_rivals: int
+) -> torch.Tensor:
+    """Log probabilities summed over each class, n_chunk x n_classes x n_rivals."""
+    n_classes = log_proba.shape[1]
+    is_true = nn.functional.one_hot(true, n_classes).to(log_proba)
+    if n_rivals < n_classes:
+        log_proba = log_proba.mean(dim=1, keepdim=True)
+    return is_true.T @ log_proba.unflatten(0, (-1, len(true)))
 
 
 def importances(
@@ -115,7 +184,31 @@ def importances(
         filter_errors=overall[1:],
         filter_importances=overall[1:] - overall[0],
         class_importances=(by_class[1:] - by_class[0]).T,
+        class_margins=_margins(sums, counted),
     )
+
+
+def _margins(sums: ErrorSums, counted: np.ndarray) -> np.ndarray:
+    """Mean decreases of log p(c) - log p(k) on images of class c, without each filter.
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_rivals, n_filters)
+        Where there are no images of c: increases of the log loss on counted images.
+    """
+    n_images = np.maximum(sums.n_images, 1)
+    of_class = (sums.log_loss[1:] - sums.log_loss[0]) / n_images
+    of_rival = (sums.log_proba[1:] - sums.log_proba[0]) / n_images[:, np.newaxis]
+    margins = of_class[:, :, np.newaxis] + of_rival
+    overall = sums.log_loss[:, counted].sum(axis=1) / sums.n_images[counted].sum()
+    margins[:, sums.n_images == 0] = (overall[1:] - overall[0])[:, None, None]
+    n_classes, n_rivals = margins.shape[1:]
+    if n_rivals == n_classes:
+        margins[:, np.arange(n_classes), np.arange(n_classes)] = 0
+    else:
+        # The mean is over all classes, of which the class itself is no rival.
+        margins[:, sums.n_images > 0] *= n_classes / (n_classes - 1)
+    return np.ascontiguousarray(margins.transpose(1, 2, 0))
 
 
 def mean_responses(responses: Iterable[torch.Tensor]) -> torch.Tensor:

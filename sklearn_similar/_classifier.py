@@ -19,16 +19,11 @@ from sklearn.utils.validation import (
 )
 from tqdm.auto import tqdm
 
-from ._ablation import error_sums, importances, mean_responses
-from ._feature_maps import evaluating, feature_maps, find_layer
+from ._ablation import ablate, importances
+from ._evidence import Evidence, margins_over_all, signed_shares, spread_for
+from ._feature_maps import evaluating, find_layers
 from ._frame import learn_frame
-from ._head import make_head
-from ._heatmap import (
-    filter_weights,
-    normalize_per_image,
-    raw_heatmaps,
-    typical_peak,
-)
+from ._heatmap import filter_weights, normalize_per_image
 from ._holdout import hold_out, spread_over_classes
 from ._images import Images, n_channels, to_tensor
 from ._instances import to_frame
@@ -43,6 +38,8 @@ from ._network import (
     restore,
     train_network,
 )
+from ._recipe import Recipe, raw_heatmaps
+from ._scales import class_heat_scales, evidence_scales, heat_scale
 from ._seeding import draw_seed
 from ._validation import (
     check_images,
@@ -60,7 +57,7 @@ __all__ = ["SimilarNetClassifier"]
 _MAX_REFERENCE_IMAGES = 128
 # Images on which the margin of the instances is measured.
 _MAX_FRAME_IMAGES = 1000
-# Images on which a network's layers and shortcuts are looked for.
+# Images on which a network's layers are looked for.
 _N_PROBES = 3
 
 
@@ -80,9 +77,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         and `image_shape` if its constructor has parameters of these names. An
         instance is copied; its outputs are the classes in sorted order, and with
         ``max_epochs=0`` its weights are used as they are.
-    layer : str, default=None
+    layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
-        responses are summed; None finds the last convolutional block.
+        responses are summed; None finds the last convolutional block. A list: of
+        several layers, each at its own resolution. Heat is the geometric mean of
+        theirs, so that an early layer draws the outline of what a late one found; the
+        last of the list tells classes apart. The earlier a layer, the longer the
+        ablation takes.
     max_epochs : int, default=10
         Passes over the training images.
     lr : float, default=0.001
@@ -113,12 +114,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     temperature : float, default=1.0
         Of the softmax. At 1, which is the paper's, weights are almost uniform, as
         importances are small; this shows all of an object.
-    class_weighting : {"linear", "softmax", "uniform"}, default="linear"
-        The same for the heatmaps of one class, where concentrated weights tell
-        classes apart.
-    resolution : {"dense", "pooled"}, default="dense"
-        "dense": responses at every pixel (strides are left out, later layers
-        dilated); "pooled": responses at the layer's own stride, interpolated.
+    class_weighting : {"margin", "linear", "softmax", "uniform"}, default="margin"
+        How the heatmap of one class is drawn. "margin": the heat of all classes where
+        there is evidence for this one, against what else is in the image. The others:
+        a sum of the responses, weighted by the importances for the class.
+    resolution : {"pooled", "dense"}, default="pooled"
+        "pooled": responses at the layer's own stride, interpolated; "dense": responses
+        at every pixel (strides are left out, later layers dilated). Dense maps take
+        many times as long and are not better by themselves; see the user guide.
     normalize : {"validation", "image"} or None, default="validation"
         "validation": heat 1 is the median peak on the validation images, so that an
         empty image stays dark; "image": each heatmap from 0 to 1, as in the paper;
@@ -132,7 +135,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     hotspots : {"image", "heat"}, default="image"
         Where `localize` looks for boxes: "image" takes stable connected parts of the
         image that are hot, which have the tightest boxes; "heat" connected parts of
-        the heatmap, drawn tight around what is bright in them.
+        the heatmap, drawn tight around what is bright in them, for which
+        ``resolution="dense"`` is better.
     n_levels : int, default=15
         Levels of the ladder on which parts are connected, of grey for "image" and of
         heat from `threshold` up for "heat"; 1 is the paper's single threshold.
@@ -171,8 +175,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         (height, width) or (height, width, n_channels) of the training images.
     net_ : skorch.NeuralNetClassifier
         The trained net; its classes are indices into `classes_`.
-    layer_ : str
-        The layer whose filters count.
+    layer_ : str or list of str
+        The layer, or layers, whose filters count.
+    n_filters_ : tuple of int
+        Filters of each layer. Arrays of `n_filters` values have those of all layers,
+        one layer after the other.
     baseline_error_ : float
         E, the error on the validation images with all filters.
     filter_errors_ : ndarray of shape (n_filters,)
@@ -181,20 +188,30 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         e_i - E.
     class_importances_ : ndarray of shape (n_classes, n_filters)
         The same on the validation images of each class.
+    class_margins_ : ndarray of shape (n_classes, n_classes, n_filters)
+        Of classes c and k, the mean decrease of log p(c) - log p(k) without each
+        filter of the last layer, on validation images of c. Where that would be more
+        than 2^24 values, the second dimension is 1: all other classes count as one.
     filter_weights_ : ndarray of shape (n_filters,)
-        Weights of the responses in a heatmap; they sum to 1.
+        Weights of the responses in a heatmap; they sum to 1 in each layer.
     class_weights_ : ndarray of shape (n_classes, n_filters)
-        The same in the heatmap of each class.
+        Those of the last layer in the heatmap of each class. For "margin": weights of
+        the evidence where all other classes are in the image alike; they have signs,
+        and their absolute values sum to 1.
     heat_scale_ : float
         The heat that counts as 1.
+    class_evidence_scales_ : ndarray of shape (n_classes,) or None
+        The evidence for each class, against all others, that counts as 1: typical of
+        the validation images of the class, from the means of their responses. None
+        unless ``class_weighting="margin"``.
     class_heat_scales_ : ndarray of shape (n_classes,)
-        The same in the heatmap of each class.
+        The heat that counts as 1 in the heatmap of each class.
     frame_ : tuple of (size, fill, low, high)
         How the training images show what they show, for `localize`: height and width
         in pixels, the share of them that an instance takes (along the axis along which
         it takes more), least and greatest value of a pixel.
-    ablation_method_ : {"linear", "head", "network"}
-        How the errors were computed; see `fit_importance`.
+    ablation_method_ : {"linear", "head", "network"}, or a list of them
+        How the errors were computed, in each layer; see `fit_importance`.
 
     Notes
     -----
@@ -209,9 +226,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     Integers are scaled to [0, 1] (uint16 by 1/65535, others by 1/255); floats are
     taken as they are. Memory-mapped arrays are read batch by batch.
 
-    `importance`, `ablation`, `weighting`, `temperature`, `class_weighting` and
-    `resolution` count in `fit` and `fit_importance`; `normalize` and `threshold` at
-    every call.
+    `importance`, `ablation`, `weighting`, `temperature` and `class_weighting` count in
+    `fit` and `fit_importance`; `resolution`, `normalize` and `threshold` at every call.
+    The heat that counts as 1 is measured with the `resolution` of the time.
 
     References
     ----------
@@ -232,7 +249,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "module": [callable, None],
-        "layer": [str, None],
+        "layer": [str, list, tuple, None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_decay": [Interval(Real, 0, None, closed="left")],
@@ -245,7 +262,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "ablation": [StrOptions({"zero", "mean"})],
         "weighting": [StrOptions({"softmax", "linear", "uniform"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "class_weighting": [StrOptions({"softmax", "linear", "uniform"})],
+        "class_weighting": [StrOptions({"margin", "softmax", "linear", "uniform"})],
         "resolution": [StrOptions({"dense", "pooled"})],
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -279,8 +296,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ablation="zero",
         weighting="softmax",
         temperature=1.0,
-        class_weighting="linear",
-        resolution="dense",
+        class_weighting="margin",
+        resolution="pooled",
         normalize="validation",
         threshold=0.15,
         background=None,
@@ -361,7 +378,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             _, probes = next(self._batches(images, np.arange(len(y))[:_N_PROBES]))
             with evaluating(self.net_.module_) as module:
                 check_output(self.net_, probes, len(self.classes_))
-                self.layer_ = find_layer(module, self.layer, probes)
+                self.layer_ = find_layers(module, self.layer, probes)
             self._learn_frame(images, y)
             train = check_memory(self.memory).cache(train_network, ignore=["verbose"])
             arrays, history = train(
@@ -409,7 +426,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         with _unchanged_on_error(self):
             images = check_trained_size(self, X_val, "fit_importance")
-            y = encode_labels(self, y_val, len(images))
+            y = encode_labels(self, y_val, len(images), "y_val")
             self._measure(images, y, np.arange(len(y)))
         return self
 
@@ -472,9 +489,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If an image cannot be used; an image of a list is named.
         """
         check_output_container(self, X)
-        return self._heatmaps(X, None, self.threshold)
+        return self._heatmaps(X, None, None, self.threshold)
 
-    def heatmap(self, X, target=None):
+    def heatmap(self, X, target=None, *, labels=None):
         """Heatmaps of all classes together, of one class or of some.
 
         Parameters
@@ -482,8 +499,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X : array, DataFrame or list of images
             As in `transform`.
         target : label or list of labels, default=None
-            None: all classes. A label: weights are from the importances for that
-            class. A list: the mean of the classes' heatmaps, for a category.
+            None: all classes. A label: where that class is, see `class_weighting`. A
+            list: where any of these classes is, for a category.
+        labels : array-like of shape (n_images,), default=None
+            Instead of one target for all images, a label for each of them, such as what
+            `predict` says. All are drawn in one pass.
 
         Returns
         -------
@@ -495,9 +515,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image cannot be used, or a target is not one of `classes_`.
+            If an image cannot be used, a target or label is not one of `classes_`, or
+            both are given.
         """
-        return self._heatmaps(X, target, None)
+        return self._heatmaps(X, target, labels, None)
 
     def localize(self, X):
         """Find and recognise the instances in images of any size.
@@ -628,49 +649,86 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _measure(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
         """Set all that depends on held-out images."""
         with evaluating(self.net_.module_) as module:
-            _, probes = next(self._batches(images, among[:_N_PROBES]))
-            responses = feature_maps(module, self.layer_, probes, "pooled").responses
-            head = make_head(module, self.layer_, probes, responses)
-            replacement = responses.new_zeros(responses.shape[1])
-            if self.ablation == "mean":
-                replacement = mean_responses(
-                    feature_maps(module, self.layer_, batch, "pooled").responses
-                    for _, batch in self._batches(images, among)
+            ways = [
+                ablate(
+                    module,
+                    layer,
+                    partial(self._batches, images, among),
+                    y,
+                    self.ablation,
+                    len(self.classes_),
+                    partial(log_probabilities, self.net_),
                 )
-            sums = error_sums(
-                head,
-                self._batches(images, among),
-                y,
-                replacement,
-                len(self.classes_),
-                partial(log_probabilities, self.net_),
-            )
-        measured = importances(sums, self.importance, self._background_index())
-        self.ablation_method_ = head.method
-        self.baseline_error_ = measured.baseline_error
-        self.filter_errors_ = measured.filter_errors
-        self.filter_importances_ = measured.filter_importances
-        self.class_importances_ = measured.class_importances
-        self.filter_weights_ = filter_weights(
-            measured.filter_importances, self.weighting, self.temperature
-        )
-        self.class_weights_ = filter_weights(
-            measured.class_importances, self.class_weighting, self.temperature
-        )
-        shown = self._without_background(y, among)
-        chosen = shown[spread_over_classes(y[shown], _MAX_REFERENCE_IMAGES)]
-        weights = np.vstack([self.filter_weights_, self.class_weights_])
-        batches = [
-            (y[indices], heat.max(axis=(2, 3)))
-            for indices, heat in self._raw_heatmaps(images, weights, chosen)
-        ]
-        label, peaks = map(np.concatenate, zip(*batches, strict=True))
-        self.heat_scale_ = typical_peak(peaks[:, 0])
-        self.class_heat_scales_ = np.array(
-            [
-                typical_peak(peaks[label == index, 1 + index])
-                for index in range(len(self.classes_))
+                for layer in self._layers()
             ]
+        background = self._background_index()
+        methods = [method for method, _ in ways]
+        self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
+        measured = [importances(sums, self.importance, background) for _, sums in ways]
+        last = measured[-1]
+        self.n_filters_ = tuple(len(own.filter_importances) for own in measured)
+        self.baseline_error_ = last.baseline_error
+        for name in ("filter_errors", "filter_importances", "class_importances"):
+            parts = [getattr(own, name) for own in measured]
+            setattr(self, f"{name}_", np.concatenate(parts, axis=-1))
+        self.class_margins_ = last.class_margins
+        self.filter_weights_ = np.concatenate(
+            [
+                filter_weights(own.filter_importances, self.weighting, self.temperature)
+                for own in measured
+            ]
+        )
+        if self.class_weighting == "margin":
+            self.class_weights_ = signed_shares(margins_over_all(last.class_margins))
+        else:
+            self.class_weights_ = filter_weights(
+                last.class_importances, self.class_weighting, self.temperature
+            )
+        self._measure_scales(images, y, among)
+
+    def _measure_scales(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
+        """Set the heat that counts as 1, from some of the held-out images."""
+        n_classes = len(self.classes_)
+        chosen = among[spread_over_classes(y[among], _MAX_REFERENCE_IMAGES)]
+        shown = self._without_background(y, chosen)
+        self.class_evidence_scales_ = None
+        with evaluating(self.net_.module_) as module:
+            if self.class_weighting == "margin":
+                self.class_evidence_scales_ = evidence_scales(
+                    module,
+                    self._batches(images, chosen),
+                    y,
+                    self._layers()[-1],
+                    self.resolution,
+                    self._evidence(np.ones(n_classes)),
+                )
+            # The classes' scales come last, from heatmaps in which they do not count.
+            self.class_heat_scales_ = np.ones(n_classes)
+            recipe = self._recipe()
+            self.heat_scale_ = heat_scale(module, self._batches(images, shown), recipe)
+            self.class_heat_scales_ = class_heat_scales(
+                module, self._batches(images, chosen), y, n_classes, recipe
+            )
+
+    def _layers(self) -> tuple[str, ...]:
+        return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
+
+    def _evidence(self, scales: np.ndarray) -> Evidence:
+        return Evidence(self.class_margins_, scales, spread_for(self.image_shape_))
+
+    def _recipe(self) -> Recipe:
+        """What heatmaps are made of."""
+        bounds = np.cumsum(self.n_filters_)[:-1]
+        evidence = None
+        if self.class_evidence_scales_ is not None:
+            evidence = self._evidence(self.class_evidence_scales_)
+        return Recipe(
+            self._layers(),
+            tuple(np.split(self.filter_weights_, bounds)),
+            self.class_weights_,
+            self.class_heat_scales_,
+            evidence,
+            self.resolution,
         )
 
     def _batches(self, images: Images, among: np.ndarray | None = None) -> Iterator:
@@ -678,61 +736,71 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         for indices, batch in images.batches(self.batch_size, channels, among):
             yield indices, batch.to(self.net_.device)
 
-    def _raw_heatmaps(self, images, weights, among=None) -> Iterator:
-        with evaluating(self.net_.module_) as module:
-            yield from raw_heatmaps(
-                module,
-                self.layer_,
-                self._batches(images, among),
-                weights,
-                self.resolution,
-            )
-
-    def _heatmaps(self, X, target, threshold: float | None):
+    def _heatmaps(self, X, target, labels, threshold: float | None):
         check_is_fitted(self, "net_")
         check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
         self._validate_params()
         images = check_images(self, X)
-        weights, scale = self._weights_for(target)
-        if self.normalize == "validation":
-            weights, scale = weights / scale, 1.0
+        targets = self._find_targets(target, labels, len(images))
+        scales = np.full(len(images), self.heat_scale_)
+        if targets is not None:
+            scales = self.class_heat_scales_[targets].mean(axis=1)
         heatmaps = images.empty_heatmaps()
-        for indices, heat in self._raw_heatmaps(images, weights[np.newaxis]):
-            heat = heat[:, 0]
-            if self.normalize == "image":
-                heat, scale = normalize_per_image(heat), 1.0
-            if threshold is not None:
-                heat = np.where(heat < threshold * scale, 0, heat)
-            for index, own in zip(indices, heat, strict=True):
-                heatmaps[index][...] = own
+        with evaluating(self.net_.module_) as module:
+            for indices, heat in raw_heatmaps(
+                module, self._batches(images), self._recipe(), targets
+            ):
+                scale = scales[indices, np.newaxis, np.newaxis]
+                heat = self._finish(heat, scale.astype(np.float32), threshold)
+                for index, own in zip(indices, heat, strict=True):
+                    heatmaps[index][...] = own
         return images.in_layout(heatmaps)
 
+    def _find_targets(self, target, labels, n_images: int) -> np.ndarray | None:
+        """Classes (indices) whose heat is wanted in each image; None: all together."""
+        if target is None and labels is None:
+            return None
+        if labels is not None:
+            if target is not None:
+                raise ValueError(
+                    "target and labels are both given; pass target for all images, or "
+                    "labels, one for each."
+                )
+            return encode_labels(self, labels, n_images, "labels")[:, np.newaxis]
+        found = np.unique(find_labels(self.classes_, target, "target"))
+        # All classes have no rivals to be told from.
+        if len(found) == len(self.classes_) and self.class_evidence_scales_ is not None:
+            return None
+        return np.tile(found, (n_images, 1))
+
+    def _finish(self, heat, scale, threshold: float | None) -> np.ndarray:
+        """Raw heat, normalised, and 0 below the threshold."""
+        if self.normalize == "validation":
+            heat, scale = heat / scale, 1
+        elif self.normalize == "image":
+            heat, scale = normalize_per_image(heat), 1
+        if threshold is None:
+            return heat
+        # Without normalisation, it counts in units of the scale.
+        return np.where(heat < threshold * scale, 0, heat)
+
     def _heat_at_scales(self, module, scales, pixels: torch.Tensor) -> np.ndarray:
-        # Heat only opens and closes parts of the image, for which the layer's own
-        # resolution is fine enough.
-        resolution = self.resolution if self.hotspots == "heat" else "pooled"
-        weights = self.filter_weights_[np.newaxis] / self.heat_scale_
+        recipe = self._recipe()
+        if self.hotspots == "image":
+            # Heat only opens and closes parts of the image, for which the layer's own
+            # resolution is fine enough.
+            recipe = recipe._replace(resolution="pooled")
 
         def heatmap(image: torch.Tensor) -> np.ndarray:
             batches = [(np.zeros(1, int), image[None].to(self.net_.device))]
-            maps = raw_heatmaps(module, self.layer_, batches, weights, resolution)
-            return next(maps)[1][0, 0]
+            _, heat = next(raw_heatmaps(module, batches, recipe))
+            return heat[0] / np.float32(self.heat_scale_)
 
         return heat_at_scales(heatmap, pixels, scales)
 
     def _recognise(self, module, images: torch.Tensor) -> np.ndarray:
         output = module(images.to(self.net_.device))
         return probabilities(self.net_, output).cpu().numpy()
-
-    def _weights_for(self, target) -> tuple[np.ndarray, float]:
-        """Weights of the filters, and the heat that counts as 1."""
-        if target is None:
-            return self.filter_weights_, self.heat_scale_
-        indices = find_labels(self.classes_, target, "target")
-        scales = self.class_heat_scales_[indices]
-        # The mean of the classes' heatmaps is the heatmap of the mean weights.
-        weights = (self.class_weights_[indices] / scales[:, np.newaxis]).mean(axis=0)
-        return weights * scales.mean(), float(scales.mean())
 
     def __getstate__(self):
         state = super().__getstate__().copy()
@@ -763,13 +831,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
 _MEASURED = (
     "ablation_method_",
+    "n_filters_",
     "baseline_error_",
     "filter_errors_",
     "filter_importances_",
     "class_importances_",
+    "class_margins_",
     "filter_weights_",
     "class_weights_",
     "heat_scale_",
+    "class_evidence_scales_",
     "class_heat_scales_",
 )
 _NO_IMPORTANCES = (

@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -36,15 +37,16 @@ class _LayerReached(Exception):
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[nn.Module]:
     """Evaluation mode without gradients; each submodule's mode is restored."""
-    modes = [(child, child.training) for child in module.modules()]
-    module.eval()
+    in_training = [child for child in module.modules() if child.training]
+    if in_training:
+        module.eval()
     try:
         # Inference mode is faster by little, and marks tensors that a network keeps.
         with torch.no_grad():
             yield module
     finally:
-        for child, mode in modes:
-            child.training = mode
+        for child in in_training:
+            child.training = True
 
 
 @contextmanager
@@ -66,13 +68,21 @@ def output_hook(module: nn.Module, layer: str, hook) -> Iterator[None]:
 def feature_maps(
     module: nn.Module, layer: str, images: torch.Tensor, resolution: str
 ) -> FeatureMaps:
-    """Run the trunk.
+    """Run the trunk up to one layer; see `layer_maps`."""
+    (maps,) = layer_maps(module, (layer,), images, resolution)
+    return maps
+
+
+def layer_maps(
+    module: nn.Module, layers: Sequence[str], images: torch.Tensor, resolution: str
+) -> list[FeatureMaps]:
+    """Run the network up to the last of some layers.
 
     Parameters
     ----------
     module : torch.nn.Module
-    layer : str
-        Its `named_modules` path.
+    layers : sequence of str
+        Their `named_modules` paths.
     images : tensor of shape (n_images, n_channels, height, width)
     resolution : {"dense", "pooled"}
 
@@ -82,15 +92,21 @@ def feature_maps(
         If the network cannot take images of this size at this resolution.
     """
     dense = resolution == "dense"
-    reached: list[torch.Tensor] = []
+    reached: dict[str, FeatureMaps] = {}
 
-    def stop(output):
-        reached.append(output)
-        raise _LayerReached
+    def note(layer, output):
+        grid = geometry(output)
+        is_last = len(reached) == len(layers) - 1
+        # What follows could overwrite the responses in place.
+        reached[layer] = FeatureMaps(output if is_last else output.clone(), grid, dense)
+        if is_last:
+            raise _LayerReached
 
     height, width = images.shape[2:]
     try:
-        with track_geometry(dense, (height, width)), output_hook(module, layer, stop):
+        with track_geometry(dense, (height, width)), ExitStack() as stack:
+            for layer in layers:
+                stack.enter_context(output_hook(module, layer, partial(note, layer)))
             module(images)
     except _LayerReached:
         pass
@@ -99,14 +115,30 @@ def feature_maps(
             f"The network cannot take images of {height}x{width} pixels "
             f"(resolution={resolution!r}): {str(error).splitlines()[0]}"
         ) from error
-    (responses,) = reached
-    if dense and responses.shape[2:] != images.shape[2:]:
+    for layer in layers:
+        shape = reached[layer].responses.shape[2:]
+        if dense and shape != images.shape[2:]:
+            raise ValueError(
+                f"The responses of layer {layer!r} to images of {height}x{width} "
+                f"pixels are {shape[0]}x{shape[1]} even without strides, as the "
+                "network resizes them itself; pass resolution='pooled'."
+            )
+    return [reached[layer] for layer in layers]
+
+
+def find_layers(
+    module: nn.Module, layer: str | Sequence[str] | None, images: torch.Tensor
+) -> str | list[str]:
+    """The path of the layer, or those of several, checked; see `find_layer`."""
+    if layer is None or isinstance(layer, str):
+        return find_layer(module, layer, images)
+    is_named = all(isinstance(own, str) for own in layer)
+    if not layer or not is_named or len(set(layer)) < len(layer):
         raise ValueError(
-            f"The responses of layer {layer!r} to images of {height}x{width} pixels "
-            f"are {responses.shape[2]}x{responses.shape[3]} even without strides, as "
-            "the network resizes them itself; pass resolution='pooled'."
+            f"layer is {layer!r}; pass the path of a layer, or a list of different "
+            "ones."
         )
-    return FeatureMaps(responses, geometry(responses), dense)
+    return [find_layer(module, own, images) for own in layer]
 
 
 def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> str:

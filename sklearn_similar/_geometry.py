@@ -91,7 +91,7 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
         if func is torch.Tensor.__getitem__ and _is_window(*args):
             return self._slice(*args)
         output = func(*args, **kwargs)
-        grid = _widest((args, kwargs))
+        grid = _widest((*args, *kwargs.values()))
         if func in _RESIZERS and self._is_resized(args[0], output):
             ratio = _each(lambda a, b: a / b, args[0].shape[2:], output.shape[2:])
             grid = grid.after(ratio, ratio, (0, 0), (1, 1))
@@ -211,17 +211,24 @@ def geometry(tensor: torch.Tensor) -> Geometry:
 def _mark(output, grid: Geometry):
     if grid == Geometry():
         return output
-    for tensor in tree_leaves(output):
+    for tensor in _leaves((output,)):
         if isinstance(tensor, torch.Tensor):
             tensor._similarnet_geometry = grid  # type: ignore[attr-defined]
     return output
 
 
-def _widest(args) -> Geometry:
+def _widest(values: tuple) -> Geometry:
     # Weights are no maps, and have no grid.
-    grids = [geometry(arg) for arg in tree_leaves(args)]
+    grids = [geometry(value) for value in _leaves(values)]
     found = [grid for grid in grids if grid != Geometry()]
     return max(found, key=lambda grid: grid.stride, default=Geometry())
+
+
+def _leaves(values: tuple):
+    """The values, and those in containers among them."""
+    is_flat = not any(isinstance(value, tuple | list | dict) for value in values)
+    # Walking a tree takes longer than many an operation on a small map.
+    return values if is_flat else tree_leaves(values)
 
 
 def _is_window(input, index) -> bool:

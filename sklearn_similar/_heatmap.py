@@ -1,12 +1,11 @@
 """From importances to weights, and from weights and responses to heatmaps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
-from ._feature_maps import FeatureMaps, feature_maps
+from ._feature_maps import FeatureMaps
 
 
 def filter_weights(
@@ -39,37 +38,6 @@ def filter_weights(
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def raw_heatmaps(
-    module: nn.Module,
-    layer: str,
-    batches: Iterable[tuple[np.ndarray, torch.Tensor]],
-    weights: np.ndarray,
-    resolution: str,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Heatmaps of images, before normalisation.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In evaluation mode.
-    layer : str
-    batches : iterable of (indices, images)
-    weights : ndarray of shape (n_maps, n_filters)
-    resolution : {"dense", "pooled"}
-
-    Yields
-    ------
-    indices : ndarray of shape (n_images_in_batch,)
-    heatmaps : ndarray of shape (n_images_in_batch, n_maps, height, width), float32
-    """
-    for indices, images in batches:
-        maps = feature_maps(module, layer, images, resolution)
-        rows = torch.from_numpy(weights).to(maps.responses)
-        height, width = images.shape[2:]
-        heat = to_pixels(weighted_sum(maps, rows), maps, (height, width))
-        yield indices, heat.cpu().numpy()
-
-
 def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
     """Heatmaps on the layer's grid: H = sum_i w_i max(F_i, 0).
 
@@ -77,7 +45,7 @@ def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
     ----------
     maps : FeatureMaps
         Of n_images images and n_filters filters.
-    weights : tensor of shape (n_maps, n_filters)
+    weights : tensor of shape (n_maps, n_filters) or (n_images, n_maps, n_filters)
         One row for each heatmap of an image.
 
     Returns
@@ -91,7 +59,7 @@ def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
 
 
 def to_pixels(
-    heat: torch.Tensor, maps: FeatureMaps, size: tuple[int, int]
+    heat: torch.Tensor, maps: FeatureMaps, size: Sequence[int]
 ) -> torch.Tensor:
     """Heatmaps at every pixel, each response at the centre of what it saw.
 

@@ -111,16 +111,16 @@ def check_trained_size(estimator, X, method: str) -> Images:
     return images
 
 
-def encode_labels(estimator, y, n_images: int) -> np.ndarray:
+def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
     """Index of each image's label in `classes_`."""
-    _check_labels(y, n_images, "y_val")
+    _check_labels(y, n_images, name)
     y = column_or_1d(y, warn=True)
     known = {label: index for index, label in enumerate(estimator.classes_.tolist())}
     labels = y.tolist()
     unseen = [label for label in dict.fromkeys(labels) if label not in known]
     if unseen:
         raise ValueError(
-            f"y_val holds labels that fit has not seen: {_some(unseen)}; leave such "
+            f"{name} holds labels that fit has not seen: {_some(unseen)}; leave such "
             "images out, or fit with them."
         )
     return np.array([known[label] for label in labels])

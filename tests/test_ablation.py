@@ -16,10 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sklearn_similar import LeNet
 from sklearn_similar._ablation import (
     ErrorSums,
+    ablate,
     error_sums,
     importances,
     mean_responses,
 )
+from sklearn_similar._evidence import margins_over_all
 from sklearn_similar._feature_maps import evaluating, feature_maps
 from sklearn_similar._graph import LayerGraph
 from sklearn_similar._head import make_head
@@ -131,16 +133,22 @@ def naive_log_proba(module, layer, images, index, value, log_probabilities):
         handle.remove()
 
 
-def naive_sums(module, layer, images, y, replacement, log_probabilities=log_softmax):
+def naive_log_probas(module, layer, images, replacement, log_probabilities=log_softmax):
+    """With all filters, then without each."""
     module.eval()
-    log_loss, error = [], []
     with torch.no_grad():
-        log_probas = [log_probabilities(module(images)).double()]
-    for index, value in enumerate(replacement):
-        log_probas.append(
-            naive_log_proba(module, layer, images, index, value, log_probabilities)
-        )
-    for log_proba in log_probas:
+        whole = log_probabilities(module(images)).double()
+    return [whole] + [
+        naive_log_proba(module, layer, images, index, value, log_probabilities)
+        for index, value in enumerate(replacement)
+    ]
+
+
+def naive_sums(module, layer, images, y, replacement, log_probabilities=log_softmax):
+    log_loss, error = [], []
+    for log_proba in naive_log_probas(
+        module, layer, images, replacement, log_probabilities
+    ):
         losses = [-float(log_proba[i, y[i]]) for i in range(len(y))]
         wrong = [int(log_proba[i].argmax() != y[i]) for i in range(len(y))]
         by_class = [[i for i in range(len(y)) if y[i] == c] for c in range(N_CLASSES)]
@@ -380,6 +388,11 @@ def test_threads_trace_networks_side_by_side():
     assert nn.Module.__call__ is call
 
 
+def no_log_proba(log_loss):
+    """Sums of log probabilities that do not count."""
+    return np.full((*log_loss.shape, log_loss.shape[1]), np.nan)
+
+
 @given(
     st.integers(1, 6).flatmap(
         lambda n: st.lists(
@@ -397,7 +410,7 @@ def test_importances_are_increases_of_the_mean_error(rows, n_images, measure):
     total = np.array(rows) * (n_images > 0)
     other = np.full(total.shape, np.nan)
     pair = (total, other) if measure == "log_loss" else (other, total)
-    found = importances(ErrorSums(*pair, n_images), measure)
+    found = importances(ErrorSums(*pair, n_images, no_log_proba(total)), measure)
     mean = [sum(row) / sum(n_images) for row in total.tolist()]
     assert found.baseline_error == pytest.approx(mean[0])
     assert found.filter_errors == pytest.approx(mean[1:])
@@ -420,9 +433,123 @@ def test_the_first_of_equally_probable_classes_counts_as_predicted():
 
 def test_background_does_not_count_for_all_classes_together():
     rng = np.random.RandomState(0)
-    sums = ErrorSums(rng.uniform(size=(4, 3)), rng.uniform(size=(4, 3)), np.full(3, 10))
-    without = ErrorSums(*(part[..., :2] for part in sums))
+    log_loss, error = rng.uniform(size=(2, 4, 3))
+    sums = ErrorSums(log_loss, error, np.full(3, 10), no_log_proba(error))
+    without = ErrorSums(
+        log_loss[:, :2], error[:, :2], np.full(2, 10), no_log_proba(error[:, :2])
+    )
     found, wanted = importances(sums, "error", 2), importances(without, "error")
     assert found.baseline_error == pytest.approx(wanted.baseline_error)
     np.testing.assert_allclose(found.filter_importances, wanted.filter_importances)
     np.testing.assert_allclose(found.class_importances[:2], wanted.class_importances)
+
+
+def naive_margins(log_probas, y, background=None):
+    """What each filter's absence takes from the margin of a class over another."""
+    with_all, *without = [log_proba.numpy() for log_proba in log_probas]
+    counted = [image for image, label in enumerate(y) if label != background]
+    margins = np.zeros((N_CLASSES, N_CLASSES, len(without)))
+    for label, rival, index in np.ndindex(margins.shape):
+        images = [image for image in range(len(y)) if y[image] == label]
+        if images:
+            margins[label, rival, index] = np.mean(
+                [
+                    (with_all[image, label] - with_all[image, rival])
+                    - (without[index][image, label] - without[index][image, rival])
+                    for image in images
+                ]
+            )
+        elif rival != label:
+            # Of what is not in the images: the increase of the log loss.
+            margins[label, rival, index] = np.mean(
+                [
+                    with_all[image, y[image]] - without[index][image, y[image]]
+                    for image in counted
+                ]
+            )
+    return margins
+
+
+def assert_margins(found, expected):
+    """Equal but for a class over itself, which is no rival."""
+    rivals = ~np.eye(N_CLASSES, dtype=bool)
+    np.testing.assert_allclose(found[rivals], expected[rivals], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LeNet",
+        "VGG",
+        "residual, last block",
+        "residual, before an identity",
+        "layer norm",
+        "data-dependent",
+        "writes to a view",
+        "probabilities",
+    ],
+)
+@pytest.mark.parametrize("replaced", [0.0, 0.3])
+def test_class_margins_equal_a_masking_loop(name, replaced):
+    build, layer, method = CASES[name]
+    module = trained(build)
+    log_probabilities = torch.log if name == "probabilities" else log_softmax
+    images, y = draw_images(13), np.arange(13) % N_CLASSES
+    replacement = torch.full((n_filters_of(module, layer),), replaced)
+    sums, found = fast_sums(module, layer, images, y, replacement, log_probabilities)
+    assert found == method
+    expected = naive_margins(
+        naive_log_probas(module, layer, images, replacement, log_probabilities), y
+    )
+    # They have signs: some filters speak against a class.
+    assert expected.max() > 1e-3 > -1e-3 > expected.min()
+    margins = importances(sums, "error").class_margins
+    assert_margins(margins, expected)
+    itself = margins[np.diag_indices(N_CLASSES)]
+    np.testing.assert_allclose(itself, 0, atol=2e-5)
+
+
+@pytest.mark.parametrize("background", [None, 0])
+def test_margins_of_a_class_without_images_are_increases_of_the_log_loss(background):
+    module = trained(networks.vgg)
+    images, y = draw_images(13), np.arange(13) % 2 * 2
+    sums, _ = fast_sums(module, "5", images, y)
+    log_probas = naive_log_probas(module, "5", images, torch.zeros(8))
+    found = importances(sums, "error", background).class_margins
+    assert_margins(found, naive_margins(log_probas, y, background))
+    for absent, rival in ((1, 0), (3, 1)):
+        of_all = importances(sums, "log_loss", background).filter_importances
+        np.testing.assert_allclose(found[absent, rival], of_all, rtol=1e-6)
+
+
+def test_many_rivals_count_as_their_mean(monkeypatch):
+    module = trained(networks.vgg)
+    images, y = draw_images(13), np.arange(13) % N_CLASSES
+    margins = importances(fast_sums(module, "5", images, y)[0], "error").class_margins
+    # 8 filters and none, 4 classes and their rivals.
+    for least, n_rivals in ((9 * 4 * 4, 4), (9 * 4 * 4 - 1, 1)):
+        monkeypatch.setattr("sklearn_similar._ablation._MAX_MARGINS", least)
+        sums, _ = fast_sums(module, "5", images, y)
+        assert sums.log_proba.shape == (9, 4, n_rivals)
+        found = importances(sums, "error").class_margins
+        assert found.shape == (4, n_rivals, 8)
+        np.testing.assert_allclose(
+            margins_over_all(found), margins_over_all(margins), rtol=1e-4, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean"])
+def test_ablation_of_a_layer_measures_its_replacement_itself(ablation):
+    module = trained(networks.vgg)
+    images, y = draw_images(13), np.arange(13) % N_CLASSES
+    replacement = torch.zeros(8)
+    with evaluating(module):
+        if ablation == "mean":
+            responses = feature_maps(module, "5", images, "pooled").responses
+            replacement = responses.mean(dim=(0, 2, 3))
+        method, sums = ablate(
+            module, "5", lambda: batches(images), y, ablation, N_CLASSES, log_softmax
+        )
+    assert method == "linear"
+    expected, _ = naive_sums(module, "5", images, y, replacement)
+    np.testing.assert_allclose(sums.log_loss, expected, rtol=1e-5)

@@ -7,14 +7,38 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
+
+from sklearn_similar import SimilarNetClassifier
+from sklearn_similar.datasets import load_mnist_sample
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+ADDED_MEBIBYTES = 64
 
 
 @pytest.fixture
-def common(monkeypatch):
+def load(monkeypatch):
+    """Import what the benchmarks share, by name."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("_common")
+    return importlib.import_module
+
+
+@pytest.fixture
+def common(load):
+    return load("_common")
+
+
+@pytest.fixture
+def scenes(load):
+    # Photographs are read and written by Pillow, which comes with Matplotlib.
+    pytest.importorskip("PIL")
+    return load("_scenes")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_mnist_sample()
 
 
 @pytest.fixture
@@ -101,6 +125,28 @@ def test_machine_names_what_figures_depend_on(common):
     assert common.machine()["cores"] >= 1
 
 
+def test_packages_are_named_with_their_versions_or_as_absent(common):
+    found = common.machine(["numpy", "no-such-package"])
+    assert found["numpy"] == np.__version__
+    assert found["no-such-package"] == "absent"
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (5, 6, 7, 3)])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_tensors_hold_the_pixels_in_the_memory_format_asked_for(
+    common, shape, channels_last
+):
+    X = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    images = common.as_tensors(X, channels_last)
+    n_channels = shape[3] if len(shape) == 4 else 1
+    assert images.shape == (5, n_channels, 6, 7)
+    wanted = X.reshape(5, 6, 7, n_channels) / np.float32(255)
+    np.testing.assert_array_equal(images.permute(0, 2, 3, 1), wanted)
+    # Steps from a pixel to the next, and from a channel to the next.
+    steps = (n_channels, 1) if channels_last else (1, 6 * 7)
+    assert (images.stride(3), images.stride(1)) == steps
+
+
 def test_quick_takes_the_sample_where_mnist_is_not_at_hand(common, monkeypatch):
     monkeypatch.delenv("SKLEARN_SIMILAR_DATA", raising=False)
     mnist = common.load_mnist(common.parse_arguments("", ["--quick"]))
@@ -134,3 +180,148 @@ def test_in_full_all_of_mnist_is_taken(common, monkeypatch):
     monkeypatch.setattr(common, "fetch_mnist", lambda folder: folder)
     arguments = common.parse_arguments("", ["--data-home", "somewhere"])
     assert common.load_mnist(arguments) == Path("somewhere")
+
+
+def test_quick_takes_digits_where_fashion_mnist_is_not_at_hand(
+    common, scenes, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.delenv("SKLEARN_SIMILAR_DATA", raising=False)
+    monkeypatch.setattr(scenes, "FASHION_HOME", tmp_path / "nowhere")
+    name, images = scenes.load_fashion(common.parse_arguments("", ["--quick"]))
+    assert name == "MNIST"
+    assert images.X_train.shape == (5000, 28, 28)
+    assert "digits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_fashion_mnist_is_read_where_it_is(
+    common, scenes, monkeypatch, given, tmp_path
+):
+    monkeypatch.setattr(scenes, "fetch_mnist", lambda folder: folder)
+    monkeypatch.setattr(scenes, "FASHION_HOME", tmp_path)
+    arguments = ["--fashion-home", "somewhere"] if given else []
+    name, folder = scenes.load_fashion(common.parse_arguments("", arguments))
+    assert name == "Fashion-MNIST"
+    assert folder == (Path("somewhere") if given else tmp_path)
+
+
+def test_tints_differ_are_seeded_and_keep_what_is_black_and_how_bright_it_is(
+    scenes, digits
+):
+    images = digits.X_test[:20]
+    tinted = scenes.tint(images, 0)
+    np.testing.assert_array_equal(tinted, scenes.tint(images, 0))
+    assert (tinted != scenes.tint(images, 1)).any()
+    np.testing.assert_array_equal(tinted.max(axis=3), images)
+    brightest = tinted.reshape(20, -1, 3)[
+        np.arange(20), images.reshape(20, -1).argmax(1)
+    ]
+    assert len(np.unique(brightest, axis=0)) == 20
+
+
+def test_ink_has_the_box_that_scenes_give_it(scenes, digits):
+    X, y = digits.X_test[:30], digits.y_test[:30]
+    images, truth = scenes.with_ink_boxes(X, y)
+    assert images is X
+    assert truth["label"].tolist() == y.tolist()
+    for row in truth.itertuples():
+        ink = X[row.image] > 0.2 * X[row.image].max()
+        inside = ink[row.y_min : row.y_max, row.x_min : row.x_max]
+        assert inside.sum() == ink.sum()
+        edges = inside[0], inside[-1], inside[:, 0], inside[:, -1]
+        assert all(edge.any() for edge in edges)
+
+
+def test_pairs_show_two_classes_and_are_numbered_without_gaps(scenes, digits):
+    pairs = scenes.pair_scenes(digits.X_test, digits.y_test, 60, None, 1)
+    assert 30 < len(pairs.images) < 60
+    by_scene = pairs.truth.groupby("image")["label"].agg(["size", "nunique"])
+    assert by_scene.index.tolist() == list(range(len(pairs.images)))
+    assert (by_scene == 2).all(axis=None)
+
+
+def test_first_images_come_with_their_own_boxes(scenes, digits):
+    pairs = scenes.pair_scenes(digits.X_test, digits.y_test, 10, None, 0)
+    few = pairs.first(3)
+    assert len(few.images) == 3
+    assert few.truth["image"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(few.labels) == 6
+
+
+def test_the_plain_loop_finds_the_importances(load, digits):
+    importances = load("_importances")
+    X, y = digits.X_test[::10], digits.y_test[::10]
+    model = SimilarNetClassifier(max_epochs=0, validation_fraction=None, random_state=0)
+    model.fit(X, y).fit_importance(X, y)
+    found = importances.whole_network_per_filter(
+        model.net_.module_, model.layer_, 16, X, y, batch_size=30
+    )
+    np.testing.assert_allclose(found, model.filter_importances_, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("SmallResNet", "block2.relu"),
+        ("SmallVGG", "features.14"),
+        ("NormalizedVGG", "features.14"),
+    ],
+)
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_networks_take_grey_and_colour_images(load, name, layer, n_channels):
+    network = getattr(load("_networks"), name)(10, in_channels=n_channels).eval()
+    assert isinstance(network.get_submodule(layer), nn.ReLU)
+    images = torch.zeros(2, n_channels, 64, 64)
+    assert network(images).shape == (2, 10)
+
+
+def _allocate():
+    return lambda X, _labels: np.ones((len(X) - 1, 2**20), dtype=np.uint8).sum()
+
+
+def test_peak_of_memory_grows_by_what_all_images_need(load):
+    memory = load("_memory")
+    # The peak of this process must not hide that of the new one.
+    np.ones(4 * ADDED_MEBIBYTES * 2**20, dtype=np.uint8)
+    X = np.zeros(ADDED_MEBIBYTES + 1)
+    growth = memory.peak_growth(_allocate, X, X)
+    assert ADDED_MEBIBYTES * 0.9 < growth < ADDED_MEBIBYTES * 1.5
+
+
+@pytest.fixture
+def small_resnet(load, digits):
+    """A network that all peers fit, and a few images that it was trained on."""
+    pytest.importorskip("captum")
+    pytest.importorskip("torchcam")
+    network = load("_networks").SmallResNet
+    X, y = digits.X_train[::50], digits.y_train[::50]
+    model = SimilarNetClassifier(network, max_epochs=1, batch_size=20, random_state=0)
+    return model.fit(X, y), X[:6], y[:6]
+
+
+def test_every_way_gives_a_map_of_the_images_size(load, small_resnet):
+    model, X, y = small_resnet
+    ways = load("_peers").ways_for({model.resolution: model})
+    assert len(ways) >= 8
+    for name, way in ways.items():
+        setting = {parameter: values[0] for parameter, values in way.grid.items()}
+        heat = way.build(**setting)(X, y)
+        assert heat.shape == X.shape, name
+        assert np.isfinite(heat).all(), name
+
+
+def test_class_activation_maps_are_those_of_the_last_weights(load, small_resnet):
+    model, X, y = small_resnet
+    peers = load("_peers")
+    way = peers.ways_for({model.resolution: model})["torchcam CAM"]
+    heat = way.build(n_at_once=2, channels_last=True)(X, y)
+    network = model.net_.module_
+    trunk = nn.Sequential(network.stem, network.block1, network.block2)
+    with torch.no_grad():
+        responses = trunk(torch.from_numpy(X / np.float32(255))[:, None])
+        maps = torch.einsum("nc,nchw->nhw", network.classifier.weight[y], responses)
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    scaled = nn.functional.interpolate(
+        ((maps - low) / (high - low))[:, None], X.shape[1:], mode="bilinear"
+    )[:, 0]
+    np.testing.assert_allclose(heat, scaled, atol=1e-4)

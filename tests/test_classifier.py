@@ -16,9 +16,12 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sklearn_similar import LeNet, SimilarNetClassifier
+from sklearn_similar._evidence import Evidence, presence, spread_for
+from sklearn_similar._feature_maps import evaluating, feature_maps
 
 
 class Pooled(nn.Module):
@@ -249,21 +252,228 @@ class TestHeatmaps:
         found = estimator.transform(digits.X_test)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
-    def test_heat_of_a_category_is_the_mean_over_its_classes(self, fitted, digits):
-        one, seven = (fitted.heatmap(digits.X_test, label) for label in (1, 7))
-        both = fitted.heatmap(digits.X_test, [1, 7])
+    def test_linear_heat_of_a_category_is_the_mean_over_its_classes(
+        self, quick, digits
+    ):
+        linear = quick(max_epochs=4, lr=0.003, class_weighting="linear")
+        linear.fit(digits.X, digits.y)
+        one, seven = (linear.heatmap(digits.X_test, label) for label in (1, 7))
+        both = linear.heatmap(digits.X_test, [1, 7])
         np.testing.assert_allclose(both, (one + seven) / 2, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(
-            fitted.heatmap(digits.X_test, [7, 1]), both, rtol=1e-5, atol=1e-6
-        )
-        np.testing.assert_allclose(fitted.heatmap(digits.X_test, [7]), seven, rtol=1e-5)
         assert np.abs(one - seven).max() > 0.1
+
+    @pytest.mark.parametrize("class_weighting", ["margin", "linear"])
+    def test_a_category_has_no_order(self, quick, digits, class_weighting):
+        estimator = quick(class_weighting=class_weighting).fit(digits.X, digits.y)
+        both, seven = (estimator.heatmap(digits.X_test, t) for t in ([1, 7], 7))
+        for target, expected in (([7, 1], both), ([7, 1, 7], both), ([7], seven)):
+            np.testing.assert_array_equal(
+                estimator.heatmap(digits.X_test, target), expected
+            )
 
     def test_names_of_columns_say_row_and_column(self, quick, digits):
         estimator = quick().fit(digits.X[:, 4:24], digits.y)
         names = estimator.get_feature_names_out().reshape(20, 28)
         assert names[0, 0] == "heat_0_0"
         assert names[19, 7] == "heat_19_7"
+
+
+LAYERS = ["features.relu1", "features.relu2"]
+
+
+@pytest.fixture(scope="module")
+def two_layers(digits, quick):
+    """The network of `fitted`, seen at two layers; tests must not change it."""
+    return quick(layer=LAYERS, max_epochs=8, lr=0.003).fit(digits.X, digits.y)
+
+
+class TestSeveralLayers:
+    def test_arrays_have_the_filters_of_one_layer_after_the_other(
+        self, two_layers, fitted, weights_of
+    ):
+        np.testing.assert_array_equal(weights_of(two_layers), weights_of(fitted))
+        assert two_layers.layer_ == LAYERS
+        assert two_layers.ablation_method_ == ["linear", "linear"]
+        assert two_layers.n_filters_ == (6, 16)
+        assert two_layers.class_importances_.shape == (10, 22)
+        assert two_layers.class_weights_.shape == (10, 16)
+        assert two_layers.class_margins_.shape == (10, 10, 16)
+        for name in ("filter_errors_", "filter_importances_", "filter_weights_"):
+            found = getattr(two_layers, name)
+            assert found.shape == (22,)
+            # What counts for a layer does not depend on the other one.
+            np.testing.assert_array_equal(found[6:], getattr(fitted, name))
+        first, last = np.split(two_layers.filter_weights_, [6])
+        assert first.sum() == pytest.approx(1)
+        assert last.sum() == pytest.approx(1)
+        assert two_layers.baseline_error_ == fitted.baseline_error_
+
+    def test_one_layer_has_no_list(self, fitted):
+        assert fitted.layer_ == "features.relu2"
+        assert fitted.ablation_method_ == "linear"
+        assert fitted.n_filters_ == (16,)
+
+    def test_heat_is_the_geometric_mean_of_that_of_each(
+        self, two_layers, fitted, quick, digits
+    ):
+        early = quick(layer=LAYERS[0], max_epochs=8, lr=0.003)
+        early.fit(digits.X, digits.y)
+        X = [digits.X_test[0], np.pad(digits.X_test[1], 7), np.zeros((9, 30))]
+        both, first, last = (
+            model.set_params(normalize=None).heatmap(X)
+            for model in map(copy.deepcopy, (two_layers, early, fitted))
+        )
+        for found, one, other in zip(both, first, last, strict=True):
+            np.testing.assert_allclose(found, np.sqrt(one * other), rtol=1e-5)
+
+    def test_heatmaps_have_the_layout_of_x(self, two_layers, digits):
+        X = digits.X_test[:4]
+        for heat in (two_layers.transform(X), two_layers.heatmap(X, [3, 5])):
+            assert heat.shape == (4, 28, 28)
+            assert np.isfinite(heat).all()
+        assert two_layers.heatmap(as_rows(X), 3).shape == (4, 784)
+
+    def test_are_kept_by_copies(self, two_layers, digits):
+        assert clone(two_layers).get_params() == two_layers.get_params()
+        other = pickle.loads(pickle.dumps(two_layers))
+        for target in (None, 3):
+            np.testing.assert_array_equal(
+                other.heatmap(digits.X_test, target),
+                two_layers.heatmap(digits.X_test, target),
+            )
+
+    def test_can_be_searched_over(self, quick, digits):
+        grid = {"layer": [None, LAYERS[0], LAYERS]}
+        search = GridSearchCV(
+            quick(), grid, cv=2, scoring=lambda model, X, y: sum(model.n_filters_)
+        ).fit(digits.X, digits.y)
+        assert search.best_params_ == {"layer": LAYERS}
+        np.testing.assert_array_equal(
+            search.cv_results_["mean_test_score"], [16, 6, 22]
+        )
+
+    def test_are_enough_to_find_digits(self, two_layers, digits):
+        page = np.zeros((70, 70), np.uint8)
+        page[4:32, 4:32], page[38:66, 36:64] = digits.X_test[0], digits.X_test[1]
+        found = copy.deepcopy(two_layers).set_params(min_score=0).localize([page])
+        corners = {(row.y_min > 34, row.x_min > 33) for row in found.itertuples()}
+        assert corners == {(False, False), (True, True)}
+
+
+CLASS_WEIGHTINGS = ["margin", "linear", "softmax", "uniform"]
+
+
+class TestClassHeatmaps:
+    def test_all_classes_as_target_are_all_of_the_heat(self, quick, digits):
+        estimator = quick().fit(digits.X, digits.y)
+        np.testing.assert_array_equal(
+            estimator.heatmap(digits.X_test, list(range(10))),
+            estimator.heatmap(digits.X_test),
+        )
+
+    def test_weights_of_evidence_are_signed_shares(self, fitted):
+        weights = fitted.class_weights_
+        assert weights.shape == (10, 16)
+        np.testing.assert_allclose(np.abs(weights).sum(axis=1), 1)
+        assert (weights < 0).any()
+        mean = fitted.class_margins_.sum(axis=1) / 9
+        np.testing.assert_array_equal(np.sign(weights), np.sign(mean))
+
+    def test_the_typical_presence_of_a_class_is_1(self, quick, digits):
+        estimator = quick(validation_fraction=None, batch_size=30)
+        estimator.fit(digits.X, digits.y).fit_importance(digits.X_test, digits.y_test)
+        images = torch.from_numpy(digits.X_test[:, np.newaxis] / np.float32(255))
+        with evaluating(estimator.net_.module_) as module:
+            maps = feature_maps(module, "features.relu2", images, "pooled")
+        evidence = Evidence(
+            estimator.class_margins_,
+            estimator.class_evidence_scales_,
+            spread_for((28, 28)),
+        )
+        found = presence(maps, evidence).numpy()
+        for label in range(10):
+            own = found[digits.y_test == label, label]
+            assert np.median(own) == pytest.approx(1, rel=1e-4)
+
+    @pytest.mark.parametrize("class_weighting", ["linear", "softmax", "uniform"])
+    def test_other_weightings_have_no_evidence(self, quick, digits, class_weighting):
+        estimator = quick(class_weighting=class_weighting).fit(digits.X, digits.y)
+        assert estimator.class_evidence_scales_ is None
+        assert estimator.set_params(class_weighting="margin").heatmap(
+            digits.X_test, 3
+        ).shape == (100, 28, 28)
+
+    def test_evidence_is_as_smooth_as_the_trained_images_are_large(self, quick, digits):
+        estimator = quick().fit(digits.X[:, 4:24], digits.y)
+        assert estimator._recipe().evidence.spread == spread_for((20, 28))
+
+    @pytest.mark.parametrize("class_weighting", ["margin", "linear"])
+    def test_each_image_can_have_its_own_label(self, quick, digits, class_weighting):
+        estimator = quick(class_weighting=class_weighting, batch_size=30)
+        estimator.fit(digits.X, digits.y)
+        found = estimator.heatmap(digits.X_test, labels=digits.y_test)
+        for label in (0, 3, 9):
+            own = digits.y_test == label
+            expected = estimator.heatmap(digits.X_test[own], label)
+            np.testing.assert_allclose(found[own], expected, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"target": 3, "labels": [3, 3]}, "target and labels are both given"),
+            ({"labels": [3]}, "labels"),
+            ({"labels": [3, 77]}, "labels holds labels that fit has not seen: 77"),
+        ],
+    )
+    def test_unusable_labels_are_named(self, fitted, digits, wrong, said):
+        with pytest.raises(ValueError, match=said):
+            fitted.heatmap(digits.X_test[:2], **wrong)
+
+    def test_a_label_is_hotter_where_it_is_than_where_nothing_is(self, fitted, digits):
+        recognised = fitted.predict(digits.X_test) == digits.y_test
+        for label in range(10):
+            X = digits.X_test[recognised & (digits.y_test == label)]
+            black = fitted.heatmap(np.zeros((1, 28, 28)), label).max()
+            peaks = fitted.heatmap(X, label).max(axis=(1, 2))
+            assert len(X)
+            assert (peaks > 1.5 * black).all()
+
+    @pytest.mark.parametrize("class_weighting", CLASS_WEIGHTINGS)
+    def test_very_bright_images_have_finite_heat(self, fitted, digits):
+        X = digits.X_test[:5] / 255.0 * 1e18
+        for target in (None, 3):
+            assert np.isfinite(fitted.heatmap(X, target)).all()
+
+    def test_a_class_without_validation_images_has_finite_heat(
+        self, quick, digits, class_weighting
+    ):
+        estimator = quick(class_weighting=class_weighting).fit(digits.X, digits.y)
+        few = digits.y_test > 4
+        estimator.fit_importance(digits.X_test[few], digits.y_test[few])
+        assert np.isfinite(estimator.class_margins_).all()
+        for target in (2, [2, 3], [2, 8]):
+            heat = estimator.heatmap(digits.X_test, target)
+            assert np.isfinite(heat).all()
+            assert heat.max() > 0
+
+    @pytest.mark.parametrize("class_weighting", CLASS_WEIGHTINGS)
+    @pytest.mark.parametrize("layer", [None, LAYERS])
+    def test_any_measure_can_be_drawn(self, quick, digits, class_weighting, layer):
+        estimator = quick(
+            importance="error",
+            ablation="mean",
+            layer=layer,
+            class_weighting=class_weighting,
+        )
+        estimator.fit(digits.X, digits.y)
+        estimator.fit_importance(digits.X_test, digits.y_test)
+        total = np.abs(estimator.class_weights_).sum(axis=1)
+        np.testing.assert_allclose(total, 1)
+        heat = estimator.heatmap(digits.X_test, 3)
+        assert np.isfinite(heat).all()
+        assert (heat >= 0).all()
+        of_threes = heat[digits.y_test == 3].max(axis=(1, 2))
+        np.testing.assert_allclose(np.median(of_threes), 1, rtol=1e-5)
 
 
 class TestFitImportance:
@@ -299,6 +509,26 @@ class TestFitImportance:
         assert estimator.class_importances_.shape == (10, 16)
         assert np.isfinite(estimator.class_heat_scales_).all()
         assert np.isfinite(estimator.transform(digits.X_test)).all()
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"importance": "error"},
+            {"ablation": "mean"},
+            {"weighting": "linear"},
+            {"temperature": 1e-3},
+            {"layer": "features.relu1"},
+            {"class_weighting": "linear"},
+        ],
+        ids=lambda changed: next(iter(changed)),
+    )
+    def test_what_it_measures_counts_only_after_it_again(self, quick, digits, changed):
+        estimator = quick().fit(digits.X, digits.y)
+        before = [estimator.heatmap(digits.X_test, target) for target in (None, 3)]
+        estimator.set_params(**changed)
+        for target, expected in zip((None, 3), before, strict=True):
+            found = estimator.heatmap(digits.X_test, target)
+            np.testing.assert_array_equal(found, expected)
 
 
 class TestTraining:
@@ -489,6 +719,12 @@ class TestCopies:
             other.filter_importances_, estimator.filter_importances_
         )
 
+    def test_draw_a_class_as_it_was(self, fitted, digits):
+        other = pickle.loads(pickle.dumps(fitted))
+        np.testing.assert_array_equal(
+            other.heatmap(digits.X_test, 3), fitted.heatmap(digits.X_test, 3)
+        )
+
     def test_of_a_copy_are_copies_too(self, fitted, digits):
         other = copy.deepcopy(copy.deepcopy(fitted))
         np.testing.assert_array_equal(
@@ -506,7 +742,8 @@ class TestCopies:
 
     def test_are_as_large_as_the_weights_and_hold_no_tensors(self, fitted, weights_of):
         content = pickle.dumps(fitted)
-        assert len(content) < weights_of(fitted).nbytes + 20_000
+        measured = fitted.class_margins_.nbytes
+        assert len(content) < weights_of(fitted).nbytes + measured + 20_000
         assert b"torch" not in content
         assert b"skorch" not in content
 

@@ -15,6 +15,8 @@ from sklearn_similar._feature_maps import (
     evaluating,
     feature_maps,
     find_layer,
+    find_layers,
+    layer_maps,
     output_hook,
 )
 
@@ -221,6 +223,78 @@ def test_feature_maps_are_the_outputs_of_the_layer(name):
         maps = feature_maps(module, layer, IMAGES, "pooled")
     assert not maps.dense
     assert torch.equal(maps.responses, seen[0])
+
+
+# Network, and layers in the order asked. Of VGG's, an activation in place overwrites
+# what the layer before it gave.
+SEVERAL_LAYERS = {
+    "LeNet": ("features.relu1", "features.relu2"),
+    "VGG": ("5", "4", "0", "1"),
+    "residual, in stages": ("layer2.1", "stem", "layer1.1.bn2", "layer2.0.bn1"),
+    "pre-activation": ("1", "2", "0"),
+    "densely connected": ("6", "5", "2"),
+    "functional": ("conv2", "conv1"),
+}
+
+
+@pytest.mark.parametrize("resolution", ["pooled", "dense"])
+@pytest.mark.parametrize("name", SEVERAL_LAYERS)
+def test_maps_of_several_layers_are_those_of_each_alone(name, resolution):
+    build, _ = DEFAULTS[name]
+    module, layers = trained(build), SEVERAL_LAYERS[name]
+    with evaluating(module):
+        together = layer_maps(module, layers, IMAGES, resolution)
+        alone = [feature_maps(module, one, IMAGES, resolution) for one in layers]
+    for found, expected in zip(together, alone, strict=True):
+        assert torch.equal(found.responses, expected.responses)
+        assert found.grid == expected.grid
+        assert found.dense == expected.dense == (resolution == "dense")
+    assert not any(child._forward_hooks for child in module.modules())
+
+
+def test_nothing_runs_after_the_last_of_several_layers():
+    module = trained(networks.vgg)
+    ran = []
+    for name, child in module.named_children():
+        child.register_forward_hook(lambda *_, name=name: ran.append(name))
+    with evaluating(module):
+        layer_maps(module, ["3", "1"], IMAGES, "pooled")
+    assert ran == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("layers", [("0", "1"), ("1", "0")])
+def test_hooks_of_several_layers_are_gone_after_an_error(layers):
+    module = nn.Sequential(nn.Conv2d(3, 4, 5), nn.BatchNorm2d(5), *head(5))
+    with pytest.raises(ValueError, match="cannot take images of 16x16 pixels"):
+        layer_maps(module, layers, IMAGES, "pooled")
+    assert not any(child._forward_hooks for child in module.modules())
+
+
+@pytest.mark.parametrize("container", [list, tuple])
+def test_layers_are_found_in_the_order_asked(container):
+    layers = ["features.relu2", "features.conv1"]
+    with evaluating(LeNet(4, (16, 16), 3)) as module:
+        assert find_layers(module, container(layers), IMAGES) == layers
+        assert find_layers(module, layers[1], IMAGES) == layers[1]
+        assert find_layers(module, None, IMAGES) == layers[0]
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([], "layer is []; pass the path of a layer, or a list"),
+        (["features.relu1"] * 2, "pass the path of a layer, or a list of different"),
+        ([3], "layer is [3]; pass the path of a layer"),
+        ([None, "features.relu2"], "layer is [None, 'features.relu2']; pass the path"),
+        ([["features.relu1"]], "pass the path of a layer, or a list of different"),
+        (["features.relu1", "features.rellu2"], "did you mean 'features.relu2'?"),
+        (["features.relu1", "classifier.fc1"], "'classifier.fc1' gives (2, 120)"),
+    ],
+)
+def test_unusable_lists_of_layers_are_named_with_a_way_out(layers, said):
+    module = LeNet(4, (16, 16), 3)
+    with evaluating(module), pytest.raises(ValueError, match=re.escape(said)):
+        find_layers(module, layers, IMAGES)
 
 
 def test_the_trunk_takes_images_that_the_head_cannot():

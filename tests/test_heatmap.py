@@ -1,21 +1,17 @@
 """Weights, weighted sums and their way to pixels, against naive loops."""
 
-import networks
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from networks import trained
 
-from sklearn_similar import LeNet
-from sklearn_similar._feature_maps import FeatureMaps, evaluating, feature_maps
+from sklearn_similar._feature_maps import FeatureMaps
 from sklearn_similar._geometry import Geometry
 from sklearn_similar._heatmap import (
     filter_weights,
     normalize_per_image,
-    raw_heatmaps,
     to_pixels,
     typical_peak,
     weighted_sum,
@@ -85,6 +81,16 @@ def test_a_tiny_temperature_gives_all_to_the_most_important():
     assert weights.tolist() == [0, 0.5, 0, 0.5]
 
 
+def test_each_image_can_have_its_own_weights():
+    maps = draw_maps((3, 5, 4, 6))
+    weights = torch.rand(3, 2, 5)
+    together = weighted_sum(maps, weights)
+    for index in range(3):
+        own = maps._replace(responses=maps.responses[index : index + 1])
+        alone = weighted_sum(own, weights[index])
+        np.testing.assert_allclose(together[index], alone[0], rtol=1e-6)
+
+
 def draw_maps(shape, stride=(1, 1), offset=(0.0, 0.0), dense=False):
     responses = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     return FeatureMaps(responses, Geometry(stride, offset), dense)
@@ -131,55 +137,6 @@ def test_dense_heat_is_moved_by_whole_pixels(offset):
             for pixel, start, length in zip((row, column), offset, (9, 8), strict=True)
         ]
         assert found[0, 0, row, column] == maps.responses[0, 0, source[0], source[1]]
-
-
-def heat_of(module, layer, batches, resolution):
-    heatmaps = {}
-    with evaluating(module):
-        responses = feature_maps(module, layer, batches[0][1][:1], "pooled").responses
-        weights = np.linspace(0.1, 1, 2 * responses.shape[1]).reshape(2, -1)
-        for indices, heat in raw_heatmaps(module, layer, batches, weights, resolution):
-            for index, own in zip(indices, heat, strict=True):
-                heatmaps[index] = own
-    return heatmaps
-
-
-@pytest.mark.parametrize("resolution", ["pooled", "dense"])
-@pytest.mark.parametrize(
-    ("build", "layer"),
-    [
-        (lambda: LeNet(4, (16, 16), 3), "features.relu2"),
-        (networks.vgg, "5"),
-        (networks.resnet, "2"),
-        (networks.densenet, "6"),
-        (networks.separable, "10"),
-        (networks.squeeze_excitation, "6"),
-    ],
-)
-@pytest.mark.parametrize("size", [(16, 16), (37, 22)])
-def test_an_image_alone_in_a_batch_or_in_any_order_has_the_same_heat(
-    build, layer, size, resolution
-):
-    module = trained(build)
-    images = torch.rand(7, 3, *size, generator=torch.Generator().manual_seed(0))
-    order = np.array([4, 0, 6, 1, 3, 2, 5])
-    together = heat_of(module, layer, [(np.arange(7), images)], resolution)
-    parts = [(order[:3], images[order[:3]]), (order[3:], images[order[3:]])]
-    mixed = heat_of(module, layer, parts, resolution)
-    alone = heat_of(
-        module,
-        layer,
-        [(np.array([i]), images[i : i + 1]) for i in range(7)],
-        resolution,
-    )
-    for index in range(7):
-        assert together[index].shape == (2, *size)
-        assert together[index].dtype == np.float32
-        scale = np.abs(together[index]).max()
-        for other in (mixed, alone):
-            np.testing.assert_allclose(
-                other[index], together[index], rtol=1e-5, atol=1e-6 * scale
-            )
 
 
 HEAT = hnp.arrays(

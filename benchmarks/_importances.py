@@ -1,0 +1,160 @@
+"""Ways to measure what each filter is worth: plain loop, captum, ours; their times."""
+
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+import torch
+from _common import as_tensors, fastest, interleave, median_ratio
+from sklearn.model_selection import ParameterGrid
+from torch.nn import functional as F
+
+LOOP = "whole network per filter"
+CAPTUM = "captum LayerFeatureAblation"
+
+
+def total_log_loss(network, images, labels, batch_size):
+    """Sum of the log loss over all images."""
+    total = 0.0
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        loss = F.cross_entropy(network(images[batch]), labels[batch], reduction="none")
+        total += loss.double().sum().item()
+    return total
+
+
+@torch.inference_mode()
+def whole_network_per_filter(network, layer, n_filters, X, y, batch_size):
+    """Increases of the log loss, with the network run once more for each filter."""
+    images, labels = as_tensors(X), torch.from_numpy(y)
+    baseline = total_log_loss(network, images, labels, batch_size)
+    increases = np.empty(n_filters)
+    for index in range(n_filters):
+
+        def silence(_module, _inputs, output, index=index):
+            # The output is new in each pass, so it can be overwritten.
+            output[:, index] = 0
+            return output
+
+        handle = network.get_submodule(layer).register_forward_hook(silence)
+        try:
+            increases[index] = (
+                total_log_loss(network, images, labels, batch_size) - baseline
+            )
+        finally:
+            handle.remove()
+    return increases / len(images)
+
+
+@torch.inference_mode()
+def with_captum(network, layer, n_filters, X, y, batch_size, perturbations_per_eval):
+    """Increases of the log loss, from captum's ablation of whole channels."""
+    images, labels = as_tensors(X), torch.from_numpy(y)
+    increases_of = captum_increases(network, layer, n_filters, perturbations_per_eval)
+    increases = torch.zeros(n_filters, dtype=torch.float64)
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        increases += increases_of(images[batch], labels[batch]).double().sum(dim=0)
+    return (increases / len(images)).numpy()
+
+
+def captum_increases(network, layer, n_filters, perturbations_per_eval):
+    """A function from images and labels to increases, n_images x n_filters."""
+    # Not every benchmark and test that imports this module needs captum.
+    from captum.attr import LayerFeatureAblation
+
+    def log_loss(images, labels):
+        return F.cross_entropy(network(images), labels, reduction="none")
+
+    ablation = LayerFeatureAblation(log_loss, network.get_submodule(layer))
+    mask = torch.arange(n_filters).reshape(1, n_filters, 1, 1)
+
+    def increases(images, labels):
+        # The loss with all filters less the loss without one, at each of its places.
+        decreases = ablation.attribute(
+            images,
+            layer_baselines=0,
+            additional_forward_args=(labels,),
+            layer_mask=mask,
+            perturbations_per_eval=perturbations_per_eval,
+        )
+        return -decreases[:, :, 0, 0]
+
+    return increases
+
+
+class Comparison:
+    """Times of the ways on the same images, and the importances that each finds.
+
+    Parameters
+    ----------
+    models : dict of SimilarNetClassifier
+        One network with several parameters that count after training. The first is
+        what the others are compared with.
+    grids : (dict, dict)
+        Settings that the plain loop and captum try.
+    """
+
+    def __init__(self, models, loop_grid, captum_grid):
+        # Measuring importances on other images must not change the caller's models.
+        self.models = deepcopy(models)
+        self.first = next(iter(self.models.values()))
+        self.theirs = {
+            LOOP: (whole_network_per_filter, loop_grid),
+            CAPTUM: (with_captum, captum_grid),
+        }
+        self.found = {}
+
+    def rows(self, X, y, X_few, y_few, n_repeats):
+        """Rows of the table; the few images are those that settings are tried on."""
+        own = f"batch_size {self.first.batch_size}"
+        settings = {"predict_proba": own, **dict.fromkeys(self.models, own)}
+        ways = {"predict_proba": partial(self.first.predict_proba, X)}
+        ways |= {name: partial(self._measure, name, X, y) for name in self.models}
+        for way in ways.values():
+            way()
+        for name in self.theirs:
+            settings[name], least = fastest(self._runs(name, X_few, y_few))
+            print(f"{name}, seconds for {len(y_few):,} images:")
+            for setting, spent in least.items():
+                print(f"  {setting}: {spent:.2f}", flush=True)
+            ways[name] = self._runs(name, X, y)[settings[name]]
+        seconds = interleave(ways, n_repeats)
+        reference = next(iter(self.models))
+        return [
+            {
+                "way": name,
+                "settings": settings[name],
+                "seconds": np.median(seconds[name]),
+                "x predict_proba": median_ratio(
+                    seconds[name], seconds["predict_proba"]
+                ),
+                f"x {reference}": median_ratio(seconds[name], seconds[reference]),
+                "largest difference": (
+                    np.abs(self.found[name] - self.found[reference]).max()
+                    if name in self.found
+                    else np.nan
+                ),
+                "images": len(y),
+                "repeats": n_repeats,
+            }
+            for name in ways
+        ]
+
+    def _measure(self, name, X, y):
+        model = self.models[name].fit_importance(X, y)
+        self.found[name] = model.filter_importances_
+
+    def _runs(self, name, X, y):
+        """A call for each setting of the plain loop or captum."""
+        function, grid = self.theirs[name]
+        network, layer = self.first.net_.module_, self.first.layer_
+        n_filters = len(self.first.filter_importances_)
+
+        def run(**setting):
+            self.found[name] = function(network, layer, n_filters, X, y, **setting)
+
+        return {
+            ", ".join(f"{k} {v}" for k, v in setting.items()): partial(run, **setting)
+            for setting in ParameterGrid(grid)
+        }

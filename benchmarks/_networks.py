@@ -1,0 +1,107 @@
+"""Small networks that are deeper than LeNet, for images of any number of channels."""
+
+from torch import nn
+
+
+def _convolution(n_in, n_out, stride=1):
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(),
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, and what came in added to what they give."""
+
+    def __init__(self, n_in, n_out, stride):
+        super().__init__()
+        self.first = _convolution(n_in, n_out, stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out)
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
+        )
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.second(self.first(x)) + self.shortcut(x))
+
+
+class SmallResNet(nn.Sequential):
+    """Residual blocks, global average pooling and one linear layer; stride 4.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+    width : int, default=16
+        Filters of the stem; the last block has four times as many.
+    """
+
+    def __init__(self, n_classes, in_channels=1, width=16):
+        super().__init__()
+        self.stem = _convolution(in_channels, width)
+        self.block1 = ResidualBlock(width, 2 * width, stride=2)
+        self.block2 = ResidualBlock(2 * width, 4 * width, stride=2)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Linear(4 * width, n_classes)
+
+
+class SmallVGG(nn.Sequential):
+    """Convolutions and max-poolings, then linear layers on the flattened maps.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+    image_shape : tuple
+        Height and width of the images (more is ignored).
+    n_filters : int, default=256
+        Of the last convolution.
+    n_hidden : tuple of int, default=(256,)
+        Units of the linear layers before the last one.
+    """
+
+    def __init__(
+        self, n_classes, in_channels=1, image_shape=(64, 64), n_filters=256,
+        n_hidden=(256,),
+    ):  # fmt: skip
+        super().__init__()
+        self.features = nn.Sequential()
+        n_in = in_channels
+        for n_out in (16, 32, 64, n_filters):
+            self.features.extend([*_convolution(n_in, n_out), nn.MaxPool2d(2)])
+            n_in = n_out
+        height, width = (length // 2**4 for length in image_shape[:2])
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Sequential()
+        n_in = n_filters * height * width
+        for n_out in n_hidden:
+            self.classifier.extend([nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout()])
+            n_in = n_out
+        self.classifier.append(nn.Linear(n_in, n_classes))
+
+
+class NormalizedVGG(nn.Sequential):
+    """SmallVGG's maps, normalised all together, and more convolutions after them.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+    n_filters : int, default=64
+        Of the convolution before the normalisation, and of those after it.
+    n_convolutions : int, default=1
+        After the normalisation.
+    """
+
+    def __init__(self, n_classes, in_channels=1, n_filters=64, n_convolutions=1):
+        super().__init__()
+        self.features = SmallVGG(n_classes, in_channels, n_filters=n_filters).features
+        self.normalization = nn.GroupNorm(1, n_filters)
+        self.convolutions = nn.Sequential(
+            *(_convolution(n_filters, n_filters) for _ in range(n_convolutions))
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Linear(n_filters, n_classes)

@@ -1,0 +1,138 @@
+"""What localisation is measured on: photographs, Fashion-MNIST, scenes of one or two.
+
+Scenes for training have scikit-learn's two photographs as grounds, scenes for testing
+scikit-image's, which no training has seen.
+"""
+
+import importlib.util
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from _common import first_images, load_mnist
+from PIL import Image
+from sklearn.datasets import fetch_openml, load_sample_images
+from sklearn.utils import Bunch
+
+from sklearn_similar.datasets import fetch_mnist, make_scenes
+
+PHOTOGRAPHS = (
+    *("astronaut.png", "camera.png", "coins.png", "grass.png", "hubble_deep_field.jpg"),
+    *("ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
+)
+FASHION_HOME = Path("/usr/share/datasets/fashion-mnist")
+SIZE = (64, 64)
+BOX = ["x_min", "y_min", "x_max", "y_max"]
+# What makes a box of make_scenes: pixels above this share of the brightest.
+INK = 0.2
+
+
+class Labelled(NamedTuple):
+    """Images, and a table with the label and the box of each instance in them."""
+
+    images: np.ndarray
+    truth: pd.DataFrame
+
+    @property
+    def labels(self):
+        # A copy, as PyTorch warns of arrays that cannot be written.
+        return self.truth["label"].to_numpy(copy=True)
+
+    def first(self, n_images):
+        truth = self.truth[self.truth["image"] < n_images]
+        return Labelled(self.images[:n_images], truth)
+
+
+def unseen_photographs(mode="L"):
+    """Photographs from scikit-image's wheel, grey or "RGB"; none without it."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None:
+        print("scikit-image is not installed: no scenes on its photographs.")
+        return []
+    paths = [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
+    return [np.asarray(Image.open(p).convert(mode)) for p in paths if p.exists()]
+
+
+def training_photographs(mode="L"):
+    """scikit-learn's two photographs, grey or "RGB"."""
+    images = load_sample_images().images
+    return [np.asarray(Image.fromarray(image).convert(mode)) for image in images]
+
+
+def load_fashion(arguments) -> tuple[str, Bunch]:
+    """Fashion-MNIST and its name; for --quick, if it is not at hand, digits."""
+    folder = arguments.fashion_home
+    if not folder and FASHION_HOME.exists():
+        folder = FASHION_HOME
+    if folder:
+        fashion = fetch_mnist(folder)
+        return "Fashion-MNIST", first_images(fashion) if arguments.quick else fashion
+    if arguments.quick:
+        print("Fashion-MNIST is not at hand: digits of MNIST take its place.")
+        return "MNIST", load_mnist(arguments)
+    data, target = fetch_openml(
+        "Fashion-MNIST", version=1, as_frame=False, parser="pandas", return_X_y=True
+    )
+    images, labels = data.astype(np.uint8).reshape(-1, 28, 28), target.astype(np.int64)
+    parts = {"X_train": images[:60_000], "X_test": images[60_000:]}
+    return "Fashion-MNIST", Bunch(
+        **parts, y_train=labels[:60_000], y_test=labels[60_000:]
+    )
+
+
+def tint(images, random_state):
+    """Grey images in a random bright colour each."""
+    rng = np.random.RandomState(random_state)
+    colours = rng.uniform(0.3, 1, size=(len(images), 3))
+    colours /= colours.max(axis=1, keepdims=True)
+    tinted = images[..., np.newaxis] * colours[:, np.newaxis, np.newaxis]
+    return np.rint(tinted).astype(np.uint8)
+
+
+def single_scenes(X, y, n_scenes, photographs, random_state):
+    """Scenes of one object on dimmed photographs, or on noise without any."""
+    return Labelled(
+        *make_scenes(
+            X,
+            y,
+            n_scenes=n_scenes,
+            size=SIZE,
+            n_instances=1,
+            scale=(0.8, 1.6),
+            ground=photographs or "noise",
+            random_state=random_state,
+        )
+    )
+
+
+def pair_scenes(X, y, n_scenes, photographs, random_state):
+    """At most some scenes of two objects; those of one class twice are left out."""
+    scenes, truth = make_scenes(
+        X,
+        y,
+        n_scenes=n_scenes,
+        size=SIZE,
+        n_instances=(2, 2),
+        scale=(0.8, 1.2),
+        ground=photographs or "noise",
+        random_state=random_state,
+    )
+    n_labels = truth.groupby("image")["label"].nunique()
+    kept = n_labels.index[n_labels == 2].to_numpy()
+    truth = truth[truth["image"].isin(kept)].reset_index(drop=True)
+    return Labelled(
+        scenes[kept], truth.assign(image=np.searchsorted(kept, truth["image"]))
+    )
+
+
+def with_ink_boxes(X, y):
+    """Images of one object on black, with the box around what is not black."""
+    peak = X.max(axis=(1, 2), keepdims=True)
+    ink = X / peak > INK
+    truth = pd.DataFrame({"image": np.arange(len(X)), "label": y})
+    for name, axis in (("x", 1), ("y", 2)):
+        hit = ink.any(axis=axis)
+        truth[f"{name}_min"] = hit.argmax(axis=1)
+        truth[f"{name}_max"] = hit.shape[1] - hit[:, ::-1].argmax(axis=1)
+    return Labelled(X, truth[["image", "label", *BOX]])

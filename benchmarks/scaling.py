@@ -1,0 +1,181 @@
+"""How the time of the importances grows, beside a plain loop and one forward pass.
+
+    tox -e benchmark-scaling             (about 10 minutes on 2 cores)
+    tox -e benchmark-scaling -- --quick
+
+Four questions, each with all else the same: how does the time grow with the number of
+filters, of validation images, of linear layers that follow the filters, and of
+convolutions that follow them? In the last, a normalisation over all filters comes
+first, so that no linear layer gives the importances away and all that follows the
+filters is run for each of them (method "head"); in the others it is what follows the
+first linear layer (method "linear").
+
+Images are digits of the package's sample on noise, 64x64 pixels, and networks have four
+convolutions and random weights, which the time does not depend on. Three ways take
+turns, 64 images at a time, and the figures are medians:
+
+- predict_proba: one pass, without importances, for scale;
+- fit_importance: ours with resolution="pooled"; its time holds the tracing of the
+  network and the scale of the heat, one more pass over at most 128 of the images;
+- whole network per filter: a plain loop that sets a filter's responses to zero in a
+  hook and runs the network, for one filter after another.
+
+A slope is that of a straight line through the logarithms of time and count: 1 where the
+time doubles with the count, 0 where it stays as it is.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from _common import interleave, median_ratio, parse_arguments, report
+from _importances import LOOP, whole_network_per_filter
+from _networks import NormalizedVGG, SmallVGG
+from _scenes import single_scenes
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+from torch import nn
+
+from sklearn_similar import SimilarNetClassifier
+from sklearn_similar.datasets import load_mnist_sample
+
+LAYER = "features.14"
+BATCH_SIZE = 64
+N_FILTERS = 64
+N_UNITS = 256
+
+
+class Case(NamedTuple):
+    """A network and a number of images; `count` is what the question varies."""
+
+    question: str
+    count: int
+    module: type[nn.Module]
+    params: dict
+    n_images: int
+
+
+def cases(quick):
+    """All of them, question by question."""
+    n_images = 8 if quick else 128
+    filters = (16, 32) if quick else (16, 32, 64, 128, 256, 512)
+    images = (8, 16) if quick else (16, 64, 256, 1024)
+    n_linear = (1, 2) if quick else (1, 2, 3, 4, 5)
+    n_convolutions = (1, 2) if quick else (1, 2, 4, 8, 16)
+    for n in filters:
+        yield Case("filters", n, SmallVGG, {"n_filters": n}, n_images)
+    for n in images:
+        yield Case("validation images", n, SmallVGG, {"n_filters": N_FILTERS}, n)
+    for n in n_linear:
+        params = {"n_filters": N_FILTERS, "n_hidden": (N_UNITS,) * (n - 1)}
+        yield Case("linear layers", n, SmallVGG, params, n_images)
+    for n in n_convolutions:
+        params = {"n_filters": N_FILTERS, "n_convolutions": n}
+        yield Case("convolutions", n, NormalizedVGG, params, n_images)
+
+
+def rows_of(case, scenes, n_repeats):
+    """A row for each way."""
+    part = scenes.first(case.n_images)
+    X, y = part.images, part.labels
+    model = SimilarNetClassifier(
+        case.module,
+        LAYER,
+        max_epochs=0,
+        batch_size=BATCH_SIZE,
+        validation_fraction=None,
+        resolution="pooled",
+        net_params={f"module__{name}": value for name, value in case.params.items()},
+        random_state=0,
+    )
+    # The number of classes is that of all scenes, however few are measured.
+    model.fit(scenes.images, scenes.labels).fit_importance(X, y)
+    loop = partial(
+        whole_network_per_filter,
+        model.net_.module_,
+        LAYER,
+        case.params["n_filters"],
+        batch_size=BATCH_SIZE,
+    )
+    ways = {
+        "predict_proba": lambda: model.predict_proba(X),
+        "fit_importance": lambda: model.fit_importance(X, y),
+        LOOP: lambda: loop(X, y),
+    }
+    ways["predict_proba"]()
+    seconds = interleave(ways, n_repeats)
+    return [
+        {
+            "question": case.question,
+            "count": case.count,
+            "way": name,
+            "seconds": np.median(spent),
+            "x predict_proba": median_ratio(spent, seconds["predict_proba"]),
+            "filters": case.params["n_filters"],
+            "images": case.n_images,
+            "method": model.ablation_method_ if name == "fit_importance" else "",
+            "repeats": n_repeats,
+        }
+        for name, spent in seconds.items()
+    ]
+
+
+def with_slopes(rows):
+    """The rows, each with the slope of its question and way."""
+    table = pd.DataFrame(rows)
+    for _, group in table.groupby(["question", "way"]):
+        slope = np.polyfit(np.log(group["count"]), np.log(group["seconds"]), 1)[0]
+        table.loc[group.index, "slope"] = slope
+    return table
+
+
+def draw(table, path):
+    """A panel a question, a line a way."""
+    questions = table.groupby("question", sort=False)
+    figure, axes = plt.subplots(
+        1, len(questions), figsize=(3.6 * len(questions), 4.4), layout="constrained"
+    )
+    for ax, (question, own) in zip(axes, questions, strict=True):
+        for way, line in own.groupby("way", sort=False):
+            label = f"{way}, {line['slope'].iloc[0]:.2f}"
+            ax.loglog(line["count"], line["seconds"], "o-", label=label)
+        counts = sorted(set(own["count"]))
+        ax.set_xticks(counts, labels=counts)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter(ScalarFormatter())
+        ax.set(title=question, xlabel="number", ylabel="seconds")
+        ax.legend(
+            title="way, slope",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            fontsize="small",
+            title_fontsize="small",
+        )
+    figure.savefig(path, dpi=80)
+    print(f"picture in {path}")
+
+
+def main():
+    """Run from the command line."""
+    arguments = parse_arguments(__doc__)
+    digits = load_mnist_sample()
+    all_cases = list(cases(arguments.quick))
+    n_scenes = max(case.n_images for case in all_cases)
+    scenes = single_scenes(digits.X_train, digits.y_train, max(n_scenes, 100), None, 0)
+    rows = []
+    for case in all_cases:
+        own = rows_of(case, scenes, 2 if arguments.quick else 3)
+        rows += own
+        spent = ", ".join(f"{row['way']} {row['seconds']:.3g} s" for row in own)
+        print(f"{case.question} {case.count}: {spent}", flush=True)
+    table = with_slopes(rows)
+    print()
+    path = report("scaling", table.to_dict("records"), arguments.quick)
+    slopes = table.groupby(["question", "way"], sort=False)["slope"].first().unstack()
+    print(f"\nslopes\n{slopes.to_string(float_format='{:.2f}'.format)}\n")
+    draw(table, path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

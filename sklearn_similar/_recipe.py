@@ -1,0 +1,109 @@
+"""What heatmaps are made of, and making them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from ._evidence import Evidence, evidence_for
+from ._feature_maps import FeatureMaps, layer_maps
+from ._heatmap import to_pixels, weighted_sum
+
+Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
+
+
+class Recipe(NamedTuple):
+    """What heatmaps of all classes, and those of some, are made of.
+
+    The heat of all classes is the geometric mean over the layers of a weighted sum of
+    their responses. That of some classes is the geometric mean of it and of the
+    evidence for them, or it has the classes' weights in the last layer.
+
+    Attributes
+    ----------
+    layers : tuple of str
+    weights : tuple of ndarray of shape (n_filters,)
+        Of the filters of each layer.
+    class_weights : ndarray of shape (n_classes, n_filters)
+        Of the filters of the last layer. They count where there is no evidence.
+    class_scales : ndarray of shape (n_classes,)
+        The heat of each class that counts as 1, so that those of a category, of which
+        the mean is taken, count alike.
+    evidence : Evidence or None
+        From the last layer.
+    resolution : {"pooled", "dense"}
+    """
+
+    layers: tuple[str, ...]
+    weights: tuple[np.ndarray, ...]
+    class_weights: np.ndarray
+    class_scales: np.ndarray
+    evidence: Evidence | None
+    resolution: str
+
+
+def raw_heatmaps(
+    module: nn.Module,
+    batches: Batches,
+    recipe: Recipe,
+    targets: np.ndarray | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Heatmaps of images, before normalisation.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    batches : iterable of (indices, images)
+    recipe : Recipe
+    targets : ndarray of shape (n_images, n_targets), default=None
+        Classes whose heat is wanted in each of the images that the indices count; None:
+        the heat of all classes.
+
+    Yields
+    ------
+    indices : ndarray of shape (n_images_in_batch,)
+    heatmaps : ndarray of shape (n_images_in_batch, height, width), float32
+    """
+    for indices, images in batches:
+        maps = layer_maps(module, recipe.layers, images, recipe.resolution)
+        own = None
+        if targets is not None:
+            own = torch.from_numpy(targets[indices]).to(images.device)
+        heat = _draw(maps, recipe, own, images.shape[2:])
+        yield indices, heat[:, 0].cpu().numpy()
+
+
+def _draw(
+    maps: list[FeatureMaps],
+    recipe: Recipe,
+    targets: torch.Tensor | None,
+    size: Sequence[int],
+) -> torch.Tensor:
+    """Heatmaps from the responses of the layers, n_images x 1 x height x width."""
+    weights = [torch.from_numpy(own[np.newaxis]) for own in recipe.weights]
+    if targets is not None and not recipe.evidence:
+        own = targets.cpu().numpy()
+        scales = recipe.class_scales[own, np.newaxis]
+        means = (recipe.class_weights[own] / scales).mean(axis=1) * scales.mean(axis=1)
+        weights[-1] = torch.from_numpy(means)[:, None]
+    heat = _geometric_mean(
+        *(
+            to_pixels(weighted_sum(own, rows.to(own.responses)), own, size)
+            for own, rows in zip(maps, weights, strict=True)
+        )
+    )
+    if targets is None or not recipe.evidence:
+        return heat
+    evidence = evidence_for(maps[-1], recipe.evidence, targets)
+    return _geometric_mean(heat, to_pixels(evidence, maps[-1], size))
+
+
+def _geometric_mean(*heat: torch.Tensor) -> torch.Tensor:
+    if len(heat) == 1:
+        return heat[0]
+    # The roots first, as the product could be too large a number.
+    return reduce(torch.mul, [own ** (1 / len(heat)) for own in heat])
