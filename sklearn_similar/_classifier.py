@@ -38,8 +38,8 @@ from ._network import (
     restore,
     train_network,
 )
-from ._recipe import Recipe, raw_heatmaps
-from ._scales import class_heat_scales, evidence_scales, heat_scale
+from ._recipe import Recipe, draw, look
+from ._scales import Kept, class_heat_scales, evidence_scales, heat_scale
 from ._seeding import draw_seed
 from ._validation import (
     check_images,
@@ -691,23 +691,19 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         n_classes = len(self.classes_)
         chosen = among[spread_over_classes(y[among], _MAX_REFERENCE_IMAGES)]
         shown = self._without_background(y, chosen)
+        # In a recipe without them, they do not count.
         self.class_evidence_scales_ = None
+        self.class_heat_scales_ = np.ones(n_classes)
         with evaluating(self.net_.module_) as module:
+            references = Kept(
+                lambda: look(module, self._batches(images, chosen), self._recipe())
+            )
+            self.heat_scale_ = heat_scale(references, self._recipe(), shown)
             if self.class_weighting == "margin":
-                self.class_evidence_scales_ = evidence_scales(
-                    module,
-                    self._batches(images, chosen),
-                    y,
-                    self._layers()[-1],
-                    self.resolution,
-                    self._evidence(np.ones(n_classes)),
-                )
-            # The classes' scales come last, from heatmaps in which they do not count.
-            self.class_heat_scales_ = np.ones(n_classes)
-            recipe = self._recipe()
-            self.heat_scale_ = heat_scale(module, self._batches(images, shown), recipe)
+                evidence = self._evidence(np.ones(n_classes))
+                self.class_evidence_scales_ = evidence_scales(references, y, evidence)
             self.class_heat_scales_ = class_heat_scales(
-                module, self._batches(images, chosen), y, n_classes, recipe
+                references, y, n_classes, self._recipe()
             )
 
     def _layers(self) -> tuple[str, ...]:
@@ -747,12 +743,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             scales = self.class_heat_scales_[targets].mean(axis=1)
         heatmaps = images.empty_heatmaps()
         with evaluating(self.net_.module_) as module:
-            for indices, heat in raw_heatmaps(
-                module, self._batches(images), self._recipe(), targets
-            ):
-                scale = scales[indices, np.newaxis, np.newaxis]
-                heat = self._finish(heat, scale.astype(np.float32), threshold)
-                for index, own in zip(indices, heat, strict=True):
+            recipe = self._recipe()
+            for seen in look(module, self._batches(images), recipe):
+                scale = scales[seen.indices, np.newaxis, np.newaxis].astype(np.float32)
+                heat = self._finish(draw(seen, recipe, targets), scale, threshold)
+                for index, own in zip(seen.indices, heat, strict=True):
                     heatmaps[index][...] = own
         return images.in_layout(heatmaps)
 
@@ -793,8 +788,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         def heatmap(image: torch.Tensor) -> np.ndarray:
             batches = [(np.zeros(1, int), image[None].to(self.net_.device))]
-            _, heat = next(raw_heatmaps(module, batches, recipe))
-            return heat[0] / np.float32(self.heat_scale_)
+            (seen,) = look(module, batches, recipe)
+            return draw(seen, recipe)[0] / np.float32(self.heat_scale_)
 
         return heat_at_scales(heatmap, pixels, scales)
 

@@ -104,10 +104,11 @@ def evidence_for(
         On the grid of `maps`.
     """
     shares = _shares_of_rivals(maps, evidence, targets)
-    margins = torch.from_numpy(
-        evidence.margins / evidence.scales[:, np.newaxis, np.newaxis]
-    ).to(shares)
-    weights = torch.cat([torch.bmm(shares, margins[own]) for own in targets.T], dim=1)
+    rows = []
+    for own in targets.T.cpu().numpy():
+        margins = evidence.margins[own] / evidence.scales[own, np.newaxis, np.newaxis]
+        rows.append(torch.bmm(shares, torch.from_numpy(margins).to(shares)))
+    weights = torch.cat(rows, dim=1)
     signs = torch.cat([weights.relu(), (-weights).relu()], dim=1)
     sums = smooth(weighted_sum(maps, signs), maps, evidence.spread)
     return _weigh_up(*sums.chunk(2, dim=1)).mean(dim=1, keepdim=True)

@@ -45,36 +45,49 @@ class Recipe(NamedTuple):
     resolution: str
 
 
-def raw_heatmaps(
-    module: nn.Module,
-    batches: Batches,
-    recipe: Recipe,
-    targets: np.ndarray | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Heatmaps of images, before normalisation.
+class Seen(NamedTuple):
+    """Some images, as the layers of a recipe respond to them.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (n_images,)
+    maps : list of FeatureMaps
+    size : (int, int)
+        Height and width of the images in pixels.
+    """
+
+    indices: np.ndarray
+    maps: list[FeatureMaps]
+    size: Sequence[int]
+
+
+def look(module: nn.Module, batches: Batches, recipe: Recipe) -> Iterator[Seen]:
+    """Responses to images, batch by batch."""
+    for indices, images in batches:
+        maps = layer_maps(module, recipe.layers, images, recipe.resolution)
+        yield Seen(indices, maps, images.shape[2:])
+
+
+def draw(seen: Seen, recipe: Recipe, targets: np.ndarray | None = None) -> np.ndarray:
+    """Heatmaps, before normalisation.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        In evaluation mode.
-    batches : iterable of (indices, images)
+    seen : Seen
     recipe : Recipe
     targets : ndarray of shape (n_images, n_targets), default=None
-        Classes whose heat is wanted in each of the images that the indices count; None:
-        the heat of all classes.
+        Classes whose heat is wanted in each of the images that `seen.indices` count;
+        None: the heat of all classes.
 
-    Yields
-    ------
-    indices : ndarray of shape (n_images_in_batch,)
-    heatmaps : ndarray of shape (n_images_in_batch, height, width), float32
+    Returns
+    -------
+    ndarray of shape (n_images_seen, height, width), float32
     """
-    for indices, images in batches:
-        maps = layer_maps(module, recipe.layers, images, recipe.resolution)
-        own = None
-        if targets is not None:
-            own = torch.from_numpy(targets[indices]).to(images.device)
-        heat = _draw(maps, recipe, own, images.shape[2:])
-        yield indices, heat[:, 0].cpu().numpy()
+    own = None
+    if targets is not None:
+        device = seen.maps[0].responses.device
+        own = torch.from_numpy(targets[seen.indices]).to(device)
+    return _draw(seen.maps, recipe, own, seen.size)[:, 0].cpu().numpy()
 
 
 def _draw(

@@ -10,7 +10,7 @@ from sklearn_similar import LeNet
 from sklearn_similar._evidence import Evidence, evidence_for
 from sklearn_similar._feature_maps import evaluating, feature_maps
 from sklearn_similar._heatmap import to_pixels, weighted_sum
-from sklearn_similar._recipe import Recipe, raw_heatmaps
+from sklearn_similar._recipe import Recipe, draw, look
 
 
 def lenet():
@@ -58,8 +58,9 @@ def heat_of(module, images, recipe, targets=None, parts=None):
         targets = np.broadcast_to(targets, (len(images), np.shape(targets)[-1])).copy()
     with evaluating(module):
         batches = [(part, images[part]) for part in parts]
-        for indices, heat in raw_heatmaps(module, batches, recipe, targets):
-            found.update(zip(indices.tolist(), heat, strict=True))
+        for seen in look(module, batches, recipe):
+            heat = draw(seen, recipe, targets)
+            found.update(zip(seen.indices.tolist(), heat, strict=True))
     return np.stack([found[index] for index in range(len(images))])
 
 

@@ -10,8 +10,13 @@ from networks import N_CLASSES, trained
 
 from sklearn_similar._evidence import Evidence, presence
 from sklearn_similar._feature_maps import evaluating, feature_maps
-from sklearn_similar._recipe import Recipe, raw_heatmaps
-from sklearn_similar._scales import class_heat_scales, evidence_scales, heat_scale
+from sklearn_similar._recipe import Recipe, draw, look
+from sklearn_similar._scales import (
+    Kept,
+    class_heat_scales,
+    evidence_scales,
+    heat_scale,
+)
 
 LAYERS = ("1", "5")
 ALL = np.arange(3, 20)
@@ -46,13 +51,18 @@ def seen():
 def peak(seen, index, target=None):
     batches = [(np.zeros(1, int), seen.images[index : index + 1])]
     targets = None if target is None else np.array([[target]])
-    ((_, heat),) = raw_heatmaps(seen.module, batches, seen.recipe, targets)
-    return heat.max()
+    (alone,) = look(seen.module, batches, seen.recipe)
+    return draw(alone, seen.recipe, targets).max()
+
+
+def references(seen):
+    return look(seen.module, seen.batches(), seen.recipe)
 
 
 def test_the_heat_scale_is_the_median_peak(seen):
-    expected = np.median([peak(seen, index) for index in ALL])
-    found = heat_scale(seen.module, seen.batches(), seen.recipe)
+    shown = ALL[::2]
+    expected = np.median([peak(seen, index) for index in shown])
+    found = heat_scale(references(seen), seen.recipe, shown)
     assert found == pytest.approx(expected, rel=1e-5)
 
 
@@ -60,9 +70,7 @@ def test_the_heat_scale_is_the_median_peak(seen):
 def test_the_scale_of_a_class_is_the_median_peak_on_its_images(seen, with_evidence):
     if not with_evidence:
         seen.recipe = seen.recipe._replace(evidence=None)
-    found = class_heat_scales(
-        seen.module, seen.batches(), seen.y, N_CLASSES, seen.recipe
-    )
+    found = class_heat_scales(references(seen), seen.y, N_CLASSES, seen.recipe)
     expected = {
         label: np.median(
             [peak(seen, index, label) for index in ALL if seen.y[index] == label]
@@ -79,14 +87,8 @@ def test_the_scale_of_a_class_is_the_median_peak_on_its_images(seen, with_eviden
 def test_the_scale_of_evidence_is_the_median_presence_in_a_class_s_images(
     seen, resolution
 ):
-    found = evidence_scales(
-        seen.module,
-        seen.batches(),
-        seen.y,
-        LAYERS[-1],
-        resolution,
-        seen.recipe.evidence,
-    )
+    seen.recipe = seen.recipe._replace(resolution=resolution)
+    found = evidence_scales(references(seen), seen.y, seen.recipe.evidence)
     for label in range(N_CLASSES):
         # For a class without images, in all images.
         own = [index for index in ALL if seen.y[index] == label] or list(ALL)
@@ -98,12 +100,27 @@ def test_the_scale_of_evidence_is_the_median_presence_in_a_class_s_images(
 def test_where_nothing_responds_scales_are_1(seen):
     seen.images.zero_()
     torch.nn.init.constant_(seen.module[4].bias, -1e3)
-    assert heat_scale(seen.module, seen.batches(), seen.recipe) == 1
-    found = class_heat_scales(
-        seen.module, seen.batches(), seen.y, N_CLASSES, seen.recipe
-    )
+    assert heat_scale(references(seen), seen.recipe, ALL) == 1
+    found = class_heat_scales(references(seen), seen.y, N_CLASSES, seen.recipe)
     assert found.tolist() == [1] * N_CLASSES
-    found = evidence_scales(
-        seen.module, seen.batches(), seen.y, LAYERS[-1], "pooled", seen.recipe.evidence
-    )
+    found = evidence_scales(references(seen), seen.y, seen.recipe.evidence)
     assert found.tolist() == [1] * N_CLASSES
+
+
+@pytest.mark.parametrize(("room", "n_looks"), [(2**24, 1), (2000, 3)])
+def test_responses_are_kept_for_other_uses_while_there_is_room(
+    seen, monkeypatch, room, n_looks
+):
+    monkeypatch.setattr("sklearn_similar._scales._MAX_KEPT", room)
+    looks = []
+
+    def look_again():
+        looks.append(1)
+        return references(seen)
+
+    kept = Kept(look_again)
+    expected = np.concatenate([part.indices for part in references(seen)])
+    for _ in range(3):
+        found = np.concatenate([part.indices for part in kept])
+        np.testing.assert_array_equal(found, expected)
+    assert len(looks) == n_looks

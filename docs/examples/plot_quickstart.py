@@ -47,8 +47,8 @@ HeatmapDisplay.from_estimator(model, scenes)
 # %%
 # Where are the 3s?
 # -----------------
-# For one class, the filters are weighed by what they do for that class. Here is a page
-# of ones and threes, and the heat for a 3, then for a 1.
+# The heat of one class lies where there is evidence for it against the other classes in
+# the image. Here is a page of ones and threes, and the heat for a 3, then for a 1.
 
 import numpy as np
 
