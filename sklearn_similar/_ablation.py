@@ -14,6 +14,8 @@ Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
 
 # Images on which shortcuts are looked for.
 _N_PROBES = 3
+# Values of log_proba above which rivals are not told apart.
+_MAX_MARGINS = 2**24
 
 
 class ErrorSums(NamedTuple):
@@ -45,10 +47,6 @@ class Importances(NamedTuple):
     filter_importances: np.ndarray
     class_importances: np.ndarray
     class_margins: np.ndarray
-
-
-# Values of log_proba above which rivals are not told apart.
-_MAX_MARGINS = 2**24
 
 
 def ablate(

@@ -1,5 +1,6 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -413,7 +414,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Notes
         -----
-        The network runs once over the images. What each filter adds to the first
+        The network runs once over the images, and up to the layer once more over about
+        128 of them for the scales of the heat. What each filter adds to the first
         layer that mixes filters is taken off that layer's output, and only what
         follows is run again (`ablation_method_` is "linear"): for LeNet, all filters
         together cost less than the one pass; for a pooling and a linear layer, next
@@ -664,6 +666,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         background = self._background_index()
         methods = [method for method, _ in ways]
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
+        for layer, (_, sums) in zip(self._layers(), ways, strict=True):
+            _check_finite(sums.log_loss, layer)
         measured = [importances(sums, self.importance, background) for _, sums in ways]
         last = measured[-1]
         self.n_filters_ = tuple(len(own.filter_importances) for own in measured)
@@ -761,12 +765,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                     "target and labels are both given; pass target for all images, or "
                     "labels, one for each."
                 )
+            if np.ndim(labels) != 1:
+                raise ValueError(
+                    f"labels has the shape {np.shape(labels)}; pass one label for each "
+                    "image, or target for all of them."
+                )
             return encode_labels(self, labels, n_images, "labels")[:, np.newaxis]
         found = np.unique(find_labels(self.classes_, target, "target"))
         # All classes have no rivals to be told from.
         if len(found) == len(self.classes_) and self.class_evidence_scales_ is not None:
             return None
-        return np.tile(found, (n_images, 1))
+        return np.broadcast_to(found, (n_images, len(found)))
 
     def _finish(self, heat, scale, threshold: float | None) -> np.ndarray:
         """Raw heat, normalised, and 0 below the threshold."""
@@ -813,9 +822,18 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         history = state.pop("_net_history", None)
         super().__setstate__(state)
         if arrays is not None:
-            _check_device(self._net_spec["device"])
+            self._find_device()
             self.net_ = build_net(**self._net_spec, verbose=self.verbose)
             restore(self.net_, arrays, history)
+
+    def _find_device(self) -> None:
+        """Take the CPU where the device of the fit is missing."""
+        try:
+            _check_device(self._net_spec["device"])
+        except ValueError as error:
+            warnings.warn(f"{error} The network is on the CPU now.", stacklevel=2)
+            self.device = "cpu"
+            self._net_spec = {**self._net_spec, "device": "cpu"}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -853,6 +871,18 @@ def _unchanged_on_error(estimator) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _check_finite(log_loss: np.ndarray, layer: str) -> None:
+    """Raise where the network gave no number on validation images."""
+    bad = np.flatnonzero(~np.isfinite(log_loss).all(axis=1))
+    if len(bad):
+        absent = f"without filter {bad[0] - 1} of layer {layer!r}"
+        raise ValueError(
+            "The log loss on the validation images is not finite "
+            f"{absent if bad[0] else 'with all filters'}; look for a division by the "
+            "sum of responses, or for weights that are not finite."
+        )
 
 
 def _check_device(device) -> None:

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from ._feature_maps import FeatureMaps
 from ._heatmap import weighted_sum
 
-# Of the trained size: the standard deviation with which evidence is smoothed, as a
-# part that tells classes apart speaks for all of the object. These three numbers were
-# chosen on scenes of training images (digits, clothes) on training photographs.
+# Three numbers that were chosen on scenes of training images (digits, clothes) on
+# training photographs. The first is a share of the trained size: the standard deviation
+# with which evidence is smoothed, as a part that tells classes apart speaks for all of
+# the object.
 _SMOOTHING = 1 / 8
 # Exponent of a rival's presence: the greater, the more the clearest rivals count alone.
 _RIVALRY = 2
@@ -104,14 +105,27 @@ def evidence_for(
         On the grid of `maps`.
     """
     shares = _shares_of_rivals(maps, evidence, targets)
-    rows = []
-    for own in targets.T.cpu().numpy():
-        margins = evidence.margins[own] / evidence.scales[own, np.newaxis, np.newaxis]
-        rows.append(torch.bmm(shares, torch.from_numpy(margins).to(shares)))
-    weights = torch.cat(rows, dim=1)
-    signs = torch.cat([weights.relu(), (-weights).relu()], dim=1)
-    sums = smooth(weighted_sum(maps, signs), maps, evidence.spread)
-    return _weigh_up(*sums.chunk(2, dim=1)).mean(dim=1, keepdim=True)
+    total = shares.new_zeros(())
+    for classes in targets.T:
+        weights = _weights_against(shares, evidence, classes)
+        signs = torch.cat([weights.relu(), (-weights).relu()], dim=1)
+        sums = smooth(weighted_sum(maps, signs), maps, evidence.spread)
+        total = total + _weigh_up(*sums.chunk(2, dim=1))
+    return total / targets.shape[1]
+
+
+def _weights_against(
+    shares: torch.Tensor, evidence: Evidence, classes: torch.Tensor
+) -> torch.Tensor:
+    """Weights of the filters for a class of each image, n_images x 1 x n_filters."""
+    weights = shares.new_empty(len(shares), 1, evidence.margins.shape[2])
+    for index in classes.unique().tolist():
+        is_own = classes == index
+        margins = torch.from_numpy(evidence.margins[index] / evidence.scales[index])
+        # One product an image: rounding must not depend on the others.
+        rows = margins.to(shares).expand(int(is_own.sum()), -1, -1)
+        weights[is_own] = torch.bmm(shares[is_own], rows)
+    return weights
 
 
 def _weigh_up(in_favour: torch.Tensor, against: torch.Tensor) -> torch.Tensor:

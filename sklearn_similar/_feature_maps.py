@@ -116,6 +116,11 @@ def layer_maps(
             f"(resolution={resolution!r}): {str(error).splitlines()[0]}"
         ) from error
     for layer in layers:
+        if layer not in reached:
+            raise ValueError(
+                f"The network does not run layer {layer!r} for images of "
+                f"{height}x{width} pixels; name another layer."
+            )
         shape = reached[layer].responses.shape[2:]
         if dense and shape != images.shape[2:]:
             raise ValueError(

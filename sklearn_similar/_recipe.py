@@ -97,22 +97,32 @@ def _draw(
     size: Sequence[int],
 ) -> torch.Tensor:
     """Heatmaps from the responses of the layers, n_images x 1 x height x width."""
-    weights = [torch.from_numpy(own[np.newaxis]) for own in recipe.weights]
+    weights = [torch.from_numpy(of_layer[np.newaxis]) for of_layer in recipe.weights]
     if targets is not None and not recipe.evidence:
-        own = targets.cpu().numpy()
-        scales = recipe.class_scales[own, np.newaxis]
-        means = (recipe.class_weights[own] / scales).mean(axis=1) * scales.mean(axis=1)
-        weights[-1] = torch.from_numpy(means)[:, None]
+        weights[-1] = _mean_weights(recipe, targets.cpu().numpy())
     heat = _geometric_mean(
         *(
-            to_pixels(weighted_sum(own, rows.to(own.responses)), own, size)
-            for own, rows in zip(maps, weights, strict=True)
+            to_pixels(
+                weighted_sum(of_layer, rows.to(of_layer.responses)), of_layer, size
+            )
+            for of_layer, rows in zip(maps, weights, strict=True)
         )
     )
     if targets is None or not recipe.evidence:
         return heat
     evidence = evidence_for(maps[-1], recipe.evidence, targets)
     return _geometric_mean(heat, to_pixels(evidence, maps[-1], size))
+
+
+def _mean_weights(recipe: Recipe, targets: np.ndarray) -> torch.Tensor:
+    """Weights of the last layer for some classes, n_images x 1 x n_filters.
+
+    The mean of the classes' weights, each in units of its scale.
+    """
+    # One layer of several has the heat only as one factor of a geometric mean.
+    scales = recipe.class_scales[targets, np.newaxis] ** len(recipe.layers)
+    means = (recipe.class_weights[targets] / scales).mean(axis=1, keepdims=True)
+    return torch.from_numpy(means * scales.mean(axis=1, keepdims=True))
 
 
 def _geometric_mean(*heat: torch.Tensor) -> torch.Tensor:

@@ -217,7 +217,7 @@ def _check_labels(y, n_images: int, name: str) -> None:
         raise ValueError(f"{name} holds complex numbers; pass labels.")
     if labels.ndim and len(labels) != n_images:
         raise ValueError(
-            f"X holds {count(n_images, 'image')}, but {name} "
+            f"X holds {count(n_images, 'image')}, but {name} holds "
             f"{count(len(labels), 'label')}; pass one label for each image."
         )
 

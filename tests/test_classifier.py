@@ -364,6 +364,15 @@ CLASS_WEIGHTINGS = ["margin", "linear", "softmax", "uniform"]
 
 
 class TestClassHeatmaps:
+    def test_labels_are_one_for_each_image(self, fitted, digits):
+        for labels in (3, [[1, 2]] * 100):
+            with pytest.raises(ValueError, match=r"labels has the shape .* pass one"):
+                fitted.heatmap(digits.X_test, labels=labels)
+        with pytest.raises(ValueError, match="labels holds 2 labels"):
+            fitted.heatmap(digits.X_test, labels=[1, 2])
+        with pytest.raises(ValueError, match="labels holds labels that fit has not"):
+            fitted.heatmap(digits.X_test, labels=["x"] * 100)
+
     def test_very_bright_images_have_finite_heat(self, fitted, digits):
         X = digits.X_test[:5] / 255.0 * 1e18
         for target in (None, 3):
@@ -815,3 +824,40 @@ def test_memory_maps_are_not_loaded(tmp_path):
 
 def test_html_of_the_estimator_names_its_parameters():
     assert "batch_size" in SimilarNetClassifier(batch_size=77)._repr_html_()
+
+
+class DividesByTheSum(nn.Module):
+    """Its output is not a number where nothing responds."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3, bias=False)
+        self.linear = nn.Linear(4, n_classes)
+
+    def forward(self, x):
+        x = self.convolution(x).relu().mean(dim=(2, 3))
+        return self.linear(x / x.sum(dim=1, keepdim=True))
+
+
+def test_a_network_without_an_answer_is_named(digits):
+    estimator = SimilarNetClassifier(
+        DividesByTheSum, max_epochs=0, validation_fraction=None, random_state=0
+    )
+    X = digits.X.copy()
+    estimator.fit(X, digits.y).fit_importance(X, digits.y)
+    before = estimator.filter_importances_
+    X[7] = 0
+    with pytest.raises(ValueError, match=r"log loss .* is not finite with all filters"):
+        estimator.fit_importance(X, digits.y)
+    assert estimator.filter_importances_ is before
+
+
+def test_a_network_from_a_missing_device_is_read_to_the_cpu(quick, digits):
+    estimator = quick().fit(digits.X, digits.y)
+    expected = estimator.predict_proba(digits.X_test)
+    estimator.device = estimator._net_spec["device"] = "cuda:77"
+    content = pickle.dumps(estimator)
+    with pytest.warns(UserWarning, match=r"cuda:77.* The network is on the CPU now"):
+        other = pickle.loads(content)
+    assert other.device == "cpu"
+    np.testing.assert_array_equal(other.predict_proba(digits.X_test), expected)

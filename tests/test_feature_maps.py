@@ -297,6 +297,19 @@ def test_unusable_lists_of_layers_are_named_with_a_way_out(layers, said):
         find_layers(module, layers, IMAGES)
 
 
+class SkipsTheLast(nn.Sequential):
+    def forward(self, x):
+        return self[0](x) if x.shape[-1] > 16 else self[1](self[0](x))
+
+
+def test_a_layer_that_an_image_does_not_reach_is_named():
+    module = SkipsTheLast(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).eval()
+    wide = torch.zeros(1, 3, 16, 20)
+    assert feature_maps(module, "1", IMAGES, "pooled").responses.shape[1] == 4
+    with pytest.raises(ValueError, match="does not run layer '1' for images of 16x20"):
+        feature_maps(module, "1", wide, "pooled")
+
+
 def test_the_trunk_takes_images_that_the_head_cannot():
     module = trained(networks.vgg)
     with evaluating(module):

@@ -155,9 +155,10 @@ def test_without_evidence_heat_of_classes_has_their_mean_weights_in_the_last_lay
     module, images = trained(lenet), draw_images(3)
     layers = ("features.relu1", "features.relu2")[-n_layers:]
     recipe = make_recipe(module, layers, with_evidence=False)
-    scales = recipe.class_scales
-    shares = recipe.class_weights[[1, 3]] / scales[[1, 3], None]
-    mean = shares.mean(axis=0) * scales[[1, 3]].mean()
+    # Only one factor of the geometric mean has the classes' weights.
+    scales = recipe.class_scales[[1, 3]] ** n_layers
+    shares = recipe.class_weights[[1, 3]] / scales[:, None]
+    mean = shares.mean(axis=0) * scales.mean()
     expected = recipe._replace(weights=(*recipe.weights[:-1], mean))
     np.testing.assert_allclose(
         heat_of(module, images, recipe, [1, 3]),

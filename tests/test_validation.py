@@ -155,7 +155,10 @@ def test_sparse_rows_are_refused(fitted, assert_refuses, method):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (LABELS[:-1], "X holds 6 images, but y 5 labels; pass one label for each"),
+        (
+            LABELS[:-1],
+            "X holds 6 images, but y holds 5 labels; pass one label for each",
+        ),
         (
             np.zeros(6),
             "y holds one class, 0.0; a classifier needs images of at least 2",
@@ -405,7 +408,7 @@ class TestFitImportance:
                 list("012345"),
                 "labels that fit has not seen: '0', '1', '2', '3', '4', '5'",
             ),
-            (LABELS[:-1], "X holds 6 images, but y_val 5 labels"),
+            (LABELS[:-1], "X holds 6 images, but y_val holds 5 labels"),
             (np.zeros(6, dtype=[("label", int)]), "y_val has the fields label"),
             (np.eye(3)[LABELS], "y should be a 1d array"),
             (None, "y should be a 1d array"),

@@ -68,7 +68,7 @@ ax.legend()
 # Which filter for which digit
 # ----------------------------
 # Importances can be measured for each class alone. A filter can do much for one digit
-# and nothing for the others, or even harm (below zero). These are the importances
-# behind ``heatmap(X, target=...)``.
+# and nothing for the others, or even harm (below zero). With
+# ``class_weighting="linear"``, these are the weights of the heatmap of a class.
 
 FilterImportanceDisplay.from_estimator(model, by_class=True)

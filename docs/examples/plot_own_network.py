@@ -97,7 +97,7 @@ pairs = truth["label"].to_numpy().reshape(-1, 2)
 
 def draw(model):
     first, second = (model.heatmap(scenes, labels=labels) for labels in pairs.T)
-    figure, axes = plt.subplots(3, len(scenes), figsize=(8, 6), layout="constrained")
+    _, axes = plt.subplots(3, len(scenes), figsize=(8, 6), layout="constrained")
     for column, (scene, labels) in enumerate(zip(scenes, pairs, strict=True)):
         axes[0, column].imshow(scene, cmap="gray")
         for row, heat, label in zip((1, 2), (first, second), labels, strict=True):
@@ -110,16 +110,17 @@ def draw(model):
 draw(model)
 
 # %%
-# A map joins two things: the heat of all classes, which shows how far an object reaches,
-# and the evidence for one class against the other classes in the image, which tells
-# whose it is.
+# A map joins two things: the heat of all classes, which shows how far an object
+# reaches, and the evidence for one class against the other classes in the image, which
+# tells whose it is.
 
 # %%
 # Several layers
 # --------------
-# The last layer sees at a quarter of the resolution. The first one sees every pixel, but
-# does not know what matters. ``layer`` takes both. The trained network is used as it is:
-# ``max_epochs=0`` trains no more.
+# The last layer sees at a quarter of the resolution. The first one sees every pixel,
+# but does not know what matters. ``layer`` takes both. The trained network is used as
+# it is: ``max_epochs=0`` trains no more. With the same ``random_state``, the same images are
+# held out again to measure importances on, none of which the network was trained on.
 
 two_layers = SimilarNetClassifier(
     model.net_.module_,

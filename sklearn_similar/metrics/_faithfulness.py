@@ -60,7 +60,7 @@ def average_drop(
     [2]_, so report this together with a measure that asks for small heatmaps, such as
     `deletion_auc`.
 
-    Images are perturbed batch by batch, and memory does not grow with their number.
+    Images are perturbed batch by batch.
 
     References
     ----------

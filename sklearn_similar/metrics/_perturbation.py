@@ -49,7 +49,7 @@ def insertion_auc(
         As in `average_drop`.
     n_steps : int, default=50
         Steps in which the pixels are inserted, of the same size but for rounding; at
-        most one a pixel. The estimator predicts each image ``n_steps + 1`` times.
+        most one a pixel. The estimator predicts each image ``n_steps + 2`` times.
     baseline : {"black", "blur", "mean"}, float or array-like, default="blur"
         What the pixels are inserted into. "black" is 0; "blur" the image after a
         Gaussian filter, whose standard deviation is an eighth of its longer side;
