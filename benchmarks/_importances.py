@@ -1,4 +1,4 @@
-"""Ways to measure what each filter is worth: plain loop, captum, ours; their times."""
+"""Ways to measure what each filter is worth: loops, captum, ours; their times."""
 
 from copy import deepcopy
 from functools import partial
@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from _common import as_tensors, fastest, interleave, median_ratio
 from sklearn.model_selection import ParameterGrid
+from torch import nn
 from torch.nn import functional as F
 
 LOOP = "whole network per filter"
+HEAD = "head per filter"
 CAPTUM = "captum LayerFeatureAblation"
 
 
@@ -44,6 +46,28 @@ def whole_network_per_filter(network, layer, n_filters, X, y, batch_size):
         finally:
             handle.remove()
     return increases / len(images)
+
+
+@torch.inference_mode()
+def head_per_filter(network, layer, n_filters, X, y, batch_size):
+    """The same for a network of consecutive parts, with the layer's responses kept."""
+    images, labels = as_tensors(X), torch.from_numpy(y)
+    parts = [part for part in network.modules() if not list(part.children())]
+    place = parts.index(network.get_submodule(layer)) + 1
+    trunk, head = nn.Sequential(*parts[:place]), nn.Sequential(*parts[place:])
+    losses = np.zeros(n_filters + 1)
+    for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
+        responses = trunk(images[batch])
+        losses[0] += total_log_loss(head, responses, labels[batch], batch_size)
+        for index in range(n_filters):
+            kept = responses[:, index].clone()
+            responses[:, index] = 0
+            losses[index + 1] += total_log_loss(
+                head, responses, labels[batch], batch_size
+            )
+            responses[:, index] = kept
+    return (losses[1:] - losses[0]) / len(images)
 
 
 @torch.inference_mode()
@@ -91,11 +115,12 @@ class Comparison:
     models : dict of SimilarNetClassifier
         One network with several parameters that count after training. The first is
         what the others are compared with.
-    grids : (dict, dict)
-        Settings that the plain loop and captum try.
+    loop_grid, captum_grid, head_grid : dict
+        Settings that the plain loop, captum and the better loop try; None leaves the
+        last one out.
     """
 
-    def __init__(self, models, loop_grid, captum_grid):
+    def __init__(self, models, loop_grid, captum_grid, head_grid=None):
         # Measuring importances on other images must not change the caller's models.
         self.models = deepcopy(models)
         self.first = next(iter(self.models.values()))
@@ -103,6 +128,8 @@ class Comparison:
             LOOP: (whole_network_per_filter, loop_grid),
             CAPTUM: (with_captum, captum_grid),
         }
+        if head_grid:
+            self.theirs[HEAD] = (head_per_filter, head_grid)
         self.found = {}
 
     def rows(self, X, y, X_few, y_few, n_repeats):

@@ -248,15 +248,14 @@ def test_first_images_come_with_their_own_boxes(scenes, digits):
     assert len(few.labels) == 6
 
 
-def test_the_plain_loop_finds_the_importances(load, digits):
+def test_the_loops_find_the_importances(load, digits):
     importances = load("_importances")
     X, y = digits.X_test[::10], digits.y_test[::10]
     model = SimilarNetClassifier(max_epochs=0, validation_fraction=None, random_state=0)
     model.fit(X, y).fit_importance(X, y)
-    found = importances.whole_network_per_filter(
-        model.net_.module_, model.layer_, 16, X, y, batch_size=30
-    )
-    np.testing.assert_allclose(found, model.filter_importances_, atol=1e-6)
+    for loop in (importances.whole_network_per_filter, importances.head_per_filter):
+        found = loop(model.net_.module_, model.layer_, 16, X, y, batch_size=30)
+        np.testing.assert_allclose(found, model.filter_importances_, atol=1e-6)
 
 
 @pytest.mark.parametrize(

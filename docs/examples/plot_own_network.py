@@ -119,8 +119,8 @@ draw(model)
 # --------------
 # The last layer sees at a quarter of the resolution. The first one sees every pixel,
 # but does not know what matters. ``layer`` takes both. The trained network is used as
-# it is: ``max_epochs=0`` trains no more. With the same ``random_state``, the same images are
-# held out again to measure importances on, none of which the network was trained on.
+# it is: ``max_epochs=0`` trains no more. With the same ``random_state``, the same
+# images are held out again to measure importances on, none of which it was trained on.
 
 two_layers = SimilarNetClassifier(
     model.net_.module_,
