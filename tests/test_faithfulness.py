@@ -509,7 +509,7 @@ class TestLabels:
             (["left"] * 5 + ["up", "down"], "labels holds 'up', 'down', but"),
             (["left"] * 6 + [None], "labels holds nan, but"),
             ([["left"] * 2] * 7, "labels has shape 7x2"),
-            (["left"] * 6, "X holds 7 images, but labels 6 labels"),
+            (["left"] * 6, "X holds 7 images, but labels holds 6 labels"),
         ],
     )
     def test_unknown_labels_are_named(self, images, maps, labels, message):
