@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._feature_maps import feature_maps
+from ._feature_maps import Batches, feature_maps
 from ._head import Head, make_head
-
-Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
 
 # Images on which shortcuts are looked for.
 _N_PROBES = 3

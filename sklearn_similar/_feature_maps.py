@@ -2,16 +2,21 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from ._geometry import Geometry, geometry, track_geometry
+
+
+# Indices of images, and the images.
+Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
 
 
 class FeatureMaps(NamedTuple):

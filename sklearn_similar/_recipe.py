@@ -1,6 +1,6 @@
 """What heatmaps are made of, and making them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -10,10 +10,8 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 from ._evidence import Evidence, evidence_for
-from ._feature_maps import FeatureMaps, layer_maps
+from ._feature_maps import Batches, FeatureMaps, layer_maps
 from ._heatmap import to_pixels, weighted_sum
-
-Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
 
 # Responses at every pixel are many; in parts of this many pixels they are up to three
 # times as fast on a CPU, as they fit into its caches.
