@@ -14,7 +14,6 @@ from torch import nn
 
 from ._geometry import Geometry, geometry, track_geometry
 
-
 # Indices of images, and the images.
 Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
 
