@@ -91,45 +91,32 @@ def draw(seen: Seen, recipe: Recipe, targets: np.ndarray | None = None) -> np.nd
     -------
     ndarray of shape (n_images_seen, height, width), float32
     """
-    own = None
-    if targets is not None:
-        device = seen.maps[0].responses.device
-        own = torch.from_numpy(targets[seen.indices]).to(device)
-    return _draw(seen.maps, recipe, own, seen.size)[:, 0].cpu().numpy()
-
-
-def _draw(
-    maps: list[FeatureMaps],
-    recipe: Recipe,
-    targets: torch.Tensor | None,
-    size: Sequence[int],
-) -> torch.Tensor:
-    """Heatmaps from the responses of the layers, n_images x 1 x height x width."""
+    classes = None if targets is None else targets[seen.indices]
     weights = [torch.from_numpy(of_layer[np.newaxis]) for of_layer in recipe.weights]
-    if targets is not None and not recipe.evidence:
-        weights[-1] = _mean_weights(recipe, targets.cpu().numpy())
+    if classes is not None and not recipe.evidence:
+        weights[-1] = _mean_weights(recipe, classes)
     heat = _geometric_mean(
         *(
-            to_pixels(
-                weighted_sum(of_layer, rows.to(of_layer.responses)), of_layer, size
-            )
-            for of_layer, rows in zip(maps, weights, strict=True)
+            to_pixels(weighted_sum(maps, rows.to(maps.responses)), maps, seen.size)
+            for maps, rows in zip(seen.maps, weights, strict=True)
         )
     )
-    if targets is None or not recipe.evidence:
-        return heat
-    evidence = evidence_for(maps[-1], recipe.evidence, targets)
-    return _geometric_mean(heat, to_pixels(evidence, maps[-1], size))
+    if classes is not None and recipe.evidence:
+        last = seen.maps[-1]
+        wanted = torch.from_numpy(classes).to(last.responses.device)
+        evidence = evidence_for(last, recipe.evidence, wanted)
+        heat = _geometric_mean(heat, to_pixels(evidence, last, seen.size))
+    return heat[:, 0].cpu().numpy()
 
 
-def _mean_weights(recipe: Recipe, targets: np.ndarray) -> torch.Tensor:
+def _mean_weights(recipe: Recipe, classes: np.ndarray) -> torch.Tensor:
     """Weights of the last layer for some classes, n_images x 1 x n_filters.
 
     The mean of the classes' weights, each in units of its scale.
     """
     # One layer of several has the heat only as one factor of a geometric mean.
-    scales = recipe.class_scales[targets, np.newaxis] ** len(recipe.layers)
-    means = (recipe.class_weights[targets] / scales).mean(axis=1, keepdims=True)
+    scales = recipe.class_scales[classes, np.newaxis] ** len(recipe.layers)
+    means = (recipe.class_weights[classes] / scales).mean(axis=1, keepdims=True)
     return torch.from_numpy(means * scales.mean(axis=1, keepdims=True))
 
 
