@@ -46,8 +46,8 @@ from _scenes import unseen_photographs
 from sklearn.base import clone
 from sklearn.datasets import load_sample_images
 
-from sklearn_similar import SimilarNetClassifier
-from sklearn_similar.datasets import make_scenes, make_training_crops
+from sklearn_similar import SimilarNetClassifier, make_training_crops
+from sklearn_similar.datasets import make_scenes
 from sklearn_similar.metrics import (
     count_error,
     detection_f1_score,

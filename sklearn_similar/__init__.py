@@ -2,8 +2,16 @@
 
 from . import datasets, metrics
 from ._classifier import SimilarNetClassifier
-from ._lenet import LeNet
+from ._detection.training_crops import make_training_crops
+from ._network.lenet import LeNet
 
 __version__ = "0.1.0"
 
-__all__ = ["LeNet", "SimilarNetClassifier", "__version__", "datasets", "metrics"]
+__all__ = [
+    "LeNet",
+    "SimilarNetClassifier",
+    "__version__",
+    "datasets",
+    "make_training_crops",
+    "metrics",
+]

@@ -20,16 +20,32 @@ from sklearn.utils.validation import (
 )
 from tqdm.auto import tqdm
 
-from ._ablation import ablate, importances
-from ._evidence import Evidence, margins_over_all, signed_shares, spread_for
-from ._feature_maps import evaluating, find_layers
-from ._frame import learn_frame
-from ._heatmap import filter_weights, normalize_per_image
-from ._holdout import hold_out, spread_over_classes
-from ._images import Images, n_channels, to_tensor
-from ._instances import to_frame
-from ._localization import Search, find_instances, heat_at_scales
-from ._network import (
+from ._ablation.importances import ablate, importances
+from ._detection.crop_specification import learn_frame
+from ._detection.recognition import to_frame
+from ._detection.search import Search, find_instances, heat_at_scales
+from ._heatmaps.calibration import Kept, class_heat_scales, evidence_scales, heat_scale
+from ._heatmaps.class_discriminative import (
+    Evidence,
+    margins_over_all,
+    signed_shares,
+    spread_for,
+)
+from ._heatmaps.computation import Recipe, draw, look
+from ._heatmaps.weights import filter_weights, normalize_per_image
+from ._inputs.holdout import hold_out, spread_over_classes
+from ._inputs.images import Images, n_channels, to_tensor
+from ._inputs.validation import (
+    check_images,
+    check_output_container,
+    check_scales,
+    check_trained_size,
+    check_training_data,
+    encode_labels,
+    find_labels,
+)
+from ._network.activations import evaluating, find_layers
+from ._network.net import (
     build_net,
     check_output,
     get_arrays,
@@ -39,18 +55,7 @@ from ._network import (
     restore,
     train_network,
 )
-from ._recipe import Recipe, draw, look
-from ._scales import Kept, class_heat_scales, evidence_scales, heat_scale
-from ._seeding import draw_seed
-from ._validation import (
-    check_images,
-    check_output_container,
-    check_scales,
-    check_trained_size,
-    check_training_data,
-    encode_labels,
-    find_labels,
-)
+from ._network.seeding import draw_seed
 
 __all__ = ["SimilarNetClassifier"]
 

@@ -20,8 +20,12 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sklearn_similar import LeNet, SimilarNetClassifier
-from sklearn_similar._evidence import Evidence, presence, spread_for
-from sklearn_similar._feature_maps import evaluating, feature_maps
+from sklearn_similar._heatmaps.class_discriminative import (
+    Evidence,
+    presence,
+    spread_for,
+)
+from sklearn_similar._network.activations import evaluating, feature_maps
 
 
 class Pooled(nn.Module):

@@ -19,7 +19,8 @@ not seen. No box is drawn by hand, and no second network is trained.
 
 from sklearn.datasets import load_sample_images
 
-from sklearn_similar.datasets import load_mnist_sample, make_training_crops
+from sklearn_similar import make_training_crops
+from sklearn_similar.datasets import load_mnist_sample
 
 china, flower = load_sample_images().images
 X, X_test, y, y_test = load_mnist_sample(return_X_y=True)

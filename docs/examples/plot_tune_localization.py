@@ -15,11 +15,8 @@ parameter, ``memory``, sees to that.
 
 from sklearn.datasets import load_sample_images
 
-from sklearn_similar.datasets import (
-    load_mnist_sample,
-    make_scenes,
-    make_training_crops,
-)
+from sklearn_similar import make_training_crops
+from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import LocalizationScorer
 
 china, flower = load_sample_images().images

@@ -1,14 +1,12 @@
-"""Real digits, and scenes and training crops that are made of any labelled images."""
+"""Real digits, and scenes that are made of any labelled images."""
 
 from sklearn_similar.datasets._background import sample_background
 from sklearn_similar.datasets._mnist import fetch_mnist, load_mnist_sample
 from sklearn_similar.datasets._scenes import make_scenes
-from sklearn_similar.datasets._training_crops import make_training_crops
 
 __all__ = [
     "fetch_mnist",
     "load_mnist_sample",
     "make_scenes",
-    "make_training_crops",
     "sample_background",
 ]

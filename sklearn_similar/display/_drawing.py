@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_similar._images import is_images, is_list_of_images, white_level
+from sklearn_similar._inputs.images import is_images, is_list_of_images, white_level
 
 _FIGURE_WIDTH = 8.0
 _PIXELS_PER_INCH = 50

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import check_consistent_length
 
-from sklearn_similar._images import shape_text
+from sklearn_similar._inputs.images import shape_text
 from sklearn_similar.display._drawing import (
     each_image,
     import_pyplot,

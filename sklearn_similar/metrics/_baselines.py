@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from sklearn.utils._param_validation import StrOptions
 
-from .._images import check_numeric, shape_text, to_numpy
+from .._inputs.images import check_numeric, shape_text, to_numpy
 from ._explained import Batch, Explained, to_type
 
 # Standard deviation of the blur, as a share of an image's longer side. LeNet still

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import HasMethods
 
-from .._images import (
+from .._inputs.images import (
     Images,
     _n_at_once,
     check_one_size,
@@ -20,7 +20,12 @@ from .._images import (
     read_images,
     shape_text,
 )
-from .._validation import _check_labels, _check_values, _readable_rows, find_labels
+from .._inputs.validation import (
+    _check_labels,
+    _check_values,
+    _readable_rows,
+    find_labels,
+)
 from ._checks import _check_heatmaps
 
 EXPLAINED: dict[str, Any] = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 
-from .._heatmap import normalize_per_image
+from .._heatmaps.weights import normalize_per_image
 from ._explained import EXPLAINED, Explained, to_type
 
 

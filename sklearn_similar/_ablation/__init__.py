@@ -1,0 +1,1 @@
+"""The error of a network without each filter of a layer, exactly."""

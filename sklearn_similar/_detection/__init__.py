@@ -1,0 +1,1 @@
+"""From images to instances: region proposals, crops, recognition, suppression."""

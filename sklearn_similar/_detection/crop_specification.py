@@ -1,0 +1,61 @@
+"""How training images show their instances: size, margin, range of values."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .._inputs.images import to_grey
+
+# Above this share of an image's greatest value, a pixel belongs to what it shows.
+_VISIBLE = 0.2
+
+
+class Frame(NamedTuple):
+    """How training images show their instances.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Height and width of an image in pixels.
+    fill : float
+        Share of the image that the instance takes, along the axis along which it takes
+        more.
+    low, high : float
+        Least and greatest value of a pixel.
+    """
+
+    size: tuple[int, int]
+    fill: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+
+    def to_unit(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels from 0 to 1."""
+        return ((pixels - self.low) / (self.high - self.low)).clamp(0, 1)
+
+    def from_unit(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels as the network knows them, from pixels between 0 and 1."""
+        return pixels * (self.high - self.low) + self.low
+
+
+def learn_frame(images: torch.Tensor) -> Frame:
+    """The frame of images n x n_channels x height x width."""
+    low, high = float(images.min()), float(images.max())
+    if high == low:
+        high = low + 1
+    frame = Frame((images.shape[2], images.shape[3]), low=low, high=high)
+    return frame._replace(fill=_fill(to_grey(frame.to_unit(images)).numpy()))
+
+
+def _fill(images: np.ndarray) -> float:
+    """The median share of images n x height x width that is taken."""
+    visible = images > _VISIBLE * images.max(axis=(1, 2), keepdims=True)
+    shares = []
+    for axis in (1, 2):
+        hit = visible.any(axis=axis)
+        length = hit.shape[1] - hit.argmax(axis=1) - hit[:, ::-1].argmax(axis=1)
+        shares.append(np.where(hit.any(axis=1), length / hit.shape[1], 0))
+    share = np.max(shares, axis=0)
+    share = share[share > 0]
+    return float(np.median(share)) if len(share) else 1.0

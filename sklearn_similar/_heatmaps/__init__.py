@@ -1,0 +1,1 @@
+"""From importances to weights, and from weights and activations to heatmaps."""

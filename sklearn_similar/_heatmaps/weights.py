@@ -1,0 +1,108 @@
+"""From importances to weights, and from weights and responses to heatmaps."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from .._network.activations import FeatureMaps
+
+
+def filter_weights(
+    importances: np.ndarray, weighting: str, temperature: float
+) -> np.ndarray:
+    """Weights of the filters, which sum to 1 (Eq. 2 of the paper for "softmax").
+
+    Parameters
+    ----------
+    importances : ndarray of shape (..., n_filters)
+        Increases of the error without each filter.
+    weighting : {"softmax", "linear", "uniform"}
+        softmax(importances / temperature), the positive importances themselves, or
+        the same for all filters. Where no importance is positive, "linear" is uniform.
+    temperature : float
+        Of the softmax; the smaller, the more the most important filters dominate.
+    """
+    n_filters = importances.shape[-1]
+    uniform = np.full_like(importances, 1 / n_filters)
+    if weighting == "uniform":
+        return uniform
+    if weighting == "linear":
+        positive = np.clip(importances, 0, None)
+        total = positive.sum(axis=-1, keepdims=True)
+        return np.where(total > 0, positive / np.where(total > 0, total, 1), uniform)
+    # Subtracting the largest changes nothing but keeps exp from overflowing.
+    increase = importances - importances.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        exponentials = np.exp(increase / temperature)
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
+    """Heatmaps on the layer's grid: H = sum_i w_i max(F_i, 0).
+
+    Parameters
+    ----------
+    maps : FeatureMaps
+        Of n_images images and n_filters filters.
+    weights : tensor of shape (n_maps, n_filters) or (n_images, n_maps, n_filters)
+        One row for each heatmap of an image.
+
+    Returns
+    -------
+    tensor of shape (n_images, n_maps, height, width)
+    """
+    responses = maps.responses.relu()
+    # One product an image: in one for all, rounding would depend on the neighbours.
+    products = torch.bmm(weights.expand(len(responses), -1, -1), responses.flatten(2))
+    return products.unflatten(2, responses.shape[2:])
+
+
+def to_pixels(
+    heat: torch.Tensor, maps: FeatureMaps, size: Sequence[int]
+) -> torch.Tensor:
+    """Heatmaps at every pixel, each response at the centre of what it saw.
+
+    Parameters
+    ----------
+    heat : tensor of shape (n_images, n_maps, height, width)
+        On the grid of `maps`.
+    maps : FeatureMaps
+    size : (int, int)
+        Height and width of the images in pixels.
+    """
+    for axis in (0, 1):
+        pixels = torch.arange(size[axis], device=heat.device, dtype=heat.dtype)
+        if maps.dense:
+            # Whole pixels only: the responses sampled at the stride stay as they are.
+            position = pixels - int(maps.grid.offset[axis])
+        else:
+            position = (pixels - maps.grid.offset[axis]) / maps.grid.stride[axis]
+        heat = _sample(heat, position, axis + 2)
+    return heat
+
+
+def _sample(heat: torch.Tensor, position: torch.Tensor, dim: int) -> torch.Tensor:
+    """Linear interpolation along one dimension; the border's values go on outside."""
+    position = position.clamp(0, heat.shape[dim] - 1)
+    below = position.floor()
+    shape = [-1 if axis == dim else 1 for axis in range(heat.ndim)]
+    share = (position - below).reshape(shape)
+    low = heat.index_select(dim, below.long())
+    if not share.any():
+        return low
+    high = heat.index_select(dim, position.ceil().long())
+    return low + share * (high - low)
+
+
+def normalize_per_image(heat: np.ndarray) -> np.ndarray:
+    """Each heatmap of (..., height, width) from 0 to 1; constant ones become 0."""
+    low = heat.min(axis=(-2, -1), keepdims=True)
+    spread = heat.max(axis=(-2, -1), keepdims=True) - low
+    return (heat - low) / np.where(spread > 0, spread, 1)
+
+
+def typical_peak(peaks: np.ndarray) -> float:
+    """The heat that counts as 1.0: the median peak, 1 where nothing responds."""
+    peak = float(np.median(peaks)) if len(peaks) else 0.0
+    return peak if peak > 0 else 1.0

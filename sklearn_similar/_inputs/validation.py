@@ -1,0 +1,226 @@
+"""The gate for what the user passes: estimator and X in, `Images` and classes out."""
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.utils import column_or_1d
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from .images import (
+    Images,
+    check_finite,
+    check_numeric,
+    check_one_size,
+    count,
+    infer_image_shape,
+    is_images,
+    n_channels,
+    read_images,
+    shape_text,
+    to_numpy,
+)
+
+_ACCEPTED = (
+    "rows (n, n_features), grey images (n, height, width), colour images (n, height, "
+    "width, n_channels) or a list of images"
+)
+
+
+def check_training_data(estimator, X, y) -> tuple[Images, np.ndarray]:
+    """Labelled images of one size; sets `classes_`, `image_shape_`, `n_features_in_`.
+
+    Returns
+    -------
+    images : Images
+    y : ndarray of shape (n_images,)
+        Index of each image's label in `classes_`.
+    """
+    found, layout = None, "rows"
+    if is_images(X):
+        images = read_images(X)
+        pixels, layout = check_one_size(images), images.layout
+        found = np.shape(X[0])
+        rows = pixels.reshape(len(pixels), -1)
+    else:
+        rows = _readable_rows(X)
+    _check_labels(y, rows.shape[0], "y")
+    rows, y = validate_data(
+        estimator, rows, y, ensure_all_finite=False, ensure_min_samples=2
+    )
+    if found is None:
+        _check_values(rows)
+    try:
+        classes, y_index = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        types = sorted({type(label).__name__ for label in y})
+        raise ValueError(
+            f"y holds labels of the types {', '.join(types)}; make them all the same."
+        ) from error
+    check_classification_targets(y)
+    estimator.classes_ = classes
+    if len(estimator.classes_) < 2:
+        raise ValueError(
+            f"y holds one class, {estimator.classes_.tolist()[0]!r}; a classifier "
+            "needs images of at least 2 classes."
+        )
+    shape = infer_image_shape(found, rows.shape[1], estimator.image_shape)
+    estimator.image_shape_ = shape
+    return Images(_as_images(rows, shape), layout), y_index
+
+
+def check_images(estimator, X) -> Images:
+    """Images of any size, or rows of the trained size."""
+    trained = estimator.image_shape_
+    if is_images(X):
+        return read_images(X, trained)
+    rows = _readable_rows(X)
+    if rows.shape == trained[:2] and rows.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X has the shape of one image, {shape_text(rows.shape)}; pass "
+            "X[np.newaxis] for one image."
+        )
+    rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
+    _check_values(rows)
+    return Images(_as_images(rows, trained), "rows")
+
+
+def check_output_container(estimator, X) -> None:
+    """Raise ValueError if `set_output` asks for a table of what is not one."""
+    container = _get_output_config("transform", estimator)["dense"]
+    if is_images(X) and container != "default":
+        raise ValueError(
+            f"set_output asks for {container}, but heatmaps of images are no table; "
+            "pass rows, X.reshape(len(X), -1), or call set_output(transform='default')."
+        )
+
+
+def check_trained_size(estimator, X, method: str) -> Images:
+    """Images of the size that `fit` has seen, for a method of that name."""
+    images = check_images(estimator, X)
+    wanted = estimator.image_shape_[:2]
+    for index in (members[0] for members in images.alike()):
+        found = images.pixels[index].shape[:2]
+        if found != wanted:
+            raise ValueError(
+                f"Image {index} of X is {shape_text(found)}, but {method} wants the "
+                f"trained size {shape_text(wanted)}; resize it, or find what is in "
+                "images of any size with localize."
+            )
+    return images
+
+
+def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
+    """Index of each image's label in `classes_`."""
+    _check_labels(y, n_images, name)
+    y = column_or_1d(y, warn=True)
+    known = {label: index for index, label in enumerate(estimator.classes_.tolist())}
+    labels = y.tolist()
+    unseen = [label for label in dict.fromkeys(labels) if label not in known]
+    if unseen:
+        raise ValueError(
+            f"{name} holds labels that fit has not seen: {_some(unseen)}; leave such "
+            "images out, or fit with them."
+        )
+    return np.array([known[label] for label in labels])
+
+
+def find_labels(classes: np.ndarray, target, name: str) -> np.ndarray:
+    """Indices in the classes of the label or labels that a parameter holds."""
+    labels = np.atleast_1d(target).tolist()
+    known = classes.tolist()
+    unknown = [label for label in labels if label not in known]
+    if unknown or not labels:
+        raise ValueError(
+            f"{name} holds {_some(unknown) or 'no label'}, but the classes are "
+            f"{_some(known)}; pass one of them, or a list of some."
+        )
+    return np.array([known.index(label) for label in labels])
+
+
+def check_scales(scales) -> tuple[float, ...]:
+    """The scales at which an image is looked at, as floats."""
+    try:
+        found = np.asarray(scales, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.ndim != 1 or found.size == 0 or not np.all((found > 0) & (found < np.inf)):
+        raise ValueError(
+            f"scales is {scales!r}; pass one or more finite numbers above 0, as in "
+            "(0.5, 1.0)."
+        )
+    return tuple(found.tolist())
+
+
+def _some(labels) -> str:
+    """Labels as people list them, shortened where there are many."""
+    shown = [repr(label) for label in labels]
+    return ", ".join([*shown[:10], "..."] if len(shown) > 12 else shown)
+
+
+def _readable_rows(X):
+    """X, where scikit-learn's checks read it; they would print all of other things."""
+    if sparse.issparse(X):
+        return X
+    if isinstance(X, pd.DataFrame):
+        return _without_extension_types(X)
+    try:
+        X = to_numpy(X)
+    except ValueError as error:
+        raise ValueError(
+            f"X is a {type(X).__name__} of sequences of several lengths; pass "
+            f"{_ACCEPTED}."
+        ) from error
+    if X.ndim == 0:
+        raise ValueError(f"X is of type {type(X.item()).__name__}; pass {_ACCEPTED}.")
+    if X.dtype.kind != "O":
+        check_numeric(X, "X")
+    if X.shape == (0,):
+        raise ValueError("X is empty; pass at least one image.")
+    if X.ndim == 1 and X.dtype.kind == "O":
+        raise ValueError("X is an array of objects; pass list(X), if these are images.")
+    if X.ndim == 1:
+        raise ValueError(
+            f"Reshape your data of shape {X.shape} with X.reshape(1, -1), if it is one "
+            f"row, or pass {_ACCEPTED}."
+        )
+    return X
+
+
+def _without_extension_types(X: pd.DataFrame) -> pd.DataFrame:
+    """Integers stay integers, where scikit-learn makes floats of pandas' own types."""
+    own = {
+        name: dtype.numpy_dtype
+        for name, dtype in X.dtypes.items()
+        if pd.api.types.is_extension_array_dtype(dtype)
+        and pd.api.types.is_integer_dtype(dtype)
+        and not X[name].hasnans
+    }
+    return X.astype(own) if own else X
+
+
+def _check_values(rows: np.ndarray) -> None:
+    check_numeric(rows, "X")
+    check_finite(rows, "Row {} of X")
+
+
+def _check_labels(y, n_images: int, name: str) -> None:
+    """Raise ValueError for what scikit-learn's checks of y pass, or print in full."""
+    labels = np.asarray(y)
+    if labels.dtype.names:
+        raise ValueError(
+            f"{name} has the fields {', '.join(labels.dtype.names)}; pass one label "
+            "for each image."
+        )
+    if labels.dtype.kind == "c":
+        raise ValueError(f"{name} holds complex numbers; pass labels.")
+    if labels.ndim and len(labels) != n_images:
+        raise ValueError(
+            f"X holds {count(n_images, 'image')}, but {name} holds "
+            f"{count(len(labels), 'label')}; pass one label for each image."
+        )
+
+
+def _as_images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return rows.reshape(len(rows), *shape[:2], n_channels(shape))

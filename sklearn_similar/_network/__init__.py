@@ -1,0 +1,1 @@
+"""The network: building, seeding, training, and the activations of its layers."""

@@ -1,0 +1,294 @@
+"""A network seen as a trunk, up to the layer whose filters count, and a head."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from .receptive_field import Geometry, geometry, track_geometry
+
+# Indices of images, and the images.
+Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
+
+
+class FeatureMaps(NamedTuple):
+    """Responses of a layer's filters and their grid.
+
+    Attributes
+    ----------
+    responses : tensor of shape (n_images, n_filters, height, width)
+    grid : Geometry
+    dense : bool
+        Whether the responses are at every pixel.
+    """
+
+    responses: torch.Tensor
+    grid: Geometry
+    dense: bool
+
+
+class _LayerReached(Exception):
+    """The responses are known; the rest of the network need not run."""
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """Evaluation mode without gradients; each submodule's mode is restored."""
+    in_training = [child for child in module.modules() if child.training]
+    if in_training:
+        module.eval()
+    try:
+        # Inference mode is faster by little, and marks tensors that a network keeps.
+        with torch.no_grad():
+            yield module
+    finally:
+        for child in in_training:
+            child.training = True
+
+
+@contextmanager
+def output_hook(module: nn.Module, layer: str, hook) -> Iterator[None]:
+    """Call `hook` with the layer's output; what it returns replaces the output."""
+    # A network that is shared by threads has all their hooks at once.
+    owner = threading.get_ident()
+    handle = module.get_submodule(layer).register_forward_hook(
+        lambda _module, _inputs, output: (
+            hook(output) if threading.get_ident() == owner else None
+        )
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def feature_maps(
+    module: nn.Module, layer: str, images: torch.Tensor, resolution: str
+) -> FeatureMaps:
+    """Run the trunk up to one layer; see `layer_maps`."""
+    (maps,) = layer_maps(module, (layer,), images, resolution)
+    return maps
+
+
+def layer_maps(
+    module: nn.Module, layers: Sequence[str], images: torch.Tensor, resolution: str
+) -> list[FeatureMaps]:
+    """Run the network up to the last of some layers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    layers : sequence of str
+        Their `named_modules` paths.
+    images : tensor of shape (n_images, n_channels, height, width)
+    resolution : {"dense", "pooled"}
+
+    Raises
+    ------
+    ValueError
+        If the network cannot take images of this size at this resolution.
+    """
+    dense = resolution == "dense"
+    reached: dict[str, FeatureMaps] = {}
+
+    def note(layer, output):
+        grid = geometry(output)
+        is_last = len(reached) == len(layers) - 1
+        # What follows could overwrite the responses in place.
+        reached[layer] = FeatureMaps(output if is_last else output.clone(), grid, dense)
+        if is_last:
+            raise _LayerReached
+
+    height, width = images.shape[2:]
+    try:
+        with track_geometry(dense, (height, width)), ExitStack() as stack:
+            for layer in layers:
+                stack.enter_context(output_hook(module, layer, partial(note, layer)))
+            module(images)
+    except _LayerReached:
+        pass
+    except RuntimeError as error:
+        raise ValueError(
+            f"The network cannot take images of {height}x{width} pixels "
+            f"(resolution={resolution!r}): {str(error).splitlines()[0]}"
+        ) from error
+    for layer in layers:
+        if layer not in reached:
+            raise ValueError(
+                f"The network does not run layer {layer!r} for images of "
+                f"{height}x{width} pixels; name another layer."
+            )
+        shape = reached[layer].responses.shape[2:]
+        if dense and shape != images.shape[2:]:
+            raise ValueError(
+                f"The responses of layer {layer!r} to images of {height}x{width} "
+                f"pixels are {shape[0]}x{shape[1]} even without strides, as the "
+                "network resizes them itself; pass resolution='pooled'."
+            )
+    return [reached[layer] for layer in layers]
+
+
+def find_layers(
+    module: nn.Module, layer: str | Sequence[str] | None, images: torch.Tensor
+) -> str | list[str]:
+    """The path of the layer, or those of several, checked; see `find_layer`."""
+    if layer is None or isinstance(layer, str):
+        return find_layer(module, layer, images)
+    is_named = all(isinstance(own, str) for own in layer)
+    if not layer or not is_named or len(set(layer)) < len(layer):
+        raise ValueError(
+            f"layer is {layer!r}; pass the path of a layer, or a list of different "
+            "ones."
+        )
+    return [find_layer(module, own, images) for own in layer]
+
+
+def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> str:
+    """The path of the layer, checked; None finds the last convolutional block.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    layer : str or None
+        The path that the user asked for.
+    images : tensor of shape (n_images, n_channels, height, width)
+        To see what reaches the layer.
+
+    Raises
+    ------
+    ValueError
+        If the layer does not exist or has no N x n_filters x height x width output.
+    """
+    if layer is None:
+        return _last_convolutional_block(module, images)
+    names = [name for name, _ in module.named_modules() if name]
+    if layer not in names:
+        close = get_close_matches(layer, names, n=1)
+        raise ValueError(
+            f"layer {layer!r} is not in the network"
+            + (f"; did you mean {close[0]!r}?" if close else "")
+            + f" It has {', '.join(names)}."
+        )
+    outputs: list[torch.Tensor] = []
+    with output_hook(module, layer, outputs.append):
+        module(images)
+    if len(outputs) != 1:
+        raise ValueError(
+            f"layer {layer!r} runs {len(outputs)} times in a forward pass; name a "
+            "layer that runs once."
+        )
+    if not isinstance(outputs[0], torch.Tensor) or outputs[0].ndim != 4:
+        shape = tuple(getattr(outputs[0], "shape", ())) or type(outputs[0]).__name__
+        raise ValueError(
+            f"layer {layer!r} gives {shape}, not n_images x n_filters x height x "
+            "width; name a convolutional layer."
+        )
+    return layer
+
+
+def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
+    """The last feature map that is made by convolutions and not by a pooling.
+
+    A block counts as a whole (a residual block: with what it adds), and a
+    convolution together with the normalisation and activation that follow it.
+    """
+    outputs = _outputs(module, images)
+    runs = Counter(output.name for output in outputs)
+    largest = max((output.n_places for output in outputs), default=0)
+    # Convolutions on globally pooled maps (squeeze-and-excitation) see no place.
+    maps = [o for o in outputs if o.n_places > 1 or largest == 1]
+    pooled = {
+        output.tensor
+        for before, output in zip([None, *maps][:-1], maps, strict=True)
+        # A block that is smaller than what its last part gives ends in a pooling.
+        if output.is_pooling
+        or (output.is_block and before and before.n_places > output.n_places)
+    }
+    found = [o for o in maps if o.tensor not in pooled and runs[o.name] == 1]
+    if not found or not any(isinstance(m, nn.Conv2d) for m in module.modules()):
+        raise ValueError(
+            "The network has no two-dimensional convolution that runs once in a "
+            "forward pass; name a layer with N x n_filters x height x width output in "
+            "layer."
+        )
+    # Of a block and its last part, which give the same tensor, the part is exact.
+    return next(o.name for o in found if o.tensor == found[-1].tensor)
+
+
+class _Output(NamedTuple):
+    """What a submodule gave in a forward pass.
+
+    Attributes
+    ----------
+    name : str
+        Path of the submodule.
+    tensor : (int, int)
+        Identity of the tensor and of the last write to it.
+    n_places : int
+        Height times width.
+    is_block : bool
+        Whether the submodule has parts with convolutions.
+    is_pooling : bool
+        Whether the submodule has none and changes the size, or takes maxima or means.
+    """
+
+    name: str
+    tensor: tuple[int, int]
+    n_places: int
+    is_block: bool
+    is_pooling: bool
+
+
+def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
+    """Outputs N x n_filters x height x width of all submodules, in order."""
+    outputs: list[_Output] = []
+    # Kept alive, or another tensor could take the identity of a freed one.
+    kept: list[torch.Tensor] = []
+    owner = threading.get_ident()
+
+    def note(name: str, child: nn.Module, inputs, output) -> None:
+        if not isinstance(output, torch.Tensor) or output.ndim != 4:
+            return
+        tensor = (id(output), output._version)
+        parts = list(child.children())
+        # What a part passes on as it is (dropout) is not its own.
+        if threading.get_ident() != owner or (
+            not parts and any(tensor == before.tensor for before in outputs)
+        ):
+            return
+        kept.append(output)
+        is_block = any(isinstance(m, nn.Conv2d) for p in parts for m in p.modules())
+        is_pooling = (
+            not is_block
+            and not isinstance(child, nn.Conv2d)
+            and (
+                type(child).__module__ == nn.MaxPool2d.__module__
+                or any(
+                    isinstance(given, torch.Tensor)
+                    and given.shape[2:] != output.shape[2:]
+                    for given in inputs
+                )
+            )
+        )
+        n_places = output.shape[2:].numel()
+        outputs.append(_Output(name, tensor, n_places, is_block, is_pooling))
+
+    with ExitStack() as stack:
+        for name, child in module.named_modules():
+            if name:
+                handle = child.register_forward_hook(
+                    lambda child, inputs, output, name=name: note(
+                        name, child, inputs, output
+                    )
+                )
+                stack.callback(handle.remove)
+        module(images)
+    return outputs

@@ -1,0 +1,355 @@
+"""Building, seeding and training the skorch net; weights to and from arrays."""
+
+import copy
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset, Subset, default_collate
+
+from .._inputs.images import Images, count, n_channels, shape_text, to_tensor
+from .activations import evaluating
+from .lenet import LeNet
+from .seeding import seeded
+
+_BUILT_HERE = (
+    "module",
+    "max_epochs",
+    "lr",
+    "batch_size",
+    "device",
+    "verbose",
+    "classes",
+)
+
+
+class PixelDataset(Dataset):
+    """Labelled images of one size for skorch; batches are sliced, not collated."""
+
+    def __init__(self, images: Images, y: np.ndarray, n_channels: int):
+        self.images = images
+        self.y = y
+        self.n_channels = n_channels
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index):
+        images, y = self.batch(np.atleast_1d(index))
+        return images[0], y[0]
+
+    def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and class indices at some positions."""
+        pixels = to_tensor(self.images.select(indices), self.n_channels)
+        return pixels, torch.from_numpy(self.y[indices])
+
+
+class BatchSlices:
+    """Iterator for skorch that takes each batch with one indexing operation.
+
+    A loader that fetches image by image costs several times as much as LeNet's own
+    arithmetic on small images; it is for data sets that users bring.
+    """
+
+    def __init__(self, dataset, batch_size=1, shuffle=False, generator=None):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self):
+        dataset, indices = self.dataset, np.arange(len(self.dataset))
+        while isinstance(dataset, Subset):
+            indices = np.asarray(dataset.indices)[indices]
+            dataset = dataset.dataset
+        if self.shuffle:
+            order = torch.randperm(len(indices), generator=self.generator)
+            indices = indices[order.numpy()]
+        for batch in gen_batches(len(indices), self.batch_size):
+            if isinstance(dataset, PixelDataset):
+                yield dataset.batch(indices[batch])
+            else:
+                yield default_collate([dataset[index] for index in indices[batch]])
+
+
+class InverseDecay:
+    """Learning rate factor after some updates: 1 / (1 + decay * updates)."""
+
+    def __init__(self, decay: float):
+        self.decay = decay
+
+    def __call__(self, n_updates: int) -> float:
+        return 1 / (1 + self.decay * n_updates)
+
+
+class SeededNet(NeuralNetClassifier):
+    """skorch net whose forward passes draw random numbers (dropout) of its own."""
+
+    randomness: seeded
+
+    def infer(self, x, **fit_params):
+        # Around the forward pass alone: an optimiser makes hundreds of small calls.
+        with self.randomness:
+            return super().infer(x, **fit_params)
+
+
+def build_net(
+    module,
+    *,
+    n_classes: int,
+    image_shape: tuple[int, ...],
+    max_epochs: int,
+    lr: float,
+    lr_decay: float,
+    batch_size: int,
+    net_params: Mapping[str, Any] | None,
+    class_weight: np.ndarray | None,
+    device: str,
+    seed: int,
+    verbose: int,
+) -> SeededNet:
+    """An initialised net; all that is random in it comes from `seed`.
+
+    Raises
+    ------
+    ValueError
+        If `net_params` names what is a parameter of the estimator, or the network
+        cannot be built from the module and them.
+    """
+    given = _check_net_params(net_params, class_weight)
+    schedule = LRScheduler(
+        policy=LambdaLR, lr_lambda=InverseDecay(lr_decay), step_every="batch"
+    )
+    callbacks = [("lr_decay", schedule)] if lr_decay else []
+    params: dict[str, Any] = {
+        "criterion": nn.CrossEntropyLoss,
+        "optimizer": torch.optim.Adam,
+        "train_split": None,
+        "iterator_train": BatchSlices,
+        "iterator_train__shuffle": True,
+        "iterator_train__generator": torch.Generator().manual_seed(seed),
+        "iterator_valid": BatchSlices,
+        **given,
+        # Modules and callbacks that were passed ready-made belong to the user and stay
+        # untouched.
+        "callbacks": callbacks + copy.deepcopy(list(given.get("callbacks") or [])),
+    }
+    if class_weight is not None:
+        params["criterion__weight"] = torch.as_tensor(class_weight, dtype=torch.float32)
+    try:
+        net = SeededNet(
+            copy.deepcopy(module) if isinstance(module, nn.Module) else module or LeNet,
+            max_epochs=max_epochs,
+            lr=lr,
+            batch_size=batch_size,
+            device=device,
+            verbose=verbose,
+            classes=np.arange(n_classes),
+            **{**_module_params(module, n_classes, image_shape), **params},
+        )
+        net.randomness = seeded(seed)
+        with net.randomness:
+            net.initialize()
+    except (TypeError, ValueError) as error:
+        reason = str(error).split(". ")[0].rstrip(".")
+        raise ValueError(
+            f"The network cannot be built: {reason}; change module or net_params, "
+            "where an argument of the module is module__<name>."
+        ) from error
+    # Whatever PyTorch's default type or the module's own is, images are float32.
+    net.module_.float()
+    return net
+
+
+def _check_net_params(net_params, class_weight) -> dict[str, Any]:
+    given = dict(net_params or {})
+    ours = [name for name in _BUILT_HERE if name in given]
+    if class_weight is not None and "criterion__weight" in given:
+        ours.append("criterion__weight")
+    if ours:
+        raise ValueError(
+            f"net_params holds {', '.join(ours)}, which the estimator sets from its "
+            "own parameters or from the data; take it out of net_params."
+        )
+    callbacks = given.get("callbacks")
+    if not isinstance(callbacks, (list, tuple, type(None))):
+        raise ValueError(
+            f"callbacks in net_params is {callbacks!r}; pass a list of callbacks, and "
+            "callbacks__<name>=None to leave one of skorch's own out."
+        )
+    return given
+
+
+def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
+    """What is known of the data, for a module class whose constructor asks for it."""
+    if isinstance(module, nn.Module):
+        return {}
+    known = {
+        "n_classes": n_classes,
+        "num_classes": n_classes,
+        "image_shape": image_shape[:2],
+        "in_channels": image_shape[2] if len(image_shape) == 3 else 1,
+    }
+    accepted = inspect.signature(module or LeNet).parameters
+    return {f"module__{name}": known[name] for name in known if name in accepted}
+
+
+def train_network(
+    spec: Mapping[str, Any],
+    images: Images,
+    y: np.ndarray,
+    training: np.ndarray,
+    verbose: int,
+) -> tuple[dict[str, np.ndarray], list]:
+    """Train a new net, and give its weights and history: all that is kept of it.
+
+    Parameters
+    ----------
+    spec : dict
+        Arguments of `build_net`.
+    images : Images
+        Of one size.
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    training : ndarray of int
+        The images to train on.
+    verbose : int
+
+    Raises
+    ------
+    ValueError
+        If the loss diverged.
+    """
+    net = build_net(**spec, verbose=verbose)
+    dataset = PixelDataset(images, y, n_channels(spec["image_shape"]))
+    # The labels are in the dataset already; here they serve a stratified train_split.
+    try:
+        net.partial_fit(Subset(dataset, training.tolist()), y[training])
+    except KeyError as error:
+        if "valid_" not in str(error):
+            raise
+        raise ValueError(
+            "A callback wants what only a validation split gives; pass train_split="
+            f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
+        ) from error
+    _check_converged(net, dataset.batch(training[:1])[0])
+    return get_arrays(net), net.history.to_list()
+
+
+def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
+    """Raise ValueError unless losses, and scores after the last update, are finite."""
+    found = None
+    for epoch in net.history:
+        loss = epoch.get("train_loss", 0.0)
+        if not np.isfinite(loss):
+            found = f"the loss is {loss} in epoch {epoch['epoch']}"
+            break
+    with evaluating(net.module_) as module:
+        if not found and not module(images.to(net.device)).isfinite().all():
+            found = "scores are not finite"
+    if found:
+        raise ValueError(
+            f"Training diverged: {found} with lr={net.lr}; lower lr or scale X."
+        )
+
+
+def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
+    """Give a net of the same structure the weights and history of a trained one."""
+    net.module_.load_state_dict(
+        {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    )
+    net.history = type(net.history)(history)
+    net.module_.eval()
+
+
+def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
+    """Raise ValueError unless the network gives one score per image and class.
+
+    Parameters
+    ----------
+    net : SeededNet
+        In evaluation mode.
+    images : tensor of shape (n_images, n_channels, height, width)
+    n_classes : int
+    """
+    try:
+        output = net.module_(images)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"The network cannot take images of {count(images.shape[1], 'channel')} "
+            f"and {shape_text(images.shape[2:])} pixels; change module or the images "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    wanted = (len(images), n_classes)
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(
+            f"The network returns a {type(output).__name__}; wrap it so that it "
+            "returns one tensor of class scores, n_images x n_classes."
+        )
+    if tuple(output.shape) != wanted:
+        raise ValueError(
+            f"The network returns shape {tuple(output.shape)} for {len(images)} "
+            f"images, but y has {n_classes} classes, so it should be {wanted}."
+        )
+    if returns_probabilities(net) and bool((output < 0).any()):
+        raise ValueError(
+            f"The network returns {float(output.min()):.3g}, but skorch's NLLLoss "
+            "takes probabilities; end the network with a softmax, or let it return "
+            "logits and leave the criterion out."
+        )
+
+
+def returns_probabilities(net: NeuralNetClassifier) -> bool:
+    """Whether the module returns probabilities; else, it returns logits.
+
+    It does with `NLLLoss`, which is skorch's convention.
+    """
+    return isinstance(net.criterion_, nn.NLLLoss)
+
+
+def log_probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.Tensor:
+    """Logarithms of the class probabilities from what the module returned."""
+    if returns_probabilities(net):
+        return torch.log(output + torch.finfo(output.dtype).tiny)
+    # Along the first dimension, it runs over images side by side: 15 times faster for
+    # few classes.
+    return torch.log_softmax(output.t().contiguous(), dim=0).t()
+
+
+def probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.Tensor:
+    """Class probabilities from what the module returned."""
+    if returns_probabilities(net):
+        return output
+    # Along the classes, rounding does not depend on the other images.
+    return torch.softmax(output, dim=1)
+
+
+def predict_proba(
+    net: NeuralNetClassifier,
+    batches: Iterable[tuple[np.ndarray, torch.Tensor]],
+    n_images: int,
+) -> np.ndarray:
+    """Class probabilities, n_images x n_classes, of images of the trained size."""
+    result = np.empty((n_images, len(net.classes)), dtype=np.float32)
+    with evaluating(net.module_) as module:
+        for indices, images in batches:
+            result[indices] = probabilities(net, module(images)).cpu().numpy()
+    return result
+
+
+def get_arrays(net: NeuralNetClassifier) -> dict[str, np.ndarray]:
+    """Weights and buffers of the network by name."""
+    return {
+        name: tensor.detach().cpu().numpy()
+        for name, tensor in net.module_.state_dict().items()
+    }

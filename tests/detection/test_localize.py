@@ -1,0 +1,395 @@
+"""`localize` of the estimator: from images to a table of instances."""
+
+import re
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sklearn_similar import SimilarNetClassifier, make_training_crops
+from sklearn_similar.datasets import load_mnist_sample, make_scenes
+from sklearn_similar.metrics import (
+    LocalizationScorer,
+    detection_f1_score,
+    detection_scores,
+)
+
+COLUMNS = ["image", "label", "score", "heat", "x_min", "y_min", "x_max", "y_max"]
+BOX = COLUMNS[4:]
+DIGITS = load_mnist_sample()
+BACKGROUND = -1
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return make_training_crops(
+        DIGITS.X_train,
+        DIGITS.y_train,
+        background=BACKGROUND,
+        n_instances=1500,
+        n_background=1500,
+        random_state=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(crops):
+    return SimilarNetClassifier(
+        background=BACKGROUND,
+        min_score=0.5,
+        lr=2e-3,
+        lr_decay=2e-3,
+        batch_size=50,
+        max_epochs=4,
+        random_state=0,
+    ).fit(*crops)
+
+
+@pytest.fixture
+def model(trained):
+    """A copy, so that a test may set its parameters."""
+    return deepcopy(trained)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Images for a fit whose result does not matter."""
+    return DIGITS.X_train[::50], DIGITS.y_train[::50]
+
+
+def scenes(n_scenes=10, **params):
+    return make_scenes(
+        DIGITS.X_test, DIGITS.y_test, n_scenes=n_scenes, random_state=0, **params
+    )
+
+
+@pytest.mark.parametrize("polarity", ["bright", "dark", "both"])
+def test_digits_are_found_and_recognised(model, polarity):
+    images, truth = scenes(12, polarity=polarity)
+    found = model.set_params(polarity=polarity).localize(images)
+    scores = detection_scores(truth, found)
+    assert scores.f1 > 0.85
+    assert scores.precision > 0.9
+
+
+def test_boxes_are_tight(model):
+    images, truth = scenes()
+    found = model.localize(images)
+    tight = detection_scores(truth, found, iou_threshold=0.75, match_label=False)
+    loose = detection_scores(truth, found, match_label=False)
+    assert tight.n_matched >= 0.95 * loose.n_matched
+
+
+@pytest.mark.parametrize(
+    ("hotspots", "resolution", "least"),
+    [("image", "pooled", 0.9), ("heat", "dense", 0.5)],
+)
+def test_digits_of_several_sizes_are_found(model, crops, hotspots, resolution, least):
+    images, truth = scenes(4, size=(240, 240), n_instances=4, scale=(0.6, 4))
+    model.set_params(hotspots=hotspots, resolution=resolution)
+    X, y = crops
+    found = model.fit_importance(X[::5], y[::5]).localize(images)
+    assert detection_f1_score(truth, found) > least
+
+
+def test_a_negative_has_dark_what_the_image_has_bright(model):
+    images, _ = scenes(3)
+    bright = model.localize(images)
+    dark = model.set_params(polarity="dark").localize(255 - images)
+    assert len(bright)
+    assert_frame_equal(bright[["image", "label", *BOX]], dark[["image", "label", *BOX]])
+
+
+def test_the_other_polarity_adds_nothing_where_there_is_nothing(model):
+    images, truth = scenes(4)
+    both = model.set_params(polarity="both").localize(images)
+    assert detection_scores(truth, both).precision > 0.85
+
+
+def test_images_of_a_list_may_differ_in_size_and_colour(model):
+    small, _ = scenes(1, size=(60, 90), n_instances=1)
+    large, _ = scenes(1, size=(150, 200), n_instances=3)
+    colour = np.repeat(large[0][..., np.newaxis], 3, axis=2)
+    X = [small[0], colour, large[0], small[0] / 255, large[0][..., np.newaxis]]
+    found = model.localize(X)
+    assert list(found["image"].unique()) == [0, 1, 2, 3, 4]
+    boxes = [found.loc[found["image"] == i, ["label", *BOX]] for i in range(5)]
+    for one, other in ((0, 3), (1, 2), (2, 4)):
+        assert_frame_equal(
+            boxes[one].reset_index(drop=True), boxes[other].reset_index(drop=True)
+        )
+
+
+def test_a_list_gives_what_its_images_give_alone(model):
+    images, _ = scenes(3)
+    together = model.localize(list(images))
+    alone = [model.localize([image]).assign(image=i) for i, image in enumerate(images)]
+    assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+
+
+def test_the_same_image_gives_the_same_table(model):
+    images, _ = scenes(2)
+    assert_frame_equal(model.localize(images), model.localize(images))
+
+
+def test_a_row_is_an_image_of_the_trained_size(model):
+    images = DIGITS.X_test[:5]
+    from_rows = model.localize(images.reshape(5, -1))
+    assert_frame_equal(from_rows, model.localize(images))
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.zeros((2, 50, 70), np.uint8),
+        np.full((1, 50, 70), 0.5),
+        np.ones((1, 50, 70)),
+        [np.zeros((1, 1)), np.ones((3, 200)), np.zeros((40, 40, 3), np.uint8)],
+    ],
+)
+@pytest.mark.parametrize("hotspots", ["image", "heat"])
+def test_constant_images_give_an_empty_table(model, X, hotspots):
+    model.set_params(polarity="both", hotspots=hotspots)
+    found = model.localize(X)
+    assert len(found) == 0
+    assert list(found.columns) == COLUMNS
+
+
+def test_an_empty_table_has_the_dtypes_of_a_full_one(model):
+    images, _ = scenes(1)
+    full, empty = model.localize(images), model.localize(np.zeros_like(images))
+    assert len(full)
+    assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+    assert full[["image", *BOX]].dtypes.eq(np.int64).all()
+    assert full[["score", "heat"]].dtypes.eq(np.float64).all()
+
+
+def test_images_smaller_than_the_trained_size(model):
+    digit = DIGITS.X_test[DIGITS.y_test == 0][0]
+    rows, columns = np.nonzero(digit > 50)
+    cut = digit[rows.min() - 1 : rows.max() + 2, columns.min() - 1 : columns.max() + 2]
+    assert max(cut.shape) < 28
+    found = model.localize([cut, cut[:12, :12], cut[:1]])
+    assert found.loc[found["image"] == 0, "label"].tolist() == [0]
+
+
+def test_images_come_in_order_and_the_surest_instance_first(model):
+    images, _ = scenes(6)
+    found = model.localize(list(images))
+    assert found["image"].is_monotonic_increasing
+    for _, own in found.groupby("image"):
+        assert own["score"].is_monotonic_decreasing
+    assert found.index.equals(pd.RangeIndex(len(found)))
+
+
+@pytest.mark.parametrize("hotspots", ["image", "heat"])
+def test_boxes_lie_inside_the_image(model, hotspots):
+    rng = np.random.RandomState(0)
+    images = rng.randint(256, size=(4, 12, 17)).repeat(8, axis=1).repeat(8, axis=2)
+    model.set_params(min_score=0, polarity="both", hotspots=hotspots)
+    found = model.localize(images.astype(np.uint8))
+    assert len(found)
+    assert (found[["x_min", "y_min"]] >= 0).all(axis=None)
+    assert (found["x_max"] <= 17 * 8).all()
+    assert (found["y_max"] <= 12 * 8).all()
+    assert (found["x_min"] < found["x_max"]).all()
+    assert (found["y_min"] < found["y_max"]).all()
+
+
+def test_scores_and_heat_reach_what_was_asked_for(model):
+    images, _ = scenes()
+    everything = model.set_params(min_score=0.0, threshold=0.0).localize(images)
+    chosen = model.set_params(min_score=0.9, threshold=0.5).localize(images)
+    assert chosen["score"].between(0.9, 1).all()
+    assert (chosen["heat"] >= 0.5).all()
+    assert 0 < len(chosen) < len(everything)
+
+
+def test_no_two_instances_of_an_image_overlap_by_more_than_max_overlap(model):
+    images, _ = scenes(5, n_instances=8, allow_overlap=True)
+    found = model.set_params(min_score=0.0, max_overlap=0.1).localize(images)
+    for _, own in found.groupby("image"):
+        box = own[BOX].to_numpy()[:, np.newaxis]
+        low = np.maximum(box[..., :2], box[:, 0, :2])
+        high = np.minimum(box[..., 2:], box[:, 0, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=2)
+        area = (box[:, 0, 2:] - box[:, 0, :2]).prod(axis=1)
+        overlap = shared / (area[:, np.newaxis] + area - shared)
+        np.fill_diagonal(overlap, 0)
+        assert overlap.max() <= 0.1
+
+
+def test_background_is_never_reported(model):
+    rng = np.random.RandomState(0)
+    blobs = rng.randint(256, size=(3, 20, 20)).repeat(6, axis=1).repeat(6, axis=2)
+    model.set_params(min_score=0.0)
+    found = model.localize(blobs.astype(np.uint8))
+    assert BACKGROUND not in set(found["label"])
+    with_background = model.set_params(background=None).localize(blobs.astype(np.uint8))
+    assert BACKGROUND in set(with_background["label"])
+
+
+def test_background_that_fit_has_not_seen_is_refused(model, few):
+    with pytest.raises(ValueError, match=r"background holds 77, but the classes"):
+        model.set_params(background=77).localize(DIGITS.X_test[:1])
+    with pytest.raises(ValueError, match=r"background holds 77, but the classes"):
+        SimilarNetClassifier(background=77).fit(*few)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scales", ()),
+        ("scales", (0,)),
+        ("scales", (1, -2)),
+        ("scales", (1, np.nan)),
+        ("scales", (1, np.inf)),
+        ("scales", 1.0),
+        ("scales", "1"),
+        ("scales", [[1.0]]),
+        ("min_score", -0.1),
+        ("min_score", 1.1),
+        ("max_overlap", -0.1),
+        ("max_overlap", 1.1),
+        ("threshold", 1.5),
+        ("polarity", "grey"),
+        ("hotspots", "edges"),
+        ("n_levels", 0),
+    ],
+)
+def test_a_bad_parameter_is_named(model, name, value):
+    model.set_params(**{name: value})
+    with pytest.raises(ValueError, match=rf"{name}.*{re.escape(str(value))}"):
+        model.localize(DIGITS.X_test[:1])
+
+
+def test_an_image_with_nan_is_named(model):
+    broken = np.zeros((40, 40))
+    broken[3, 4] = np.nan
+    with pytest.raises(ValueError, match=r"Image 1 of X.*NaN"):
+        model.localize([np.zeros((30, 30)), broken])
+
+
+@pytest.mark.parametrize("X", [[], np.empty((0, 40, 40))])
+def test_no_images_are_refused(model, X):
+    with pytest.raises(ValueError, match="pass at least one"):
+        model.localize(X)
+
+
+def test_localize_wants_fit_and_importances(few):
+    with pytest.raises(NotFittedError):
+        SimilarNetClassifier().localize(few[0])
+    similar = SimilarNetClassifier(validation_fraction=None, max_epochs=0)
+    with pytest.raises(NotFittedError, match="no filter importances"):
+        similar.fit(*few).localize(few[0])
+
+
+def test_verbose_shows_a_progress_bar(model, capsys):
+    images, _ = scenes(2)
+    model.set_params(verbose=1).localize(images)
+    assert "2/2" in capsys.readouterr().err
+    model.set_params(verbose=0).localize(images)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_page_of_several_hundred_digits(model):
+    page, truth = make_scenes(
+        DIGITS.X_test,
+        DIGITS.y_test,
+        n_scenes=1,
+        size=(500, 1000),
+        n_instances=(300, 600),
+        scale=(0.6, 0.9),
+        polarity="dark",
+        random_state=0,
+    )
+    assert len(truth) > 300
+    found = model.set_params(polarity="dark").localize(page)
+    assert detection_f1_score(truth, found) > 0.8
+
+
+def test_scales_take_the_greatest_heat(model):
+    images, _ = scenes(2)
+    once = model.localize(images)
+    twice = model.set_params(scales=(0.5, 1)).localize(images)
+    assert len(twice) >= len(once)
+    both = once.merge(twice, on=["image", *BOX], suffixes=("_once", "_twice"))
+    assert len(both)
+    assert (both["heat_twice"] >= both["heat_once"]).all()
+
+
+def test_labels_may_be_strings(few):
+    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven"])
+    X, y = few[0][few[1] < 8], names[few[1][few[1] < 8]]
+    similar = SimilarNetClassifier(max_epochs=1, min_score=0, random_state=0).fit(X, y)
+    found = similar.localize(scenes(1)[0])
+    assert len(found)
+    assert set(found["label"]) <= set(names)
+    empty = similar.localize(np.zeros((1, 40, 40)))
+    assert empty["label"].dtype == found["label"].dtype
+
+
+def test_a_search_in_a_pipeline_goes_by_scenes(tmp_path):
+    X, y = DIGITS.X_train[::20], DIGITS.y_train[::20]
+    images, truth = scenes(3)
+    pipeline = Pipeline(
+        [
+            ("same", FunctionTransformer()),
+            (
+                "similar",
+                SimilarNetClassifier(
+                    batch_size=10, max_epochs=5, random_state=0, memory=str(tmp_path)
+                ),
+            ),
+        ]
+    )
+    search = GridSearchCV(
+        pipeline,
+        {"similar__min_score": [0.2, 1.0], "similar__threshold": [0.1]},
+        scoring=LocalizationScorer(scenes=images, instances=truth),
+        cv=2,
+        n_jobs=2,
+    ).fit(X, y)
+    scores = search.cv_results_["mean_test_score"]
+    assert search.best_params_["similar__min_score"] == 0.2
+    assert scores[0] > scores[1] == 0
+
+
+def test_what_counts_after_training_does_not_retrain(few, tmp_path):
+    def weights():
+        return {path: path.stat().st_mtime_ns for path in _outputs(tmp_path)}
+
+    images, truth = scenes(2)
+    scorer = LocalizationScorer(scenes=images, instances=truth)
+    similar = SimilarNetClassifier(max_epochs=1, random_state=0, memory=str(tmp_path))
+    grid = {"threshold": [0.1, 0.3], "min_score": [0.2, 0.4]}
+    search = GridSearchCV(similar, grid, scoring=scorer, cv=2).fit(*few)
+    # Two folds, and the refit on all images.
+    kept = weights()
+    assert len(kept) == 3
+    again = GridSearchCV(similar, {"polarity": ["dark", "both"]}, scoring=scorer, cv=2)
+    again.fit(*few)
+    assert weights() == kept
+    fresh = SimilarNetClassifier(max_epochs=1, random_state=0).fit(*few)
+    np.testing.assert_array_equal(
+        fresh.predict_proba(few[0]), search.best_estimator_.predict_proba(few[0])
+    )
+    similar.set_params(lr=0.01).fit(*few)
+    assert len(weights()) == 4
+
+
+def _outputs(folder: Path) -> list[Path]:
+    return list(folder.rglob("output.pkl"))
+
+
+def test_a_list_of_backgrounds_is_refused(model):
+    model.set_params(background=[1, 2])
+    with pytest.raises(ValueError, match=r"background is \[1, 2\]; pass one label"):
+        model.localize(DIGITS.X_test[:1])

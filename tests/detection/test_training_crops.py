@@ -1,0 +1,93 @@
+"""Training crops for localisation."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sklearn_similar import make_training_crops
+from sklearn_similar._detection.training_crops import _spread
+from sklearn_similar.datasets import load_mnist_sample
+
+IMAGES, _, LABELS, _ = load_mnist_sample(return_X_y=True)
+IMAGES, LABELS = IMAGES[::50], LABELS[::50]
+
+
+def crops(images=IMAGES, labels=LABELS, **params):
+    params = {"n_instances": 300, "n_background": 250, "random_state": 0, **params}
+    return make_training_crops(images, labels, background=-1, **params)
+
+
+def test_all_images_are_there_among_the_crops():
+    X, y = crops()
+    given = {
+        (image.tobytes(), label) for image, label in zip(IMAGES, LABELS, strict=True)
+    }
+    found = {(image.tobytes(), label) for image, label in zip(X, y, strict=True)}
+    assert given <= found
+
+
+def test_as_many_crops_of_each_kind_as_asked_for():
+    X, y = crops()
+    assert X.dtype == np.uint8
+    assert X.shape[1:] == (28, 28)
+    assert (y == -1).sum() == 250
+    n_instances = (y != -1).sum() - len(IMAGES)
+    assert n_instances > 150
+    assert n_instances <= 300
+    assert_array_equal(np.unique(y), range(-1, 10))
+
+
+def test_crops_of_instances_look_like_images_of_their_label():
+    X, y = crops()
+    means = [IMAGES[label == LABELS].mean(axis=0).ravel() for label in range(10)]
+    shown = np.flatnonzero(y + 1)
+    likeness = np.corrcoef(np.vstack([X[shown].reshape(len(shown), -1), means]))
+    nearest = likeness[: len(shown), len(shown) :].argmax(axis=1)
+    assert (nearest == y[shown]).mean() > 0.5
+
+
+def test_the_same_random_state_gives_the_same_crops():
+    for first, second in zip(crops(), crops(), strict=True):
+        assert_array_equal(first, second)
+    assert not np.array_equal(crops()[0], crops(random_state=1)[0])
+
+
+def test_photographs_are_used():
+    stripes = np.tile(np.repeat(np.uint8([0, 255]), 20), (200, 10))
+    with_stripes, _ = crops(photographs=[stripes])
+    assert with_stripes.shape[1:] == (28, 28)
+    assert not np.array_equal(with_stripes, crops()[0])
+
+
+def test_colour_images_give_colour_crops():
+    X, _ = crops(np.repeat(IMAGES[..., np.newaxis], 3, axis=3), photographs=[IMAGES[0]])
+    assert X.shape[1:] == (28, 28, 3)
+
+
+def test_labels_may_be_strings():
+    _, y = make_training_crops(
+        IMAGES,
+        LABELS.astype(str),
+        background="none",
+        n_instances=50,
+        n_background=50,
+        random_state=0,
+    )
+    assert "none" in y
+
+
+def test_a_background_that_is_a_label_is_refused():
+    with pytest.raises(ValueError, match="background is 3, which is one of the labels"):
+        make_training_crops(IMAGES, LABELS, background=3)
+
+
+def test_labels_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        crops(labels=LABELS[:-1])
+
+
+def test_rows_are_taken_evenly_from_their_sources():
+    sources = np.repeat([0, 1, 2], [100, 10, 2])
+    rng = np.random.RandomState(0)
+    chosen = _spread(np.arange(112), sources, 22, rng)
+    assert_array_equal(np.bincount(sources[chosen]), [10, 10, 2])
