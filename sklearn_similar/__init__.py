@@ -3,11 +3,13 @@
 from . import datasets, metrics
 from ._classifier import SimilarNetClassifier
 from ._detection.training_crops import make_training_crops
+from ._localizer import InstanceLocalizer
 from ._network.lenet import LeNet
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "InstanceLocalizer",
     "LeNet",
     "SimilarNetClassifier",
     "__version__",

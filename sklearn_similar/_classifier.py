@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 from tqdm.auto import tqdm
 
 from ._ablation.importances import ablate, importances
-from ._detection.crop_specification import learn_frame
+from ._detection.crop_specification import learn_crop_specification
 from ._detection.recognition import to_frame
 from ._detection.search import Search, find_instances, heat_at_scales
 from ._heatmaps.calibration import Kept, class_heat_scales, evidence_scales, heat_scale
@@ -370,7 +370,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         # Tensors that are made in inference mode could not be trained.
         with _unchanged_on_error(self), torch.inference_mode(False):
-            images, y = check_training_data(self, X, y)
+            images, y = check_training_data(self, X, y, self.image_shape)
             for name in _MEASURED:
                 vars(self).pop(name, None)
             random_state = check_random_state(self.random_state)
@@ -385,7 +385,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             with evaluating(self.net_.module_) as module:
                 check_output(self.net_, probes, len(self.classes_))
                 self.layer_ = find_layers(module, self.layer, probes)
-            self._learn_frame(images, y)
+            self._learn_crop_specification(images, y)
             train = check_memory(self.memory).cache(train_network, ignore=["verbose"])
             arrays, history = train(
                 self._net_spec, images, y, training, verbose=self.verbose
@@ -632,12 +632,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         }
         self.net_ = build_net(**self._net_spec, verbose=self.verbose)
 
-    def _learn_frame(self, images: Images, y: np.ndarray) -> None:
+    def _learn_crop_specification(self, images: Images, y: np.ndarray) -> None:
         """Set what `localize` has to know of the training images."""
         shown = self._without_background(y, np.arange(len(y)))
         chosen = shown[spread_over_classes(y[shown], _MAX_FRAME_IMAGES)]
         pixels = to_tensor(images.select(chosen), n_channels(self.image_shape_))
-        self.frame_ = learn_frame(pixels)
+        self.frame_ = learn_crop_specification(pixels)
 
     def _background_index(self) -> int | None:
         if self.background is None:

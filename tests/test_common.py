@@ -1,15 +1,24 @@
 """scikit-learn's own checks of estimators."""
 
 import torch
+from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_similar import SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 
 # The suite's data sets are small, so that the paper's recipe would make too few steps.
 ESTIMATOR = SimilarNetClassifier(lr=0.01, batch_size=16, max_epochs=12, random_state=0)
 
 
-@parametrize_with_checks([ESTIMATOR])
+LOCALIZER = InstanceLocalizer(
+    GaussianNB(),
+    n_instance_crops=10,
+    n_background_crops=20,
+    random_state=0,
+)
+
+
+@parametrize_with_checks([ESTIMATOR, LOCALIZER])
 def test_estimator_check(estimator, check):
     generator = torch.get_rng_state()
     check(estimator)

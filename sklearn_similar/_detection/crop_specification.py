@@ -1,6 +1,6 @@
-"""How training images show their instances: size, margin, range of values."""
+"""Size, object extent and value range of the training images, which crops copy."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,14 +11,15 @@ from .._inputs.images import to_grey
 _VISIBLE = 0.2
 
 
-class Frame(NamedTuple):
-    """How training images show their instances.
+@dataclass(frozen=True, kw_only=True)
+class CropSpecification:
+    """What crops have to share with the training images.
 
     Attributes
     ----------
     size : (int, int)
         Height and width of an image in pixels.
-    fill : float
+    object_extent : float
         Share of the image that the instance takes, along the axis along which it takes
         more.
     low, high : float
@@ -26,7 +27,7 @@ class Frame(NamedTuple):
     """
 
     size: tuple[int, int]
-    fill: float = 1.0
+    object_extent: float = 1.0
     low: float = 0.0
     high: float = 1.0
 
@@ -39,16 +40,18 @@ class Frame(NamedTuple):
         return pixels * (self.high - self.low) + self.low
 
 
-def learn_frame(images: torch.Tensor) -> Frame:
-    """The frame of images n x n_channels x height x width."""
+def learn_crop_specification(images: torch.Tensor) -> CropSpecification:
+    """The crop specification of images n x n_channels x height x width."""
     low, high = float(images.min()), float(images.max())
     if high == low:
         high = low + 1
-    frame = Frame((images.shape[2], images.shape[3]), low=low, high=high)
-    return frame._replace(fill=_fill(to_grey(frame.to_unit(images)).numpy()))
+    shape = images.shape[2], images.shape[3]
+    specification = CropSpecification(size=shape, low=low, high=high)
+    grey = to_grey(specification.to_unit(images)).numpy()
+    return replace(specification, object_extent=_object_extent(grey))
 
 
-def _fill(images: np.ndarray) -> float:
+def _object_extent(images: np.ndarray) -> float:
     """The median share of images n x height x width that is taken."""
     visible = images > _VISIBLE * images.max(axis=(1, 2), keepdims=True)
     shares = []

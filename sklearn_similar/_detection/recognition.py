@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .boxes import BOX, area, iou
-from .crop_specification import Frame
+from .crop_specification import CropSpecification
 from .proposals import ancestors
 
 COLUMNS = ("image", "label", "score", "heat", *BOX)
@@ -37,7 +37,7 @@ def heat_in_boxes(heatmap: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def recognise(
     pixels: torch.Tensor,
     spots: np.ndarray,
-    frame: Frame,
+    specification: CropSpecification,
     predict_proba: Callable[[torch.Tensor], np.ndarray],
 ) -> np.ndarray:
     """Class probabilities of hotspots, n_hotspots x n_classes, batch by batch.
@@ -48,58 +48,62 @@ def recognise(
         An image in which hotspots are bright, values between 0 and 1.
     spots : structured ndarray of hotspots
         At least one.
-    frame : Frame
+    specification : CropSpecification
     predict_proba : callable
         Of images as the network knows them, n x n_channels x height x width.
     """
     return np.concatenate(
         [
-            predict_proba(frame.from_unit(crops))
-            for crops in _crops(pixels, spots, frame)
+            predict_proba(specification.from_unit(crops))
+            for crops in crop_batches(pixels, spots, specification)
         ]
     )
 
 
-def crop_hotspots(pixels: torch.Tensor, spots: np.ndarray, frame: Frame) -> np.ndarray:
+def crop_hotspots(
+    pixels: torch.Tensor, spots: np.ndarray, specification: CropSpecification
+) -> np.ndarray:
     """Hotspots as images of the trained size, n x height x width x n_channels.
 
     Values, as those of `pixels`, n_channels x height x width, are between 0 and 1.
     """
-    empty = np.empty((0, len(pixels), *frame.size), np.float32)
-    crops = [crops.numpy() for crops in _crops(pixels, spots, frame)]
+    empty = np.empty((0, len(pixels), *specification.size), np.float32)
+    crops = [crops.numpy() for crops in crop_batches(pixels, spots, specification)]
     return np.concatenate([empty, *crops]).transpose(0, 2, 3, 1)
 
 
-def _crops(
-    pixels: torch.Tensor, spots: np.ndarray, frame: Frame
+def crop_batches(
+    pixels: torch.Tensor, spots: np.ndarray, specification: CropSpecification
 ) -> Iterator[torch.Tensor]:
     """Crops of all hotspots, batch by batch."""
     planes = [pixels[np.newaxis]]
-    largest = _shrink(spots, frame).max(initial=2)
+    largest = _shrink(spots, specification).max(initial=2)
     for _ in range(int(np.log2(largest / 2))):
         planes.append(
             F.avg_pool2d(planes[-1], 2, ceil_mode=True, count_include_pad=False)
         )
     for first in range(0, len(spots), _CROPS_AT_ONCE):
-        yield _crop(planes, spots[first : first + _CROPS_AT_ONCE], frame)
+        yield _crop(planes, spots[first : first + _CROPS_AT_ONCE], specification)
 
 
-def _shrink(spots: np.ndarray, frame: Frame) -> np.ndarray:
+def _shrink(spots: np.ndarray, specification: CropSpecification) -> np.ndarray:
     """Pixels of the image in one pixel of each hotspot's crop."""
-    height, width = frame.size
+    height, width = specification.size
     across = (spots["x_max"] - spots["x_min"]) / width
     down = (spots["y_max"] - spots["y_min"]) / height
-    return np.maximum(across, down) / frame.fill
+    return np.maximum(across, down) / specification.object_extent
 
 
-def _crop(planes: list[torch.Tensor], spots: np.ndarray, frame: Frame) -> torch.Tensor:
+def _crop(
+    planes: list[torch.Tensor], spots: np.ndarray, specification: CropSpecification
+) -> torch.Tensor:
     """Crops in which a hotspot looks like a training image.
 
     It has the training images' margin, its level is 0 and its peak 1, whatever its
     contrast, and what is outside its box is 0.
     """
-    height, width = frame.size
-    shrink = torch.from_numpy(_shrink(spots, frame)).float()
+    height, width = specification.size
+    shrink = torch.from_numpy(_shrink(spots, specification)).float()
     box = {name: torch.from_numpy(spots[name].copy()).float() for name in BOX}
     x = _positions(box["x_min"], box["x_max"], shrink, width)
     y = _positions(box["y_min"], box["y_max"], shrink, height)

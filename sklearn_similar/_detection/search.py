@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .._inputs.images import to_grey
-from .crop_specification import Frame
+from .crop_specification import CropSpecification
 from .proposals import heat_hotspots, image_hotspots, keep_hotspots
 from .recognition import (
     Instances,
@@ -66,7 +66,7 @@ def _resize(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:
 def find_instances(
     pixels: torch.Tensor,
     search: Search,
-    frame: Frame,
+    specification: CropSpecification,
     heatmap: Callable[[torch.Tensor], np.ndarray],
     predict_proba: Callable[[torch.Tensor], np.ndarray],
 ) -> Instances:
@@ -78,7 +78,7 @@ def find_instances(
         Pixels as the network knows them.
     search : Search
         `background` is a column of `predict_proba`.
-    frame : Frame
+    specification : CropSpecification
         How the training images show their instances.
     heatmap : callable
         From such an image to its heat, height x width, typical peak 1.
@@ -86,13 +86,13 @@ def find_instances(
         From such images, n x n_channels x height x width, to probabilities, n x
         n_classes.
     """
-    pixels = frame.to_unit(pixels)
+    pixels = specification.to_unit(pixels)
     found = []
     for is_dark in {"bright": (False,), "dark": (True,), "both": (False, True)}[
         search.polarity
     ]:
         own = 1 - pixels if is_dark else pixels
-        found.append(_find_bright(own, search, frame, heatmap, predict_proba))
+        found.append(_find_bright(own, search, specification, heatmap, predict_proba))
     start = len(found[0].boxes)
     spots, label, score, heat = (
         np.concatenate(parts) for parts in zip(*found, strict=True)
@@ -104,10 +104,12 @@ def find_instances(
     return Instances(spots[kept], label[kept], score[kept], heat[kept])
 
 
-def _find_bright(pixels, search: Search, frame: Frame, heatmap, predict_proba):
+def _find_bright(
+    pixels, search: Search, specification: CropSpecification, heatmap, predict_proba
+):
     """Recognised hotspots, parts of each other included."""
     grey = to_grey(pixels).cpu().numpy()
-    heat_map = heatmap(frame.from_unit(pixels))
+    heat_map = heatmap(specification.from_unit(pixels))
     if search.hotspots == "heat":
         spots = heat_hotspots(heat_map, grey, search.threshold, search.n_levels)
     else:
@@ -117,7 +119,7 @@ def _find_bright(pixels, search: Search, frame: Frame, heatmap, predict_proba):
     spots, heat = keep_hotspots(spots, warm), heat[warm]
     if not len(spots):
         return Instances(spots, np.empty(0, int), np.empty(0), heat)
-    proba = recognise(pixels, spots, frame, predict_proba).astype(np.float64)
+    proba = recognise(pixels, spots, specification, predict_proba).astype(np.float64)
     is_background = np.zeros(len(spots), dtype=bool)
     if search.background is not None:
         is_background = proba.argmax(axis=1) == search.background

@@ -19,7 +19,7 @@ from ..datasets._pixels import (
 from ..datasets._scenes import BOX_COLUMNS, make_scenes
 from ..datasets._textures import make_textures, vary_photographs
 from ..metrics import box_iou
-from .crop_specification import Frame, learn_frame
+from .crop_specification import CropSpecification, learn_crop_specification
 from .proposals import image_hotspots
 from .recognition import crop_hotspots
 
@@ -35,7 +35,7 @@ _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
 _GROUND_SIZE = (320, 320)
 _N_STYLED = 20_000
-_N_FRAME_IMAGES = 1000
+_MAX_SPECIFICATION_IMAGES = 1000
 _SCALE = (0.4, 2.0)
 _ROTATION = 10
 
@@ -149,8 +149,10 @@ def make_training_crops(
     grounds = [with_channels(ground, n_channels) for ground in grounds]
     chosen = rng.permutation(len(images))[:_N_STYLED]
     styled = np.stack([_restyle(image, rng) for image in images[chosen]])
-    framed = images[:_N_FRAME_IMAGES]
-    frame = learn_frame(_to_tensor(framed if n_channels else framed[..., np.newaxis]))
+    samples = images[:_MAX_SPECIFICATION_IMAGES]
+    specification = learn_crop_specification(
+        _to_tensor(samples if n_channels else samples[..., np.newaxis])
+    )
 
     crops, shown = [], []
     for kind in _SCENES:
@@ -171,12 +173,12 @@ def make_training_crops(
         for number, scene in enumerate(scenes):
             own = truth[truth["image"] == number]
             for is_dark in (False, True) if kind.polarity == "both" else (False,):
-                cut = _cut_up(scene, own, is_dark, frame, rng)
+                cut = _cut_up(scene, own, is_dark, specification, rng)
                 crops.append(cut[0])
                 shown.append(cut[1])
     for ground in grounds:
         for is_dark in (False, True):
-            cut = _cut_up(ground, None, is_dark, frame, rng)
+            cut = _cut_up(ground, None, is_dark, specification, rng)
             crops.append(cut[0])
             shown.append(cut[1])
 
@@ -221,7 +223,11 @@ def _to_tensor(images: np.ndarray) -> torch.Tensor:
 
 
 def _cut_up(
-    scene: np.ndarray, truth: pd.DataFrame | None, is_dark: bool, frame: Frame, rng
+    scene: np.ndarray,
+    truth: pd.DataFrame | None,
+    is_dark: bool,
+    specification: CropSpecification,
+    rng,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crops of a scene's parts, uint8, and the label of each, -1 for background."""
     channels = scene if scene.ndim == 3 else scene[..., np.newaxis]
@@ -241,7 +247,7 @@ def _cut_up(
     # Some are cut at a higher level, at which faint parts of a stroke are lost.
     rise = rng.uniform(size=len(spots)) ** 2 * _MAX_RISE
     spots["level"] += rise * (spots["peak"] - spots["level"])
-    crops = crop_hotspots(pixels, spots, frame)
+    crops = crop_hotspots(pixels, spots, specification)
     crops = np.rint(crops * 255).astype(np.uint8)
     return crops if scene.ndim == 3 else crops[..., 0], shown
 

@@ -44,6 +44,11 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels of the first image."""
+        return self.pixels[0].dtype
+
     def alike(self) -> Iterator[np.ndarray]:
         """Indices of images that fit into one array: of one shape and one type."""
         if isinstance(self.pixels, np.ndarray):
@@ -124,6 +129,28 @@ def to_tensor(pixels: np.ndarray, n_channels: int) -> torch.Tensor:
     if tensor.shape[1] == 3 and n_channels == 1:
         tensor = to_grey(tensor).unsqueeze(1)
     return tensor.contiguous()
+
+
+def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarray:
+    """Images N x C x H x W as the user's: of a type, and rows or images.
+
+    The inverse of `to_tensor`: integers, which that scaled to [0, 1], are rounded.
+
+    Parameters
+    ----------
+    images : tensor of shape (n_images, n_channels, height, width)
+    dtype : dtype
+    layout : {"rows", "grey", "colour"}
+        (n, height * width * n_channels), (n, height, width) or (n, height, width,
+        n_channels).
+    """
+    pixels = images.permute(0, 2, 3, 1).numpy(force=True)
+    if dtype.kind in "iub":
+        pixels = np.rint(pixels * white_level(dtype))
+    pixels = pixels.astype(dtype)
+    if layout == "rows":
+        return pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
+    return pixels[..., 0] if layout == "grey" else pixels
 
 
 def to_grey(images: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,9 @@ _ACCEPTED = (
 )
 
 
-def check_training_data(estimator, X, y) -> tuple[Images, np.ndarray]:
+def check_training_data(
+    estimator, X, y, image_shape, min_classes: int = 2
+) -> tuple[Images, np.ndarray]:
     """Labelled images of one size; sets `classes_`, `image_shape_`, `n_features_in_`.
 
     Returns
@@ -60,12 +62,12 @@ def check_training_data(estimator, X, y) -> tuple[Images, np.ndarray]:
         ) from error
     check_classification_targets(y)
     estimator.classes_ = classes
-    if len(estimator.classes_) < 2:
+    if len(estimator.classes_) < min_classes:
         raise ValueError(
             f"y holds one class, {estimator.classes_.tolist()[0]!r}; a classifier "
             "needs images of at least 2 classes."
         )
-    shape = infer_image_shape(found, rows.shape[1], estimator.image_shape)
+    shape = infer_image_shape(found, rows.shape[1], image_shape)
     estimator.image_shape_ = shape
     return Images(_as_images(rows, shape), layout), y_index
 

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_similar._detection.boxes import BOX, iou
-from sklearn_similar._detection.crop_specification import Frame, learn_frame
+from sklearn_similar._detection.crop_specification import (
+    CropSpecification,
+    learn_crop_specification,
+)
 from sklearn_similar._detection.proposals import HOTSPOT
 from sklearn_similar._detection.recognition import (
     Instances,
@@ -18,7 +21,7 @@ from sklearn_similar._detection.recognition import (
     to_frame,
 )
 
-FRAME = Frame((28, 28), fill=20 / 28)
+SPECIFICATION = CropSpecification(size=(28, 28), object_extent=20 / 28)
 
 
 def make_spots(*boxes, level=0.0, peak=1.0):
@@ -30,16 +33,20 @@ def make_spots(*boxes, level=0.0, peak=1.0):
     return spots
 
 
-def test_frame_is_learned_from_what_images_show():
+def test_object_extent_and_value_range_are_learned_from_images():
     images = torch.zeros(3, 1, 28, 28)
     images[:, 0, 4:24, 8:18] = 10.0
-    frame = learn_frame(images)
-    assert frame == Frame((28, 28), 20 / 28, 0.0, 10.0)
-    assert_allclose(frame.from_unit(frame.to_unit(images)), images)
+    specification = learn_crop_specification(images)
+    assert specification == CropSpecification(
+        size=(28, 28), object_extent=20 / 28, low=0.0, high=10.0
+    )
+    assert_allclose(specification.from_unit(specification.to_unit(images)), images)
 
 
-def test_frame_of_blank_images_is_all_of_them():
-    assert learn_frame(torch.zeros(2, 1, 8, 8)) == Frame((8, 8), 1.0, 0.0, 1.0)
+def test_blank_images_are_filled_by_their_object():
+    assert learn_crop_specification(torch.zeros(2, 1, 8, 8)) == CropSpecification(
+        size=(8, 8)
+    )
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
@@ -50,7 +57,9 @@ def test_a_crop_of_an_enlarged_image_is_the_image(factor):
     scene = np.zeros((100, 120), np.float32)
     scene[7 : 7 + 28 * factor, 11 : 11 + 28 * factor] = large
     box = np.array([9, 4, 19, 24]) * factor + [11, 7, 11, 7]
-    (crop,) = crop_hotspots(torch.from_numpy(scene)[None], make_spots(box), FRAME)
+    (crop,) = crop_hotspots(
+        torch.from_numpy(scene)[None], make_spots(box), SPECIFICATION
+    )
     assert crop.shape == (28, 28, 1)
     inside = (slice(5, 23), slice(10, 18))
     assert_allclose(crop[..., 0][inside], image[inside], atol=0.02)
@@ -62,14 +71,14 @@ def test_a_crop_is_stretched_from_level_to_peak_and_dark_outside_its_box():
     scene[20:40, 20:40] = 0.6
     scene[20:40, 45:55] = 1.0
     spots = make_spots([20, 20, 40, 40], level=0.4, peak=0.6)
-    (crop,) = crop_hotspots(torch.from_numpy(scene)[None], spots, FRAME)
+    (crop,) = crop_hotspots(torch.from_numpy(scene)[None], spots, SPECIFICATION)
     assert_allclose(crop[8:20, 8:20, 0], 1, atol=1e-5)
     assert_array_equal(crop[:3], 0)
     assert_array_equal(crop[:, -3:], 0)
 
 
 def test_no_hotspots_give_no_crops():
-    crops = crop_hotspots(torch.zeros(3, 40, 40), make_spots(), FRAME)
+    crops = crop_hotspots(torch.zeros(3, 40, 40), make_spots(), SPECIFICATION)
     assert crops.shape == (0, 28, 28, 3)
 
 

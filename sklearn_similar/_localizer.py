@@ -1,0 +1,431 @@
+"""The localizer: parameters, validation and state; the search is in `_detection`."""
+
+import warnings
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import (
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+    gen_batches,
+)
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from ._classifier import SimilarNetClassifier
+from ._detection.crop_specification import learn_crop_specification
+from ._detection.localization import Recognizer, Settings, find_instances
+from ._detection.recognition import to_frame
+from ._detection.training_crops import make_training_crops
+from ._inputs.holdout import spread_over_classes
+from ._inputs.images import Images, from_tensor, n_channels, to_tensor
+from ._inputs.validation import check_images, check_scales, check_training_data
+from .metrics import detection_f1_score
+
+__all__ = ["InstanceLocalizer"]
+
+# The estimator's label of background; those of the classes are their indices.
+_BACKGROUND = -1
+# Images from which the crop specification is learned.
+_MAX_SPECIFICATION_IMAGES = 1000
+_IMAGES_AT_ONCE = 1024
+# Training that measured best on crops of MNIST's training digits.
+_DEFAULT_TRAINING = {"lr": 2e-3, "lr_decay": 2e-3}
+
+
+class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
+    """Find and recognise instances in images of any size, learnt from crops alone.
+
+    `fit` makes training crops from labelled images, without any boxes: it pastes the
+    images into scenes, cuts these up as `localize` will cut up images, and trains the
+    estimator on the crops and on a class of background. `localize` proposes regions,
+    lets the estimator recognise them, and suppresses duplicates.
+
+    Parameters
+    ----------
+    estimator : classifier with `predict_proba`, default=None
+        Recognises crops; None is a `SimilarNetClassifier`. It is trained on images of
+        the type, layout and range of X, whose labels are indices into `classes_`, and
+        -1 for background. If it has `heatmap`, heat takes part. A
+        `sklearn.frozen.FrozenEstimator` is used as it is and nothing is trained; it
+        predicts the labels of y, and its parameter `background`, if it has one, names
+        the label of its background.
+    proposals : {"image", "heat"}, default="image"
+        Where region proposals come from. "image": extremal regions of the image that
+        are stable over a range of thresholds. "heat": regions of the heatmap, their
+        boxes drawn tight around what is bright in them.
+    n_thresholds : int, default=15
+        Thresholds at which the regions are connected.
+    polarity : {"bright", "dark", "both"}, default="bright"
+        Whether instances are bright as in training, dark, or either.
+    scales : sequence of float, default=(1.0,)
+        Factors by which an image is resized for its heatmap; the greatest heat counts.
+    heat_threshold : float, default=0.15
+        Least heat of a region proposal, between 0 and 1.
+    score_threshold : float, default=0.8
+        Least score of an instance, between 0 and 1.
+    nms_threshold : float, default=0.3
+        Greatest intersection over union of two instances (non-maximum suppression).
+    n_instance_crops, n_background_crops : int, default=40_000, 30_000
+        Most training crops that are made, of instances and of background.
+    random_state : int, RandomState instance or None, default=None
+        Source of the training crops, and of the estimator where its own is None.
+    verbose : int, default=0
+        1 shows a progress bar in `localize`; training has the estimator's own.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The trained estimator.
+    classes_ : ndarray of shape (n_classes,)
+        The labels of instances, sorted.
+    crop_specification_ : CropSpecification
+        Size, object extent and value range of the training images.
+    image_shape_ : tuple
+        (height, width) or (height, width, n_channels) of the training images.
+    n_features_in_ : int
+        Values in a training image.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if X had names.
+
+    See Also
+    --------
+    SimilarNetClassifier : The default estimator.
+    metrics.LocalizationScorer : Scores for searches over the parameters.
+
+    Examples
+    --------
+    >>> from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
+    >>> from sklearn_similar.datasets import load_mnist_sample, make_scenes
+    >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+    >>> localizer = InstanceLocalizer(
+    ...     SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3),
+    ...     n_instance_crops=500, n_background_crops=500, random_state=0,
+    ... ).fit(X[::4], y[::4])
+    >>> scenes, truth = make_scenes(X_test, y_test, n_scenes=2, random_state=0)
+    >>> instances = localizer.localize(scenes)
+    >>> list(instances.columns)
+    ['image', 'label', 'score', 'heat', 'x_min', 'y_min', 'x_max', 'y_max']
+    """
+
+    classes_: np.ndarray
+
+    _parameter_constraints: ClassVar[dict] = {
+        "estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "proposals": [StrOptions({"image", "heat"})],
+        "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
+        "polarity": [StrOptions({"bright", "dark", "both"})],
+        "scales": ["array-like"],
+        "heat_threshold": [Interval(Real, 0, 1, closed="both")],
+        "score_threshold": [Interval(Real, 0, 1, closed="both")],
+        "nms_threshold": [Interval(Real, 0, 1, closed="both")],
+        "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
+        "n_background_crops": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        proposals="image",
+        n_thresholds=15,
+        polarity="bright",
+        scales=(1.0,),
+        heat_threshold=0.15,
+        score_threshold=0.8,
+        nms_threshold=0.3,
+        n_instance_crops=40_000,
+        n_background_crops=30_000,
+        random_state=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.proposals = proposals
+        self.n_thresholds = n_thresholds
+        self.polarity = polarity
+        self.scales = scales
+        self.heat_threshold = heat_threshold
+        self.score_threshold = score_threshold
+        self.nms_threshold = nms_threshold
+        self.n_instance_crops = n_instance_crops
+        self.n_background_crops = n_background_crops
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, background_images=None):
+        """Make training crops and train the estimator, or take a frozen one.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images of one size
+            Labelled images, one bright instance on black in each.
+        y : array-like of shape (n_images,)
+            Their labels, of any kind. If the estimator's parameter `background` is one
+            of them, its images join the background.
+        background_images : list of images, default=None
+            Images without instances, of any sizes, grey or colour; uint8 or floats in
+            [0, 1]. Textures stand in where there are none.
+
+        Returns
+        -------
+        self : InstanceLocalizer
+
+        Raises
+        ------
+        ValueError
+            If X, y, a parameter or the estimator cannot be used; the localizer is as
+            before.
+        """
+        before = vars(self).copy()
+        try:
+            self._fit(X, y, background_images)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def localize(self, X):
+        """Find and recognise the instances in images of any size.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images
+            Rows have the trained size.
+
+        Returns
+        -------
+        DataFrame
+            One row an instance, with the columns ``image`` (position in X), ``label``,
+            ``score`` (probability of the label), ``heat`` (greatest in the box; NaN if
+            the estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``, ``y_max``
+            (pixels, half-open); images in order, each with its best scores first.
+
+        Raises
+        ------
+        NotFittedError
+            If the localizer has not been fitted.
+        ValueError
+            If an image cannot be used.
+        """
+        check_is_fitted(self, "estimator_")
+        self._validate_params()
+        settings = Settings(
+            proposals=self.proposals,
+            n_thresholds=self.n_thresholds,
+            polarity=self.polarity,
+            scales=check_scales(self.scales),
+            heat_threshold=self.heat_threshold,
+            score_threshold=self.score_threshold,
+            nms_threshold=self.nms_threshold,
+        )
+        recognizer = self._recognizer()
+        if settings.proposals == "heat" and not recognizer.has_heatmaps:
+            raise ValueError(
+                f"proposals='heat' wants heatmaps, which {self.estimator_!r} has not; "
+                "pass proposals='image'."
+            )
+        if getattr(X, "ndim", None) == 2 and X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input; if X is one image, pass [X]."
+            )
+        images = check_images(self, X)
+        channels = n_channels(self.image_shape_)
+        found = []
+        with tqdm(
+            total=len(images), unit="image", disable=not self.verbose
+        ) as progress:
+            for index in range(len(images)):
+                pixels = to_tensor(images.pixels[index][np.newaxis], channels)[0]
+                found.append(find_instances(pixels, recognizer, settings))
+                progress.update()
+        return to_frame(found, self.classes_)
+
+    def score(self, X, y):
+        """How well instances are found, from their boxes or from labels alone.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images
+            As in `localize`.
+        y : DataFrame or array-like of shape (n_images,)
+            A table of the true instances, ``image, label, x_min, y_min, x_max,
+            y_max``; or one label for each image.
+
+        Returns
+        -------
+        float
+            For a table, the F1 of the instances with the right label at an IoU of 0.5.
+            For labels, the share of images whose instance of the highest score has
+            the right label; images of background are right where nothing is found.
+        """
+        found = self.localize(X)
+        if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
+            return detection_f1_score(y, found, zero_division=0.0)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        best = found.drop_duplicates("image").set_index("image")["label"]
+        background = getattr(self.estimator, "background", None)
+        return float(
+            np.mean(
+                [
+                    best[index] == label if index in best.index else label == background
+                    for index, label in enumerate(y.tolist())
+                ]
+            )
+        )
+
+    def _fit(self, X, y, background_images) -> None:
+        image_shape = getattr(self.estimator, "image_shape", None)
+        images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
+        background = getattr(self.estimator, "background", None)
+        if background is not None:
+            labels = self._set_background(labels, background)
+        instances = np.flatnonzero(labels != _BACKGROUND)
+        chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
+        self.crop_specification_ = learn_crop_specification(
+            to_tensor(images.select(instances[chosen]), n_channels(self.image_shape_))
+        )
+        layout = "grey" if len(self.image_shape_) == 2 else "colour"
+        self._layout = "rows" if images.layout == "rows" else layout
+        self._dtype = images.dtype
+        if isinstance(self.estimator, FrozenEstimator):
+            self._take_frozen(images, background)
+        else:
+            self._train(images, labels, background_images)
+
+    def _set_background(self, labels: np.ndarray, background) -> np.ndarray:
+        """Take the background out of `classes_`; labels as the estimator gets them."""
+        is_background = self.classes_ == background
+        if is_background.all():
+            raise ValueError(f"y holds the background {background!r} alone.")
+        self.classes_ = self.classes_[~is_background]
+        code = np.where(is_background, _BACKGROUND, np.cumsum(~is_background) - 1)
+        return code[labels]
+
+    def _take_frozen(self, images: Images, background) -> None:
+        """Set what depends on an estimator that is trained already."""
+        self.estimator_ = self.estimator
+        known = np.asarray(self.estimator_.classes_)
+        unknown = np.setdiff1d(self.classes_, known).tolist()
+        if unknown:
+            raise ValueError(
+                f"y holds labels that the frozen estimator does not know: {unknown}; "
+                "leave such images out, or pass an estimator that is not frozen."
+            )
+        is_instance = np.ones(len(known), dtype=bool)
+        if background is not None:
+            is_instance = known != background
+        self.classes_, self._columns = known[is_instance], np.flatnonzero(is_instance)
+        # An estimator for images of another size says so.
+        self.estimator_.predict_proba(self._for_estimator(images, np.arange(1)))
+
+    def _train(self, images: Images, labels: np.ndarray, background_images) -> None:
+        """Train the estimator on crops of scenes that are made of the images."""
+        random_state = check_random_state(self.random_state)
+        is_background = labels == _BACKGROUND
+        instances = np.flatnonzero(~is_background)
+        pixels = self._as_uint8(images, instances)
+        is_blank = ~pixels.any(axis=tuple(range(1, pixels.ndim)))
+        if is_blank.all():
+            raise ValueError("All images in X are blank; pass bright objects on black.")
+        if is_blank.any():
+            warnings.warn(
+                f"{is_blank.sum()} images in X are blank, the first of them image "
+                f"{instances[is_blank][0]}; they are not trained on.",
+                stacklevel=5,
+            )
+        crops, crop_labels = make_training_crops(
+            pixels[~is_blank],
+            labels[instances[~is_blank]],
+            background=_BACKGROUND,
+            photographs=background_images,
+            n_instances=self.n_instance_crops,
+            n_background=self.n_background_crops,
+            random_state=random_state,
+        )
+        X = np.concatenate(
+            [
+                self._from_uint8(crops),
+                self._for_estimator(images, np.flatnonzero(is_background)),
+            ]
+        )
+        y = np.concatenate([crop_labels, labels[is_background]])
+        estimator = self.estimator
+        if estimator is None:
+            estimator = SimilarNetClassifier(**_DEFAULT_TRAINING, verbose=self.verbose)
+        estimator = clone(estimator)
+        _set_random_states(estimator, random_state)
+        if "background" in estimator.get_params(deep=False):
+            estimator.set_params(background=_BACKGROUND)
+        self.estimator_ = estimator.fit(X, y)
+        wanted = np.arange(_BACKGROUND, len(self.classes_))
+        if not np.array_equal(self.estimator_.classes_, wanted):
+            raise ValueError(
+                "After fit, the estimator has other classes than it was trained on; "
+                "if a part of it is frozen, freeze all of it: "
+                "FrozenEstimator(estimator)."
+            )
+        self._columns = np.arange(1, len(wanted))
+
+    def _as_uint8(self, images: Images, indices: np.ndarray) -> np.ndarray:
+        """Images from black, 0, to white, 255, n x height x width (x n_channels)."""
+        channels = n_channels(self.image_shape_)
+        pixels = np.empty((len(indices), *self.image_shape_[:2], channels), np.uint8)
+        for part in gen_batches(len(indices), _IMAGES_AT_ONCE):
+            tensor = to_tensor(images.select(indices[part]), channels)
+            unit = self.crop_specification_.to_unit(tensor)
+            pixels[part] = (unit * 255).round().permute(0, 2, 3, 1).numpy()
+        return pixels if len(self.image_shape_) == 3 else pixels[..., 0]
+
+    def _from_uint8(self, crops: np.ndarray) -> np.ndarray:
+        """The inverse of `_as_uint8`, as the estimator takes images."""
+        pixels = crops if crops.ndim == 4 else crops[..., np.newaxis]
+        specification = self.crop_specification_
+        parts = []
+        for part in gen_batches(len(pixels), _IMAGES_AT_ONCE):
+            unit = to_tensor(pixels[part], pixels.shape[3])
+            images = specification.from_unit(unit)
+            parts.append(from_tensor(images, self._dtype, self._layout))
+        return np.concatenate(parts)
+
+    def _for_estimator(self, images: Images, indices: np.ndarray) -> np.ndarray:
+        """Some of the training images as the estimator takes images."""
+        tensor = to_tensor(images.select(indices), n_channels(self.image_shape_))
+        return from_tensor(tensor, self._dtype, self._layout)
+
+    def _recognizer(self) -> Recognizer:
+        return Recognizer(
+            estimator=self.estimator_,
+            specification=self.crop_specification_,
+            columns=self._columns,
+            dtype=self._dtype,
+            layout=self._layout,
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = True
+        return tags
+
+
+def _set_random_states(estimator, random_state: np.random.RandomState) -> None:
+    """Seed what is random in an estimator and was not seeded by the user."""
+    seeds = {
+        name: random_state.randint(np.iinfo(np.int32).max)
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if name.split("__")[-1] == "random_state" and value is None
+    }
+    if seeds:
+        estimator.set_params(**seeds)

@@ -1,0 +1,238 @@
+"""`InstanceLocalizer`: training from crops alone, around any classifier."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from pandas.testing import assert_frame_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sklearn_similar import (
+    InstanceLocalizer,
+    SimilarNetClassifier,
+    make_training_crops,
+)
+from sklearn_similar.datasets import load_mnist_sample, make_scenes
+from sklearn_similar.metrics import LocalizationScorer, detection_scores
+
+DIGITS = load_mnist_sample()
+COLUMNS = ["image", "label", "score", "heat", "x_min", "y_min", "x_max", "y_max"]
+FEW = {"n_instance_crops": 200, "n_background_crops": 200, "random_state": 0}
+
+
+def network(**params):
+    defaults = {"lr": 2e-3, "lr_decay": 2e-3, "batch_size": 50, "max_epochs": 4}
+    return SimilarNetClassifier(**(defaults | params))
+
+
+def flat(images):
+    return images.reshape(len(images), -1)
+
+
+def bayes():
+    return make_pipeline(FunctionTransformer(flat), GaussianNB(var_smoothing=0.1))
+
+
+@pytest.fixture(scope="module")
+def localizer():
+    return InstanceLocalizer(
+        network(), n_instance_crops=1500, n_background_crops=1500, random_state=0
+    ).fit(DIGITS.X_train, DIGITS.y_train)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return make_scenes(DIGITS.X_test, DIGITS.y_test, n_scenes=8, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def few():
+    return DIGITS.X_train[::40], DIGITS.y_train[::40]
+
+
+def test_digits_are_found_from_crops_alone(localizer, scenes):
+    images, truth = scenes
+    scores = detection_scores(truth, localizer.localize(images))
+    assert scores.f1 > 0.85
+    assert localizer.score(images, truth) == scores.f1
+
+
+def test_classes_are_those_of_the_user_and_background_is_not_one(localizer):
+    assert_array_equal(localizer.classes_, np.arange(10))
+    assert_array_equal(localizer.estimator_.classes_, np.arange(-1, 10))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        np.array(["zero", "one", "two"]),
+        np.array([-1, -7, 30]),
+        np.array([True, False, False]),
+    ],
+)
+def test_labels_may_be_of_any_kind(few, names):
+    X, y = few[0][few[1] < 3], names[few[1][few[1] < 3]]
+    localizer = InstanceLocalizer(bayes(), score_threshold=0, **FEW).fit(X, y)
+    found = localizer.localize(list(DIGITS.X_test[:20]))
+    assert_array_equal(localizer.classes_, np.unique(names))
+    assert len(found)
+    assert set(found["label"]) <= set(names.tolist())
+    assert (
+        found["label"].dtype == localizer.localize(np.zeros((1, 9, 9)))["label"].dtype
+    )
+
+
+def test_one_class_is_enough(few):
+    X = few[0][few[1] == 0]
+    localizer = InstanceLocalizer(bayes(), **FEW).fit(X, ["ring"] * len(X))
+    assert localizer.classes_.tolist() == ["ring"]
+
+
+def test_a_classifier_of_scikit_learn_gives_no_heat(few, scenes):
+    localizer = InstanceLocalizer(bayes(), score_threshold=0, **FEW).fit(*few)
+    found = localizer.localize(scenes[0])
+    assert list(found.columns) == COLUMNS
+    assert len(found)
+    assert found["heat"].isna().all()
+    with pytest.raises(ValueError, match="proposals='heat' wants heatmaps"):
+        localizer.set_params(proposals="heat").localize(scenes[0])
+
+
+def test_the_estimator_sees_crops_of_the_type_layout_and_range_of_x(few):
+    seen = []
+
+    def note(images):
+        seen.append((images.dtype, images.shape[1:], images.min(), images.max()))
+        return flat(images)
+
+    def pipeline():
+        return make_pipeline(FunctionTransformer(note), GaussianNB(var_smoothing=0.1))
+
+    X, y = few
+    for own, shape in [
+        (X, (28, 28)),
+        (X.reshape(len(X), -1), (784,)),
+        (X[..., np.newaxis].repeat(3, axis=3), (28, 28, 3)),
+        (X / np.float64(255) * 4 - 2, (28, 28)),
+    ]:
+        seen.clear()
+        InstanceLocalizer(pipeline(), **FEW).fit(own, y).localize(own[:1])
+        assert {found[:2] for found in seen} == {(own.dtype, shape)}
+        assert min(found[2] for found in seen) == own.min()
+        assert max(found[3] for found in seen) == own.max()
+
+
+def test_a_frozen_estimator_is_used_as_it_is(localizer, scenes, few):
+    images, truth = scenes
+    crops = make_training_crops(
+        DIGITS.X_train,
+        DIGITS.y_train,
+        background=-1,
+        n_instances=1500,
+        n_background=1500,
+        random_state=0,
+    )
+    trained = network(background=-1, random_state=0).fit(*crops)
+    before = trained.predict_proba(few[0])
+    frozen = InstanceLocalizer(FrozenEstimator(trained)).fit(*few)
+    assert_array_equal(frozen.classes_, np.arange(10))
+    assert detection_scores(truth, frozen.localize(images)).f1 > 0.85
+    assert_array_equal(trained.predict_proba(few[0]), before)
+
+
+def test_a_frozen_estimator_without_background_calls_everything_an_instance(few):
+    trained = FrozenEstimator(network(max_epochs=1, random_state=0).fit(*few))
+    localizer = InstanceLocalizer(trained, score_threshold=0).fit(*few)
+    found = localizer.localize(list(DIGITS.X_test[:5]))
+    assert set(found["image"]) == set(range(5))
+
+
+def test_a_frozen_estimator_refuses_labels_that_it_does_not_know(few):
+    trained = FrozenEstimator(network(max_epochs=1, random_state=0).fit(*few))
+    with pytest.raises(ValueError, match=r"does not know: \[77\]"):
+        InstanceLocalizer(trained).fit(few[0], np.where(few[1] == 3, 77, few[1]))
+
+
+def test_a_search_over_a_frozen_estimator_trains_nothing(few, scenes, monkeypatch):
+    trained = FrozenEstimator(network(max_epochs=1, random_state=0).fit(*few))
+
+    def fail(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(SimilarNetClassifier, "fit", fail)
+    images, truth = scenes
+    search = GridSearchCV(
+        InstanceLocalizer(trained),
+        {"score_threshold": [0.0, 1.0]},
+        scoring=LocalizationScorer(scenes=images, instances=truth),
+        cv=2,
+        error_score="raise",
+    ).fit(*few)
+    assert search.best_params_ == {"score_threshold": 0.0}
+
+
+def test_a_search_reaches_the_estimator(few):
+    search = GridSearchCV(
+        InstanceLocalizer(network(batch_size=20), score_threshold=0, **FEW),
+        {"estimator__max_epochs": [0, 6]},
+        cv=2,
+    ).fit(*few)
+    assert search.best_params_ == {"estimator__max_epochs": 6}
+
+
+def test_images_of_the_users_background_are_learned_as_background(few):
+    X, y = few
+    empty = np.zeros((5, 28, 28), np.uint8)
+    localizer = InstanceLocalizer(network(background=99, max_epochs=1), **FEW)
+    localizer.fit(np.concatenate([X, empty]), np.r_[y, [99] * 5])
+    assert 99 not in localizer.classes_
+    assert localizer.estimator_.background == -1
+    assert localizer.estimator.background == 99
+    assert localizer.score(empty, [99] * 5) == 1.0
+
+
+def test_background_images_are_used(few):
+    stripes = np.zeros((200, 200), np.uint8)
+    stripes[:, ::20] = 200
+    plain = InstanceLocalizer(bayes(), **FEW).fit(*few)
+    given = InstanceLocalizer(bayes(), **FEW).fit(*few, background_images=[stripes])
+    weights = [own.estimator_[-1].theta_ for own in (plain, given)]
+    assert not np.array_equal(*weights)
+
+
+def test_the_same_random_state_gives_the_same_localizer(few, scenes):
+    make = InstanceLocalizer(network(max_epochs=1), score_threshold=0, **FEW)
+    one, other = (clone(make).fit(*few).localize(scenes[0]) for _ in range(2))
+    assert_frame_equal(one, other)
+
+
+def test_blank_images_are_left_out_with_a_warning(few):
+    X = np.concatenate([few[0], np.zeros((2, 28, 28), np.uint8)])
+    with pytest.warns(UserWarning, match="2 images in X are blank, the first .* 125"):
+        InstanceLocalizer(bayes(), **FEW).fit(X, np.r_[few[1], 0, 1])
+
+
+def test_one_image_is_met(localizer):
+    with pytest.raises(ValueError, match=r"pass \[X\]"):
+        localizer.localize(np.zeros((100, 120)))
+
+
+def test_wrong_order_and_a_failed_fit(few):
+    with pytest.raises(NotFittedError):
+        InstanceLocalizer().localize(few[0])
+    localizer = InstanceLocalizer(bayes(), **FEW).fit(*few)
+    before = vars(localizer).copy()
+    with pytest.raises(ValueError, match="labels"):
+        localizer.fit(few[0], few[1][:-1])
+    assert vars(localizer) == before
+
+
+def test_a_table_of_instances_as_ground_truth_may_be_empty(localizer):
+    empty = pd.DataFrame(columns=["image", "label", "x_min", "y_min", "x_max", "y_max"])
+    assert localizer.score(np.zeros((1, 50, 50), np.uint8), empty) == 0.0
