@@ -8,12 +8,12 @@ Scenes are made of test digits, and their photographs are scikit-image's (read f
 wheel; without scikit-image, photographs are left out). One network, with the recipe of
 the documentation and default parameters, serves all scenes as "default". The others:
 
-- heat hotspots: boxes from the ladder of thresholds of heat at every pixel, not from
+- heat proposals: boxes from the ladder of thresholds of heat at every pixel, not from
   the image;
-- uniform, linear, random: weights of the filters, for both kinds of hotspots;
+- uniform, linear, random: weights of the filters, for both kinds of proposals;
 - without background: the same training without the images of background;
 - paper: the paper's recipe on plain digits; softmax at temperature 1, heat at every
-  pixel, one threshold on the heatmap, each hotspot recognised and reported. The
+  pixel, one threshold on the heatmap, each proposal recognised and reported. The
   threshold, in units of a typical peak, is the best on scenes of training digits;
 - sliding window: the network of "default" on windows of the trained size, at every 4th
   pixel of a pyramid of half octaves over the scenes' range of scales, boxes drawn
@@ -45,8 +45,9 @@ from _references import centre, centre_heatmaps, slide
 from _scenes import unseen_photographs
 from sklearn.base import clone
 from sklearn.datasets import load_sample_images
+from sklearn.frozen import FrozenEstimator
 
-from sklearn_similar import SimilarNetClassifier, make_training_crops
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
 from sklearn_similar.datasets import make_scenes
 from sklearn_similar.metrics import (
     count_error,
@@ -63,10 +64,8 @@ PAPER = {
     "weighting": "softmax",
     "temperature": 1.0,
     "resolution": "dense",
-    "hotspots": "heat",
-    "n_levels": 1,
-    "min_score": 0.0,
 }
+PAPER_SEARCH = {"proposals": "heat", "n_thresholds": 1, "score_threshold": 0.0}
 
 
 class Scenes(NamedTuple):
@@ -162,12 +161,12 @@ def with_random_weights(model, images):
     return model.set_params(normalize="validation")
 
 
-def localizer(model, **params):
-    """A method: from scenes to a table of instances."""
-    model = deepcopy(model).set_params(**params)
+def localizer(model, X, y, **params):
+    """A method: from scenes to a table of instances, by a trained network."""
+    own = InstanceLocalizer(FrozenEstimator(model), **params).fit(X, y)
 
     def localize(images, scenes):
-        return model.set_params(polarity=scenes.polarity).localize(images)
+        return own.set_params(polarity=scenes.polarity).localize(images)
 
     return localize
 
@@ -193,7 +192,7 @@ def make_methods(models, paper, mnist, n_scenes):
     default = models["default"]
     X, y = mnist.X_train[-5000:], mnist.y_train[-5000:]
     threshold = best_on_training(
-        lambda value: localizer(paper, threshold=value),
+        lambda value: localizer(paper, X, y, heat_threshold=value, **PAPER_SEARCH),
         (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
         X,
         y,
@@ -207,11 +206,12 @@ def make_methods(models, paper, mnist, n_scenes):
         max(2, n_scenes // 5),
     )
     print(f"chosen: paper's threshold {threshold}, sliding window's score {score}")
-    methods = {name: localizer(model) for name, model in models.items()}
+    methods = {name: localizer(model, X, y) for name, model in models.items()}
     for name, model in models.items():
-        own = "heat hotspots" + ("" if name == "default" else f", {name}")
-        methods[own] = localizer(model, hotspots="heat", resolution="dense")
-    methods["paper"] = localizer(paper, threshold=threshold)
+        own = "heat proposals" + ("" if name == "default" else f", {name}")
+        dense = deepcopy(model).set_params(resolution="dense")
+        methods[own] = localizer(dense, X, y, proposals="heat")
+    methods["paper"] = localizer(paper, X, y, heat_threshold=threshold, **PAPER_SEARCH)
     methods["sliding window"] = partial(slide, default, score)
     methods["centre"] = partial(centre, default, 32)
     heatmaps = {name: model.heatmap for name, model in models.items()}

@@ -18,12 +18,8 @@ from sklearn.utils.validation import (
     check_is_fitted,
     check_memory,
 )
-from tqdm.auto import tqdm
 
 from ._ablation.importances import ablate, importances
-from ._detection.crop_specification import learn_crop_specification
-from ._detection.recognition import to_frame
-from ._detection.search import Search, find_instances, heat_at_scales
 from ._heatmaps.calibration import Kept, class_heat_scales, evidence_scales, heat_scale
 from ._heatmaps.class_discriminative import (
     Evidence,
@@ -34,11 +30,10 @@ from ._heatmaps.class_discriminative import (
 from ._heatmaps.computation import Recipe, draw, look
 from ._heatmaps.weights import filter_weights, normalize_per_image
 from ._inputs.holdout import hold_out, spread_over_classes
-from ._inputs.images import Images, n_channels, to_tensor
+from ._inputs.images import Images, n_channels
 from ._inputs.validation import (
     check_images,
     check_output_container,
-    check_scales,
     check_trained_size,
     check_training_data,
     encode_labels,
@@ -51,7 +46,6 @@ from ._network.net import (
     get_arrays,
     log_probabilities,
     predict_proba,
-    probabilities,
     restore,
     train_network,
 )
@@ -61,8 +55,6 @@ __all__ = ["SimilarNetClassifier"]
 
 # The typical peak is a median; more images than this do not make it surer.
 _MAX_REFERENCE_IMAGES = 128
-# Images on which the margin of the instances is measured.
-_MAX_FRAME_IMAGES = 1000
 # Images on which a network's layers are looked for.
 _N_PROBES = 3
 
@@ -133,29 +125,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         empty image stays dark; "image": each heatmap from 0 to 1, as in the paper;
         None: the weighted sum itself.
     threshold : float, default=0.15
-        Heat below it is set to 0 by `transform`, and opens no hotspot in `localize`;
-        between 0 and 1. With ``normalize=None`` it counts in units of `heat_scale_`.
+        Heat below it is set to 0 by `transform`; between 0 and 1. With
+        ``normalize=None`` it counts in units of `heat_scale_`.
     background : label, default=None
-        The label in y that means "nothing here". `localize` never reports it, and it
-        does not count in the importances and the heat scale of all classes together.
-    hotspots : {"image", "heat"}, default="image"
-        Where `localize` looks for boxes: "image" takes stable connected parts of the
-        image that are hot, which have the tightest boxes; "heat" connected parts of
-        the heatmap, drawn tight around what is bright in them, for which
-        ``resolution="dense"`` is better.
-    n_levels : int, default=15
-        Levels of the ladder on which parts are connected, of grey for "image" and of
-        heat from `threshold` up for "heat"; 1 is the paper's single threshold.
-    scales : sequence of float, default=(1.0,)
-        Factors by which an image is resized for its heatmap in `localize`; the
-        greatest heat counts.
-    polarity : {"bright", "dark", "both"}, default="bright"
-        Whether `localize` looks for bright instances as in training, for dark ones
-        (in the inverted image), or for both.
-    min_score : float, default=0.8
-        Least probability of an instance.
-    max_overlap : float, default=0.3
-        Greatest intersection over union of two instances.
+        The label in y that means "nothing here". It does not count in
+        the importances and the heat scale of all classes together.
     device : str, default="cpu"
         Where PyTorch computes.
     memory : str or joblib.Memory, default=None
@@ -167,7 +141,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Of initialisation, order of the images, dropout and held-out images. The same
         number gives the same network bit for bit, on the same number of threads.
     verbose : int, default=0
-        1 shows a line for each epoch of training, and a progress bar in `localize`.
+        1 shows a line for each epoch of training.
 
     Attributes
     ----------
@@ -212,10 +186,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         unless ``class_weighting="margin"``.
     class_heat_scales_ : ndarray of shape (n_classes,)
         The heat that counts as 1 in the heatmap of each class.
-    frame_ : tuple of (size, fill, low, high)
-        How the training images show what they show, for `localize`: height and width
-        in pixels, the share of them that an instance takes (along the axis along which
-        it takes more), least and greatest value of a pixel.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
         How the errors were computed, in each layer; see `fit_importance`.
 
@@ -273,12 +243,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "background": "no_validation",
-        "hotspots": [StrOptions({"image", "heat"})],
-        "n_levels": [Interval(Integral, 1, 255, closed="both")],
-        "scales": ["array-like"],
-        "polarity": [StrOptions({"bright", "dark", "both"})],
-        "min_score": [Interval(Real, 0, 1, closed="both")],
-        "max_overlap": [Interval(Real, 0, 1, closed="both")],
         "device": [str, torch.device],
         "memory": [str, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
@@ -307,12 +271,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         normalize="validation",
         threshold=0.15,
         background=None,
-        hotspots="image",
-        n_levels=15,
-        scales=(1.0,),
-        polarity="bright",
-        min_score=0.8,
-        max_overlap=0.3,
         device="cpu",
         memory=None,
         random_state=None,
@@ -337,12 +295,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.normalize = normalize
         self.threshold = threshold
         self.background = background
-        self.hotspots = hotspots
-        self.n_levels = n_levels
-        self.scales = scales
-        self.polarity = polarity
-        self.min_score = min_score
-        self.max_overlap = max_overlap
         self.device = device
         self.memory = memory
         self.random_state = random_state
@@ -385,7 +337,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             with evaluating(self.net_.module_) as module:
                 check_output(self.net_, probes, len(self.classes_))
                 self.layer_ = find_layers(module, self.layer, probes)
-            self._learn_crop_specification(images, y)
             train = check_memory(self.memory).cache(train_network, ignore=["verbose"])
             arrays, history = train(
                 self._net_spec, images, y, training, verbose=self.verbose
@@ -527,65 +478,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         return self._heatmaps(X, target, labels, None)
 
-    def localize(self, X):
-        """Find and recognise the instances in images of any size.
-
-        Parameters
-        ----------
-        X : array, DataFrame or list of images
-            As in `transform`.
-
-        Returns
-        -------
-        DataFrame
-            One row an instance, with the columns ``image`` (position in X), ``label``,
-            ``score`` (probability of the label), ``heat`` (greatest in the box),
-            ``x_min``, ``y_min``, ``x_max``, ``y_max`` (pixels, half-open); images in
-            order, the surest instance first.
-
-        Raises
-        ------
-        NotFittedError
-            If importances have not been measured.
-        ValueError
-            If an image cannot be used, or `background` is not one of `classes_`.
-
-        Notes
-        -----
-        Of each image (and polarity), the connected parts above a ladder of levels that
-        are hotter than `threshold` become boxes. Each is cut out with the margin that
-        the training images have around what they show, stretched to their contrast and
-        recognised. Background and unsure boxes are dropped, and of boxes that overlap,
-        or of which one is a connected part of the other, the surest and largest stays.
-        """
-        check_is_fitted(self, "net_")
-        check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
-        self._validate_params()
-        scales = check_scales(self.scales)
-        images = check_images(self, X)
-        search = Search(
-            self.hotspots,
-            self.n_levels,
-            self.polarity,
-            self.threshold,
-            self.min_score,
-            self.max_overlap,
-            self._background_index(),
-        )
-        found: list = [None] * len(images)
-        with evaluating(self.net_.module_) as module:
-            heatmap = partial(self._heat_at_scales, module, scales)
-            recognise = partial(self._recognise, module)
-            progress = tqdm(total=len(images), unit="image", disable=not self.verbose)
-            with progress:
-                for indices, batch in self._batches(images):
-                    for index, pixels in zip(indices, batch, strict=True):
-                        found[index] = find_instances(
-                            pixels.cpu(), search, self.frame_, heatmap, recognise
-                        )
-                        progress.update()
-        return to_frame(found, self.classes_)
-
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of heatmaps of rows: heat_<row>_<column>.
 
@@ -631,13 +523,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "seed": seed,
         }
         self.net_ = build_net(**self._net_spec, verbose=self.verbose)
-
-    def _learn_crop_specification(self, images: Images, y: np.ndarray) -> None:
-        """Set what `localize` has to know of the training images."""
-        shown = self._without_background(y, np.arange(len(y)))
-        chosen = shown[spread_over_classes(y[shown], _MAX_FRAME_IMAGES)]
-        pixels = to_tensor(images.select(chosen), n_channels(self.image_shape_))
-        self.frame_ = learn_crop_specification(pixels)
 
     def _background_index(self) -> int | None:
         if self.background is None:
@@ -792,24 +677,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             return heat
         # Without normalisation, it counts in units of the scale.
         return np.where(heat < threshold * scale, 0, heat)
-
-    def _heat_at_scales(self, module, scales, pixels: torch.Tensor) -> np.ndarray:
-        recipe = self._recipe()
-        if self.hotspots == "image":
-            # Heat only opens and closes parts of the image, for which the layer's own
-            # resolution is fine enough.
-            recipe = recipe._replace(resolution="pooled")
-
-        def heatmap(image: torch.Tensor) -> np.ndarray:
-            batches = [(np.zeros(1, int), image[None].to(self.net_.device))]
-            (seen,) = look(module, batches, recipe)
-            return draw(seen, recipe)[0] / np.float32(self.heat_scale_)
-
-        return heat_at_scales(heatmap, pixels, scales)
-
-    def _recognise(self, module, images: torch.Tensor) -> np.ndarray:
-        output = module(images.to(self.net_.device))
-        return probabilities(self.net_, output).cpu().numpy()
 
     def __getstate__(self):
         state = super().__getstate__().copy()

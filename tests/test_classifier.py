@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from torch import nn
 
@@ -359,7 +360,8 @@ class TestSeveralLayers:
     def test_are_enough_to_find_digits(self, two_layers, digits):
         page = np.zeros((70, 70), np.uint8)
         page[4:32, 4:32], page[38:66, 36:64] = digits.X_test[0], digits.X_test[1]
-        found = copy.deepcopy(two_layers).set_params(min_score=0).localize([page])
+        localizer = InstanceLocalizer(FrozenEstimator(two_layers), score_threshold=0)
+        found = localizer.fit(digits.X, digits.y).localize([page])
         corners = {(row.y_min > 34, row.x_min > 33) for row in found.itertuples()}
         assert corners == {(False, False), (True, True)}
 
@@ -774,7 +776,7 @@ class TestCopies:
 MEASURE_MEMORY = """
 import json, re, sys
 import numpy as np
-from sklearn_similar import SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from torch import nn
 
 def megabytes(field):
@@ -865,3 +867,30 @@ def test_a_network_from_a_missing_device_is_read_to_the_cpu(quick, digits):
         other = pickle.loads(content)
     assert other.device == "cpu"
     np.testing.assert_array_equal(other.predict_proba(digits.X_test), expected)
+
+
+def test_parameters_that_act_after_training_reuse_the_network(digits, quick, tmp_path):
+    def networks():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("output.pkl")}
+
+    similar = quick(memory=str(tmp_path))
+    grid = {"threshold": [0.1, 0.3], "normalize": ["image", None]}
+    search = GridSearchCV(similar, grid, cv=2).fit(digits.X, digits.y)
+    # Two folds, and the refit on all images.
+    before = networks()
+    assert len(before) == 3
+    GridSearchCV(similar, {"weighting": ["linear"]}, cv=2).fit(digits.X, digits.y)
+    assert networks() == before
+    fresh = quick().fit(digits.X, digits.y)
+    np.testing.assert_array_equal(
+        fresh.predict_proba(digits.X), search.best_estimator_.predict_proba(digits.X)
+    )
+    similar.set_params(lr=0.01).fit(digits.X, digits.y)
+    assert len(networks()) == 4
+
+
+def test_background_that_fit_has_not_seen_is_refused(digits, quick):
+    with pytest.raises(ValueError, match=r"background holds 77, but the classes"):
+        quick(background=77).fit(digits.X, digits.y)
+    with pytest.raises(ValueError, match=r"background is \[1, 2\]; pass one label"):
+        quick(background=[1, 2]).fit(digits.X, digits.y)

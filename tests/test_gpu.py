@@ -6,8 +6,9 @@ import networks
 import numpy as np
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 
-from sklearn_similar import SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar.datasets import make_scenes
 
 DEVICE = "cuda"
@@ -61,9 +62,14 @@ def test_importances_and_heatmaps_are_those_of_the_cpu(fitted, digits, params):
     assert_close(theirs.predict_proba(X), ours.predict_proba(X))
 
 
-@pytest.mark.parametrize("hotspots", ["image", "heat"])
-def test_instances_are_those_of_the_cpu(fitted, digits, hotspots):
-    ours, theirs = pair(fitted, digits, hotspots=hotspots, scales=(1, 0.5))
+@pytest.mark.parametrize("proposals", ["image", "heat"])
+def test_instances_are_those_of_the_cpu(fitted, digits, proposals):
+    ours, theirs = (
+        InstanceLocalizer(
+            FrozenEstimator(own), proposals=proposals, scales=(1, 0.5)
+        ).fit(digits.X, digits.y)
+        for own in pair(fitted, digits)
+    )
     scenes, _ = make_scenes(digits.X_test, digits.y_test, n_scenes=3, random_state=0)
     expected = ours.localize(scenes)
     assert len(expected)

@@ -1,6 +1,6 @@
 """From candidate boxes to recognised, de-duplicated instances."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -31,32 +31,6 @@ def heat_in_boxes(heatmap: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     corners = np.stack([boxes[name] for name in BOX], axis=1).astype(int)
     return np.array(
         [heatmap[y0:y1, x0:x1].max() for x0, y0, x1, y1 in corners], dtype=np.float64
-    )
-
-
-def recognise(
-    pixels: torch.Tensor,
-    spots: np.ndarray,
-    specification: CropSpecification,
-    predict_proba: Callable[[torch.Tensor], np.ndarray],
-) -> np.ndarray:
-    """Class probabilities of hotspots, n_hotspots x n_classes, batch by batch.
-
-    Parameters
-    ----------
-    pixels : tensor of shape (n_channels, height, width)
-        An image in which hotspots are bright, values between 0 and 1.
-    spots : structured ndarray of hotspots
-        At least one.
-    specification : CropSpecification
-    predict_proba : callable
-        Of images as the network knows them, n x n_channels x height x width.
-    """
-    return np.concatenate(
-        [
-            predict_proba(specification.from_unit(crops))
-            for crops in crop_batches(pixels, spots, specification)
-        ]
     )
 
 

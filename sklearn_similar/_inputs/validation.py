@@ -108,7 +108,7 @@ def check_trained_size(estimator, X, method: str) -> Images:
             raise ValueError(
                 f"Image {index} of X is {shape_text(found)}, but {method} wants the "
                 f"trained size {shape_text(wanted)}; resize it, or find what is in "
-                "images of any size with localize."
+                "images of any size with InstanceLocalizer."
             )
     return images
 

@@ -1,22 +1,18 @@
-"""`localize` of the estimator: from images to a table of instances."""
+"""`localize` of a localizer: from images to a table of instances."""
 
 import re
 from copy import deepcopy
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.frozen import FrozenEstimator
 
-from sklearn_similar import SimilarNetClassifier, make_training_crops
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import (
-    LocalizationScorer,
     detection_f1_score,
     detection_scores,
 )
@@ -43,7 +39,6 @@ def crops():
 def trained(crops):
     return SimilarNetClassifier(
         background=BACKGROUND,
-        min_score=0.5,
         lr=2e-3,
         lr_decay=2e-3,
         batch_size=50,
@@ -54,8 +49,11 @@ def trained(crops):
 
 @pytest.fixture
 def model(trained):
-    """A copy, so that a test may set its parameters."""
-    return deepcopy(trained)
+    """A localizer of its own for each test, which may set its parameters."""
+    localizer = InstanceLocalizer(
+        FrozenEstimator(deepcopy(trained)), score_threshold=0.5
+    )
+    return localizer.fit(DIGITS.X_train[::10], DIGITS.y_train[::10])
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +86,16 @@ def test_boxes_are_tight(model):
 
 
 @pytest.mark.parametrize(
-    ("hotspots", "resolution", "least"),
+    ("proposals", "resolution", "least"),
     [("image", "pooled", 0.9), ("heat", "dense", 0.5)],
 )
-def test_digits_of_several_sizes_are_found(model, crops, hotspots, resolution, least):
+def test_digits_of_several_sizes_are_found(model, crops, proposals, resolution, least):
     images, truth = scenes(4, size=(240, 240), n_instances=4, scale=(0.6, 4))
-    model.set_params(hotspots=hotspots, resolution=resolution)
     X, y = crops
-    found = model.fit_importance(X[::5], y[::5]).localize(images)
+    model.set_params(proposals=proposals)
+    similar = model.estimator_.estimator.set_params(resolution=resolution)
+    similar.fit_importance(X[::5], y[::5])
+    found = model.localize(images)
     assert detection_f1_score(truth, found) > least
 
 
@@ -154,9 +154,9 @@ def test_a_row_is_an_image_of_the_trained_size(model):
         [np.zeros((1, 1)), np.ones((3, 200)), np.zeros((40, 40, 3), np.uint8)],
     ],
 )
-@pytest.mark.parametrize("hotspots", ["image", "heat"])
-def test_constant_images_give_an_empty_table(model, X, hotspots):
-    model.set_params(polarity="both", hotspots=hotspots)
+@pytest.mark.parametrize("proposals", ["image", "heat"])
+def test_constant_images_give_an_empty_table(model, X, proposals):
+    model.set_params(polarity="both", proposals=proposals)
     found = model.localize(X)
     assert len(found) == 0
     assert list(found.columns) == COLUMNS
@@ -189,11 +189,11 @@ def test_images_come_in_order_and_the_surest_instance_first(model):
     assert found.index.equals(pd.RangeIndex(len(found)))
 
 
-@pytest.mark.parametrize("hotspots", ["image", "heat"])
-def test_boxes_lie_inside_the_image(model, hotspots):
+@pytest.mark.parametrize("proposals", ["image", "heat"])
+def test_boxes_lie_inside_the_image(model, proposals):
     rng = np.random.RandomState(0)
     images = rng.randint(256, size=(4, 12, 17)).repeat(8, axis=1).repeat(8, axis=2)
-    model.set_params(min_score=0, polarity="both", hotspots=hotspots)
+    model.set_params(score_threshold=0, polarity="both", proposals=proposals)
     found = model.localize(images.astype(np.uint8))
     assert len(found)
     assert (found[["x_min", "y_min"]] >= 0).all(axis=None)
@@ -205,16 +205,19 @@ def test_boxes_lie_inside_the_image(model, hotspots):
 
 def test_scores_and_heat_reach_what_was_asked_for(model):
     images, _ = scenes()
-    everything = model.set_params(min_score=0.0, threshold=0.0).localize(images)
-    chosen = model.set_params(min_score=0.9, threshold=0.5).localize(images)
+    everything = model.set_params(score_threshold=0.0, heat_threshold=0.0).localize(
+        images
+    )
+    model.set_params(score_threshold=0.9, heat_threshold=0.5)
+    chosen = model.localize(images)
     assert chosen["score"].between(0.9, 1).all()
     assert (chosen["heat"] >= 0.5).all()
     assert 0 < len(chosen) < len(everything)
 
 
-def test_no_two_instances_of_an_image_overlap_by_more_than_max_overlap(model):
+def test_no_two_instances_of_an_image_overlap_by_more_than_nms_threshold(model):
     images, _ = scenes(5, n_instances=8, allow_overlap=True)
-    found = model.set_params(min_score=0.0, max_overlap=0.1).localize(images)
+    found = model.set_params(score_threshold=0.0, nms_threshold=0.1).localize(images)
     for _, own in found.groupby("image"):
         box = own[BOX].to_numpy()[:, np.newaxis]
         low = np.maximum(box[..., :2], box[:, 0, :2])
@@ -229,18 +232,9 @@ def test_no_two_instances_of_an_image_overlap_by_more_than_max_overlap(model):
 def test_background_is_never_reported(model):
     rng = np.random.RandomState(0)
     blobs = rng.randint(256, size=(3, 20, 20)).repeat(6, axis=1).repeat(6, axis=2)
-    model.set_params(min_score=0.0)
+    model.set_params(score_threshold=0.0)
     found = model.localize(blobs.astype(np.uint8))
     assert BACKGROUND not in set(found["label"])
-    with_background = model.set_params(background=None).localize(blobs.astype(np.uint8))
-    assert BACKGROUND in set(with_background["label"])
-
-
-def test_background_that_fit_has_not_seen_is_refused(model, few):
-    with pytest.raises(ValueError, match=r"background holds 77, but the classes"):
-        model.set_params(background=77).localize(DIGITS.X_test[:1])
-    with pytest.raises(ValueError, match=r"background holds 77, but the classes"):
-        SimilarNetClassifier(background=77).fit(*few)
 
 
 @pytest.mark.parametrize(
@@ -254,14 +248,14 @@ def test_background_that_fit_has_not_seen_is_refused(model, few):
         ("scales", 1.0),
         ("scales", "1"),
         ("scales", [[1.0]]),
-        ("min_score", -0.1),
-        ("min_score", 1.1),
-        ("max_overlap", -0.1),
-        ("max_overlap", 1.1),
-        ("threshold", 1.5),
+        ("score_threshold", -0.1),
+        ("score_threshold", 1.1),
+        ("nms_threshold", -0.1),
+        ("nms_threshold", 1.1),
+        ("heat_threshold", 1.5),
         ("polarity", "grey"),
-        ("hotspots", "edges"),
-        ("n_levels", 0),
+        ("proposals", "edges"),
+        ("n_thresholds", 0),
     ],
 )
 def test_a_bad_parameter_is_named(model, name, value):
@@ -283,12 +277,11 @@ def test_no_images_are_refused(model, X):
         model.localize(X)
 
 
-def test_localize_wants_fit_and_importances(few):
-    with pytest.raises(NotFittedError):
-        SimilarNetClassifier().localize(few[0])
-    similar = SimilarNetClassifier(validation_fraction=None, max_epochs=0)
+def test_localize_wants_importances(few):
+    similar = SimilarNetClassifier(validation_fraction=None, max_epochs=0).fit(*few)
+    model = InstanceLocalizer(FrozenEstimator(similar)).fit(*few)
     with pytest.raises(NotFittedError, match="no filter importances"):
-        similar.fit(*few).localize(few[0])
+        model.localize(few[0])
 
 
 def test_verbose_shows_a_progress_bar(model, capsys):
@@ -323,73 +316,3 @@ def test_scales_take_the_greatest_heat(model):
     both = once.merge(twice, on=["image", *BOX], suffixes=("_once", "_twice"))
     assert len(both)
     assert (both["heat_twice"] >= both["heat_once"]).all()
-
-
-def test_labels_may_be_strings(few):
-    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven"])
-    X, y = few[0][few[1] < 8], names[few[1][few[1] < 8]]
-    similar = SimilarNetClassifier(max_epochs=1, min_score=0, random_state=0).fit(X, y)
-    found = similar.localize(scenes(1)[0])
-    assert len(found)
-    assert set(found["label"]) <= set(names)
-    empty = similar.localize(np.zeros((1, 40, 40)))
-    assert empty["label"].dtype == found["label"].dtype
-
-
-def test_a_search_in_a_pipeline_goes_by_scenes(tmp_path):
-    X, y = DIGITS.X_train[::20], DIGITS.y_train[::20]
-    images, truth = scenes(3)
-    pipeline = Pipeline(
-        [
-            ("same", FunctionTransformer()),
-            (
-                "similar",
-                SimilarNetClassifier(
-                    batch_size=10, max_epochs=5, random_state=0, memory=str(tmp_path)
-                ),
-            ),
-        ]
-    )
-    search = GridSearchCV(
-        pipeline,
-        {"similar__min_score": [0.2, 1.0], "similar__threshold": [0.1]},
-        scoring=LocalizationScorer(scenes=images, instances=truth),
-        cv=2,
-        n_jobs=2,
-    ).fit(X, y)
-    scores = search.cv_results_["mean_test_score"]
-    assert search.best_params_["similar__min_score"] == 0.2
-    assert scores[0] > scores[1] == 0
-
-
-def test_what_counts_after_training_does_not_retrain(few, tmp_path):
-    def weights():
-        return {path: path.stat().st_mtime_ns for path in _outputs(tmp_path)}
-
-    images, truth = scenes(2)
-    scorer = LocalizationScorer(scenes=images, instances=truth)
-    similar = SimilarNetClassifier(max_epochs=1, random_state=0, memory=str(tmp_path))
-    grid = {"threshold": [0.1, 0.3], "min_score": [0.2, 0.4]}
-    search = GridSearchCV(similar, grid, scoring=scorer, cv=2).fit(*few)
-    # Two folds, and the refit on all images.
-    kept = weights()
-    assert len(kept) == 3
-    again = GridSearchCV(similar, {"polarity": ["dark", "both"]}, scoring=scorer, cv=2)
-    again.fit(*few)
-    assert weights() == kept
-    fresh = SimilarNetClassifier(max_epochs=1, random_state=0).fit(*few)
-    np.testing.assert_array_equal(
-        fresh.predict_proba(few[0]), search.best_estimator_.predict_proba(few[0])
-    )
-    similar.set_params(lr=0.01).fit(*few)
-    assert len(weights()) == 4
-
-
-def _outputs(folder: Path) -> list[Path]:
-    return list(folder.rglob("output.pkl"))
-
-
-def test_a_list_of_backgrounds_is_refused(model):
-    model.set_params(background=[1, 2])
-    with pytest.raises(ValueError, match=r"background is \[1, 2\]; pass one label"):
-        model.localize(DIGITS.X_test[:1])

@@ -128,9 +128,7 @@ def assert_refuses(state_of):
 
 
 @pytest.mark.parametrize("name", BAD_X)
-@pytest.mark.parametrize(
-    "method", ["fit", "transform", "localize", "predict", "fit_importance"]
-)
+@pytest.mark.parametrize("method", ["fit", "transform", "predict", "fit_importance"])
 def test_bad_images_are_refused_by_every_method(fitted, assert_refuses, name, method):
     X, message = BAD_X[name]
     y = (LABELS,) if method.startswith("fit") else ()
@@ -277,7 +275,7 @@ class TestSizes:
             fitted,
             "predict",
             X,
-            match=r"Image 4 of X is 20x28, but predict .* localize",
+            match=r"Image 4 of X is 20x28, but predict .* InstanceLocalizer",
         )
 
     def test_fit_wants_one_size_and_type(self, fitted, assert_refuses):
