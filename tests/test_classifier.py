@@ -20,7 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from torch import nn
 
-from sklearn_similar import LeNet, SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, LeNet, SimilarNetClassifier
 from sklearn_similar._heatmaps.class_discriminative import (
     Evidence,
     presence,
@@ -776,7 +776,7 @@ class TestCopies:
 MEASURE_MEMORY = """
 import json, re, sys
 import numpy as np
-from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
+from sklearn_similar import SimilarNetClassifier
 from torch import nn
 
 def megabytes(field):
