@@ -106,9 +106,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Whether importances are increases of the log loss or of the error rate.
     ablation : {"zero", "mean"}, default="zero"
         What an absent filter's response is: 0, or its mean over the images.
-    weighting : {"softmax", "linear", "uniform"}, default="softmax"
+    weighting : {"softmax", "linear", "uniform"} or callable, default="softmax"
         Weights of the filters: softmax of importance / temperature, the positive
-        importances themselves, or all the same.
+        importances themselves, or all the same. A callable gets the importances of a
+        layer's filters, an array of shape (n_filters,), and returns as many weights,
+        none negative, which are then scaled to sum to 1.
     temperature : float, default=1.0
         Of the softmax. At 1, which is the paper's, weights are almost uniform, as
         importances are small; this shows all of an object.
@@ -236,7 +238,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "importance": [StrOptions({"log_loss", "error"})],
         "ablation": [StrOptions({"zero", "mean"})],
-        "weighting": [StrOptions({"softmax", "linear", "uniform"})],
+        "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "class_weighting": [StrOptions({"margin", "softmax", "linear", "uniform"})],
         "resolution": [StrOptions({"dense", "pooled"})],

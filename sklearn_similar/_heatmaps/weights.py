@@ -1,6 +1,6 @@
 """From importances to weights, and from weights and responses to heatmaps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,9 @@ from .._network.activations import FeatureMaps
 
 
 def filter_weights(
-    importances: np.ndarray, weighting: str, temperature: float
+    importances: np.ndarray,
+    weighting: str | Callable[[np.ndarray], np.ndarray],
+    temperature: float,
 ) -> np.ndarray:
     """Weights of the filters, which sum to 1 (Eq. 2 of the paper for "softmax").
 
@@ -17,12 +19,22 @@ def filter_weights(
     ----------
     importances : ndarray of shape (..., n_filters)
         Increases of the error without each filter.
-    weighting : {"softmax", "linear", "uniform"}
+    weighting : {"softmax", "linear", "uniform"} or callable
         softmax(importances / temperature), the positive importances themselves, or
         the same for all filters. Where no importance is positive, "linear" is uniform.
+        A callable gets the importances, n_filters of them, and gives the weights.
     temperature : float
         Of the softmax; the smaller, the more the most important filters dominate.
+
+    Raises
+    ------
+    ValueError
+        If a callable gives no weights, one for each filter.
     """
+    if callable(weighting):
+        rows = importances.reshape(-1, importances.shape[-1])
+        weights = [_own_weights(weighting, row) for row in rows]
+        return np.reshape(weights, importances.shape)
     n_filters = importances.shape[-1]
     uniform = np.full_like(importances, 1 / n_filters)
     if weighting == "uniform":
@@ -36,6 +48,23 @@ def filter_weights(
     with np.errstate(over="ignore"):
         exponentials = np.exp(increase / temperature)
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _own_weights(weighting: Callable, importances: np.ndarray) -> np.ndarray:
+    """Weights by a callable of the user's, checked and scaled to sum to 1."""
+    weights = np.asarray(weighting(importances.copy()), dtype=np.float64)
+    if weights.shape != importances.shape:
+        raise ValueError(
+            f"weighting gives the shape {weights.shape} for {len(importances)} "
+            "importances; return one weight for each filter."
+        )
+    total = weights.sum()
+    if not (np.isfinite(total) and weights.min() >= 0 and total > 0):
+        raise ValueError(
+            f"weighting gives weights from {weights.min():.3g} to {weights.max():.3g}; "
+            "return finite ones that are not negative and not all 0."
+        )
+    return weights / total
 
 
 def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:

@@ -169,3 +169,37 @@ def test_heat_normalised_per_image_reaches_from_0_to_1(heat):
 )
 def test_typical_peak_is_the_median_or_1(peaks, expected):
     assert typical_peak(np.array(peaks, dtype=np.float32)) == expected
+
+
+def test_a_callable_weighs_each_row_of_importances_by_itself():
+    importances = np.array([[0.1, -0.2, 0.3], [3.0, 4.0, 0.0]])
+    weights = filter_weights(importances, np.square, 1.0)
+    squares = importances**2
+    np.testing.assert_allclose(weights, squares / squares.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("weighting", "message"),
+    [
+        (lambda importances: importances[:2], r"the shape \(2,\) for 3 importances"),
+        (lambda importances: importances - 1, "weights from -0.9 to -0.7"),
+        (lambda importances: importances * 0, "weights from 0 to 0"),
+        (lambda importances: importances * np.nan, "weights from nan to nan"),
+    ],
+)
+def test_a_callable_that_gives_no_weights_is_refused(weighting, message):
+    with pytest.raises(ValueError, match=message):
+        filter_weights(np.array([0.1, 0.2, 0.3]), weighting, 1.0)
+
+
+def test_a_callable_can_stand_for_each_name():
+    importances = np.array([0.1, -0.2, 0.3])
+    for name, own in {
+        "uniform": np.ones_like,
+        "linear": lambda values: values.clip(0),
+        "softmax": lambda values: np.exp(values / 0.5),
+    }.items():
+        np.testing.assert_allclose(
+            filter_weights(importances, own, 1.0),
+            filter_weights(importances, name, 0.5),
+        )
