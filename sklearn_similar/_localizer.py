@@ -72,8 +72,10 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         Least score of an instance, between 0 and 1.
     nms_threshold : float, default=0.3
         Greatest intersection over union of two instances (non-maximum suppression).
-    n_instance_crops, n_background_crops : int, default=40_000, 30_000
-        Most training crops that are made, of instances and of background.
+    n_instance_crops : int, default=40_000
+        Most training crops of instances that are made, besides X itself.
+    n_background_crops : int, default=30_000
+        Most training crops of background that are made.
     random_state : int, RandomState instance or None, default=None
         Source of the training crops, and of the estimator where its own is None.
     verbose : int, default=0

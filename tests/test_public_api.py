@@ -1,19 +1,38 @@
 """What users import, and that its documentation is true."""
 
+import importlib
 import importlib.metadata
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import sklearn_similar
-from sklearn_similar import SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 
 PUBLIC = {
-    sklearn_similar: ["LeNet", "SimilarNetClassifier", "__version__"],
+    sklearn_similar: [
+        "InstanceLocalizer",
+        "LeNet",
+        "SimilarNetClassifier",
+        "__version__",
+    ],
     sklearn_similar.datasets: ["fetch_mnist", "load_mnist_sample", "make_scenes"],
 }
+
+
+API = Path(__file__).parents[1] / "docs" / "api.rst"
+# Packages whose names the reference lists under their package's heading.
+PACKAGES = (
+    "sklearn_similar.datasets",
+    "sklearn_similar.display",
+    "sklearn_similar.metrics",
+)
+
+
+ESTIMATORS = (InstanceLocalizer, SimilarNetClassifier)
 
 
 def documented(cls, section):
@@ -46,6 +65,27 @@ def test_all_lists_what_is_there_and_documented(module):
             assert inspect.getdoc(found), name
 
 
+def referenced():
+    """Names in the reference, by the module under which they are listed."""
+    names, module = {}, None
+    for line in API.read_text(encoding="utf-8").splitlines():
+        if line.startswith(".. currentmodule:: "):
+            module = line.split(":: ")[1]
+        elif line.startswith("   ") and not line.strip().startswith(":"):
+            names.setdefault(module, set()).add(line.strip())
+    return names
+
+
+def test_the_reference_holds_every_public_name_and_no_other():
+    pytest.importorskip("matplotlib")
+    expected = {
+        name: set(importlib.import_module(name).__all__)
+        for name in ("sklearn_similar", *PACKAGES)
+    }
+    expected["sklearn_similar"] -= {"__version__", "datasets", "display", "metrics"}
+    assert referenced() == expected
+
+
 def test_version_is_that_of_the_distribution():
     try:
         installed = importlib.metadata.version("sklearn-similar")
@@ -54,15 +94,18 @@ def test_version_is_that_of_the_distribution():
     assert sklearn_similar.__version__ == installed
 
 
-def test_every_parameter_is_documented_in_order():
-    parameters = list(inspect.signature(SimilarNetClassifier).parameters)
-    assert documented(SimilarNetClassifier, "Parameters") == parameters
-    assert set(SimilarNetClassifier._parameter_constraints) == set(parameters)
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_every_parameter_is_documented_in_order(cls):
+    parameters = list(inspect.signature(cls).parameters)
+    found = documented(cls, "Parameters")
+    assert [name for names in found for name in names.split(", ")] == parameters
+    assert set(cls._parameter_constraints) == set(parameters)
 
 
-def test_documented_defaults_are_the_defaults():
-    text = inspect.getdoc(SimilarNetClassifier)
-    for name, parameter in inspect.signature(SimilarNetClassifier).parameters.items():
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_documented_defaults_are_the_defaults(cls):
+    text = inspect.getdoc(cls)
+    for name, parameter in inspect.signature(cls).parameters.items():
         (line,) = (ln for ln in text.splitlines() if ln.startswith(f"{name} : "))
         default = line.split("default=")[1]
         assert eval(default) == parameter.default, name
