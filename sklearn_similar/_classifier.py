@@ -9,17 +9,22 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import (
-    _check_feature_names_in,
     check_is_fitted,
     check_memory,
 )
 
 from ._ablation.importances import ablate, importances
+from ._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_feature_names_in,
+    fit_context,
+)
 from ._heatmaps.calibration import Kept, class_heat_scales, evidence_scales, heat_scale
 from ._heatmaps.class_discriminative import (
     Evidence,
@@ -49,7 +54,7 @@ from ._network.net import (
     restore,
     train_network,
 )
-from ._network.seeding import draw_seed
+from ._network.seeding import random_seed
 
 __all__ = ["SimilarNetClassifier"]
 
@@ -302,7 +307,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Train the network, and measure importances on the held-out images.
 
@@ -333,7 +338,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 training, validation = hold_out(
                     y, self.validation_fraction, random_state
                 )
-            seed = draw_seed(random_state)
+            seed = random_seed(random_state)
             self._build_net(y[training], seed)
             _, probes = next(self._batches(images, np.arange(len(y))[:_N_PROBES]))
             with evaluating(self.net_.module_) as module:
@@ -493,7 +498,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (height * width,) of str
         """
         check_is_fitted(self, "net_")
-        _check_feature_names_in(self, input_features, generate_names=False)
+        check_feature_names_in(self, input_features, generate_names=False)
         height, width = self.image_shape_[:2]
         return np.array(
             [

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import (
     check_consistent_length,
@@ -14,11 +14,11 @@ from sklearn.utils import (
     column_or_1d,
     gen_batches,
 )
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from ._classifier import SimilarNetClassifier
+from ._compat import HasMethods, Interval, StrOptions, fit_context
 from ._detection.crop_specification import learn_crop_specification
 from ._detection.localization import Recognizer, Settings, find_instances
 from ._detection.recognition import to_frame
@@ -162,7 +162,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, background_images=None):
         """Make training crops and train the estimator, or take a frozen one.
 

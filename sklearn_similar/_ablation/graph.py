@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_leaves
+
+from .._compat import tree_leaves
 
 # Tracing replaces methods of `torch.nn.Module` for all threads, and puts them back in
 # the wrong order if two traces overlap.

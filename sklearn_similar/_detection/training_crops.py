@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from scipy import ndimage
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from .._inputs.images import to_grey
 from ..datasets._pixels import (
     check_images,

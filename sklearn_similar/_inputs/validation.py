@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.utils import column_or_1d
-from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from .._compat import get_output_config
 from .images import (
     Images,
     check_finite,
@@ -90,7 +90,7 @@ def check_images(estimator, X) -> Images:
 
 def check_output_container(estimator, X) -> None:
     """Raise ValueError if `set_output` asks for a table of what is not one."""
-    container = _get_output_config("transform", estimator)["dense"]
+    container = get_output_config("transform", estimator)["dense"]
     if is_images(X) and container != "default":
         raise ValueError(
             f"set_output asks for {container}, but heatmaps of images are no table; "

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+
+from .._compat import pair, tree_leaves
 
 _POOLS = frozenset((F.max_pool2d, torch.max_pool2d, F.avg_pool2d))
 _RESIZERS = frozenset(
@@ -100,12 +100,12 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
     def _conv2d(
         self, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
     ):
-        kernel, stride, dilation = weight.shape[2:], _pair(stride), _pair(dilation)
+        kernel, stride, dilation = weight.shape[2:], pair(stride), pair(dilation)
         if padding == "same":
             # With an even kernel, the odd one of the zeros goes to the far side.
             near = _each(lambda d, k: d * (k - 1) // 2, dilation, kernel)
         else:
-            near = (0, 0) if padding == "valid" else _pair(padding)
+            near = (0, 0) if padding == "valid" else pair(padding)
         grid = geometry(input).after(kernel, stride, near, dilation)
         if self.dense and not self._is_global(input):
             step = geometry(input).stride
@@ -116,13 +116,13 @@ class track_geometry(TorchFunctionMode):  # noqa: N801, used as a context manage
         return _mark(output, grid)
 
     def _pool2d(self, func, input, kernel_size, stride=None, padding=0, *args, **other):
-        kernel, near = _pair(kernel_size), _pair(padding)
+        kernel, near = pair(kernel_size), pair(padding)
         is_mean = func is F.avg_pool2d
         dilation = (1, 1)
         if not is_mean:
-            dilation = _pair(args[0] if args else other.get("dilation", 1))
+            dilation = pair(args[0] if args else other.get("dilation", 1))
         grid = geometry(input).after(
-            kernel, _pair(stride) if stride else kernel, near, dilation
+            kernel, pair(stride) if stride else kernel, near, dilation
         )
         step = geometry(input).stride
         # A kernel that covers all of a map after strides was given by the map's size,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sklearn_similar import LeNet
-from sklearn_similar._network.seeding import draw_seed, seeded
+from sklearn_similar._network.seeding import random_seed, seeded
 
 
 class Custom(nn.Module):
@@ -117,6 +117,8 @@ RANDOM_LAYERS = {
     "bernoulli": lambda: torch.bernoulli(X / 2),
     "multinomial": lambda: torch.multinomial(X[:, :, 0, 0], 4),
     "noise": lambda: X + torch.randn_like(X),
+    "recurrent dropout": lambda: nn.LSTM(8, 8, 2, dropout=0.4)(X[0, ..., 0].mT)[0],
+    "script": lambda: torch.jit.script(nn.Dropout(0.4))(X),
     "stochastic depth": lambda: X * torch.empty(6, 1, 1, 1).bernoulli_(0.5),
 }
 
@@ -186,7 +188,7 @@ def test_a_context_that_is_entered_again_goes_on_where_it_was():
 
 
 def test_seeds_come_from_the_random_state():
-    seeds = [draw_seed(np.random.RandomState(state)) for state in (0, 0, 1)]
+    seeds = [random_seed(np.random.RandomState(state)) for state in (0, 0, 1)]
     assert seeds[0] == seeds[1] != seeds[2]
     assert isinstance(seeds[0], int)
 

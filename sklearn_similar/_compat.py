@@ -1,0 +1,32 @@
+"""What the package uses of scikit-learn's and PyTorch's private names.
+
+One place to look when a release of either moves them.
+"""
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    validate_params,
+)
+from sklearn.utils._set_output import _get_output_config as get_output_config
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from torch.nn.modules.utils import _pair as pair
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "Options",
+    "StrOptions",
+    "TorchDispatchMode",
+    "check_feature_names_in",
+    "fit_context",
+    "get_output_config",
+    "pair",
+    "tree_leaves",
+    "validate_params",
+]
