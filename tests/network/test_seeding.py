@@ -118,7 +118,6 @@ RANDOM_LAYERS = {
     "multinomial": lambda: torch.multinomial(X[:, :, 0, 0], 4),
     "noise": lambda: X + torch.randn_like(X),
     "recurrent dropout": lambda: nn.LSTM(8, 8, 2, dropout=0.4)(X[0, ..., 0].mT)[0],
-    "script": lambda: torch.jit.script(nn.Dropout(0.4))(X),
     "stochastic depth": lambda: X * torch.empty(6, 1, 1, 1).bernoulli_(0.5),
 }
 
