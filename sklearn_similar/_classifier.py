@@ -1,23 +1,17 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import (
-    check_is_fitted,
-    check_memory,
-)
+from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._ablation.importances import ablate, importances
+from ._ablation.importances import ablate, check_finite_errors, importances
 from ._compat import (
     HasMethods,
     Interval,
@@ -25,15 +19,15 @@ from ._compat import (
     check_feature_names_in,
     fit_context,
 )
-from ._heatmaps.calibration import Kept, class_heat_scales, evidence_scales, heat_scale
-from ._heatmaps.class_discriminative import (
-    Evidence,
-    margins_over_all,
-    signed_shares,
-    spread_for,
+from ._heatmaps.calibration import CachedActivations, calibrate
+from ._heatmaps.contrastive import (
+    ContrastiveWeights,
+    mean_log_odds_drops,
+    normalize_signed,
+    smoothing_for,
 )
-from ._heatmaps.computation import Recipe, draw, look
-from ._heatmaps.weights import filter_weights, normalize_per_image
+from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
+from ._heatmaps.weights import filter_weights
 from ._inputs.holdout import hold_out, spread_over_classes
 from ._inputs.images import Images, n_channels
 from ._inputs.validation import (
@@ -43,34 +37,37 @@ from ._inputs.validation import (
     check_training_data,
     encode_labels,
     find_labels,
+    find_targets,
+    unchanged_on_error,
 )
-from ._network.activations import evaluating, find_layers
+from ._network.activations import eval_mode, find_layers
 from ._network.net import (
     build_net,
+    check_device,
     check_output,
     get_arrays,
-    log_probabilities,
-    predict_proba,
     restore,
+    returns_probabilities,
     train_network,
 )
 from ._network.seeding import random_seed
+from ._network.trained import TrainedNetwork
 
 __all__ = ["SimilarNetClassifier"]
 
-# The typical peak is a median; more images than this do not make it surer.
+# The normalisation constant is a median, which more images hardly change.
 _MAX_REFERENCE_IMAGES = 128
 # Images on which a network's layers are looked for.
 _N_PROBES = 3
 
 
 class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
-    """Convolutional network that recognises, and shows where it sees what.
+    """Convolutional network that recognises, and shows where the evidence is.
 
     A network is trained on labelled images. Then the importance of each filter of
     its last convolutional layer is measured on held-out images, as the increase of
     the error when the filter is absent, and heatmaps are the sum of the filters'
-    responses, weighted by importance.
+    activations, weighted by importance.
 
     Parameters
     ----------
@@ -82,11 +79,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``max_epochs=0`` its weights are used as they are.
     layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
-        responses are summed; None finds the last convolutional block. A list: of
-        several layers, each at its own resolution. Heat is the geometric mean of
-        theirs, so that an early layer draws the outline of what a late one found; the
-        last of the list tells classes apart. The earlier a layer, the longer the
-        ablation takes.
+        activations are summed; None finds the last convolutional block. A list names
+        several layers, each at its own resolution. The heatmap is the geometric mean of
+        theirs, so that an early layer gives the outline of the object that a late one
+        recognises; the last of the list discriminates between classes. The earlier a
+        layer, the longer the ablation takes.
     max_epochs : int, default=10
         Passes over the training images.
     lr : float, default=0.001
@@ -110,43 +107,45 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     importance : {"log_loss", "error"}, default="log_loss"
         Whether importances are increases of the log loss or of the error rate.
     ablation : {"zero", "mean"}, default="zero"
-        What an absent filter's response is: 0, or its mean over the images.
+        Activation of an absent filter: 0, or its mean over the images.
     weighting : {"softmax", "linear", "uniform"} or callable, default="softmax"
         Weights of the filters: softmax of importance / temperature, the positive
         importances themselves, or all the same. A callable gets the importances of a
         layer's filters, an array of shape (n_filters,), and returns as many weights,
         none negative, which are then scaled to sum to 1.
     temperature : float, default=1.0
-        Of the softmax. At 1, which is the paper's, weights are almost uniform, as
-        importances are small; this shows all of an object.
-    class_weighting : {"margin", "linear", "softmax", "uniform"}, default="margin"
-        How the heatmap of one class is drawn. "margin": the heat of all classes where
-        there is evidence for this one, against what else is in the image. The others:
-        a sum of the responses, weighted by the importances for the class.
+        Temperature of the softmax. At 1, which is the paper's, weights are almost
+        uniform, as importances are small; the heatmap then covers the whole object.
+    class_heatmap : {"contrastive", "linear", "softmax", "uniform"}, \
+            default="contrastive"
+        How the heatmap of one class is made. "contrastive": the heatmap of all classes
+        where the filters favour this class over the others in the image. The other
+        values: a sum of the activations, weighted by the importances for the class.
     resolution : {"pooled", "dense"}, default="pooled"
-        "pooled": responses at the layer's own stride, interpolated; "dense": responses
-        at every pixel (strides are left out, later layers dilated). Dense maps take
-        many times as long and are not better by themselves; see the user guide.
+        "pooled": activations at the layer's own stride, interpolated; "dense":
+        activations at every pixel (strides are left out, later layers dilated). Dense
+        maps take many times as long and are not better by themselves; see the user
+        guide.
     normalize : {"validation", "image"} or None, default="validation"
-        "validation": heat 1 is the median peak on the validation images, so that an
-        empty image stays dark; "image": each heatmap from 0 to 1, as in the paper;
-        None: the weighted sum itself.
+        "validation": heatmaps are divided by their median maximum on the validation
+        images, so that an empty image stays dark; "image": each heatmap from 0 to 1, as
+        in the paper; None: the weighted sum itself.
     threshold : float, default=0.15
         Heat below it is set to 0 by `transform`; between 0 and 1. With
-        ``normalize=None`` it counts in units of `heat_scale_`.
+        ``normalize=None`` it is a share of `normalization_constant_`.
     background : label, default=None
-        The label in y that means "nothing here". It does not count in
-        the importances and the heat scale of all classes together.
+        The label in y that means "nothing here". Its images are left out of the
+        importances and the normalisation constant of all classes together.
     device : str, default="cpu"
-        Where PyTorch computes.
+        Device on which PyTorch computes.
     memory : str or joblib.Memory, default=None
-        Folder in which trained networks are kept, as in `Pipeline`. A fit with the
+        Folder in which trained networks are cached, as in `Pipeline`. A fit with the
         same images, training parameters and integer `random_state` then takes the
-        network from there, so that a search over parameters that count after
-        training trains one network for each fold.
+        network from there, so that a search over parameters that act after training
+        trains one network for each fold.
     random_state : int, RandomState instance or None, default=None
-        Of initialisation, order of the images, dropout and held-out images. The same
-        number gives the same network bit for bit, on the same number of threads.
+        Source of initialisation, order of the images, dropout and held-out images. The
+        same number gives the same network bit for bit, on the same number of threads.
     verbose : int, default=0
         1 shows a line for each epoch of training.
 
@@ -163,9 +162,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     net_ : skorch.NeuralNetClassifier
         The trained net; its classes are indices into `classes_`.
     layer_ : str or list of str
-        The layer, or layers, whose filters count.
+        The layer, or layers, whose filters are ablated.
     n_filters_ : tuple of int
-        Filters of each layer. Arrays of `n_filters` values have those of all layers,
+        Filters of each layer. Arrays of `n_filters` values hold those of all layers,
         one layer after the other.
     baseline_error_ : float
         E, the error on the validation images with all filters.
@@ -175,24 +174,23 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         e_i - E.
     class_importances_ : ndarray of shape (n_classes, n_filters)
         The same on the validation images of each class.
-    class_margins_ : ndarray of shape (n_classes, n_classes, n_filters)
-        Of classes c and k, the mean decrease of log p(c) - log p(k) without each
+    log_odds_drops_ : ndarray of shape (n_classes, n_classes, n_filters)
+        For classes c and k, the mean decrease of log p(c) - log p(k) without each
         filter of the last layer, on validation images of c. Where that would be more
-        than 2^24 values, the second dimension is 1: all other classes count as one.
+        than 2^24 values, the second dimension is 1: all other classes together.
     filter_weights_ : ndarray of shape (n_filters,)
-        Weights of the responses in a heatmap; they sum to 1 in each layer.
-    class_weights_ : ndarray of shape (n_classes, n_filters)
-        Those of the last layer in the heatmap of each class. For "margin": weights of
-        the evidence where all other classes are in the image alike; they have signs,
-        and their absolute values sum to 1.
-    heat_scale_ : float
-        The heat that counts as 1.
-    class_evidence_scales_ : ndarray of shape (n_classes,) or None
-        The evidence for each class, against all others, that counts as 1: typical of
-        the validation images of the class, from the means of their responses. None
-        unless ``class_weighting="margin"``.
-    class_heat_scales_ : ndarray of shape (n_classes,)
-        The heat that counts as 1 in the heatmap of each class.
+        Weights of the activations in a heatmap; they sum to 1 in each layer.
+    class_filter_weights_ : ndarray of shape (n_classes, n_filters)
+        Weights of the last layer in the heatmap of each class. For "contrastive", the
+        weights against all other classes equally; they have signs, and their absolute
+        values sum to 1.
+    normalization_constant_ : float
+        Median maximum of the heatmaps of the validation images.
+    class_normalization_constants_ : ndarray of shape (n_classes,)
+        Median maximum of the heatmaps of each class on its validation images.
+    class_score_constants_ : ndarray of shape (n_classes,) or None
+        Median score of each class, against all others, on its validation images, from
+        the mean activations. None unless ``class_heatmap="contrastive"``.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
         How the errors were computed, in each layer; see `fit_importance`.
 
@@ -209,9 +207,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     Integers are scaled to [0, 1] (uint16 by 1/65535, others by 1/255); floats are
     taken as they are. Memory-mapped arrays are read batch by batch.
 
-    `importance`, `ablation`, `weighting`, `temperature` and `class_weighting` count in
+    `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in
     `fit` and `fit_importance`; `resolution`, `normalize` and `threshold` at every call.
-    The heat that counts as 1 is measured with the `resolution` of the time.
+    Normalisation constants are measured at the `resolution` of the fit.
 
     References
     ----------
@@ -245,7 +243,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "ablation": [StrOptions({"zero", "mean"})],
         "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "class_weighting": [StrOptions({"margin", "softmax", "linear", "uniform"})],
+        "class_heatmap": [StrOptions({"contrastive", "softmax", "linear", "uniform"})],
         "resolution": [StrOptions({"dense", "pooled"})],
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -273,7 +271,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ablation="zero",
         weighting="softmax",
         temperature=1.0,
-        class_weighting="margin",
+        class_heatmap="contrastive",
         resolution="pooled",
         normalize="validation",
         threshold=0.15,
@@ -297,7 +295,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.ablation = ablation
         self.weighting = weighting
         self.temperature = temperature
-        self.class_weighting = class_weighting
+        self.class_heatmap = class_heatmap
         self.resolution = resolution
         self.normalize = normalize
         self.threshold = threshold
@@ -328,7 +326,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If X, y or a parameter cannot be used; the estimator is as before.
         """
         # Tensors that are made in inference mode could not be trained.
-        with _unchanged_on_error(self), torch.inference_mode(False):
+        with unchanged_on_error(self), torch.inference_mode(False):
             images, y = check_training_data(self, X, y, self.image_shape)
             for name in _MEASURED:
                 vars(self).pop(name, None)
@@ -338,16 +336,18 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 training, validation = hold_out(
                     y, self.validation_fraction, random_state
                 )
-            seed = random_seed(random_state)
-            self._build_net(y[training], seed)
-            _, probes = next(self._batches(images, np.arange(len(y))[:_N_PROBES]))
-            with evaluating(self.net_.module_) as module:
-                check_output(self.net_, probes, len(self.classes_))
-                self.layer_ = find_layers(module, self.layer, probes)
-            train = check_memory(self.memory).cache(train_network, ignore=["verbose"])
-            arrays, history = train(
-                self._net_spec, images, y, training, verbose=self.verbose
+            self._net_spec = self._net_parameters(
+                y[training], random_seed(random_state)
             )
+            self.net_ = build_net(**self._net_spec, verbose=self.verbose)
+            network = self._trained_network()
+            probes = np.arange(min(_N_PROBES, len(y)))
+            with eval_mode(network.module):
+                _, batch = next(network.batches(images, probes))
+                check_output(self.net_, batch, network.n_classes)
+                self.layer_ = find_layers(network.module, self.layer, batch)
+            train = check_memory(self.memory).cache(train_network, ignore=["net"])
+            arrays, history = train(self.net_, self._net_spec, images, y, training)
             restore(self.net_, arrays, history)
             if validation is not None:
                 self._measure(images, y, validation)
@@ -373,23 +373,24 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         NotFittedError
             If the network has not been trained.
         ValueError
-            If the images have another size or labels that `fit` has not seen.
+            If the images have another size or labels that `fit` was not given.
 
         Notes
         -----
-        The network runs once over the images, and up to the layer once more over about
-        128 of them for the scales of the heat. What each filter adds to the first
-        layer that mixes filters is taken off that layer's output, and only what
-        follows is run again (`ablation_method_` is "linear"): for LeNet, all filters
-        together cost less than the one pass; for a pooling and a linear layer, next
-        to nothing. Where filters meet in an operation that is not linear, all that
-        follows the layer is run for each filter ("head"); where the network cannot
-        be traced by `torch.fx`, all of it is ("network"). The numbers are the same.
-        With ``ablation="mean"``, another pass measures the means.
+        For one layer, the network runs once over the images, and up to the layer once
+        more over about 128 of them for the normalisation constants; with several
+        layers, it runs once for each. The contribution of each filter to the first
+        cross-channel layer is subtracted from that layer's output, and only the
+        operations after it are repeated (`ablation_method_` is "linear"): for LeNet,
+        all filters together cost less than the one pass; for a pooling and a linear
+        layer, next to nothing. Where filters are combined by an operation that is not
+        linear, all that follows the layer is run for each filter ("head"); where the
+        network cannot be traced by `torch.fx`, all of it is ("network"). The numbers
+        are the same. With ``ablation="mean"``, another pass measures the means.
         """
         check_is_fitted(self, "net_")
         self._validate_params()
-        with _unchanged_on_error(self):
+        with unchanged_on_error(self):
             images = check_trained_size(self, X_val, "fit_importance")
             y = encode_labels(self, y_val, len(images), "y_val")
             self._measure(images, y, np.arange(len(y)))
@@ -416,7 +417,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "net_")
         images = check_trained_size(self, X, "predict")
-        return predict_proba(self.net_, self._batches(images), len(images))
+        return self._trained_network().predict_proba(images)
 
     def predict(self, X):
         """Most probable label for images of the trained size.
@@ -464,11 +465,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X : array, DataFrame or list of images
             As in `transform`.
         target : label or list of labels, default=None
-            None: all classes. A label: where that class is, see `class_weighting`. A
+            None: all classes. A label: where that class is, see `class_heatmap`. A
             list: where any of these classes is, for a category.
         labels : array-like of shape (n_images,), default=None
             Instead of one target for all images, a label for each of them, such as what
-            `predict` says. All are drawn in one pass.
+            `predict` returns. All are computed in one pass.
 
         Returns
         -------
@@ -491,7 +492,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Only checked against the names seen in `fit`.
+            Only checked against `feature_names_in_`.
 
         Returns
         -------
@@ -509,14 +510,15 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             dtype=object,
         )
 
-    def _build_net(self, y: np.ndarray, seed: int) -> None:
-        _check_device(self.device)
+    def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
+        """Arguments of `build_net`; y holds the training labels."""
+        check_device(self.device)
         class_weight = self.class_weight
         if class_weight is not None:
             class_weight = compute_class_weight(
                 class_weight, classes=self.classes_, y=self.classes_[y]
             )
-        self._net_spec = {
+        return {
             "module": self.module,
             "n_classes": len(self.classes_),
             "image_shape": self.image_shape_,
@@ -529,7 +531,19 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             "device": self.device,
             "seed": seed,
         }
-        self.net_ = build_net(**self._net_spec, verbose=self.verbose)
+
+    def _trained_network(self) -> TrainedNetwork:
+        return TrainedNetwork(
+            module=self.net_.module_,
+            device=self.net_.device,
+            n_channels=n_channels(self.image_shape_),
+            batch_size=self.batch_size,
+            n_classes=len(self.classes_),
+            returns_probabilities=returns_probabilities(self.net_),
+        )
+
+    def _layers(self) -> tuple[str, ...]:
+        return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
 
     def _background_index(self) -> int | None:
         if self.background is None:
@@ -540,150 +554,126 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
         return int(find_labels(self.classes_, self.background, "background")[0])
 
-    def _without_background(self, y: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """The images that show something; all, if none does."""
-        shown = among[y[among] != self._background_index()]
-        return shown if len(shown) else among
-
-    def _measure(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
-        """Set all that depends on held-out images."""
-        with evaluating(self.net_.module_) as module:
-            ways = [
-                ablate(
-                    module,
-                    layer,
-                    partial(self._batches, images, among),
-                    y,
-                    self.ablation,
-                    len(self.classes_),
-                    partial(log_probabilities, self.net_),
-                )
-                for layer in self._layers()
-            ]
+    def _measure(self, images: Images, y: np.ndarray, validation: np.ndarray) -> None:
+        """Set all attributes that are measured on held-out images."""
+        network, layers = self._trained_network(), self._layers()
         background = self._background_index()
-        methods = [method for method, _ in ways]
-        self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
-        for layer, (_, sums) in zip(self._layers(), ways, strict=True):
-            _check_finite(sums.log_loss, layer)
-        measured = [importances(sums, self.importance, background) for _, sums in ways]
+        with eval_mode(network.module):
+            methods, sums = ablate(
+                network, layers, images, validation, y, self.ablation
+            )
+            check_finite_errors(sums, layers)
+            self.ablation_method_ = (
+                methods[0] if isinstance(self.layer_, str) else methods
+            )
+            self._set_importances(
+                [importances(total, self.importance, background) for total in sums]
+            )
+            self._set_weights()
+            self._calibrate(network, images, y, validation)
+
+    def _set_importances(self, measured: list) -> None:
         last = measured[-1]
-        self.n_filters_ = tuple(len(own.filter_importances) for own in measured)
+        self.n_filters_ = tuple(len(layer.filter_importances) for layer in measured)
         self.baseline_error_ = last.baseline_error
-        for name in ("filter_errors", "filter_importances", "class_importances"):
-            parts = [getattr(own, name) for own in measured]
-            setattr(self, f"{name}_", np.concatenate(parts, axis=-1))
-        self.class_margins_ = last.class_margins
+        self.filter_errors_ = np.concatenate([m.filter_errors for m in measured])
+        self.filter_importances_ = np.concatenate(
+            [m.filter_importances for m in measured]
+        )
+        self.class_importances_ = np.concatenate(
+            [m.class_importances for m in measured], axis=1
+        )
+        self.log_odds_drops_ = last.log_odds_drops
+
+    def _set_weights(self) -> None:
         self.filter_weights_ = np.concatenate(
             [
-                filter_weights(own.filter_importances, self.weighting, self.temperature)
-                for own in measured
+                filter_weights(layer_importances, self.weighting, self.temperature)
+                for layer_importances in self._by_layer(self.filter_importances_)
             ]
         )
-        if self.class_weighting == "margin":
-            self.class_weights_ = signed_shares(margins_over_all(last.class_margins))
+        if self.class_heatmap == "contrastive":
+            drops = mean_log_odds_drops(self.log_odds_drops_)
+            self.class_filter_weights_ = normalize_signed(drops)
         else:
-            self.class_weights_ = filter_weights(
-                last.class_importances, self.class_weighting, self.temperature
-            )
-        self._measure_scales(images, y, among)
-
-    def _measure_scales(self, images: Images, y: np.ndarray, among: np.ndarray) -> None:
-        """Set the heat that counts as 1, from some of the held-out images."""
-        n_classes = len(self.classes_)
-        chosen = among[spread_over_classes(y[among], _MAX_REFERENCE_IMAGES)]
-        shown = self._without_background(y, chosen)
-        # In a recipe without them, they do not count.
-        self.class_evidence_scales_ = None
-        self.class_heat_scales_ = np.ones(n_classes)
-        with evaluating(self.net_.module_) as module:
-            references = Kept(
-                lambda: look(module, self._batches(images, chosen), self._recipe())
-            )
-            self.heat_scale_ = heat_scale(references, self._recipe(), shown)
-            if self.class_weighting == "margin":
-                evidence = self._evidence(np.ones(n_classes))
-                self.class_evidence_scales_ = evidence_scales(references, y, evidence)
-            self.class_heat_scales_ = class_heat_scales(
-                references, y, n_classes, self._recipe()
+            self.class_filter_weights_ = filter_weights(
+                self._by_layer(self.class_importances_)[-1],
+                self.class_heatmap,
+                self.temperature,
             )
 
-    def _layers(self) -> tuple[str, ...]:
-        return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
+    def _calibrate(
+        self,
+        network: TrainedNetwork,
+        images: Images,
+        y: np.ndarray,
+        validation: np.ndarray,
+    ) -> None:
+        """Set the normalisation constants, from some of the held-out images."""
+        chosen = spread_over_classes(y[validation], _MAX_REFERENCE_IMAGES)
+        references = validation[chosen]
+        foreground = references[y[references] != self._background_index()]
+        specification = self._heatmap_specification(
+            self._contrastive_weights() if self.class_heatmap == "contrastive" else None
+        )
+        calibration = calibrate(
+            CachedActivations(network, specification, images, references),
+            specification,
+            y,
+            foreground if len(foreground) else references,
+        )
+        self.normalization_constant_ = calibration.normalization_constant
+        self.class_normalization_constants_ = calibration.class_normalization_constants
+        self.class_score_constants_ = calibration.class_score_constants
 
-    def _evidence(self, scales: np.ndarray) -> Evidence:
-        return Evidence(self.class_margins_, scales, spread_for(self.image_shape_))
+    def _by_layer(self, values: np.ndarray) -> list[np.ndarray]:
+        """Values of all filters, (..., n_filters), split by layer."""
+        return np.split(values, np.cumsum(self.n_filters_)[:-1], axis=-1)
 
-    def _recipe(self) -> Recipe:
-        """What heatmaps are made of."""
-        bounds = np.cumsum(self.n_filters_)[:-1]
-        evidence = None
-        if self.class_evidence_scales_ is not None:
-            evidence = self._evidence(self.class_evidence_scales_)
-        return Recipe(
-            self._layers(),
-            tuple(np.split(self.filter_weights_, bounds)),
-            self.class_weights_,
-            self.class_heat_scales_,
-            evidence,
-            self.resolution,
+    def _contrastive_weights(
+        self, score_constants: np.ndarray | None = None
+    ) -> ContrastiveWeights:
+        return ContrastiveWeights(
+            log_odds_drops=self.log_odds_drops_,
+            smoothing=smoothing_for(self.image_shape_),
+            score_constants=score_constants,
         )
 
-    def _batches(self, images: Images, among: np.ndarray | None = None) -> Iterator:
-        channels = n_channels(self.image_shape_)
-        for indices, batch in images.batches(self.batch_size, channels, among):
-            yield indices, batch.to(self.net_.device)
+    def _heatmap_specification(
+        self, contrastive: ContrastiveWeights | None
+    ) -> HeatmapSpecification:
+        return HeatmapSpecification(
+            layers=self._layers(),
+            filter_weights=tuple(self._by_layer(self.filter_weights_)),
+            class_filter_weights=self.class_filter_weights_,
+            contrastive=contrastive,
+            resolution=self.resolution,
+        )
+
+    def _heatmap_model(self) -> HeatmapModel:
+        contrastive = None
+        if self.class_score_constants_ is not None:
+            contrastive = self._contrastive_weights(self.class_score_constants_)
+        return HeatmapModel(
+            network=self._trained_network(),
+            specification=self._heatmap_specification(contrastive),
+            normalization_constant=self.normalization_constant_,
+            class_normalization_constants=self.class_normalization_constants_,
+        )
 
     def _heatmaps(self, X, target, labels, threshold: float | None):
         check_is_fitted(self, "net_")
         check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
         self._validate_params()
         images = check_images(self, X)
-        targets = self._find_targets(target, labels, len(images))
-        scales = np.full(len(images), self.heat_scale_)
-        if targets is not None:
-            scales = self.class_heat_scales_[targets].mean(axis=1)
-        heatmaps = images.empty_heatmaps()
-        with evaluating(self.net_.module_) as module:
-            recipe = self._recipe()
-            for seen in look(module, self._batches(images), recipe):
-                scale = scales[seen.indices, np.newaxis, np.newaxis].astype(np.float32)
-                heat = self._finish(draw(seen, recipe, targets), scale, threshold)
-                for index, own in zip(seen.indices, heat, strict=True):
-                    heatmaps[index][...] = own
-        return images.in_layout(heatmaps)
-
-    def _find_targets(self, target, labels, n_images: int) -> np.ndarray | None:
-        """Classes (indices) whose heat is wanted in each image; None: all together."""
-        if target is None and labels is None:
-            return None
-        if labels is not None:
-            if target is not None:
-                raise ValueError(
-                    "target and labels are both given; pass target for all images, or "
-                    "labels, one for each."
-                )
-            if np.ndim(labels) != 1:
-                raise ValueError(
-                    f"labels has the shape {np.shape(labels)}; pass one label for each "
-                    "image, or target for all of them."
-                )
-            return encode_labels(self, labels, n_images, "labels")[:, np.newaxis]
-        found = np.unique(find_labels(self.classes_, target, "target"))
-        # All classes have no rivals to be told from.
-        if len(found) == len(self.classes_) and self.class_evidence_scales_ is not None:
-            return None
-        return np.broadcast_to(found, (n_images, len(found)))
-
-    def _finish(self, heat, scale, threshold: float | None) -> np.ndarray:
-        """Raw heat, normalised, and 0 below the threshold."""
-        if self.normalize == "validation":
-            heat, scale = heat / scale, 1
-        elif self.normalize == "image":
-            heat, scale = normalize_per_image(heat), 1
-        if threshold is None:
-            return heat
-        # Without normalisation, it counts in units of the scale.
-        return np.where(heat < threshold * scale, 0, heat)
+        classes = find_targets(self, target, labels, len(images))
+        model = self._heatmap_model()
+        # All classes together have no others to be contrasted with.
+        if classes is not None and model.specification.contrastive:
+            classes = None if classes.shape[1] == len(self.classes_) else classes
+        return images.in_layout(
+            model.heatmaps(images, classes, self.normalize, threshold)
+        )
 
     def __getstate__(self):
         state = super().__getstate__().copy()
@@ -708,7 +698,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _find_device(self) -> None:
         """Take the CPU where the device of the fit is missing."""
         try:
-            _check_device(self._net_spec["device"])
+            check_device(self._net_spec["device"])
         except ValueError as error:
             warnings.warn(f"{error} The network is on the CPU now.", stacklevel=2)
             self.device = "cpu"
@@ -728,51 +718,14 @@ _MEASURED = (
     "filter_errors_",
     "filter_importances_",
     "class_importances_",
-    "class_margins_",
+    "log_odds_drops_",
     "filter_weights_",
-    "class_weights_",
-    "heat_scale_",
-    "class_evidence_scales_",
-    "class_heat_scales_",
+    "class_filter_weights_",
+    "normalization_constant_",
+    "class_normalization_constants_",
+    "class_score_constants_",
 )
 _NO_IMPORTANCES = (
     "This %(name)s has no filter importances yet; call fit (with validation_fraction) "
     "or fit_importance before transform and heatmap."
 )
-
-
-@contextmanager
-def _unchanged_on_error(estimator) -> Iterator[None]:
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
-def _check_finite(log_loss: np.ndarray, layer: str) -> None:
-    """Raise where the network gave no number on validation images."""
-    bad = np.flatnonzero(~np.isfinite(log_loss).all(axis=1))
-    if len(bad):
-        absent = f"without filter {bad[0] - 1} of layer {layer!r}"
-        raise ValueError(
-            "The log loss on the validation images is not finite "
-            f"{absent if bad[0] else 'with all filters'}; look for a division by the "
-            "sum of responses, or for weights that are not finite."
-        )
-
-
-def _check_device(device) -> None:
-    try:
-        asked = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device is {device!r}, which PyTorch does not know; pass 'cpu' or 'cuda'."
-        ) from error
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device is {str(device)!r}, but PyTorch sees {torch.cuda.device_count()} "
-            "GPUs; pass device='cpu'."
-        )

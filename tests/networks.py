@@ -1,8 +1,13 @@
 """Small networks of the kinds that people use, for images of 3 x 16 x 16."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from sklearn_similar._inputs.images import Images
+from sklearn_similar._network.activations import extract_activations
+from sklearn_similar._network.trained import TrainedNetwork
 
 N_CLASSES = 4
 
@@ -417,3 +422,26 @@ def trained(build, seed=0):
                 child.running_mean.normal_(0, 0.1)
                 child.running_var.uniform_(0.5, 1.5)
     return module
+
+
+def as_images(tensor):
+    """Images N x C x H x W as the package holds them."""
+    return Images(np.ascontiguousarray(tensor.permute(0, 2, 3, 1).numpy()), "images")
+
+
+def as_network(module, batch_size=5, n_classes=N_CLASSES, **options):
+    """A module of colour images, ready to be run."""
+    options = {"returns_probabilities": False, "n_channels": 3} | options
+    return TrainedNetwork(
+        module=module,
+        device="cpu",
+        batch_size=batch_size,
+        n_classes=n_classes,
+        **options,
+    )
+
+
+def feature_maps(module, layer, images, resolution="pooled"):
+    """Activations of one layer."""
+    (maps,) = extract_activations(module, (layer,), images, resolution)
+    return maps

@@ -15,18 +15,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from networks import feature_maps
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sklearn_similar import InstanceLocalizer, LeNet, SimilarNetClassifier
-from sklearn_similar._heatmaps.class_discriminative import (
-    Evidence,
-    presence,
-    spread_for,
+from sklearn_similar._heatmaps.contrastive import (
+    ContrastiveWeights,
+    class_scores,
+    smoothing_for,
 )
-from sklearn_similar._network.activations import evaluating, feature_maps
+from sklearn_similar._network.activations import eval_mode
 
 
 class Pooled(nn.Module):
@@ -252,7 +253,9 @@ class TestHeatmaps:
         self, quick, digits
     ):
         estimator = quick(threshold=0.4).fit(digits.X, digits.y)
-        expected = estimator.transform(digits.X_test) * estimator.heat_scale_
+        expected = (
+            estimator.transform(digits.X_test) * estimator.normalization_constant_
+        )
         estimator.set_params(normalize=None)
         found = estimator.transform(digits.X_test)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -260,16 +263,16 @@ class TestHeatmaps:
     def test_linear_heat_of_a_category_is_the_mean_over_its_classes(
         self, quick, digits
     ):
-        linear = quick(max_epochs=4, lr=0.003, class_weighting="linear")
+        linear = quick(max_epochs=4, lr=0.003, class_heatmap="linear")
         linear.fit(digits.X, digits.y)
         one, seven = (linear.heatmap(digits.X_test, label) for label in (1, 7))
         both = linear.heatmap(digits.X_test, [1, 7])
         np.testing.assert_allclose(both, (one + seven) / 2, rtol=1e-4, atol=1e-6)
         assert np.abs(one - seven).max() > 0.1
 
-    @pytest.mark.parametrize("class_weighting", ["margin", "linear"])
-    def test_a_category_has_no_order(self, quick, digits, class_weighting):
-        estimator = quick(class_weighting=class_weighting).fit(digits.X, digits.y)
+    @pytest.mark.parametrize("class_heatmap", ["contrastive", "linear"])
+    def test_a_category_has_no_order(self, quick, digits, class_heatmap):
+        estimator = quick(class_heatmap=class_heatmap).fit(digits.X, digits.y)
         both, seven = (estimator.heatmap(digits.X_test, t) for t in ([1, 7], 7))
         for target, expected in (([7, 1], both), ([7, 1, 7], both), ([7], seven)):
             np.testing.assert_array_equal(
@@ -301,8 +304,8 @@ class TestSeveralLayers:
         assert two_layers.ablation_method_ == ["linear", "linear"]
         assert two_layers.n_filters_ == (6, 16)
         assert two_layers.class_importances_.shape == (10, 22)
-        assert two_layers.class_weights_.shape == (10, 16)
-        assert two_layers.class_margins_.shape == (10, 10, 16)
+        assert two_layers.class_filter_weights_.shape == (10, 16)
+        assert two_layers.log_odds_drops_.shape == (10, 10, 16)
         for name in ("filter_errors_", "filter_importances_", "filter_weights_"):
             found = getattr(two_layers, name)
             assert found.shape == (22,)
@@ -366,7 +369,7 @@ class TestSeveralLayers:
         assert corners == {(False, False), (True, True)}
 
 
-CLASS_WEIGHTINGS = ["margin", "linear", "softmax", "uniform"]
+CLASS_WEIGHTINGS = ["contrastive", "linear", "softmax", "uniform"]
 
 
 class TestClassHeatmaps:
@@ -376,7 +379,7 @@ class TestClassHeatmaps:
                 fitted.heatmap(digits.X_test, labels=labels)
         with pytest.raises(ValueError, match="labels holds 2 labels"):
             fitted.heatmap(digits.X_test, labels=[1, 2])
-        with pytest.raises(ValueError, match="labels holds labels that fit has not"):
+        with pytest.raises(ValueError, match="labels holds labels that fit was not"):
             fitted.heatmap(digits.X_test, labels=["x"] * 100)
 
     def test_very_bright_images_have_finite_heat(self, fitted, digits):
@@ -391,45 +394,50 @@ class TestClassHeatmaps:
             estimator.heatmap(digits.X_test),
         )
 
-    def test_weights_of_evidence_are_signed_shares(self, fitted):
-        weights = fitted.class_weights_
+    def test_contrastive_weights_are_signed_shares(self, fitted):
+        weights = fitted.class_filter_weights_
         assert weights.shape == (10, 16)
         np.testing.assert_allclose(np.abs(weights).sum(axis=1), 1)
         assert (weights < 0).any()
-        mean = fitted.class_margins_.sum(axis=1) / 9
+        mean = fitted.log_odds_drops_.sum(axis=1) / 9
         np.testing.assert_array_equal(np.sign(weights), np.sign(mean))
 
-    def test_the_typical_presence_of_a_class_is_1(self, quick, digits):
+    def test_the_median_score_of_a_class_is_1(self, quick, digits):
         estimator = quick(validation_fraction=None, batch_size=30)
         estimator.fit(digits.X, digits.y).fit_importance(digits.X_test, digits.y_test)
         images = torch.from_numpy(digits.X_test[:, np.newaxis] / np.float32(255))
-        with evaluating(estimator.net_.module_) as module:
+        with eval_mode(estimator.net_.module_) as module:
             maps = feature_maps(module, "features.relu2", images, "pooled")
-        evidence = Evidence(
-            estimator.class_margins_,
-            estimator.class_evidence_scales_,
-            spread_for((28, 28)),
+        weights = ContrastiveWeights(
+            log_odds_drops=estimator.log_odds_drops_,
+            score_constants=estimator.class_score_constants_,
+            smoothing=smoothing_for((28, 28)),
         )
-        found = presence(maps, evidence).numpy()
+        found = class_scores(maps, weights).numpy()
         for label in range(10):
             own = found[digits.y_test == label, label]
             assert np.median(own) == pytest.approx(1, rel=1e-4)
 
-    @pytest.mark.parametrize("class_weighting", ["linear", "softmax", "uniform"])
-    def test_other_weightings_have_no_evidence(self, quick, digits, class_weighting):
-        estimator = quick(class_weighting=class_weighting).fit(digits.X, digits.y)
-        assert estimator.class_evidence_scales_ is None
-        assert estimator.set_params(class_weighting="margin").heatmap(
+    @pytest.mark.parametrize("class_heatmap", ["linear", "softmax", "uniform"])
+    def test_other_class_heatmaps_have_no_scores(self, quick, digits, class_heatmap):
+        estimator = quick(class_heatmap=class_heatmap).fit(digits.X, digits.y)
+        assert estimator.class_score_constants_ is None
+        assert estimator.set_params(class_heatmap="contrastive").heatmap(
             digits.X_test, 3
         ).shape == (100, 28, 28)
 
-    def test_evidence_is_as_smooth_as_the_trained_images_are_large(self, quick, digits):
+    def test_contrastive_maps_are_as_smooth_as_the_trained_images_are_large(
+        self, quick, digits
+    ):
         estimator = quick().fit(digits.X[:, 4:24], digits.y)
-        assert estimator._recipe().evidence.spread == spread_for((20, 28))
+        assert (
+            estimator._heatmap_model().specification.contrastive.smoothing
+            == smoothing_for((20, 28))
+        )
 
-    @pytest.mark.parametrize("class_weighting", ["margin", "linear"])
-    def test_each_image_can_have_its_own_label(self, quick, digits, class_weighting):
-        estimator = quick(class_weighting=class_weighting, batch_size=30)
+    @pytest.mark.parametrize("class_heatmap", ["contrastive", "linear"])
+    def test_each_image_can_have_its_own_label(self, quick, digits, class_heatmap):
+        estimator = quick(class_heatmap=class_heatmap, batch_size=30)
         estimator.fit(digits.X, digits.y)
         found = estimator.heatmap(digits.X_test, labels=digits.y_test)
         for label in (0, 3, 9):
@@ -442,7 +450,7 @@ class TestClassHeatmaps:
         [
             ({"target": 3, "labels": [3, 3]}, "target and labels are both given"),
             ({"labels": [3]}, "labels"),
-            ({"labels": [3, 77]}, "labels holds labels that fit has not seen: 77"),
+            ({"labels": [3, 77]}, "labels holds labels that fit was not given: 77"),
         ],
     )
     def test_unusable_labels_are_named(self, fitted, digits, wrong, said):
@@ -458,31 +466,31 @@ class TestClassHeatmaps:
             assert len(X)
             assert (peaks > 1.5 * black).all()
 
-    @pytest.mark.parametrize("class_weighting", CLASS_WEIGHTINGS)
+    @pytest.mark.parametrize("class_heatmap", CLASS_WEIGHTINGS)
     def test_a_class_without_validation_images_has_finite_heat(
-        self, quick, digits, class_weighting
+        self, quick, digits, class_heatmap
     ):
-        estimator = quick(class_weighting=class_weighting).fit(digits.X, digits.y)
+        estimator = quick(class_heatmap=class_heatmap).fit(digits.X, digits.y)
         few = digits.y_test > 4
         estimator.fit_importance(digits.X_test[few], digits.y_test[few])
-        assert np.isfinite(estimator.class_margins_).all()
+        assert np.isfinite(estimator.log_odds_drops_).all()
         for target in (2, [2, 3], [2, 8]):
             heat = estimator.heatmap(digits.X_test, target)
             assert np.isfinite(heat).all()
             assert heat.max() > 0
 
-    @pytest.mark.parametrize("class_weighting", CLASS_WEIGHTINGS)
+    @pytest.mark.parametrize("class_heatmap", CLASS_WEIGHTINGS)
     @pytest.mark.parametrize("layer", [None, LAYERS])
-    def test_any_measure_can_be_drawn(self, quick, digits, class_weighting, layer):
+    def test_any_measure_can_be_drawn(self, quick, digits, class_heatmap, layer):
         estimator = quick(
             importance="error",
             ablation="mean",
             layer=layer,
-            class_weighting=class_weighting,
+            class_heatmap=class_heatmap,
         )
         estimator.fit(digits.X, digits.y)
         estimator.fit_importance(digits.X_test, digits.y_test)
-        total = np.abs(estimator.class_weights_).sum(axis=1)
+        total = np.abs(estimator.class_filter_weights_).sum(axis=1)
         np.testing.assert_allclose(total, 1)
         heat = estimator.heatmap(digits.X_test, 3)
         assert np.isfinite(heat).all()
@@ -509,7 +517,9 @@ class TestFitImportance:
         np.testing.assert_allclose(
             first.class_importances_, other.class_importances_, atol=1e-5
         )
-        np.testing.assert_allclose(first.heat_scale_, other.heat_scale_, rtol=0.1)
+        np.testing.assert_allclose(
+            first.normalization_constant_, other.normalization_constant_, rtol=0.1
+        )
 
     def test_leaves_the_network_alone(self, quick, digits, weights_of):
         estimator = quick(module=Pooled).fit(digits.X, digits.y)
@@ -522,7 +532,7 @@ class TestFitImportance:
         estimator = quick().fit(digits.X, digits.y)
         estimator.fit_importance(digits.X_test[:1], digits.y_test[:1])
         assert estimator.class_importances_.shape == (10, 16)
-        assert np.isfinite(estimator.class_heat_scales_).all()
+        assert np.isfinite(estimator.class_normalization_constants_).all()
         assert np.isfinite(estimator.transform(digits.X_test)).all()
 
     @pytest.mark.parametrize(
@@ -533,7 +543,7 @@ class TestFitImportance:
             {"weighting": "linear"},
             {"temperature": 1e-3},
             {"layer": "features.relu1"},
-            {"class_weighting": "linear"},
+            {"class_heatmap": "linear"},
         ],
         ids=lambda changed: next(iter(changed)),
     )
@@ -570,7 +580,7 @@ class TestTraining:
         pickle.loads(pickle.dumps(estimator))
         assert capfd.readouterr() == ("", "")
 
-    def test_class_weights_move_predictions(self, quick, digits):
+    def test_class_filter_weights_move_predictions(self, quick, digits):
         def share_of_3(class_weight):
             estimator = quick(max_epochs=4, lr=0.003, class_weight=class_weight)
             return (estimator.fit(digits.X, digits.y).predict(digits.X) == 3).mean()
@@ -580,7 +590,7 @@ class TestTraining:
         assert share_of_3(light) == 0
         assert share_of_3(heavy) > share_of_3(None) > 0
 
-    def test_balanced_class_weights_equal_those_weights(
+    def test_balanced_class_filter_weights_equal_those_weights(
         self, quick, digits, weights_of
     ):
         y = digits.y == 0
@@ -757,7 +767,7 @@ class TestCopies:
 
     def test_are_as_large_as_the_weights_and_hold_no_tensors(self, fitted, weights_of):
         content = pickle.dumps(fitted)
-        measured = fitted.class_margins_.nbytes
+        measured = fitted.log_odds_drops_.nbytes
         assert len(content) < weights_of(fitted).nbytes + measured + 20_000
         assert b"torch" not in content
         assert b"skorch" not in content

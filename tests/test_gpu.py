@@ -44,7 +44,7 @@ def pair(fitted, digits, **params):
     [
         {},
         {"ablation": "mean"},
-        {"resolution": "dense", "class_weighting": "linear"},
+        {"resolution": "dense", "class_heatmap": "linear"},
         {"layer": ["features.relu1", "features.relu2"]},
     ],
 )
@@ -52,7 +52,7 @@ def test_importances_and_heatmaps_are_those_of_the_cpu(fitted, digits, params):
     ours, theirs = pair(fitted, digits, **params)
     assert next(theirs.net_.module_.parameters()).is_cuda
     assert theirs.ablation_method_ == ours.ablation_method_
-    for name in ("filter_importances_", "class_importances_", "class_margins_"):
+    for name in ("filter_importances_", "class_importances_", "log_odds_drops_"):
         expected = getattr(ours, name)
         assert_close(getattr(theirs, name), expected)
     X = digits.X_test

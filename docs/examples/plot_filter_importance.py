@@ -69,6 +69,6 @@ ax.legend()
 # ----------------------------
 # Importances can be measured for each class alone. A filter can do much for one digit
 # and nothing for the others, or even harm (below zero). With
-# ``class_weighting="linear"``, these are the weights of the heatmap of a class.
+# ``class_heatmap="linear"``, these are the weights of the heatmap of a class.
 
 FilterImportanceDisplay.from_estimator(model, by_class=True)

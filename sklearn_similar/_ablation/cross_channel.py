@@ -1,4 +1,4 @@
-"""The first linear layers in which a layer's filters meet, and what each adds."""
+"""The first cross-channel layers after a layer, and what each filter adds there."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,37 +10,36 @@ from torch import fx, nn
 from .graph import LayerGraph
 
 
-class Layout(NamedTuple):
-    """Where the filters are along dimension 1 of a value.
+class FilterChannels(NamedTuple):
+    """Channels (dimension 1) of a value that each filter occupies.
 
     Attributes
     ----------
-    places : slice or tensor of shape (n_filters * width,)
-        The places of filter 0, those of filter 1, and so on.
-    width : int
-        Places of each filter.
+    positions : slice or tensor of shape (n_filters * n_per_filter,)
+        The channels of filter 0, those of filter 1, and so on.
+    n_per_filter : int
     """
 
-    places: slice | torch.Tensor
-    width: int
+    positions: slice | torch.Tensor
+    n_per_filter: int
 
 
 @dataclass(frozen=True)
-class Mixing:
-    """A linear layer in which filters meet.
+class CrossChannelLayer:
+    """A linear layer that sums over the channels of several filters.
 
     Attributes
     ----------
     node, source : torch.fx.Node
         The layer's output and input.
-    layout : Layout
-        Where the filters are in `source`.
+    channels : FilterChannels
+        Channels of the filters in `source`.
     layer : torch.nn.Linear or torch.nn.Conv2d
     """
 
     node: fx.Node
     source: fx.Node
-    layout: Layout
+    channels: FilterChannels
     layer: nn.Linear | nn.Conv2d
 
     def inputs(self, values: torch.Tensor) -> torch.Tensor:
@@ -48,20 +47,21 @@ class Mixing:
 
         Returns
         -------
-        tensor of shape (n_images, n_filters, width, ...)
+        tensor of shape (n_images, n_filters, n_per_filter, ...)
         """
-        return values[:, self.layout.places].unflatten(1, (-1, self.layout.width))
+        filters = values[:, self.channels.positions]
+        return filters.unflatten(1, (-1, self.channels.n_per_filter))
 
     def without(
-        self, mixed: torch.Tensor, inputs: torch.Tensor, filters: slice
+        self, output: torch.Tensor, inputs: torch.Tensor, filters: slice
     ) -> torch.Tensor:
         """The layer's output without each of some filters: z - A_i u_i.
 
         Parameters
         ----------
-        mixed : tensor of shape (n_images, n_outputs, ...)
+        output : tensor of shape (n_images, n_outputs, ...)
             z, the output with all filters.
-        inputs : tensor of shape (n_images, n_filters, width, ...)
+        inputs : tensor of shape (n_images, n_filters, n_per_filter, ...)
         filters : slice
 
         Returns
@@ -70,19 +70,19 @@ class Mixing:
         """
         inputs = inputs[:, filters]
         if isinstance(self.layer, nn.Linear):
-            weight = self.layer.weight[:, self.layout.places]
-            weight = weight.unflatten(1, (-1, self.layout.width))[:, filters]
+            weight = self.layer.weight[:, self.channels.positions]
+            weight = weight.unflatten(1, (-1, self.channels.n_per_filter))[:, filters]
             return torch.baddbmm(
-                mixed.expand(inputs.shape[1], -1, -1),
+                output.expand(inputs.shape[1], -1, -1),
                 inputs.transpose(0, 1),
                 weight.permute(1, 2, 0),
                 alpha=-1,
             )
-        places = _places_of_filters(self.layer, self.layout)[filters]
-        group, place_in_group = _split_places(self.layer, places)
+        channels = _input_channels(self.layer, self.channels)[filters]
+        group, index_in_group = _split_by_group(self.layer, channels)
         by_group = self.layer.weight.unflatten(0, (self.layer.groups, -1))
-        weight = by_group[group, :, place_in_group].transpose(1, 2)
-        # One group for each filter keeps apart what they add.
+        weight = by_group[group, :, index_in_group].transpose(1, 2)
+        # One group for each filter gives each filter's addend by itself.
         parts = F.conv2d(
             inputs.flatten(1, 2),
             weight.flatten(0, 1),
@@ -94,71 +94,73 @@ class Mixing:
         )
         parts = parts.unflatten(1, weight.shape[:2]).transpose(0, 1)
         if self.layer.groups == 1:
-            return mixed - parts
-        outputs = mixed.repeat(len(weight), *[1] * mixed.ndim)
+            return output - parts
+        outputs = output.repeat(len(weight), *[1] * output.ndim)
         outputs_by_group = outputs.unflatten(2, (self.layer.groups, -1))
         outputs_by_group[torch.arange(len(weight)), :, group[:, 0]] -= parts
         return outputs
 
 
-def _places_of_filters(layer: nn.Conv2d, layout: Layout) -> torch.Tensor:
-    """Input channels of a convolution, n_filters x width."""
-    places = torch.arange(layer.in_channels, device=layer.weight.device)
-    return places[layout.places].unflatten(0, (-1, layout.width))
+def _input_channels(layer: nn.Conv2d, channels: FilterChannels) -> torch.Tensor:
+    """Input channels of a convolution, n_filters x n_per_filter."""
+    indices = torch.arange(layer.in_channels, device=layer.weight.device)
+    return indices[channels.positions].unflatten(0, (-1, channels.n_per_filter))
 
 
-def _split_places(
-    layer: nn.Conv2d, places: torch.Tensor
+def _split_by_group(
+    layer: nn.Conv2d, channels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Groups that input channels of a convolution are in, and places in the groups."""
+    """Groups of input channels of a convolution, and their indices in the groups."""
     n_inputs = layer.in_channels // layer.groups
-    return places // n_inputs, places % n_inputs
+    return channels // n_inputs, channels % n_inputs
 
 
-def find_mixing(
+def first_cross_channel_layers(
     graph: LayerGraph, images: torch.Tensor, n_filters: int
-) -> list[Mixing]:
-    """The linear layers in which the filters first meet, on all ways to the output.
+) -> list[CrossChannelLayer]:
+    """The linear layers that are first to sum over filters, on all paths to the output.
 
     Returns
     -------
-    list of Mixing
-        Empty if the filters also meet in anything that is not linear, or never.
+    list of CrossChannelLayer
+        Empty if filters are also combined by an operation that is not linear, or never.
     """
-    dye = _Dye(graph, n_filters, images.device)
-    dye.run(images[:1].repeat(dye.n_copies, 1, 1, 1))
-    apart, mixing = {graph.responses}, []
+    propagation = _NaNPropagation(graph, n_filters, images.device)
+    propagation.run(images[:1].repeat(propagation.n_copies, 1, 1, 1))
+    separable, layers = {graph.activations}, []
     for node in graph.operations.nodes:
         sources = graph.dependent.intersection(node.all_input_nodes)
-        if node not in graph.dependent or apart.isdisjoint(sources):
+        if node not in graph.dependent or separable.isdisjoint(sources):
             continue
-        if node in dye.layouts and apart.issuperset(sources):
-            apart.add(node)
+        if node in propagation.channels and separable.issuperset(sources):
+            separable.add(node)
             continue
         layer = _as_linear(graph.root, node)
         if layer is None:
             return []
         (source,) = sources
-        layout = dye.layouts[source]
+        channels = propagation.channels[source]
         if isinstance(layer, nn.Conv2d):
-            group, _ = _split_places(layer, _places_of_filters(layer, layout))
+            group, _ = _split_by_group(layer, _input_channels(layer, channels))
             if (group != group[:, :1]).any():
                 return []
-        mixing.append(Mixing(node, source, layout, layer))
-    return [] if graph.output in apart else mixing
+        layers.append(
+            CrossChannelLayer(node=node, source=source, channels=channels, layer=layer)
+        )
+    return [] if graph.output in separable else layers
 
 
-class _Dye(fx.Interpreter):
-    """Runs a network on dyed responses, and finds where filters are still apart.
+class _NaNPropagation(fx.Interpreter):
+    """Runs a network on activations with NaN, and finds channel-separable values.
 
     Notes
     -----
-    In each copy of one image, the responses of some filters are NaN: of those with a
-    1 at one binary place of their index, or of all others. The copies in which a value
-    is NaN therefore spell the filter that it depends on, and a value that depends on
-    several is NaN in both copies of a binary place. No filter is dyed in the last
-    copy. Operations that turn NaN into something else (comparisons) are none that keep
-    filters apart.
+    In each copy of one image, the activations of half of the filters are NaN: those
+    with a 1 at one binary digit of their index, or all others. The copies in which a
+    value is NaN therefore spell the filter that it depends on, and a value that depends
+    on several is NaN in both copies of a binary digit. The last copy has no NaN.
+    Operations that turn NaN into something else (comparisons) are not
+    channel-separable.
     """
 
     def __init__(self, graph: LayerGraph, n_filters: int, device):
@@ -167,53 +169,53 @@ class _Dye(fx.Interpreter):
         self.n_filters = n_filters
         self.bits = 2 ** torch.arange(max(1, (n_filters - 1).bit_length()))
         ones = torch.arange(n_filters) & self.bits[:, None] > 0
-        undyed = torch.zeros(1, n_filters, dtype=torch.bool)
-        self.is_dyed = torch.cat([ones, ~ones, undyed]).to(device)
-        self.n_copies = len(self.is_dyed)
-        self.layouts: dict[fx.Node, Layout] = {}
+        no_nan = torch.zeros(1, n_filters, dtype=torch.bool)
+        self.is_nan = torch.cat([ones, ~ones, no_nan]).to(device)
+        self.n_copies = len(self.is_nan)
+        self.channels: dict[fx.Node, FilterChannels] = {}
 
     def run_node(self, n: fx.Node):
         value = super().run_node(n)
-        if n is self.network.responses:
-            value = value.masked_fill(self.is_dyed[..., None, None], torch.nan)
+        if n is self.network.activations:
+            value = value.masked_fill(self.is_nan[..., None, None], torch.nan)
         if n in self.network.dependent:
-            layout = self._read(value)
-            if layout is not None:
-                self.layouts[n] = layout
+            channels = self._read(value)
+            if channels is not None:
+                self.channels[n] = channels
         return value
 
-    def _read(self, value) -> Layout | None:
-        """Where the filters are in a value; None if they are not apart."""
+    def _read(self, value) -> FilterChannels | None:
+        """Channels of the filters in a value; None if it is not channel-separable."""
         if not isinstance(value, torch.Tensor) or value.ndim < 2:
             return None
         if len(value) != self.n_copies or not value.is_floating_point():
             return None
-        dyed = value.isnan()
+        is_nan = value.isnan()
         # An operation that swallows NaN from other filters shows in other values.
-        leaked = ~dyed & ~torch.isclose(value, value[-1:], rtol=1e-3, atol=1e-6)
-        if dyed[-1].any() or leaked.any():
+        leaked = ~is_nan & ~torch.isclose(value, value[-1:], rtol=1e-3, atol=1e-6)
+        if is_nan[-1].any() or leaked.any():
             return None
-        spelt = dyed.flatten(2).any(dim=2) if value.ndim > 2 else dyed
+        spelt = is_nan.flatten(2).any(dim=2) if value.ndim > 2 else is_nan
         ones, zeros = spelt[:-1].cpu().unflatten(0, (2, -1))
         of_one = (ones ^ zeros).all(dim=0)
         if not torch.equal(of_one, (ones | zeros).any(dim=0)):
             return None
-        places = of_one.nonzero()[:, 0]
-        filters = (ones * self.bits[:, None]).sum(dim=0)[places]
+        index = of_one.nonzero()[:, 0]
+        filters = (ones * self.bits[:, None]).sum(dim=0)[index]
         counts = filters.bincount(minlength=self.n_filters)
-        width = int(counts[0])
-        if width == 0 or (counts != width).any():
+        n_per_filter = int(counts[0])
+        if n_per_filter == 0 or (counts != n_per_filter).any():
             return None
-        places = places[filters.argsort(stable=True)]
-        first, last = int(places[0]), int(places[-1])
-        if torch.equal(places, torch.arange(first, last + 1)):
-            return Layout(slice(first, last + 1), width)
-        return Layout(places.to(value.device), width)
+        index = index[filters.argsort(stable=True)]
+        first, last = int(index[0]), int(index[-1])
+        if torch.equal(index, torch.arange(first, last + 1)):
+            return FilterChannels(slice(first, last + 1), n_per_filter)
+        return FilterChannels(index.to(value.device), n_per_filter)
 
 
 def _as_linear(root: nn.Module, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
     layer = root.get_submodule(str(node.target)) if node.op == "call_module" else None
-    # Layers of other houses are traced through, so that these are PyTorch's own.
+    # Layers of other packages are traced through, so that these are PyTorch's own.
     if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
         return layer
     return layer if isinstance(layer, nn.Linear) else None

@@ -1,4 +1,4 @@
-"""The graph of a network around one layer: what follows the layer, and how."""
+"""The traced graph of a network, seen from one layer."""
 
 import copy
 import threading
@@ -28,18 +28,18 @@ class LayerGraph:
         Owner of the network.
     operations : torch.fx.Graph
         All of the network, with no operation that overwrites its input.
-    images, responses, output : torch.fx.Node
+    images, activations, output : torch.fx.Node
         The network's input, the layer's output, and what the network returns.
     n_values : dict of torch.fx.Node to int
         Values for an image in each node that holds tensors, not shapes and the like.
     dependent : frozenset of torch.fx.Node
-        The responses and all tensors that are computed from them.
+        The activations and all tensors that are computed from them.
     """
 
     root: nn.Module
     operations: fx.Graph
     images: fx.Node
-    responses: fx.Node
+    activations: fx.Node
     output: fx.Node
     n_values: dict[fx.Node, int]
     dependent: frozenset[fx.Node]
@@ -54,7 +54,7 @@ class LayerGraph:
             If its Python code depends on values, or the layer is not one operation.
         """
         try:
-            # Tracing leaves placeholders in what the network's code keeps; the copy
+            # Tracing leaves placeholders in attributes that the network sets; the copy
             # shares all weights.
             tensors = [*module.parameters(), *module.buffers()]
             root = _OneArgument(copy.deepcopy(module, {id(t): t for t in tensors}))
@@ -77,23 +77,25 @@ class LayerGraph:
             raise NotTraceable
         dependent = set(layers)
         for node in nodes[:-1]:
-            # Shapes and the like are the same whatever the responses are.
-            if node in counter.found and dependent.intersection(node.all_input_nodes):
+            # Shapes and the like do not depend on the activations.
+            if node in counter.n_values and dependent.intersection(
+                node.all_input_nodes
+            ):
                 dependent.add(node)
         if end not in dependent:
             raise NotTraceable
         return cls(
-            root,
-            operations,
-            start,
-            layers[0],
-            end,
-            counter.found,
-            frozenset(dependent),
+            root=root,
+            operations=operations,
+            images=start,
+            activations=layers[0],
+            output=end,
+            n_values=counter.n_values,
+            dependent=frozenset(dependent),
         )
 
     def constants_of(self, inputs, nodes) -> list[fx.Node]:
-        """What some nodes need besides their inputs, in the graph's order."""
+        """Values that some nodes need besides their inputs, in the graph's order."""
         inside = {*inputs, *nodes}
         for node in self.operations.nodes:
             # Shapes are read off again, as the number of images may differ.
@@ -160,13 +162,13 @@ class _ValueCounter(fx.Interpreter):
 
     def __init__(self, module, **options):
         super().__init__(module, **options)
-        self.found = {}
+        self.n_values = {}
 
     def run_node(self, n: fx.Node):
         value = super().run_node(n)
         tensors = [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
         if tensors:
-            self.found[n] = sum(tensor.numel() for tensor in tensors)
+            self.n_values[n] = sum(tensor.numel() for tensor in tensors)
         return value
 
 
@@ -177,7 +179,7 @@ def _make_out_of_place(root: nn.Module, graph: fx.Graph) -> None:
         if not _is_in_place(root, node):
             continue
         overwritten = node.args[0]
-        # What used the overwritten tensor later on saw what was written.
+        # Later uses of the overwritten tensor read the new values.
         overwritten.replace_all_uses_with(
             node, delete_user_cb=lambda user, node=node: order[user] > order[node]
         )

@@ -1,19 +1,21 @@
-"""The error of a network without each filter of a layer, in one pass."""
+"""The error of a network without each filter of its layers, exactly."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from .._network.activations import Batches, feature_maps
-from .strategies import Head, make_head
+from .._inputs.images import Images
+from .._network.activations import extract_activations
+from .._network.trained import TrainedNetwork
+from .strategies import AblationStrategy, choose_strategy
 
-# Images on which shortcuts are looked for.
+# Images on which strategies are compared.
 _N_PROBES = 3
-# Values of log_proba above which rivals are not told apart.
-_MAX_MARGINS = 2**24
+# Values of log_proba above which competing classes are not told apart.
+_MAX_LOG_PROBA = 2**24
 
 
 class ErrorSums(NamedTuple):
@@ -26,15 +28,27 @@ class ErrorSums(NamedTuple):
         all filters, row i + 1 without filter i.
     n_images : ndarray of shape (n_classes,)
         Images of each class.
-    log_proba : ndarray of shape (n_filters + 1, n_classes, n_rivals)
-        Sums of log p(k) over the images of each class; n_rivals is n_classes, or 1 for
-        the mean over k where that would be too many.
+    log_proba : ndarray of shape (n_filters + 1, n_classes, n_competing)
+        Sums of log p(k) over the images of each class; n_competing is n_classes, or
+        1 for the mean over k where that would be too many.
     """
 
     log_loss: np.ndarray
     error: np.ndarray
     n_images: np.ndarray
     log_proba: np.ndarray
+
+    @classmethod
+    def zeros(cls, n_filters: int, n_classes: int) -> "ErrorSums":
+        """Sums over no images."""
+        n_rows = n_filters + 1
+        n_competing = n_classes if n_rows * n_classes**2 <= _MAX_LOG_PROBA else 1
+        return cls(
+            log_loss=np.zeros((n_rows, n_classes)),
+            error=np.zeros((n_rows, n_classes)),
+            n_images=np.zeros(n_classes, dtype=np.int64),
+            log_proba=np.zeros((n_rows, n_classes, n_competing)),
+        )
 
 
 class Importances(NamedTuple):
@@ -44,88 +58,96 @@ class Importances(NamedTuple):
     filter_errors: np.ndarray
     filter_importances: np.ndarray
     class_importances: np.ndarray
-    class_margins: np.ndarray
+    log_odds_drops: np.ndarray
 
 
 def ablate(
-    module: nn.Module,
-    layer: str,
-    batches: Callable[[], Batches],
+    network: TrainedNetwork,
+    layers: Sequence[str],
+    images: Images,
+    indices: np.ndarray,
     y: np.ndarray,
     ablation: str,
-    n_classes: int,
-    log_probabilities: Callable[[torch.Tensor], torch.Tensor],
-) -> tuple[str, ErrorSums]:
-    """Errors of a network with all filters of a layer and without each, and the way.
+) -> tuple[list[str], list[ErrorSums]]:
+    """Errors of a network with all filters of some layers and without each of them.
 
     Parameters
     ----------
-    module : torch.nn.Module
+    network : TrainedNetwork
         In evaluation mode.
-    layer : str
-    batches : callable
-        Returns an iterator over (indices, images); it may be called twice.
+    layers : sequence of str
+    images : Images
+    indices : ndarray of int
+        The images to run the network on.
     y : ndarray of shape (n_images,)
         Class index of each image.
     ablation : {"zero", "mean"}
-    n_classes : int
-    log_probabilities : callable
-        From the network's output, n x n_classes.
+
+    Returns
+    -------
+    methods : list of str
+        The strategy used in each layer.
+    sums : list of ErrorSums
+        The errors of each layer.
+
+    Notes
+    -----
+    For "mean", another pass measures the mean activations.
     """
-    _, images = next(iter(batches()))
-    probes = images[:_N_PROBES]
-    responses = feature_maps(module, layer, probes, "pooled").responses
-    head = make_head(module, layer, probes, responses)
-    replacement = responses.new_zeros(responses.shape[1])
+    _, batch = next(network.batches(images, indices))
+    maps = extract_activations(network.module, layers, batch[:_N_PROBES], "pooled")
+    strategies = [
+        choose_strategy(network.module, layer, batch[:_N_PROBES], probed.activations)
+        for layer, probed in zip(layers, maps, strict=True)
+    ]
     if ablation == "mean":
-        replacement = mean_responses(
-            feature_maps(module, layer, images, "pooled").responses
-            for _, images in batches()
-        )
-    sums = error_sums(head, batches(), y, replacement, n_classes, log_probabilities)
-    return head.method, sums
+        replacements = mean_activations(network, layers, images, indices)
+    else:
+        replacements = [torch.zeros_like(m.activations[0, :, 0, 0]) for m in maps]
+    sums = [ErrorSums.zeros(len(r), network.n_classes) for r in replacements]
+    for batch_indices, batch in network.batches(images, indices):
+        for strategy, replacement, total in zip(
+            strategies, replacements, sums, strict=True
+        ):
+            add_errors(total, network, strategy, batch, y[batch_indices], replacement)
+    return [strategy.method for strategy in strategies], sums
 
 
-def error_sums(
-    head: Head,
-    batches: Batches,
+def add_errors(
+    sums: ErrorSums,
+    network: TrainedNetwork,
+    strategy: AblationStrategy,
+    images: torch.Tensor,
     y: np.ndarray,
     replacement: torch.Tensor,
-    n_classes: int,
-    log_probabilities: Callable[[torch.Tensor], torch.Tensor],
-) -> ErrorSums:
-    """Errors with all filters and without each of them.
+) -> None:
+    """Add the errors on a batch, with all filters and without each of them.
 
     Parameters
     ----------
-    head : Head
-    batches : iterable of (indices, images)
+    sums : ErrorSums
+        Changed in place.
+    network : TrainedNetwork
+    strategy : AblationStrategy
+    images : tensor of shape (n_images, n_channels, height, width)
     y : ndarray of shape (n_images,)
         Class index of each image.
     replacement : tensor of shape (n_filters,)
-        What the absent filters' responses become.
-    n_classes : int
-    log_probabilities : callable
-        From the network's output, n x n_classes.
+        Activations that replace those of an absent filter.
     """
-    n_rows = len(replacement) + 1
-    n_rivals = n_classes if n_rows * n_classes**2 <= _MAX_MARGINS else 1
-    sums = torch.zeros(2, n_rows, n_classes, dtype=torch.float64)
-    log_proba = torch.zeros(n_rows, n_classes, n_rivals, dtype=torch.float64)
-    n_images = np.zeros(n_classes, dtype=np.int64)
-    for indices, images in batches:
-        n_images += np.bincount(y[indices], minlength=n_classes)
-        true = torch.from_numpy(y[indices]).to(images.device)
-        row = 0
-        for outputs in head.run(images, replacement):
-            outputs = outputs.reshape(-1, *outputs.shape[-2:])
-            found = log_probabilities(outputs.flatten(0, 1))
-            rows = slice(row, row + len(outputs))
-            measured = _errors(found, true)
-            sums[:, rows].index_add_(2, true.cpu(), measured.double().cpu())
-            log_proba[rows] += _by_class(found, true, n_rivals).double().cpu()
-            row = rows.stop
-    return ErrorSums(sums[0].numpy(), sums[1].numpy(), n_images, log_proba.numpy())
+    sums.n_images[:] += np.bincount(y, minlength=network.n_classes)
+    true = torch.from_numpy(y).to(images.device)
+    row = 0
+    for outputs in strategy.run(images, replacement):
+        outputs = outputs.reshape(-1, *outputs.shape[-2:])
+        log_proba = network.log_probabilities(outputs.flatten(0, 1))
+        rows = slice(row, row + len(outputs))
+        errors = _errors(log_proba, true).double().cpu()
+        for total, error in zip((sums.log_loss, sums.error), errors, strict=True):
+            torch.from_numpy(total[rows]).index_add_(1, true.cpu(), error)
+        by_class = _by_class(log_proba, true, n_competing=sums.log_proba.shape[2])
+        sums.log_proba[rows] += by_class.double().cpu().numpy()
+        row = rows.stop
 
 
 def _errors(log_proba: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
@@ -135,19 +157,32 @@ def _errors(log_proba: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     log_loss = -log_proba.gather(1, true[:, None])[:, 0]
     # argmax takes 15 times as long, and they agree on the first of equal ones.
     predicted = log_proba.max(dim=1).indices
-    measured = torch.stack([log_loss, (predicted != true).to(log_loss)])
-    return measured.unflatten(1, (-1, n_images))
+    errors = torch.stack([log_loss, (predicted != true).to(log_loss)])
+    return errors.unflatten(1, (-1, n_images))
 
 
 def _by_class(
-    log_proba: torch.Tensor, true: torch.Tensor, n_rivals: int
+    log_proba: torch.Tensor, true: torch.Tensor, n_competing: int
 ) -> torch.Tensor:
-    """Log probabilities summed over each class, n_chunk x n_classes x n_rivals."""
+    """Log probabilities summed over each class, n_chunk x n_classes x n_competing."""
     n_classes = log_proba.shape[1]
     is_true = nn.functional.one_hot(true, n_classes).to(log_proba)
-    if n_rivals < n_classes:
+    if n_competing < n_classes:
         log_proba = log_proba.mean(dim=1, keepdim=True)
     return is_true.T @ log_proba.unflatten(0, (-1, len(true)))
+
+
+def check_finite_errors(sums: Sequence[ErrorSums], layers: Sequence[str]) -> None:
+    """Raise ValueError where the log loss on validation images is not finite."""
+    for layer, total in zip(layers, sums, strict=True):
+        bad = np.flatnonzero(~np.isfinite(total.log_loss).all(axis=1))
+        if len(bad):
+            absent = f"without filter {bad[0] - 1} of layer {layer!r}"
+            raise ValueError(
+                "The log loss on the validation images is not finite "
+                f"{absent if bad[0] else 'with all filters'}; look for a division by "
+                "the sum of activations, or for weights that are not finite."
+            )
 
 
 def importances(
@@ -160,18 +195,18 @@ def importances(
     sums : ErrorSums
     measure : {"log_loss", "error"}
     background : int, optional
-        Class that does not count in the importances for all classes together.
+        Class whose images are left out of the importances for all classes together.
 
     Notes
     -----
-    A class of which there are no images has the importances of all classes together.
+    A class without images has the importances of all classes together.
     """
     total = sums.log_loss if measure == "log_loss" else sums.error
     present = sums.n_images > 0
-    counted = present.copy()
+    included = present.copy()
     if background is not None and present.sum() > present[background]:
-        counted[background] = False
-    overall = total[:, counted].sum(axis=1) / sums.n_images[counted].sum()
+        included[background] = False
+    overall = total[:, included].sum(axis=1) / sums.n_images[included].sum()
     by_class = np.where(present, total, overall[:, None]) / np.where(
         present, sums.n_images, 1
     )
@@ -180,42 +215,49 @@ def importances(
         filter_errors=overall[1:],
         filter_importances=overall[1:] - overall[0],
         class_importances=(by_class[1:] - by_class[0]).T,
-        class_margins=_margins(sums, counted),
+        log_odds_drops=_log_odds_drops(sums, included),
     )
 
 
-def _margins(sums: ErrorSums, counted: np.ndarray) -> np.ndarray:
+def _log_odds_drops(sums: ErrorSums, included: np.ndarray) -> np.ndarray:
     """Mean decreases of log p(c) - log p(k) on images of class c, without each filter.
 
     Returns
     -------
-    ndarray of shape (n_classes, n_rivals, n_filters)
-        Where there are no images of c: increases of the log loss on counted images.
+    ndarray of shape (n_classes, n_competing, n_filters)
+        Without images of c: increases of the log loss on the included images.
     """
     n_images = np.maximum(sums.n_images, 1)
-    of_class = (sums.log_loss[1:] - sums.log_loss[0]) / n_images
-    of_rival = (sums.log_proba[1:] - sums.log_proba[0]) / n_images[:, np.newaxis]
-    margins = of_class[:, :, np.newaxis] + of_rival
-    overall = sums.log_loss[:, counted].sum(axis=1) / sums.n_images[counted].sum()
-    margins[:, sums.n_images == 0] = (overall[1:] - overall[0])[:, None, None]
-    n_classes, n_rivals = margins.shape[1:]
-    if n_rivals == n_classes:
-        margins[:, np.arange(n_classes), np.arange(n_classes)] = 0
+    loss_rise = (sums.log_loss[1:] - sums.log_loss[0]) / n_images
+    competing_rise = (sums.log_proba[1:] - sums.log_proba[0]) / n_images[:, np.newaxis]
+    drops = loss_rise[:, :, np.newaxis] + competing_rise
+    overall = sums.log_loss[:, included].sum(axis=1) / sums.n_images[included].sum()
+    drops[:, sums.n_images == 0] = (overall[1:] - overall[0])[:, None, None]
+    n_classes, n_competing = drops.shape[1:]
+    if n_competing == n_classes:
+        drops[:, np.arange(n_classes), np.arange(n_classes)] = 0
     else:
-        # The mean is over all classes, of which the class itself is no rival.
-        margins[:, sums.n_images > 0] *= n_classes / (n_classes - 1)
-    return np.ascontiguousarray(margins.transpose(1, 2, 0))
+        # The mean is over all classes, and a class does not compete with itself.
+        drops[:, sums.n_images > 0] *= n_classes / (n_classes - 1)
+    return np.ascontiguousarray(drops.transpose(1, 2, 0))
 
 
-def mean_responses(responses: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Mean response of each filter over all images and positions.
-
-    Parameters
-    ----------
-    responses : iterable of tensor of shape (n_images, n_filters, height, width)
-    """
-    totals, count = [], 0
-    for maps in responses:
-        totals.append(maps.sum(dim=(0, 2, 3), dtype=torch.float64))
-        count += maps[:, 0].numel()
-    return (torch.stack(totals).sum(dim=0) / count).to(maps.dtype)
+def mean_activations(
+    network: TrainedNetwork,
+    layers: Sequence[str],
+    images: Images,
+    indices: np.ndarray,
+) -> list[torch.Tensor]:
+    """Mean activation of each filter of some layers, over images and positions."""
+    sums = [torch.zeros(())] * len(layers)
+    counts = [0] * len(layers)
+    for _, batch in network.batches(images, indices):
+        maps = extract_activations(network.module, layers, batch, "pooled")
+        for index, (activations, *_) in enumerate(maps):
+            total = activations.sum(dim=(0, 2, 3), dtype=torch.float64)
+            sums[index] = total + sums[index].to(total)
+            counts[index] += activations[:, 0].numel()
+    return [
+        (total / count).to(activations.dtype)
+        for total, count, (activations, *_) in zip(sums, counts, maps, strict=True)
+    ]

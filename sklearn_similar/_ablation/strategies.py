@@ -1,13 +1,14 @@
-"""What follows a layer in a network, run without each of the layer's filters in turn.
+"""Ablation strategies: a network's output without each filter of a layer in turn.
 
-Three ways give the same numbers:
+Three strategies give the same numbers:
 
-- "linear": where, on all ways from the layer, only operations that keep channels apart
-  come before a linear layer that mixes them, blocking filter i changes the output z of
+- "linear": where, on every path from the layer, only channel-separable operations come
+  before a linear layer that is cross-channel, ablating filter i changes the output z of
   that linear layer by a known amount, z_-i = z - A_i (u_i - u'_i), with u_i the linear
-  layer's input from filter i and u'_i the same from what replaces the responses. Only
-  what follows z is run for each filter.
-- "head": the responses of the filter are replaced, and what follows them is run.
+  layer's input from filter i and u'_i the same from the replaced activations. Only
+  the operations after z are run for each filter.
+- "head": the activations of the filter are replaced, and all operations after the layer
+  are run.
 - "network": the same, and all of the network is run.
 """
 
@@ -18,15 +19,15 @@ import torch
 from torch import nn
 
 from .._network.activations import output_hook
-from .cross_channel import Mixing, find_mixing
+from .cross_channel import CrossChannelLayer, first_cross_channel_layers
 from .graph import LayerGraph, NotTraceable
 
 # Values of the largest tensor that follows, for all filters that are run at once.
 _MAX_VALUES = 2**22
 
 
-class Head(Protocol):
-    """A way to run a network in which each filter of a layer is absent in turn."""
+class AblationStrategy(Protocol):
+    """Runs a network in which each filter of a layer is absent in turn."""
 
     method: str
 
@@ -39,7 +40,7 @@ class Head(Protocol):
         ----------
         images : tensor of shape (n_images, n_channels, height, width)
         replacement : tensor of shape (n_filters,)
-            What the filters' responses become at every position.
+            Activations that replace those of an absent filter, at every position.
 
         Yields
         ------
@@ -49,10 +50,10 @@ class Head(Protocol):
         ...
 
 
-def make_head(
-    module: nn.Module, layer: str, images: torch.Tensor, responses: torch.Tensor
-) -> Head:
-    """The cheapest way that is exact for a network in evaluation mode.
+def choose_strategy(
+    module: nn.Module, layer: str, images: torch.Tensor, activations: torch.Tensor
+) -> AblationStrategy:
+    """The cheapest strategy that is exact for a network in evaluation mode.
 
     Parameters
     ----------
@@ -60,22 +61,23 @@ def make_head(
     layer : str
         Path of the layer whose filters are ablated.
     images : tensor of shape (n_images, n_channels, height, width)
-        A few images on which the ways are compared.
-    responses : tensor of shape (n_images, n_filters, ...)
-        Of the layer to these images.
+        A few images on which strategies are compared.
+    activations : tensor of shape (n_images, n_filters, ...)
+        Activations of the layer for these images.
     """
     masking = NetworkMasking(module, layer)
     try:
         graph = LayerGraph.trace(module, layer, images)
     except NotTraceable:
         return masking
-    mixing = find_mixing(graph, images, responses.shape[1])
-    if mixing:
-        shortcut = LinearShortcut(graph, mixing)
-        if _agree(shortcut, masking, images, responses):
+    n_filters = activations.shape[1]
+    layers = first_cross_channel_layers(graph, images, n_filters)
+    if layers:
+        shortcut = LinearShortcut(graph, layers)
+        if _agree(shortcut, masking, images, n_filters):
             return shortcut
     head = HeadMasking(graph)
-    return head if _agree(head, masking, images, responses) else masking
+    return head if _agree(head, masking, images, n_filters) else masking
 
 
 class NetworkMasking:
@@ -95,49 +97,49 @@ class NetworkMasking:
     def run_without(self, images, replacement, index):
         """The output without one filter, n_images x n_classes."""
 
-        def replace(responses):
-            return _without(responses, index, replacement[index])
+        def replace(activations):
+            return _without(activations, index, replacement[index])
 
         with output_hook(self.module, self.layer, replace):
             return self.module(images)
 
 
 class HeadMasking:
-    """What follows the layer is run for each filter."""
+    """All operations after the layer are run for each filter."""
 
     method = "head"
 
     def __init__(self, graph: LayerGraph):
-        start = [graph.responses]
+        start = [graph.activations]
         constants = graph.constants_of(start, graph.dependent.difference(start))
         self.trunk = graph.part(
-            [graph.images], [graph.output, graph.responses, *constants]
+            [graph.images], [graph.output, graph.activations, *constants]
         )
-        self.head = graph.part([graph.responses, *constants], [graph.output])
+        self.head = graph.part([graph.activations, *constants], [graph.output])
 
     def run(self, images, replacement):
-        output, responses, *constants = self.trunk(images)
+        output, activations, *constants = self.trunk(images)
         yield output
         for index, value in enumerate(replacement):
-            yield self.head(_without(responses, index, value), *constants)[0][None]
+            yield self.head(_without(activations, index, value), *constants)[0][None]
 
 
 class LinearShortcut:
-    """What follows the first linear layers that mix channels is run for each filter."""
+    """All operations after the first cross-channel layers are run for each filter."""
 
     method = "linear"
 
-    def __init__(self, graph: LayerGraph, mixing: list[Mixing]):
-        self.mixing = mixing
-        nodes = [layer.node for layer in mixing]
-        sources = [layer.source for layer in mixing]
-        apart = _dependencies(sources, graph.dependent)
-        follows = graph.dependent - apart
-        before = graph.constants_of([graph.responses], apart)
+    def __init__(self, graph: LayerGraph, layers: list[CrossChannelLayer]):
+        self.layers = layers
+        nodes = [layer.node for layer in layers]
+        sources = [layer.source for layer in layers]
+        separable = _dependencies(sources, graph.dependent)
+        follows = graph.dependent - separable
+        before = graph.constants_of([graph.activations], separable)
         after = graph.constants_of(nodes, follows)
-        wanted = [graph.responses, *sources, *nodes, *before, *after]
+        wanted = [graph.activations, *sources, *nodes, *before, *after]
         self.trunk = graph.part([graph.images], [graph.output, *wanted])
-        self.apart = graph.part([graph.responses, *before], sources)
+        self.separable = graph.part([graph.activations, *before], sources)
         self.tail = graph.part([*nodes, *after], [graph.output])
         self.n_before = len(before)
         # Values from elsewhere have the number of the images, not of stacked ones.
@@ -145,20 +147,20 @@ class LinearShortcut:
         self.n_values = max(graph.n_values[node] for node in follows)
 
     def run(self, images, replacement):
-        output, responses, *values = self.trunk(images)
+        output, activations, *values = self.trunk(images)
         yield output
-        n_mixing = len(self.mixing)
-        sources, mixed = values[:n_mixing], values[n_mixing : 2 * n_mixing]
-        before = values[2 * n_mixing : 2 * n_mixing + self.n_before]
-        after = values[2 * n_mixing + self.n_before :]
-        # What replaces the responses is the same for all images, unless values from
-        # elsewhere (a residual) are added to it.
+        n_layers = len(self.layers)
+        sources, outputs = values[:n_layers], values[n_layers : 2 * n_layers]
+        before = values[2 * n_layers : 2 * n_layers + self.n_before]
+        after = values[2 * n_layers + self.n_before :]
+        # The replacement is the same for all images, unless values from elsewhere (a
+        # residual) are added to it.
         n_absent = len(images) if before else 1
-        absent = replacement[:, None, None].expand(n_absent, *responses.shape[1:])
+        absent = replacement[:, None, None].expand(n_absent, *activations.shape[1:])
         changes = [
-            layer.inputs(source - of_absent)
-            for layer, source, of_absent in zip(
-                self.mixing, sources, self.apart(absent, *before), strict=True
+            layer.inputs(source - absent_source)
+            for layer, source, absent_source in zip(
+                self.layers, sources, self.separable(absent, *before), strict=True
             )
         ]
         n_filters, n_at_once = len(replacement), 1
@@ -169,43 +171,48 @@ class LinearShortcut:
             without = [
                 layer.without(value, change, filters).flatten(0, 1)
                 for layer, value, change in zip(
-                    self.mixing, mixed, changes, strict=True
+                    self.layers, outputs, changes, strict=True
                 )
             ]
-            (outputs,) = self.tail(*without, *after)
-            yield outputs.unflatten(0, (-1, len(images)))
+            (stacked,) = self.tail(*without, *after)
+            yield stacked.unflatten(0, (-1, len(images)))
 
 
-def _without(responses: torch.Tensor, index: int, value: torch.Tensor) -> torch.Tensor:
-    responses = responses.clone()
-    responses[:, index] = value
-    return responses
+def _without(
+    activations: torch.Tensor, index: int, value: torch.Tensor
+) -> torch.Tensor:
+    activations = activations.clone()
+    activations[:, index] = value
+    return activations
 
 
-def _dependencies(nodes, among: Set) -> set:
-    """Some nodes and all that they are computed from, as far as it is in `among`."""
-    found: set = set()
+def _dependencies(nodes, candidates: Set) -> set:
+    """Some nodes and all that they are computed from, among the candidates."""
+    dependencies: set = set()
     todo = list(nodes)
     while todo:
         node = todo.pop()
-        if node in among and node not in found:
-            found.add(node)
+        if node in candidates and node not in dependencies:
+            dependencies.add(node)
             todo.extend(node.all_input_nodes)
-    return found
+    return dependencies
 
 
 def _agree(
-    way: Head, masking: NetworkMasking, images: torch.Tensor, responses: torch.Tensor
+    strategy: AblationStrategy,
+    masking: NetworkMasking,
+    images: torch.Tensor,
+    n_filters: int,
 ) -> bool:
-    """Whether a way gives what masking gives, for some of the filters.
+    """Whether a strategy equals masking, for some of the filters.
 
-    The graph is what the network did with placeholders; a network that overwrites
-    values so that the graph does not show it is caught here.
+    The graph was traced on placeholders; a network that overwrites values so that the
+    graph does not show it is caught here.
     """
-    images, n_filters = images[:2], responses.shape[1]
-    replacement = torch.linspace(0, 1, n_filters).to(responses)
+    images = images[:2]
+    replacement = torch.linspace(0, 1, n_filters).to(images)
     try:
-        output, *chunks = way.run(images, replacement)
+        output, *chunks = strategy.run(images, replacement)
     except RuntimeError:
         return False
     without = torch.cat(chunks)
@@ -213,8 +220,10 @@ def _agree(
         return False
     checked = {0, n_filters // 2, n_filters - 1}
     return len(without) == n_filters and all(
-        torch.allclose(found, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
-        for found, wanted in [
+        torch.allclose(
+            actual, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())
+        )
+        for actual, expected in [
             (output, masking.module(images)),
             *(
                 (without[index], masking.run_without(images, replacement, index))

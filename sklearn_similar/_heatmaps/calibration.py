@@ -1,90 +1,142 @@
-"""The heat that counts as 1, measured on reference images."""
+"""Normalisation constants of heatmaps, measured on reference images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .class_discriminative import Evidence, presence
-from .computation import Recipe, Seen, draw
-from .weights import typical_peak
+from .._inputs.images import Images
+from .._network.trained import TrainedNetwork
+from .contrastive import ContrastiveWeights, class_scores
+from .heatmap_model import (
+    HeatmapSpecification,
+    ImageActivations,
+    compute_heatmaps,
+    image_activations,
+)
+from .weights import median_maximum
 
-# Values of responses that are kept, so that images need not be seen again.
-_MAX_KEPT = 2**24
+# Values of activations that are cached, so that they need not be extracted again.
+_MAX_CACHED = 2**24
 
 
-class Kept:
-    """What `look` saw, for several uses: kept while there is room, else seen again.
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Normalisation constants; see `SimilarNetClassifier` for the attributes."""
 
-    Parameters
-    ----------
-    look : callable
-        Returns an iterator over `Seen`.
+    normalization_constant: float
+    class_normalization_constants: np.ndarray
+    class_score_constants: np.ndarray | None
+
+
+class CachedActivations:
+    """Activations for some images, to be iterated several times.
+
+    They are extracted once, and again only if they are too many to hold.
     """
 
-    def __init__(self, look):
-        self._look = look
-        self._kept: list[Seen] | None = None
+    def __init__(
+        self,
+        network: TrainedNetwork,
+        specification: HeatmapSpecification,
+        images: Images,
+        indices: np.ndarray,
+    ):
+        self._source = network, specification, images, indices
+        self._cache: list[ImageActivations] | None = None
 
-    def __iter__(self):
-        if self._kept is not None:
-            yield from self._kept
+    def __iter__(self) -> Iterator[ImageActivations]:
+        if self._cache is not None:
+            yield from self._cache
             return
-        kept: list[Seen] | None = []
+        cache: list[ImageActivations] = []
         n_values = 0
-        for seen in self._look():
-            n_values += sum(own.responses.numel() for own in seen.maps)
-            if kept is not None:
-                kept = [*kept, seen] if n_values <= _MAX_KEPT else None
-            yield seen
-        self._kept = kept
+        for activations in image_activations(*self._source):
+            n_values += sum(m.activations.numel() for m in activations.feature_maps)
+            if n_values <= _MAX_CACHED:
+                cache.append(activations)
+            else:
+                cache.clear()
+            yield activations
+        if n_values <= _MAX_CACHED:
+            self._cache = cache
 
 
-def heat_scale(references: Iterable[Seen], recipe: Recipe, shown: np.ndarray) -> float:
-    """Typical peak of the heatmaps of some images.
+def calibrate(
+    references: CachedActivations,
+    specification: HeatmapSpecification,
+    y: np.ndarray,
+    foreground: np.ndarray,
+) -> Calibration:
+    """Measure the normalisation constants of a specification.
 
     Parameters
     ----------
-    references : iterable of Seen
-    recipe : Recipe
-    shown : ndarray
-        Indices of the images that count.
+    references : CachedActivations
+    specification : HeatmapSpecification
+        Its contrastive weights, if any, have no constants yet.
+    y : ndarray of shape (n_images,)
+        Class index of each image that the indices of `references` point to.
+    foreground : ndarray of int
+        Indices of the images that are not background.
     """
-    peaks = [
-        draw(seen, recipe).max(axis=(1, 2))[np.isin(seen.indices, shown)]
-        for seen in references
+    n_classes = len(specification.class_filter_weights)
+    maxima = [
+        compute_heatmaps(activations, specification).max(axis=(1, 2))[
+            np.isin(activations.indices, foreground)
+        ]
+        for activations in references
     ]
-    return typical_peak(np.concatenate(peaks))
+    score_constants = None
+    if specification.contrastive:
+        weights = specification.contrastive
+        score_constants = class_score_constants(references, y, weights)
+        weights = replace(weights, score_constants=score_constants)
+        specification = replace(specification, contrastive=weights)
+    return Calibration(
+        normalization_constant=median_maximum(np.concatenate(maxima)),
+        class_normalization_constants=class_normalization_constants(
+            references, specification, y, n_classes
+        ),
+        class_score_constants=score_constants,
+    )
 
 
-def evidence_scales(
-    references: Iterable[Seen], y: np.ndarray, evidence: Evidence
+def class_score_constants(
+    references: CachedActivations, y: np.ndarray, weights: ContrastiveWeights
 ) -> np.ndarray:
-    """Typical presence of each class in its images; in all, if it has none."""
-    found = [
-        (y[seen.indices], presence(seen.maps[-1], evidence).cpu().numpy())
-        for seen in references
+    """Median score of each class on its images; on all, if it has none."""
+    parts = [
+        (y[activations.indices], class_scores(activations.feature_maps[-1], weights))
+        for activations in references
     ]
-    label, values = map(np.concatenate, zip(*found, strict=True))
+    labels = np.concatenate([part for part, _ in parts])
+    scores = np.concatenate([part.cpu().numpy() for _, part in parts])
     return np.array(
         [
-            typical_peak(column[label == index] if index in label else column)
-            for index, column in enumerate(values.T)
+            median_maximum(column[labels == index] if index in labels else column)
+            for index, column in enumerate(scores.T)
         ]
     )
 
 
-def class_heat_scales(
-    references: Iterable[Seen], y: np.ndarray, n_classes: int, recipe: Recipe
+def class_normalization_constants(
+    references: CachedActivations,
+    specification: HeatmapSpecification,
+    y: np.ndarray,
+    n_classes: int,
 ) -> np.ndarray:
-    """Typical peaks of the heatmaps of each class for its images.
+    """Median maximum of the heatmaps of each class on its images.
 
     A class without images has the median of the others.
     """
-    found = [
-        (y[seen.indices], draw(seen, recipe, y[:, np.newaxis]).max(axis=(1, 2)))
-        for seen in references
-    ]
-    label, peaks = map(np.concatenate, zip(*found, strict=True))
-    scales = {index: typical_peak(peaks[label == index]) for index in np.unique(label)}
-    others = float(np.median(list(scales.values())))
-    return np.array([scales.get(index, others) for index in range(n_classes)])
+    labels, maxima = [], []
+    for activations in references:
+        own = y[activations.indices]
+        heat = compute_heatmaps(activations, specification, own[:, np.newaxis])
+        labels.append(own)
+        maxima.append(heat.max(axis=(1, 2)))
+    label, maximum = np.concatenate(labels), np.concatenate(maxima)
+    constants = {c: median_maximum(maximum[label == c]) for c in np.unique(label)}
+    fallback = float(np.median(list(constants.values())))
+    return np.array([constants.get(index, fallback) for index in range(n_classes)])

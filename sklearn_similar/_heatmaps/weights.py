@@ -1,4 +1,4 @@
-"""From importances to weights, and from weights and responses to heatmaps."""
+"""From importances to weights, and from weights and activations to heatmaps."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,7 +24,8 @@ def filter_weights(
         the same for all filters. Where no importance is positive, "linear" is uniform.
         A callable gets the importances, n_filters of them, and gives the weights.
     temperature : float
-        Of the softmax; the smaller, the more the most important filters dominate.
+        Temperature of the softmax: the lower, the more the most important filters
+        dominate.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def filter_weights(
     """
     if callable(weighting):
         rows = importances.reshape(-1, importances.shape[-1])
-        weights = [_own_weights(weighting, row) for row in rows]
+        weights = [_call_weighting(weighting, row) for row in rows]
         return np.reshape(weights, importances.shape)
     n_filters = importances.shape[-1]
     uniform = np.full_like(importances, 1 / n_filters)
@@ -50,8 +51,8 @@ def filter_weights(
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def _own_weights(weighting: Callable, importances: np.ndarray) -> np.ndarray:
-    """Weights by a callable of the user's, checked and scaled to sum to 1."""
+def _call_weighting(weighting: Callable, importances: np.ndarray) -> np.ndarray:
+    """Weights by a user's callable, checked and scaled to sum to 1."""
     weights = np.asarray(weighting(importances.copy()), dtype=np.float64)
     if weights.shape != importances.shape:
         raise ValueError(
@@ -81,16 +82,18 @@ def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
     -------
     tensor of shape (n_images, n_maps, height, width)
     """
-    responses = maps.responses.relu()
+    activations = maps.activations.relu()
     # One product an image: in one for all, rounding would depend on the neighbours.
-    products = torch.bmm(weights.expand(len(responses), -1, -1), responses.flatten(2))
-    return products.unflatten(2, responses.shape[2:])
+    products = torch.bmm(
+        weights.expand(len(activations), -1, -1), activations.flatten(2)
+    )
+    return products.unflatten(2, activations.shape[2:])
 
 
-def to_pixels(
+def interpolate_to_pixels(
     heat: torch.Tensor, maps: FeatureMaps, size: Sequence[int]
 ) -> torch.Tensor:
-    """Heatmaps at every pixel, each response at the centre of what it saw.
+    """Heatmaps at every pixel, each activation at the centre of its receptive field.
 
     Parameters
     ----------
@@ -100,13 +103,14 @@ def to_pixels(
     size : (int, int)
         Height and width of the images in pixels.
     """
+    field = maps.receptive_field
     for axis in (0, 1):
         pixels = torch.arange(size[axis], device=heat.device, dtype=heat.dtype)
-        if maps.dense:
-            # Whole pixels only: the responses sampled at the stride stay as they are.
-            position = pixels - int(maps.grid.offset[axis])
+        if maps.is_dense:
+            # Whole pixels only, so that activations are not interpolated.
+            position = pixels - int(field.start[axis])
         else:
-            position = (pixels - maps.grid.offset[axis]) / maps.grid.stride[axis]
+            position = (pixels - field.start[axis]) / field.stride[axis]
         heat = _sample(heat, position, axis + 2)
     return heat
 
@@ -127,11 +131,11 @@ def _sample(heat: torch.Tensor, position: torch.Tensor, dim: int) -> torch.Tenso
 def normalize_per_image(heat: np.ndarray) -> np.ndarray:
     """Each heatmap of (..., height, width) from 0 to 1; constant ones become 0."""
     low = heat.min(axis=(-2, -1), keepdims=True)
-    spread = heat.max(axis=(-2, -1), keepdims=True) - low
-    return (heat - low) / np.where(spread > 0, spread, 1)
+    contrast = heat.max(axis=(-2, -1), keepdims=True) - low
+    return (heat - low) / np.where(contrast > 0, contrast, 1)
 
 
-def typical_peak(peaks: np.ndarray) -> float:
-    """The heat that counts as 1.0: the median peak, 1 where nothing responds."""
-    peak = float(np.median(peaks)) if len(peaks) else 0.0
-    return peak if peak > 0 else 1.0
+def median_maximum(maxima: np.ndarray) -> float:
+    """Median of the maxima of heatmaps; 1 where it is 0, as it will divide heat."""
+    median = float(np.median(maxima)) if len(maxima) else 0.0
+    return median if median > 0 else 1.0

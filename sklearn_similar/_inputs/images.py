@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
-# ITU-R BT.601: what the eye makes of red, green and blue.
+# ITU-R BT.601: weights of red, green and blue in perceived brightness.
 _LUMA = (0.299, 0.587, 0.114)
 # Activations of a network take some hundred bytes a pixel, so that a batch of this
 # many pixels (167 images of 28x28) needs about 50 MB. More are slower on a CPU, as they
@@ -49,7 +49,7 @@ class Images:
         """Type of the pixels of the first image."""
         return self.pixels[0].dtype
 
-    def alike(self) -> Iterator[np.ndarray]:
+    def group_by_shape(self) -> Iterator[np.ndarray]:
         """Indices of images that fit into one array: of one shape and one type."""
         if isinstance(self.pixels, np.ndarray):
             yield np.arange(len(self))
@@ -60,7 +60,7 @@ class Images:
         yield from map(np.array, members.values())
 
     def select(self, indices: np.ndarray) -> np.ndarray:
-        """The pixels, n x height x width x n_channels, of images that are alike."""
+        """The pixels, n x height x width x n_channels, of images of one shape."""
         if not isinstance(self.pixels, np.ndarray):
             chosen = np.stack([self.pixels[index] for index in indices])
             for index in indices:
@@ -75,9 +75,9 @@ class Images:
         return chosen
 
     def batches(
-        self, batch_size: int, n_channels: int, among: np.ndarray | None = None
+        self, batch_size: int, n_channels: int, indices: np.ndarray | None = None
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Indices of images that are alike, and these images as a float32 tensor.
+        """Indices of images of one shape, and these images as a float32 tensor.
 
         Parameters
         ----------
@@ -85,13 +85,13 @@ class Images:
             Most images in a batch; fewer, where they are large.
         n_channels : int
             Channels of the tensors; colour is made grey for one channel.
-        among : ndarray of int, optional
+        indices : ndarray of int, optional
             The images to read; all by default.
         """
-        for members in self.alike():
+        for members in self.group_by_shape():
             n_at_once = min(batch_size, _n_at_once(self.pixels[members[0]]))
-            if among is not None:
-                members = np.intersect1d(members, among)
+            if indices is not None:
+                members = np.intersect1d(members, indices)
                 if len(members) == 0:
                     continue
             for batch in gen_batches(len(members), n_at_once):
@@ -297,7 +297,7 @@ def check_finite(pixels: np.ndarray, name: str) -> None:
     ----------
     pixels : ndarray of shape (n, ...)
     name : str
-        Of each of them, {} being its index.
+        Their name in messages, {} being the index.
     """
     if pixels.dtype.kind != "f":
         return
@@ -322,7 +322,7 @@ def _is_finite(values: np.ndarray) -> bool:
 
 
 def check_one_size(images: Images) -> np.ndarray:
-    """The pixels of images that are all alike, n x height x width x n_channels."""
+    """The pixels of images of one shape and type, n x height x width x n_channels."""
     if isinstance(images.pixels, np.ndarray):
         return images.pixels
     first = images.pixels[0]
@@ -334,7 +334,7 @@ def check_one_size(images: Images) -> np.ndarray:
             if found != wanted:
                 raise ValueError(
                     f"fit wants images of one {name}, but image 0 of X has {wanted} "
-                    f"and image {index} {found}; make them alike."
+                    f"and image {index} {found}; make them the same."
                 )
     return np.stack(images.pixels)
 

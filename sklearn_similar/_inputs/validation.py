@@ -1,5 +1,8 @@
 """The gate for what the user passes: estimator and X in, `Images` and classes out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -99,10 +102,10 @@ def check_output_container(estimator, X) -> None:
 
 
 def check_trained_size(estimator, X, method: str) -> Images:
-    """Images of the size that `fit` has seen, for a method of that name."""
+    """Images of the trained size, for a method of that name."""
     images = check_images(estimator, X)
     wanted = estimator.image_shape_[:2]
-    for index in (members[0] for members in images.alike()):
+    for index in (members[0] for members in images.group_by_shape()):
         found = images.pixels[index].shape[:2]
         if found != wanted:
             raise ValueError(
@@ -122,7 +125,7 @@ def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
     unseen = [label for label in dict.fromkeys(labels) if label not in known]
     if unseen:
         raise ValueError(
-            f"{name} holds labels that fit has not seen: {_some(unseen)}; leave such "
+            f"{name} holds labels that fit was not given: {_some(unseen)}; leave such "
             "images out, or fit with them."
         )
     return np.array([known[label] for label in labels])
@@ -141,8 +144,46 @@ def find_labels(classes: np.ndarray, target, name: str) -> np.ndarray:
     return np.array([known.index(label) for label in labels])
 
 
+def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
+    """Classes to draw in the heatmap of each image; None: all of them together.
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_targets) or None
+        Indices in `classes_`.
+    """
+    if labels is None:
+        if target is None:
+            return None
+        classes = np.unique(find_labels(estimator.classes_, target, "target"))
+        return np.broadcast_to(classes, (n_images, len(classes)))
+    if target is not None:
+        raise ValueError(
+            "target and labels are both given; pass target for all images, or labels, "
+            "one for each."
+        )
+    if np.ndim(labels) != 1:
+        raise ValueError(
+            f"labels has the shape {np.shape(labels)}; pass one label for each image, "
+            "or target for all of them."
+        )
+    return encode_labels(estimator, labels, n_images, "labels")[:, np.newaxis]
+
+
+@contextmanager
+def unchanged_on_error(estimator) -> Iterator[None]:
+    """Give an estimator back its attributes if an error is raised."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 def check_scales(scales) -> tuple[float, ...]:
-    """The scales at which an image is looked at, as floats."""
+    """The scales of an image pyramid, as floats."""
     try:
         found = np.asarray(scales, dtype=np.float64)
     except (TypeError, ValueError):

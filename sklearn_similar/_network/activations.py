@@ -1,45 +1,41 @@
-"""A network seen as a trunk, up to the layer whose filters count, and a head."""
+"""Layers of a network: finding them, and extracting their activations."""
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
-from .receptive_field import Geometry, geometry, track_geometry
-
-# Indices of images, and the images.
-Batches = Iterable[tuple[np.ndarray, torch.Tensor]]
+from .receptive_field import ReceptiveField, receptive_field, track_receptive_field
 
 
 class FeatureMaps(NamedTuple):
-    """Responses of a layer's filters and their grid.
+    """Activations of a layer's filters, and where they lie on the image.
 
     Attributes
     ----------
-    responses : tensor of shape (n_images, n_filters, height, width)
-    grid : Geometry
-    dense : bool
-        Whether the responses are at every pixel.
+    activations : tensor of shape (n_images, n_filters, height, width)
+    receptive_field : ReceptiveField
+    is_dense : bool
+        Whether there is an activation for every pixel.
     """
 
-    responses: torch.Tensor
-    grid: Geometry
-    dense: bool
+    activations: torch.Tensor
+    receptive_field: ReceptiveField
+    is_dense: bool
 
 
 class _LayerReached(Exception):
-    """The responses are known; the rest of the network need not run."""
+    """All activations are known; the rest of the network need not run."""
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+def eval_mode(module: nn.Module) -> Iterator[nn.Module]:
     """Evaluation mode without gradients; each submodule's mode is restored."""
     in_training = [child for child in module.modules() if child.training]
     if in_training:
@@ -69,18 +65,10 @@ def output_hook(module: nn.Module, layer: str, hook) -> Iterator[None]:
         handle.remove()
 
 
-def feature_maps(
-    module: nn.Module, layer: str, images: torch.Tensor, resolution: str
-) -> FeatureMaps:
-    """Run the trunk up to one layer; see `layer_maps`."""
-    (maps,) = layer_maps(module, (layer,), images, resolution)
-    return maps
-
-
-def layer_maps(
+def extract_activations(
     module: nn.Module, layers: Sequence[str], images: torch.Tensor, resolution: str
 ) -> list[FeatureMaps]:
-    """Run the network up to the last of some layers.
+    """Run a network up to the last of some layers.
 
     Parameters
     ----------
@@ -95,20 +83,21 @@ def layer_maps(
     ValueError
         If the network cannot take images of this size at this resolution.
     """
-    dense = resolution == "dense"
+    is_dense = resolution == "dense"
     reached: dict[str, FeatureMaps] = {}
 
     def note(layer, output):
-        grid = geometry(output)
+        field = receptive_field(output)
         is_last = len(reached) == len(layers) - 1
-        # What follows could overwrite the responses in place.
-        reached[layer] = FeatureMaps(output if is_last else output.clone(), grid, dense)
+        # What follows could overwrite the activations in place.
+        activations = output if is_last else output.clone()
+        reached[layer] = FeatureMaps(activations, field, is_dense)
         if is_last:
             raise _LayerReached
 
     height, width = images.shape[2:]
     try:
-        with track_geometry(dense, (height, width)), ExitStack() as stack:
+        with track_receptive_field(is_dense, (height, width)), ExitStack() as stack:
             for layer in layers:
                 stack.enter_context(output_hook(module, layer, partial(note, layer)))
             module(images)
@@ -125,10 +114,10 @@ def layer_maps(
                 f"The network does not run layer {layer!r} for images of "
                 f"{height}x{width} pixels; name another layer."
             )
-        shape = reached[layer].responses.shape[2:]
-        if dense and shape != images.shape[2:]:
+        shape = reached[layer].activations.shape[2:]
+        if is_dense and shape != images.shape[2:]:
             raise ValueError(
-                f"The responses of layer {layer!r} to images of {height}x{width} "
+                f"The activations of layer {layer!r} for images of {height}x{width} "
                 f"pixels are {shape[0]}x{shape[1]} even without strides, as the "
                 "network resizes them itself; pass resolution='pooled'."
             )
@@ -141,13 +130,13 @@ def find_layers(
     """The path of the layer, or those of several, checked; see `find_layer`."""
     if layer is None or isinstance(layer, str):
         return find_layer(module, layer, images)
-    is_named = all(isinstance(own, str) for own in layer)
+    is_named = all(isinstance(name, str) for name in layer)
     if not layer or not is_named or len(set(layer)) < len(layer):
         raise ValueError(
             f"layer is {layer!r}; pass the path of a layer, or a list of different "
             "ones."
         )
-    return [find_layer(module, own, images) for own in layer]
+    return [find_layer(module, name, images) for name in layer]
 
 
 def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> str:
@@ -216,15 +205,15 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     if not found or not any(isinstance(m, nn.Conv2d) for m in module.modules()):
         raise ValueError(
             "The network has no two-dimensional convolution that runs once in a "
-            "forward pass; name a layer with N x n_filters x height x width output in "
-            "layer."
+            "forward pass; pass layer, the path of a layer with N x n_filters x height "
+            "x width output."
         )
     # Of a block and its last part, which give the same tensor, the part is exact.
     return next(o.name for o in found if o.tensor == found[-1].tensor)
 
 
 class _Output(NamedTuple):
-    """What a submodule gave in a forward pass.
+    """The output of a submodule in a forward pass.
 
     Attributes
     ----------
@@ -250,8 +239,8 @@ class _Output(NamedTuple):
 def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
     """Outputs N x n_filters x height x width of all submodules, in order."""
     outputs: list[_Output] = []
-    # Kept alive, or another tensor could take the identity of a freed one.
-    kept: list[torch.Tensor] = []
+    # Held, or another tensor could take the identity of a freed one.
+    held: list[torch.Tensor] = []
     owner = threading.get_ident()
 
     def note(name: str, child: nn.Module, inputs, output) -> None:
@@ -259,12 +248,12 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
             return
         tensor = (id(output), output._version)
         parts = list(child.children())
-        # What a part passes on as it is (dropout) is not its own.
+        # A part that passes its input on as it is (dropout) makes no map.
         if threading.get_ident() != owner or (
             not parts and any(tensor == before.tensor for before in outputs)
         ):
             return
-        kept.append(output)
+        held.append(output)
         is_block = any(isinstance(m, nn.Conv2d) for p in parts for m in p.modules())
         is_pooling = (
             not is_block

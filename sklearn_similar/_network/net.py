@@ -2,12 +2,11 @@
 
 import copy
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 from skorch import NeuralNetClassifier
 from skorch.callbacks import LRScheduler
 from torch import nn
@@ -15,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, Subset, default_collate
 
 from .._inputs.images import Images, count, n_channels, shape_text, to_tensor
-from .activations import evaluating
+from .activations import eval_mode
 from .lenet import LeNet
 from .seeding import seeded
 
@@ -31,7 +30,7 @@ _BUILT_HERE = (
 
 
 class PixelDataset(Dataset):
-    """Labelled images of one size for skorch; batches are sliced, not collated."""
+    """Labelled images of one size for skorch, read a batch at a time."""
 
     def __init__(self, images: Images, y: np.ndarray, n_channels: int):
         self.images = images
@@ -42,44 +41,19 @@ class PixelDataset(Dataset):
         return len(self.y)
 
     def __getitem__(self, index):
-        images, y = self.batch(np.atleast_1d(index))
+        images, y = self.__getitems__([index])
         return images[0], y[0]
 
-    def batch(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and class indices at some positions."""
-        pixels = to_tensor(self.images.select(indices), self.n_channels)
-        return pixels, torch.from_numpy(self.y[indices])
+    def __getitems__(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and class indices at some positions: what a loader asks for."""
+        chosen = np.asarray(indices)
+        pixels = to_tensor(self.images.select(chosen), self.n_channels)
+        return pixels, torch.from_numpy(self.y[chosen])
 
 
-class BatchSlices:
-    """Iterator for skorch that takes each batch with one indexing operation.
-
-    A loader that fetches image by image costs several times as much as LeNet's own
-    arithmetic on small images; it is for data sets that users bring.
-    """
-
-    def __init__(self, dataset, batch_size=1, shuffle=False, generator=None):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.generator = generator
-
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
-
-    def __iter__(self):
-        dataset, indices = self.dataset, np.arange(len(self.dataset))
-        while isinstance(dataset, Subset):
-            indices = np.asarray(dataset.indices)[indices]
-            dataset = dataset.dataset
-        if self.shuffle:
-            order = torch.randperm(len(indices), generator=self.generator)
-            indices = indices[order.numpy()]
-        for batch in gen_batches(len(indices), self.batch_size):
-            if isinstance(dataset, PixelDataset):
-                yield dataset.batch(indices[batch])
-            else:
-                yield default_collate([dataset[index] for index in indices[batch]])
+def collate(batch):
+    """Collate items; a `PixelDataset` gives whole batches, which stay as they are."""
+    return default_collate(batch) if isinstance(batch, list) else batch
 
 
 class InverseDecay:
@@ -135,10 +109,9 @@ def build_net(
         "criterion": nn.CrossEntropyLoss,
         "optimizer": torch.optim.Adam,
         "train_split": None,
-        "iterator_train": BatchSlices,
         "iterator_train__shuffle": True,
-        "iterator_train__generator": torch.Generator().manual_seed(seed),
-        "iterator_valid": BatchSlices,
+        **_loader_params("iterator_train", seed),
+        **_loader_params("iterator_valid", seed),
         **given,
         # Modules and callbacks that were passed ready-made belong to the user and stay
         # untouched.
@@ -169,6 +142,12 @@ def build_net(
     # Whatever PyTorch's default type or the module's own is, images are float32.
     net.module_.float()
     return net
+
+
+def _loader_params(name: str, seed: int) -> dict[str, Any]:
+    # Without a generator of its own, a loader draws from PyTorch's global one.
+    generator = torch.Generator().manual_seed(seed)
+    return {f"{name}__generator": generator, f"{name}__collate_fn": collate}
 
 
 def _check_net_params(net_params, class_weight) -> dict[str, Any]:
@@ -205,32 +184,32 @@ def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
 
 
 def train_network(
+    net: SeededNet,
     spec: Mapping[str, Any],
     images: Images,
     y: np.ndarray,
     training: np.ndarray,
-    verbose: int,
 ) -> tuple[dict[str, np.ndarray], list]:
-    """Train a new net, and give its weights and history: all that is kept of it.
+    """Train a new net; returns its weights and history, which a cache can hold.
 
     Parameters
     ----------
+    net : SeededNet
+        As `build_net` made it.
     spec : dict
         Arguments of `build_net`.
     images : Images
-        Of one size.
+        All of one size.
     y : ndarray of shape (n_images,)
         Class index of each image.
     training : ndarray of int
         The images to train on.
-    verbose : int
 
     Raises
     ------
     ValueError
         If the loss diverged.
     """
-    net = build_net(**spec, verbose=verbose)
     dataset = PixelDataset(images, y, n_channels(spec["image_shape"]))
     # The labels are in the dataset already; here they serve a stratified train_split.
     try:
@@ -239,10 +218,11 @@ def train_network(
         if "valid_" not in str(error):
             raise
         raise ValueError(
-            "A callback wants what only a validation split gives; pass train_split="
+            "A callback needs what only a validation split gives; pass train_split="
             f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
         ) from error
-    _check_converged(net, dataset.batch(training[:1])[0])
+    net.module_.zero_grad(set_to_none=True)
+    _check_converged(net, dataset.__getitems__(training[:1])[0])
     return get_arrays(net), net.history.to_list()
 
 
@@ -254,7 +234,7 @@ def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
         if not np.isfinite(loss):
             found = f"the loss is {loss} in epoch {epoch['epoch']}"
             break
-    with evaluating(net.module_) as module:
+    with eval_mode(net.module_) as module:
         if not found and not module(images.to(net.device)).isfinite().all():
             found = "scores are not finite"
     if found:
@@ -264,7 +244,7 @@ def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
 
 
 def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
-    """Give a net of the same structure the weights and history of a trained one."""
+    """Load weights and history of a trained net into one of the same structure."""
     net.module_.load_state_dict(
         {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     )
@@ -317,39 +297,24 @@ def returns_probabilities(net: NeuralNetClassifier) -> bool:
     return isinstance(net.criterion_, nn.NLLLoss)
 
 
-def log_probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.Tensor:
-    """Logarithms of the class probabilities from what the module returned."""
-    if returns_probabilities(net):
-        return torch.log(output + torch.finfo(output.dtype).tiny)
-    # Along the first dimension, it runs over images side by side: 15 times faster for
-    # few classes.
-    return torch.log_softmax(output.t().contiguous(), dim=0).t()
-
-
-def probabilities(net: NeuralNetClassifier, output: torch.Tensor) -> torch.Tensor:
-    """Class probabilities from what the module returned."""
-    if returns_probabilities(net):
-        return output
-    # Along the classes, rounding does not depend on the other images.
-    return torch.softmax(output, dim=1)
-
-
-def predict_proba(
-    net: NeuralNetClassifier,
-    batches: Iterable[tuple[np.ndarray, torch.Tensor]],
-    n_images: int,
-) -> np.ndarray:
-    """Class probabilities, n_images x n_classes, of images of the trained size."""
-    result = np.empty((n_images, len(net.classes)), dtype=np.float32)
-    with evaluating(net.module_) as module:
-        for indices, images in batches:
-            result[indices] = probabilities(net, module(images)).cpu().numpy()
-    return result
-
-
 def get_arrays(net: NeuralNetClassifier) -> dict[str, np.ndarray]:
     """Weights and buffers of the network by name."""
     return {
         name: tensor.detach().cpu().numpy()
         for name, tensor in net.module_.state_dict().items()
     }
+
+
+def check_device(device) -> None:
+    """Raise ValueError for a device that PyTorch does not know or have."""
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device is {device!r}, which PyTorch does not know; pass 'cpu' or 'cuda'."
+        ) from error
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device is {str(device)!r}, but PyTorch sees {torch.cuda.device_count()} "
+            "GPUs; pass device='cpu'."
+        )

@@ -164,7 +164,7 @@ def _read(estimator: Any, X: Any, heatmaps: Any) -> Images:
 
 def _check_alike(images: Images) -> None:
     """Raise for the first image of another size or type than image 0."""
-    first, *others = (members[0] for members in images.alike())
+    first, *others = (members[0] for members in images.group_by_shape())
     if others:
         texts = [
             f"{shape_text(images.pixels[index].shape)} {images.pixels[index].dtype}"

@@ -9,23 +9,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import N_CLASSES, trained
+from networks import N_CLASSES, as_images, as_network, feature_maps, trained
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_similar import LeNet
-from sklearn_similar._ablation.cross_channel import find_mixing
+from sklearn_similar._ablation.cross_channel import first_cross_channel_layers
 from sklearn_similar._ablation.graph import LayerGraph
 from sklearn_similar._ablation.importances import (
     ErrorSums,
     ablate,
-    error_sums,
+    add_errors,
     importances,
-    mean_responses,
+    mean_activations,
 )
-from sklearn_similar._ablation.strategies import make_head
-from sklearn_similar._heatmaps.class_discriminative import margins_over_all
-from sklearn_similar._network.activations import evaluating, feature_maps
+from sklearn_similar._ablation.strategies import choose_strategy
+from sklearn_similar._heatmaps.contrastive import mean_log_odds_drops
+from sklearn_similar._network.activations import eval_mode
 
 # Network, layer, and the cheapest way that is exact for it.
 CASES = {
@@ -99,24 +99,19 @@ def draw_images(n_images, seed=1):
     return images * torch.linspace(0.2, 3, n_images)[:, None, None, None]
 
 
-def batches(images, size=5):
-    for start in range(0, len(images), size):
-        indices = np.arange(start, min(start + size, len(images)))
-        yield indices, images[indices]
-
-
 def fast_sums(
     module, layer, images, y, replacement=None, log_probabilities=log_softmax
 ):
-    with evaluating(module):
-        responses = feature_maps(module, layer, images[:3], "pooled").responses
-        head = make_head(module, layer, images[:3], responses)
+    network = as_network(module, returns_probabilities=log_probabilities is torch.log)
+    with eval_mode(module):
+        activations = feature_maps(module, layer, images[:3]).activations
+        strategy = choose_strategy(module, layer, images[:3], activations)
         if replacement is None:
-            replacement = responses.new_zeros(responses.shape[1])
-        sums = error_sums(
-            head, batches(images), y, replacement, N_CLASSES, log_probabilities
-        )
-    return sums, head.method
+            replacement = activations.new_zeros(activations.shape[1])
+        sums = ErrorSums.zeros(len(replacement), N_CLASSES)
+        for indices, batch in network.batches(as_images(images)):
+            add_errors(sums, network, strategy, batch, y[indices], replacement)
+    return sums, strategy.method
 
 
 def naive_log_proba(module, layer, images, index, value, log_probabilities):
@@ -177,8 +172,10 @@ def assert_equal_to_naive(module, layer, method, replacement, log_probabilities,
 
 
 def n_filters_of(module, layer):
-    with evaluating(module):
-        return feature_maps(module, layer, draw_images(1), "pooled").responses.shape[1]
+    with eval_mode(module):
+        return feature_maps(module, layer, draw_images(1), "pooled").activations.shape[
+            1
+        ]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -199,15 +196,14 @@ def test_mean_ablation_equals_a_masking_loop(name):
     module = trained(build)
     log_probabilities = torch.log if name == "probabilities" else log_softmax
     images = draw_images(13)
-    with evaluating(module):
-        replacement = mean_responses(
-            feature_maps(module, layer, batch, "pooled").responses
-            for _, batch in batches(images)
+    with eval_mode(module):
+        (replacement,) = mean_activations(
+            as_network(module), [layer], as_images(images), np.arange(13)
         )
-        responses = feature_maps(module, layer, images, "pooled").responses
+        activations = feature_maps(module, layer, images, "pooled").activations
     expected = [
-        np.mean([float(v) for v in responses[:, i].flatten()])
-        for i in range(responses.shape[1])
+        np.mean([float(v) for v in activations[:, i].flatten()])
+        for i in range(activations.shape[1])
     ]
     np.testing.assert_allclose(replacement, expected, rtol=1e-5, atol=1e-6)
     assert_equal_to_naive(module, layer, method, replacement, log_probabilities, 1e-5)
@@ -236,9 +232,14 @@ def test_filters_that_meet_otherwise_are_not_taken_apart(name):
     """Not even where the comparison with masking would not have noticed."""
     build, layer, _ = CASES[name]
     module = trained(build)
-    with evaluating(module):
+    with eval_mode(module):
         graph = LayerGraph.trace(module, layer, draw_images(2))
-        assert find_mixing(graph, draw_images(2), n_filters_of(module, layer)) == []
+        assert (
+            first_cross_channel_layers(
+                graph, draw_images(2), n_filters_of(module, layer)
+            )
+            == []
+        )
 
 
 @pytest.mark.parametrize("name", ["VGG", "functional", "inception", "dilated"])
@@ -246,11 +247,11 @@ def test_filters_are_stacked(name):
     build, layer, _ = CASES[name]
     module = trained(build)
     images = draw_images(4)
-    with evaluating(module):
-        responses = feature_maps(module, layer, images, "pooled").responses
-        head = make_head(module, layer, images, responses)
-        n_filters = responses.shape[1]
-        outputs = list(head.run(images, responses.new_zeros(n_filters)))
+    with eval_mode(module):
+        activations = feature_maps(module, layer, images, "pooled").activations
+        head = choose_strategy(module, layer, images, activations)
+        n_filters = activations.shape[1]
+        outputs = list(head.run(images, activations.new_zeros(n_filters)))
     assert [tuple(output.shape) for output in outputs] == [
         (4, N_CLASSES),
         (n_filters, 4, N_CLASSES),
@@ -342,16 +343,15 @@ def test_memory_is_bounded_by_a_batch_whatever_the_number_of_filters(
         nn.Linear(n_inputs[mixing], N_CLASSES),
     )
     images, y = draw_images(5), np.arange(5) % N_CLASSES
-    with evaluating(module):
-        responses = feature_maps(module, "1", images[:3], "pooled").responses
-        head = make_head(module, "1", images[:3], responses)
+    with eval_mode(module):
+        activations = feature_maps(module, "1", images[:3], "pooled").activations
+        head = choose_strategy(module, "1", images[:3], activations)
         with LargestTensor() as forward:
             module(images)
         monkeypatch.setattr("sklearn_similar._ablation.strategies._MAX_VALUES", 30_000)
         with LargestTensor() as ablation:
-            error_sums(
-                head, batches(images), y, torch.zeros(64), N_CLASSES, log_softmax
-            )
+            sums = ErrorSums.zeros(64, N_CLASSES)
+            add_errors(sums, as_network(module), head, images, y, torch.zeros(64))
     assert head.method == "linear"
     assert ablation.largest == forward.largest > 30_000
 
@@ -444,36 +444,36 @@ def test_background_does_not_count_for_all_classes_together():
     np.testing.assert_allclose(found.class_importances[:2], wanted.class_importances)
 
 
-def naive_margins(log_probas, y, background=None):
-    """What each filter's absence takes from the margin of a class over another."""
+def naive_log_odds_drops(log_probas, y, background=None):
+    """Drop of the log-odds of a class over another without each filter."""
     with_all, *without = [log_proba.numpy() for log_proba in log_probas]
     counted = [image for image, label in enumerate(y) if label != background]
-    margins = np.zeros((N_CLASSES, N_CLASSES, len(without)))
-    for label, rival, index in np.ndindex(margins.shape):
+    drops = np.zeros((N_CLASSES, N_CLASSES, len(without)))
+    for label, other, index in np.ndindex(drops.shape):
         images = [image for image in range(len(y)) if y[image] == label]
         if images:
-            margins[label, rival, index] = np.mean(
+            drops[label, other, index] = np.mean(
                 [
-                    (with_all[image, label] - with_all[image, rival])
-                    - (without[index][image, label] - without[index][image, rival])
+                    (with_all[image, label] - with_all[image, other])
+                    - (without[index][image, label] - without[index][image, other])
                     for image in images
                 ]
             )
-        elif rival != label:
+        elif other != label:
             # Of what is not in the images: the increase of the log loss.
-            margins[label, rival, index] = np.mean(
+            drops[label, other, index] = np.mean(
                 [
                     with_all[image, y[image]] - without[index][image, y[image]]
                     for image in counted
                 ]
             )
-    return margins
+    return drops
 
 
-def assert_margins(found, expected):
-    """Equal but for a class over itself, which is no rival."""
-    rivals = ~np.eye(N_CLASSES, dtype=bool)
-    np.testing.assert_allclose(found[rivals], expected[rivals], rtol=1e-4, atol=2e-5)
+def assert_drops(found, expected):
+    """Equal but for a class over itself, which does not compete."""
+    others = ~np.eye(N_CLASSES, dtype=bool)
+    np.testing.assert_allclose(found[others], expected[others], rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ def assert_margins(found, expected):
     ],
 )
 @pytest.mark.parametrize("replaced", [0.0, 0.3])
-def test_class_margins_equal_a_masking_loop(name, replaced):
+def test_log_odds_drops_equal_a_masking_loop(name, replaced):
     build, layer, method = CASES[name]
     module = trained(build)
     log_probabilities = torch.log if name == "probabilities" else log_softmax
@@ -498,58 +498,78 @@ def test_class_margins_equal_a_masking_loop(name, replaced):
     replacement = torch.full((n_filters_of(module, layer),), replaced)
     sums, found = fast_sums(module, layer, images, y, replacement, log_probabilities)
     assert found == method
-    expected = naive_margins(
+    expected = naive_log_odds_drops(
         naive_log_probas(module, layer, images, replacement, log_probabilities), y
     )
     # They have signs: some filters speak against a class.
     assert expected.max() > 1e-3 > -1e-3 > expected.min()
-    margins = importances(sums, "error").class_margins
-    assert_margins(margins, expected)
-    itself = margins[np.diag_indices(N_CLASSES)]
+    drops = importances(sums, "error").log_odds_drops
+    assert_drops(drops, expected)
+    itself = drops[np.diag_indices(N_CLASSES)]
     np.testing.assert_allclose(itself, 0, atol=2e-5)
 
 
 @pytest.mark.parametrize("background", [None, 0])
-def test_margins_of_a_class_without_images_are_increases_of_the_log_loss(background):
+def test_drops_of_a_class_without_images_are_increases_of_the_log_loss(background):
     module = trained(networks.vgg)
     images, y = draw_images(13), np.arange(13) % 2 * 2
     sums, _ = fast_sums(module, "5", images, y)
     log_probas = naive_log_probas(module, "5", images, torch.zeros(8))
-    found = importances(sums, "error", background).class_margins
-    assert_margins(found, naive_margins(log_probas, y, background))
-    for absent, rival in ((1, 0), (3, 1)):
+    found = importances(sums, "error", background).log_odds_drops
+    assert_drops(found, naive_log_odds_drops(log_probas, y, background))
+    for absent, other in ((1, 0), (3, 1)):
         of_all = importances(sums, "log_loss", background).filter_importances
-        np.testing.assert_allclose(found[absent, rival], of_all, rtol=1e-6)
+        np.testing.assert_allclose(found[absent, other], of_all, rtol=1e-6)
 
 
-def test_many_rivals_count_as_their_mean(monkeypatch):
+def test_many_competing_classes_are_averaged(monkeypatch):
     module = trained(networks.vgg)
     images, y = draw_images(13), np.arange(13) % N_CLASSES
-    margins = importances(fast_sums(module, "5", images, y)[0], "error").class_margins
-    # 8 filters and none, 4 classes and their rivals.
-    for least, n_rivals in ((9 * 4 * 4, 4), (9 * 4 * 4 - 1, 1)):
-        monkeypatch.setattr("sklearn_similar._ablation.importances._MAX_MARGINS", least)
+    drops = importances(fast_sums(module, "5", images, y)[0], "error").log_odds_drops
+    # 8 filters and none, 4 classes and those they compete with.
+    for least, n_competing in ((9 * 4 * 4, 4), (9 * 4 * 4 - 1, 1)):
+        monkeypatch.setattr(
+            "sklearn_similar._ablation.importances._MAX_LOG_PROBA", least
+        )
         sums, _ = fast_sums(module, "5", images, y)
-        assert sums.log_proba.shape == (9, 4, n_rivals)
-        found = importances(sums, "error").class_margins
-        assert found.shape == (4, n_rivals, 8)
+        assert sums.log_proba.shape == (9, 4, n_competing)
+        found = importances(sums, "error").log_odds_drops
+        assert found.shape == (4, n_competing, 8)
         np.testing.assert_allclose(
-            margins_over_all(found), margins_over_all(margins), rtol=1e-4, atol=1e-6
+            mean_log_odds_drops(found), mean_log_odds_drops(drops), rtol=1e-4, atol=1e-6
         )
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean"])
-def test_ablation_of_a_layer_measures_its_replacement_itself(ablation):
+def test_ablation_of_layers_in_one_pass_equals_masking_in_each(ablation):
     module = trained(networks.vgg)
     images, y = draw_images(13), np.arange(13) % N_CLASSES
-    replacement = torch.zeros(8)
-    with evaluating(module):
-        if ablation == "mean":
-            responses = feature_maps(module, "5", images, "pooled").responses
-            replacement = responses.mean(dim=(0, 2, 3))
-        method, sums = ablate(
-            module, "5", lambda: batches(images), y, ablation, N_CLASSES, log_softmax
+    with eval_mode(module):
+        maps = [feature_maps(module, layer, images) for layer in ("1", "5")]
+        methods, sums = ablate(
+            as_network(module),
+            ["1", "5"],
+            as_images(images),
+            np.arange(13),
+            y,
+            ablation,
         )
-    assert method == "linear"
-    expected, _ = naive_sums(module, "5", images, y, replacement)
+    assert methods == ["linear", "linear"]
+    for layer, own, total in zip(("1", "5"), maps, sums, strict=True):
+        replacement = torch.zeros(own.activations.shape[1])
+        if ablation == "mean":
+            replacement = own.activations.mean(dim=(0, 2, 3))
+        expected, _ = naive_sums(module, layer, images, y, replacement)
+        np.testing.assert_allclose(total.log_loss, expected, rtol=1e-5)
+
+
+def test_ablation_runs_on_the_chosen_images_alone():
+    module = trained(networks.vgg)
+    images, y = draw_images(13), np.arange(13) % N_CLASSES
+    chosen = np.array([2, 3, 7, 11])
+    with eval_mode(module):
+        _, (sums,) = ablate(
+            as_network(module), ["5"], as_images(images), chosen, y, "zero"
+        )
+    expected, _ = naive_sums(module, "5", images[chosen], y[chosen], torch.zeros(8))
     np.testing.assert_allclose(sums.log_loss, expected, rtol=1e-5)

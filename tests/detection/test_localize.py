@@ -42,7 +42,7 @@ def trained(crops):
         lr=2e-3,
         lr_decay=2e-3,
         batch_size=50,
-        max_epochs=4,
+        max_epochs=6,
         random_state=0,
     ).fit(*crops)
 

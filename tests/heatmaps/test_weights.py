@@ -9,13 +9,13 @@ from hypothesis.extra import numpy as hnp
 
 from sklearn_similar._heatmaps.weights import (
     filter_weights,
+    interpolate_to_pixels,
+    median_maximum,
     normalize_per_image,
-    to_pixels,
-    typical_peak,
     weighted_sum,
 )
 from sklearn_similar._network.activations import FeatureMaps
-from sklearn_similar._network.receptive_field import Geometry
+from sklearn_similar._network.receptive_field import ReceptiveField
 
 IMPORTANCES = hnp.arrays(
     float,
@@ -86,14 +86,14 @@ def test_each_image_can_have_its_own_weights():
     weights = torch.rand(3, 2, 5)
     together = weighted_sum(maps, weights)
     for index in range(3):
-        own = maps._replace(responses=maps.responses[index : index + 1])
+        own = maps._replace(activations=maps.activations[index : index + 1])
         alone = weighted_sum(own, weights[index])
         np.testing.assert_allclose(together[index], alone[0], rtol=1e-6)
 
 
 def draw_maps(shape, stride=(1, 1), offset=(0.0, 0.0), dense=False):
-    responses = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    return FeatureMaps(responses, Geometry(stride, offset), dense)
+    activations = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return FeatureMaps(activations, ReceptiveField(stride, offset), dense)
 
 
 def test_weighted_sums_are_sums_of_what_is_positive():
@@ -104,7 +104,7 @@ def test_weighted_sums_are_sums_of_what_is_positive():
     for image, index, row, column in np.ndindex(3, 2, 4, 6):
         expected = sum(
             float(weights[index, i])
-            * max(float(maps.responses[image, i, row, column]), 0)
+            * max(float(maps.activations[image, i, row, column]), 0)
             for i in range(5)
         )
         assert float(found[image, index, row, column]) == pytest.approx(expected)
@@ -114,8 +114,8 @@ def test_weighted_sums_are_sums_of_what_is_positive():
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (1.5, -0.5), (-2.0, 7.0)])
 def test_pooled_heat_is_interpolated_between_the_centres_of_cells(stride, offset):
     maps = draw_maps((1, 1, 4, 6), stride, offset)
-    heat = maps.responses
-    found = to_pixels(heat, maps, (17, 19))[0, 0]
+    heat = maps.activations
+    found = interpolate_to_pixels(heat, maps, (17, 19))[0, 0]
     grid = [
         offset[axis] + stride[axis] * np.arange(heat.shape[axis + 2]) for axis in (0, 1)
     ]
@@ -130,13 +130,13 @@ def test_pooled_heat_is_interpolated_between_the_centres_of_cells(stride, offset
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (1.5, 2.0), (-0.5, -3.0)])
 def test_dense_heat_is_moved_by_whole_pixels(offset):
     maps = draw_maps((1, 1, 9, 8), (4, 4), offset, dense=True)
-    found = to_pixels(maps.responses, maps, (9, 8))
+    found = interpolate_to_pixels(maps.activations, maps, (9, 8))
     for row, column in np.ndindex(9, 8):
         source = [
             min(max(pixel - int(start), 0), length - 1)
             for pixel, start, length in zip((row, column), offset, (9, 8), strict=True)
         ]
-        assert found[0, 0, row, column] == maps.responses[0, 0, source[0], source[1]]
+        assert found[0, 0, row, column] == maps.activations[0, 0, source[0], source[1]]
 
 
 HEAT = hnp.arrays(
@@ -167,8 +167,8 @@ def test_heat_normalised_per_image_reaches_from_0_to_1(heat):
     ("peaks", "expected"),
     [([1, 2, 9], 2), ([4, 1], 2.5), ([0, 0, 3], 1), ([], 1), ([0.25], 0.25)],
 )
-def test_typical_peak_is_the_median_or_1(peaks, expected):
-    assert typical_peak(np.array(peaks, dtype=np.float32)) == expected
+def test_median_maximum_is_the_median_or_1(peaks, expected):
+    assert median_maximum(np.array(peaks, dtype=np.float32)) == expected
 
 
 def test_a_callable_weighs_each_row_of_importances_by_itself():

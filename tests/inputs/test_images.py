@@ -111,7 +111,7 @@ def test_large_images_come_in_smaller_batches():
 
 def test_many_sizes_are_grouped_in_one_pass():
     images = read_images([np.zeros((1, width)) for width in range(1, 300)] * 2)
-    groups = list(images.alike())
+    groups = list(images.group_by_shape())
     assert len(groups) == 299
     for width, members in enumerate(groups, start=1):
         assert members.tolist() == [width - 1, width - 1 + 299]

@@ -401,10 +401,13 @@ class TestFitImportance:
     @pytest.mark.parametrize(
         ("y", "message"),
         [
-            ([0, 1, 2, 11, 12, 11], "labels that fit has not seen: 11, 12; leave such"),
+            (
+                [0, 1, 2, 11, 12, 11],
+                "labels that fit was not given: 11, 12; leave",
+            ),
             (
                 list("012345"),
-                "labels that fit has not seen: '0', '1', '2', '3', '4', '5'",
+                "labels that fit was not given: '0', '1', '2', '3', '4', '5'",
             ),
             (LABELS[:-1], "X holds 6 images, but y_val holds 5 labels"),
             (np.zeros(6, dtype=[("label", int)]), "y_val has the fields label"),

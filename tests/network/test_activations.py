@@ -7,16 +7,15 @@ import networks
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import trained
+from networks import feature_maps, trained
 from torch import nn
 
 from sklearn_similar import LeNet
 from sklearn_similar._network.activations import (
-    evaluating,
-    feature_maps,
+    eval_mode,
+    extract_activations,
     find_layer,
     find_layers,
-    layer_maps,
     output_hook,
 )
 
@@ -24,7 +23,7 @@ IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
 def default_layer(module, images=IMAGES):
-    with evaluating(module):
+    with eval_mode(module):
         return find_layer(module, None, images)
 
 
@@ -150,7 +149,7 @@ def test_a_layer_that_runs_twice_is_not_the_default():
 
     module = Twice()
     assert default_layer(module) == "first"
-    with evaluating(module), pytest.raises(ValueError, match="'again' runs 2 times"):
+    with eval_mode(module), pytest.raises(ValueError, match="'again' runs 2 times"):
         find_layer(module, "again", IMAGES)
 
 
@@ -158,7 +157,7 @@ def test_a_layer_that_does_not_run_is_refused():
     module = nn.Sequential(nn.Conv2d(3, 4, 3), *head(4))
     module.aside = nn.Conv2d(3, 4, 3)
     module.forward = lambda x: module[3](module[2](module[1](module[0](x))))
-    with evaluating(module), pytest.raises(ValueError, match="'aside' runs 0 times"):
+    with eval_mode(module), pytest.raises(ValueError, match="'aside' runs 0 times"):
         find_layer(module, "aside", IMAGES)
 
 
@@ -187,7 +186,7 @@ def test_networks_without_convolutions_are_refused(module):
 def test_unusable_layers_are_named_with_a_way_out(layer, said):
     module = LeNet(4, (16, 16), 3)
     said = f"{re.escape(repr(layer))}.*{re.escape(said)}"
-    with evaluating(module), pytest.raises(ValueError, match=said):
+    with eval_mode(module), pytest.raises(ValueError, match=said):
         find_layer(module, layer, IMAGES)
 
 
@@ -205,7 +204,7 @@ def test_a_layer_with_several_outputs_is_refused():
             return self.pair(self.conv(x))[0].mean((2, 3))
 
     module = Net()
-    with evaluating(module), pytest.raises(ValueError, match="'pair' gives tuple"):
+    with eval_mode(module), pytest.raises(ValueError, match="'pair' gives tuple"):
         find_layer(module, "pair", IMAGES)
 
 
@@ -214,15 +213,15 @@ def test_feature_maps_are_the_outputs_of_the_layer(name):
     build, layer = DEFAULTS[name]
     module = trained(build)
     seen = []
-    with evaluating(module):
+    with eval_mode(module):
         handle = module.get_submodule(layer).register_forward_hook(
             lambda _module, _inputs, output: seen.append(output.clone())
         )
         module(IMAGES)
         handle.remove()
         maps = feature_maps(module, layer, IMAGES, "pooled")
-    assert not maps.dense
-    assert torch.equal(maps.responses, seen[0])
+    assert not maps.is_dense
+    assert torch.equal(maps.activations, seen[0])
 
 
 # Network, and layers in the order asked. Of VGG's, an activation in place overwrites
@@ -242,13 +241,13 @@ SEVERAL_LAYERS = {
 def test_maps_of_several_layers_are_those_of_each_alone(name, resolution):
     build, _ = DEFAULTS[name]
     module, layers = trained(build), SEVERAL_LAYERS[name]
-    with evaluating(module):
-        together = layer_maps(module, layers, IMAGES, resolution)
+    with eval_mode(module):
+        together = extract_activations(module, layers, IMAGES, resolution)
         alone = [feature_maps(module, one, IMAGES, resolution) for one in layers]
     for found, expected in zip(together, alone, strict=True):
-        assert torch.equal(found.responses, expected.responses)
-        assert found.grid == expected.grid
-        assert found.dense == expected.dense == (resolution == "dense")
+        assert torch.equal(found.activations, expected.activations)
+        assert found.receptive_field == expected.receptive_field
+        assert found.is_dense == expected.is_dense == (resolution == "dense")
     assert not any(child._forward_hooks for child in module.modules())
 
 
@@ -257,8 +256,8 @@ def test_nothing_runs_after_the_last_of_several_layers():
     ran = []
     for name, child in module.named_children():
         child.register_forward_hook(lambda *_, name=name: ran.append(name))
-    with evaluating(module):
-        layer_maps(module, ["3", "1"], IMAGES, "pooled")
+    with eval_mode(module):
+        extract_activations(module, ["3", "1"], IMAGES, "pooled")
     assert ran == ["0", "1", "2", "3"]
 
 
@@ -266,14 +265,14 @@ def test_nothing_runs_after_the_last_of_several_layers():
 def test_hooks_of_several_layers_are_gone_after_an_error(layers):
     module = nn.Sequential(nn.Conv2d(3, 4, 5), nn.BatchNorm2d(5), *head(5))
     with pytest.raises(ValueError, match="cannot take images of 16x16 pixels"):
-        layer_maps(module, layers, IMAGES, "pooled")
+        extract_activations(module, layers, IMAGES, "pooled")
     assert not any(child._forward_hooks for child in module.modules())
 
 
 @pytest.mark.parametrize("container", [list, tuple])
 def test_layers_are_found_in_the_order_asked(container):
     layers = ["features.relu2", "features.conv1"]
-    with evaluating(LeNet(4, (16, 16), 3)) as module:
+    with eval_mode(LeNet(4, (16, 16), 3)) as module:
         assert find_layers(module, container(layers), IMAGES) == layers
         assert find_layers(module, layers[1], IMAGES) == layers[1]
         assert find_layers(module, None, IMAGES) == layers[0]
@@ -293,7 +292,7 @@ def test_layers_are_found_in_the_order_asked(container):
 )
 def test_unusable_lists_of_layers_are_named_with_a_way_out(layers, said):
     module = LeNet(4, (16, 16), 3)
-    with evaluating(module), pytest.raises(ValueError, match=re.escape(said)):
+    with eval_mode(module), pytest.raises(ValueError, match=re.escape(said)):
         find_layers(module, layers, IMAGES)
 
 
@@ -305,15 +304,17 @@ class SkipsTheLast(nn.Sequential):
 def test_a_layer_that_an_image_does_not_reach_is_named():
     module = SkipsTheLast(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).eval()
     wide = torch.zeros(1, 3, 16, 20)
-    assert feature_maps(module, "1", IMAGES, "pooled").responses.shape[1] == 4
+    assert feature_maps(module, "1", IMAGES, "pooled").activations.shape[1] == 4
     with pytest.raises(ValueError, match="does not run layer '1' for images of 16x20"):
         feature_maps(module, "1", wide, "pooled")
 
 
 def test_the_trunk_takes_images_that_the_head_cannot():
     module = trained(networks.vgg)
-    with evaluating(module):
-        assert feature_maps(module, "5", IMAGES[:, :, :9], "dense").responses.shape == (
+    with eval_mode(module):
+        assert feature_maps(
+            module, "5", IMAGES[:, :, :9], "dense"
+        ).activations.shape == (
             2,
             8,
             9,
@@ -335,7 +336,7 @@ def test_evaluation_mode_is_restored_module_by_module_after_an_error():
     modes = [child.training for child in module.modules()]
 
     def fail_inside():
-        with evaluating(module):
+        with eval_mode(module):
             assert not any(child.training for child in module.modules())
             assert not module(IMAGES).requires_grad
             raise ZeroDivisionError

@@ -6,22 +6,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import as_network
 from sklearn.utils.class_weight import compute_class_weight
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import ValidSplit
 from torch import nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from sklearn_similar import LeNet
 from sklearn_similar._inputs.images import Images
 from sklearn_similar._network.net import (
-    BatchSlices,
     InverseDecay,
     PixelDataset,
     build_net,
+    collate,
     get_arrays,
-    log_probabilities,
-    predict_proba,
     restore,
     train_network,
 )
@@ -58,7 +57,8 @@ def y():
 
 def train(images, y, training=None, **params):
     training = np.arange(len(y)) if training is None else training
-    return train_network(spec(**params), images, y, training, verbose=0)
+    net = build_net(**spec(**params), verbose=0)
+    return train_network(net, spec(**params), images, y, training)
 
 
 def assert_same(first, second):
@@ -92,24 +92,29 @@ def test_training_equals_a_plain_loop(images, y):
 
     module = build_net(**spec(), verbose=0).module_
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
-    order = torch.Generator().manual_seed(5)
     pixels = torch.from_numpy(images.pixels).permute(0, 3, 1, 2)[2:29]
     labels = torch.from_numpy(y)[2:29]
+    loader = DataLoader(
+        TensorDataset(pixels, labels),
+        batch_size=7,
+        shuffle=True,
+        generator=torch.Generator().manual_seed(5),
+    )
     n_updates, losses = 0, []
     for _ in range(2):
         total = 0.0
-        for batch in torch.randperm(27, generator=order).split(7):
+        for X_batch, y_batch in loader:
             for group in optimizer.param_groups:
                 group["lr"] = 0.01 / (1 + 0.1 * n_updates)
             optimizer.zero_grad()
-            loss = F.cross_entropy(module(pixels[batch]), labels[batch])
+            loss = F.cross_entropy(module(X_batch), y_batch)
             loss.backward()
             optimizer.step()
             n_updates += 1
-            total += loss.item() * len(batch)
+            total += loss.item() * len(y_batch)
         losses.append(total / 27)
     for name, expected in module.state_dict().items():
-        np.testing.assert_allclose(arrays[name], expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(arrays[name], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose([epoch["train_loss"] for epoch in history], losses)
 
 
@@ -117,40 +122,40 @@ def test_learning_rate_decays_with_the_updates():
     assert [InverseDecay(0.5)(n) for n in (0, 1, 2)] == [1, 1 / 1.5, 1 / 2]
 
 
-class TestBatchSlices:
+class TestLoader:
     @pytest.fixture
     def dataset(self, images, y):
         return PixelDataset(images, y, n_channels=1)
 
-    def test_equal_a_loader_that_goes_image_by_image(self, dataset):
-        expected = list(DataLoader(dataset, batch_size=7))
-        found = list(BatchSlices(dataset, batch_size=7))
-        assert len(found) == len(expected) == len(BatchSlices(dataset, batch_size=7))
-        for (X, y), (X_expected, y_expected) in zip(found, expected, strict=True):
+    def test_batches_equal_those_made_image_by_image(self, dataset):
+        pairs = [dataset[index] for index in range(len(dataset))]
+        found = list(DataLoader(dataset, batch_size=7, collate_fn=collate))
+        for (X, y), (X_expected, y_expected) in zip(
+            found, DataLoader(pairs, batch_size=7), strict=True
+        ):
             torch.testing.assert_close(X, X_expected, rtol=0, atol=0)
             torch.testing.assert_close(y, y_expected)
 
-    def test_shuffle_each_image_to_one_place(self, dataset):
-        generator = torch.Generator().manual_seed(0)
-        slices = BatchSlices(dataset, 7, shuffle=True, generator=generator)
-        first, second = (torch.cat([X for X, _ in slices]) for _ in range(2))
-        assert not torch.equal(first, second)
-        key = (0, 0, 0)
-        expected = np.sort(dataset.images.pixels[:, 0, 0, 0])
-        for shuffled in (first, second):
-            np.testing.assert_array_equal(np.sort(shuffled[(..., *key)]), expected)
-
-    def test_take_other_data_sets_image_by_image(self, dataset):
+    def test_other_data_sets_are_collated(self):
         pairs = [(torch.full((1,), float(i)), i) for i in range(5)]
-        batches = list(BatchSlices(Subset(pairs, [3, 1, 4]), 2))
+        loader = DataLoader(Subset(pairs, [3, 1, 4]), 2, collate_fn=collate)
+        batches = list(loader)
         assert [y.tolist() for _, y in batches] == [[3, 1], [4]]
         assert [X.tolist() for X, _ in batches] == [[[3.0], [1.0]], [[4.0]]]
 
     def test_a_part_of_a_part_has_the_right_images(self, dataset):
         part = Subset(Subset(dataset, [9, 4, 7, 1]), [3, 0])
-        ((X, y),) = BatchSlices(part, 5)
+        ((X, y),) = DataLoader(part, 5, collate_fn=collate)
         np.testing.assert_array_equal(X[:, 0], dataset.images.pixels[[1, 9], ..., 0])
         assert y.tolist() == dataset.y[[1, 9]].tolist()
+
+    def test_a_trained_net_takes_arrays_as_any_of_skorch_s(self, images, y):
+        net = build_net(**spec(module=Scores), verbose=0)
+        net.partial_fit(PixelDataset(images, y, 1), None)
+        generator = torch.get_rng_state()
+        X = images.pixels.transpose(0, 3, 1, 2)
+        assert net.predict_proba(X).shape == (len(y), 3)
+        assert torch.equal(torch.get_rng_state(), generator)
 
 
 class TestSeed:
@@ -296,7 +301,7 @@ class TestNetParams:
         with pytest.raises(ValueError, match=message):
             build_net(**spec(net_params=params), verbose=0)
 
-    def test_class_weights_are_not_given_twice(self):
+    def test_class_filter_weights_are_not_given_twice(self):
         params = {"criterion__weight": torch.ones(3)}
         with pytest.raises(ValueError, match="net_params holds criterion__weight"):
             build_net(**spec(net_params=params, class_weight=np.ones(3)), verbose=0)
@@ -315,7 +320,7 @@ def test_a_module_that_is_no_network_is_refused(module, message):
         build_net(**spec(module=module), verbose=0)
 
 
-def test_class_weights_count_in_the_loss(images):
+def test_class_filter_weights_count_in_the_loss(images):
     y = np.repeat([0, 1, 2], [20, 8, 2])
     weight = compute_class_weight("balanced", classes=np.arange(3), y=y)
     _, (epoch, *_) = train(images, y, class_weight=weight, batch_size=30)
@@ -346,10 +351,10 @@ def test_arrays_bring_a_net_back(images, y):
     assert net.history.to_list() == history
     assert not any(module.training for module in net.module_.modules())
     # Further training would not change the arrays that it came from.
-    kept = copy.deepcopy(arrays)
+    before = copy.deepcopy(arrays)
     with torch.no_grad():
         net.module_.conv.weight.zero_()
-    assert_same(arrays, kept)
+    assert_same(arrays, before)
 
 
 @pytest.mark.parametrize("module", [Scores, Probabilities])
@@ -357,11 +362,17 @@ def test_probabilities_are_those_of_skorch(images, y, module):
     params = {"criterion": nn.NLLLoss} if module is Probabilities else None
     net = build_net(**spec(module=module, net_params=params), verbose=0)
     net.partial_fit(PixelDataset(images, y, 1), None)
-    found = predict_proba(net, images.batches(7, 1), len(images))
+    network = as_network(
+        net.module_,
+        n_classes=3,
+        n_channels=1,
+        returns_probabilities=module is Probabilities,
+    )
+    found = network.predict_proba(images)
     tensor = torch.from_numpy(images.pixels).permute(0, 3, 1, 2)
     np.testing.assert_allclose(found, net.predict_proba(tensor.numpy()), rtol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
     net.module_.eval()
     with torch.no_grad():
-        log_proba = log_probabilities(net, net.module_(tensor))
+        log_proba = network.log_probabilities(net.module_(tensor))
     np.testing.assert_allclose(log_proba, np.log(found), rtol=1e-4, atol=1e-6)

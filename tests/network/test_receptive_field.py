@@ -1,4 +1,4 @@
-"""Grids of feature maps, and responses at every pixel, against the network itself."""
+"""Receptive fields, and activations at every pixel, against the network itself."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import SqueezeExcitation
+from networks import SqueezeExcitation, feature_maps
 from torch import nn
 
 from sklearn_similar import LeNet
-from sklearn_similar._heatmaps.weights import to_pixels, weighted_sum
-from sklearn_similar._network.activations import evaluating, feature_maps
+from sklearn_similar._heatmaps.weights import interpolate_to_pixels, weighted_sum
+from sklearn_similar._network.activations import eval_mode
 
 
 class Slices(nn.Module):
@@ -109,7 +109,7 @@ def build(names, seed=0):
 
 
 def both_resolutions(module, layer, images):
-    with evaluating(module):
+    with eval_mode(module):
         return [
             feature_maps(module, layer, images, resolution)
             for resolution in ("pooled", "dense")
@@ -129,17 +129,17 @@ def assert_dense_equals_pooled(names, size):
     module = build([*names, "3x3"])
     images = draw(2, 2, *size)
     pooled, dense = both_resolutions(module, str(len(names)), images)
-    assert dense.responses.shape == (2, 2, *size)
+    assert dense.activations.shape == (2, 2, *size)
     stride = product_of_strides(names)
-    assert pooled.grid.stride == dense.grid.stride == stride
-    assert pooled.grid.offset == dense.grid.offset
-    sampled = dense.responses[:, :, :: stride[0], :: stride[1]]
+    assert pooled.receptive_field.stride == dense.receptive_field.stride == stride
+    assert pooled.receptive_field.start == dense.receptive_field.start
+    sampled = dense.activations[:, :, :: stride[0], :: stride[1]]
     # Cells near the border see beyond it, where the two differ.
     rows, columns = (
         slice(length // 3, length - length // 3)
-        for length in pooled.responses.shape[2:]
+        for length in pooled.activations.shape[2:]
     )
-    expected = pooled.responses[:, :, rows, columns]
+    expected = pooled.activations[:, :, rows, columns]
     assert expected.numel() > 0
     torch.testing.assert_close(
         sampled[:, :, rows, columns], expected, rtol=1e-4, atol=1e-5
@@ -149,7 +149,7 @@ def assert_dense_equals_pooled(names, size):
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("name", [name for name in PARTS if "squeeze" not in name])
 @pytest.mark.parametrize("before", [[], ["max"], ["stride 3", "3x3"]])
-def test_dense_responses_at_the_stride_equal_pooled_ones(name, before):
+def test_dense_activations_at_the_stride_equal_pooled_ones(name, before):
     if name == "reflected" and before:
         pytest.skip("wider than the map")
     assert_dense_equals_pooled([*before, name], (96, 90))
@@ -166,12 +166,12 @@ def test_dense_responses_at_the_stride_equal_pooled_ones(name, before):
 )
 @settings(max_examples=60, deadline=None)
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-def test_dense_responses_equal_pooled_ones_for_any_sequence_of_layers(names):
+def test_dense_activations_equal_pooled_ones_for_any_sequence_of_layers(names):
     assert_dense_equals_pooled(names, (150, 160))
 
 
 @pytest.mark.parametrize("name", ["squeeze", "sized squeeze"])
-def test_dense_responses_keep_gates_that_see_the_whole_map(name):
+def test_dense_activations_keep_gates_that_see_the_whole_map(name):
     module = build(["max", "relu", name, "3x3"])
     (maps,) = both_resolutions(module, "3", draw(1, 2, 24, 24))[1:]
     with torch.no_grad():
@@ -179,32 +179,32 @@ def test_dense_responses_keep_gates_that_see_the_whole_map(name):
         x = F.pad(draw(1, 2, 24, 24), (0, 1, 0, 1), value=-torch.inf)
         x = module[2](F.max_pool2d(x, 2, 1))
         expected = F.conv2d(x, module[3].weight, module[3].bias, 1, 2, 2)
-    torch.testing.assert_close(maps.responses, expected)
+    torch.testing.assert_close(maps.activations, expected)
 
 
 def test_shortcuts_without_weights_can_be_dense():
     module = nn.Sequential(nn.MaxPool2d(2), ShortcutWithoutWeights())
     pooled, dense = both_resolutions(module, "1", draw(2, 2, 48, 48))
     torch.testing.assert_close(
-        dense.responses[:, :, 8:-8:4, 8:-8:4], pooled.responses[:, :, 2:-2, 2:-2]
+        dense.activations[:, :, 8:-8:4, 8:-8:4], pooled.activations[:, :, 2:-2, 2:-2]
     )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (3, 4), (5, 2)])
-def test_tiny_images_have_responses_at_every_pixel(size):
+def test_tiny_images_have_activations_at_every_pixel(size):
     module = LeNet(3, size)
     for maps in both_resolutions(module, "features.relu2", draw(2, 1, *size)):
-        assert maps.responses.isfinite().all()
-    assert maps.responses.shape == (2, 16, *size)
+        assert maps.activations.isfinite().all()
+    assert maps.activations.shape == (2, 16, *size)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 2), (4, 3)])
-def test_dense_responses_exist_where_an_image_is_smaller_than_any_window(size):
+def test_dense_activations_exist_where_an_image_is_smaller_than_any_window(size):
     module = build(["valid", "max", "stride 3", "mean", "valid"])
-    with evaluating(module):
+    with eval_mode(module):
         maps = feature_maps(module, "4", draw(2, 2, *size), "dense")
-    assert maps.responses.shape == (2, 2, *size)
-    assert maps.responses.isfinite().all()
+    assert maps.activations.shape == (2, 2, *size)
+    assert maps.activations.isfinite().all()
 
 
 @pytest.mark.parametrize("offset", [0, 1, 2])
@@ -219,8 +219,8 @@ def test_grid_lies_on_the_centres_of_receptive_fields(offset):
         images = draw(1, 2, 256, 300).requires_grad_()
         module(images)
         maps = feature_maps(module, str(n_parts), images, "pooled")
-        row, column = (n // 2 - offset for n in maps.responses.shape[2:])
-        maps.responses[0, :, row, column].sum().backward()
+        row, column = (n // 2 - offset for n in maps.activations.shape[2:])
+        maps.activations[0, :, row, column].sum().backward()
         seen = images.grad[0].sum(dim=0).numpy()
         rows, columns = np.nonzero(seen)
         centre = [np.average(rows, weights=seen[rows, columns])]
@@ -228,7 +228,10 @@ def test_grid_lies_on_the_centres_of_receptive_fields(offset):
         expected = [
             start + step * index
             for start, step, index in zip(
-                maps.grid.offset, maps.grid.stride, (row, column), strict=True
+                maps.receptive_field.start,
+                maps.receptive_field.stride,
+                (row, column),
+                strict=True,
             )
         ]
         assert centre == pytest.approx(expected, abs=1e-3), names[:n_parts]
@@ -247,11 +250,13 @@ def test_grid_lies_on_the_centres_of_receptive_fields(offset):
 def test_resized_maps_are_placed_and_only_pooled(resize):
     module = nn.Sequential(nn.AvgPool2d(2), resize, nn.Conv2d(2, 2, 1))
     images = torch.zeros(1, 2, 24, 24)
-    with evaluating(module):
+    with eval_mode(module):
         maps = feature_maps(module, "2", images, "pooled")
         for axis in (0, 1):
-            first = maps.grid.offset[axis]
-            last = first + maps.grid.stride[axis] * (maps.responses.shape[axis + 2] - 1)
+            first = maps.receptive_field.start[axis]
+            last = first + maps.receptive_field.stride[axis] * (
+                maps.activations.shape[axis + 2] - 1
+            )
             assert (first + last) / 2 == pytest.approx(11.5)
         with pytest.raises(ValueError, match="resolution='pooled'"):
             feature_maps(module, "2", images, "dense")
@@ -290,9 +295,11 @@ def test_a_bright_spot_has_its_heat_centred_on_it(name, resolution):
     for shift in range(24):
         images = torch.zeros(1, 1, 96, 96)
         images[0, 0, 36 + shift, 32 + shift] = 1
-        with evaluating(module):
+        with eval_mode(module):
             maps = feature_maps(module, str(len(module) - 1), images, resolution)
-            heat = to_pixels(weighted_sum(maps, torch.ones(1, 1)), maps, (96, 96))
+            heat = interpolate_to_pixels(
+                weighted_sum(maps, torch.ones(1, 1)), maps, (96, 96)
+            )
         heat = heat[0, 0].numpy()
         assert heat.shape == (96, 96)
         rows, columns = np.indices(heat.shape)

@@ -1,0 +1,210 @@
+"""Contrastive maps: where one class is, against the others in the image.
+
+An importance says that a filter matters for a class, but not against which other. Here,
+the drop of the log-odds of class c over class k under ablation of a filter (the change
+of the difference of their log probabilities, on validation images of c) is the filter's
+weight in the map of c against k. The competing classes k of an image are weighted by
+their class scores in it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from .._network.activations import FeatureMaps
+from .weights import weighted_sum
+
+# Three numbers that were chosen on scenes of training images (digits, clothes) on
+# training photographs. The first is a share of the trained size: the standard deviation
+# of the smoothing, as the part that discriminates between classes stands for all of
+# the object.
+_SMOOTHING = 1 / 8
+# Exponent of the scores of competing classes: the greater, the more the strongest
+# competitors dominate.
+_COMPETITION = 2
+# Exponent of the positive share: the greater, the smaller the parts that are left of
+# an object, and the more probably they belong to it.
+_SHARPNESS = 2
+# Pixels that are smoothed at once along an axis.
+_MAX_TILE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveWeights:
+    """Weights of the filters in contrastive maps.
+
+    Attributes
+    ----------
+    log_odds_drops : ndarray of shape (n_classes, n_competing, n_filters)
+        Mean drop of the log-odds of a class over another one without each filter;
+        n_competing is n_classes, or 1 where all other classes are taken together.
+    smoothing : (float, float)
+        Standard deviations in pixels, see `smoothing_for`.
+    score_constants : ndarray of shape (n_classes,) or None
+        Divide class scores: the median on images of the class. None: not measured yet.
+    """
+
+    log_odds_drops: np.ndarray
+    smoothing: tuple[float, float]
+    score_constants: np.ndarray | None = None
+
+
+def smoothing_for(image_shape: Sequence[int]) -> tuple[float, float]:
+    """Standard deviations for a network trained on images of a shape, in pixels."""
+    height, width = image_shape[:2]
+    return height * _SMOOTHING, width * _SMOOTHING
+
+
+def mean_log_odds_drops(drops: np.ndarray) -> np.ndarray:
+    """Mean drops over the competing classes, n_classes x n_filters."""
+    n_classes, n_competing, _ = drops.shape
+    # A class does not compete with itself: its drop is 0.
+    return drops.sum(axis=1) / (n_competing - (n_competing == n_classes))
+
+
+def normalize_signed(weights: np.ndarray) -> np.ndarray:
+    """Weights, n_classes x n_filters, whose absolute values sum to 1 in each row."""
+    total = np.abs(weights).sum(axis=1, keepdims=True)
+    return weights / np.where(total > 0, total, 1)
+
+
+def class_scores(maps: FeatureMaps, weights: ContrastiveWeights) -> torch.Tensor:
+    """Scores of each class against all others, from mean activations.
+
+    Returns
+    -------
+    tensor of shape (n_images, n_classes)
+        In units of `weights.score_constants`, where these are measured.
+    """
+    drops = torch.from_numpy(mean_log_odds_drops(weights.log_odds_drops))
+    drops = drops.to(maps.activations)
+    signed = torch.cat([drops.relu(), (-drops).relu()])
+    # One product an image: in one for all, rounding would depend on the neighbours.
+    mean = maps.activations.relu().mean(dim=(2, 3))[..., None]
+    sums = torch.bmm(signed.expand(len(mean), -1, -1), mean)[..., 0]
+    scores = _discount(*sums.chunk(2, dim=1))
+    if weights.score_constants is None:
+        return scores
+    return scores / torch.from_numpy(weights.score_constants).to(scores)
+
+
+def contrastive_map(
+    maps: FeatureMaps, weights: ContrastiveWeights, targets: torch.Tensor
+) -> torch.Tensor:
+    """Contrastive maps of some classes (their mean) against the rest of each image.
+
+    Parameters
+    ----------
+    maps : FeatureMaps
+        Feature maps of n_images images.
+    weights : ContrastiveWeights
+        With score constants.
+    targets : tensor of shape (n_images, n_targets)
+        Distinct classes for each image, not all of them.
+
+    Returns
+    -------
+    tensor of shape (n_images, 1, height, width)
+        On the grid of `maps`.
+    """
+    shares = _shares_of_competing(maps, weights, targets)
+    total = shares.new_zeros(())
+    for classes in targets.T:
+        drops = _drops_against(shares, weights, classes)
+        signed = torch.cat([drops.relu(), (-drops).relu()], dim=1)
+        sums = smooth(weighted_sum(maps, signed), maps, weights.smoothing)
+        total = total + _discount(*sums.chunk(2, dim=1))
+    return total / targets.shape[1]
+
+
+def _drops_against(
+    shares: torch.Tensor, weights: ContrastiveWeights, classes: torch.Tensor
+) -> torch.Tensor:
+    """Weights of the filters for a class of each image, n_images x 1 x n_filters."""
+    constants = weights.score_constants
+    assert constants is not None
+    drops = shares.new_empty(len(shares), 1, weights.log_odds_drops.shape[2])
+    for index in classes.unique().tolist():
+        is_class = classes == index
+        scaled = weights.log_odds_drops[index] / constants[index]
+        # One product an image: rounding must not depend on the others.
+        rows = torch.from_numpy(scaled).to(shares).expand(int(is_class.sum()), -1, -1)
+        drops[is_class] = torch.bmm(shares[is_class], rows)
+    return drops
+
+
+def _discount(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Positive contributions times their squared share in all contributions.
+
+    Unlike a difference, it does not vanish where the negative contributions exceed the
+    positive ones by a little.
+    """
+    total = positive + negative
+    share = torch.where(total > 0, positive / total, 0)
+    return positive * share**_SHARPNESS
+
+
+def _shares_of_competing(
+    maps: FeatureMaps, weights: ContrastiveWeights, targets: torch.Tensor
+) -> torch.Tensor:
+    """Weights of the competing classes in each image, n_images x 1 x n_competing.
+
+    They sum to 1.
+    """
+    n_classes, n_competing, _ = weights.log_odds_drops.shape
+    if n_competing < n_classes:
+        return maps.activations.new_ones(len(targets), 1, n_competing)
+    scores = class_scores(maps, weights).scatter(1, targets, 0)
+    # Without any score above 0, all competing classes have the same weight.
+    uniform = torch.ones_like(scores).scatter(1, targets, 0)
+    scores = torch.where(scores.any(dim=1, keepdim=True), scores, uniform)
+    shares = (scores / scores.amax(dim=1, keepdim=True)) ** _COMPETITION
+    return (shares / shares.sum(dim=1, keepdim=True))[:, None]
+
+
+def smooth(
+    heat: torch.Tensor, maps: FeatureMaps, smoothing: tuple[float, float]
+) -> torch.Tensor:
+    """Heat after a Gaussian filter; the border's values go on outside.
+
+    Parameters
+    ----------
+    heat : tensor of shape (n_images, n_maps, height, width)
+        On the grid of `maps`.
+    maps : FeatureMaps
+    smoothing : (float, float)
+        Standard deviations in pixels of the image.
+    """
+    for axis in (0, 1):
+        stride = 1 if maps.is_dense else maps.receptive_field.stride[axis]
+        heat = _smooth_rows(heat.mT, smoothing[axis] / stride)
+    return heat
+
+
+def _smooth_rows(heat: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Smooth along the last axis: products of tiles with a matrix of the kernel.
+
+    That is a multiple faster than a convolution of so many small maps.
+    """
+    radius, length = math.ceil(3 * sigma), heat.shape[-1]
+    n_tiles = math.ceil(length / _MAX_TILE)
+    tile = math.ceil(length / n_tiles)
+    places = torch.arange(tile + 2 * radius)[:, None] - radius - torch.arange(tile)
+    kernel = torch.exp(-((places.to(heat) / sigma) ** 2) / 2)
+    kernel[places.abs() > radius] = 0
+    kernel = kernel / kernel.sum(dim=0)
+    if n_tiles == 1:
+        # Pixels outside have the border's value, which therefore gets their weights.
+        inside = kernel[radius:-radius]
+        inside[0] += kernel[:radius].sum(dim=0)
+        inside[-1] += kernel[-radius:].sum(dim=0)
+        return heat @ inside
+    padding = (radius, radius + n_tiles * tile - length, 0, 0)
+    tiles = F.pad(heat, padding, mode="replicate").unfold(-1, tile + 2 * radius, tile)
+    # Flat, or the product would be taken row by row.
+    smoothed = tiles.flatten(0, -2) @ kernel
+    return smoothed.reshape(*heat.shape[:-1], -1)[..., :length]

@@ -1,0 +1,64 @@
+"""A trained network, ready to be run on images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._inputs.images import Images
+from .activations import eval_mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedNetwork:
+    """A trained network and what it takes to run it on images.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        From N x C x H x W images to N x n_classes outputs.
+    device : str or torch.device
+    n_channels : int
+        Channels of the images that the module takes.
+    batch_size : int
+        Most images in a batch.
+    n_classes : int
+    returns_probabilities : bool
+        Whether the module returns probabilities rather than logits.
+    """
+
+    module: nn.Module
+    device: str | torch.device
+    n_channels: int
+    batch_size: int
+    n_classes: int
+    returns_probabilities: bool
+
+    def batches(
+        self, images: Images, indices: np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Indices of images of one shape, and these images on the device."""
+        for batch, pixels in images.batches(self.batch_size, self.n_channels, indices):
+            yield batch, pixels.to(self.device)
+
+    def log_probabilities(self, output: torch.Tensor) -> torch.Tensor:
+        """Logarithms of the class probabilities from what the module returned."""
+        if self.returns_probabilities:
+            return torch.log(output + torch.finfo(output.dtype).tiny)
+        # Along the first dimension, it runs over images side by side: 15 times faster
+        # for few classes.
+        return torch.log_softmax(output.t().contiguous(), dim=0).t()
+
+    def predict_proba(self, images: Images) -> np.ndarray:
+        """Class probabilities, n_images x n_classes, of images of the trained size."""
+        result = np.empty((len(images), self.n_classes), dtype=np.float32)
+        with eval_mode(self.module):
+            for indices, batch in self.batches(images):
+                output = self.module(batch)
+                if not self.returns_probabilities:
+                    # Along the classes, rounding does not depend on the other images.
+                    output = torch.softmax(output, dim=1)
+                result[indices] = output.cpu().numpy()
+        return result

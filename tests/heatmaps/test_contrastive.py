@@ -1,0 +1,325 @@
+"""Contrastive maps of classes, against loops over images and classes."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from sklearn_similar._heatmaps.contrastive import (
+    ContrastiveWeights,
+    class_scores,
+    contrastive_map,
+    mean_log_odds_drops,
+    normalize_signed,
+    smooth,
+    smoothing_for,
+)
+from sklearn_similar._network.activations import FeatureMaps
+from sklearn_similar._network.receptive_field import ReceptiveField
+
+N_CLASSES = 4
+
+
+def draw_maps(rng, shape=(3, 5, 7, 6), stride=(4, 3), dense=False):
+    activations = torch.from_numpy(rng.normal(size=shape).astype(np.float32))
+    return FeatureMaps(activations, ReceptiveField(stride, (1.5, 1.0)), dense)
+
+
+def as_weights(drops, constants, smoothing):
+    return ContrastiveWeights(
+        log_odds_drops=drops, smoothing=smoothing, score_constants=constants
+    )
+
+
+def draw_weights(rng, n_competing=N_CLASSES, n_filters=5, spread=(5.0, 8.0)):
+    margins = rng.normal(size=(N_CLASSES, n_competing, n_filters))
+    if n_competing == N_CLASSES:
+        margins[np.diag_indices(N_CLASSES)] = 0
+    return as_weights(margins, rng.uniform(0.5, 2, N_CLASSES), spread)
+
+
+def map_of(maps, contrast, targets):
+    """Evidence for the same targets in all images."""
+    same = torch.tensor(targets).expand(len(maps.activations), -1)
+    return contrastive_map(maps, contrast, same)
+
+
+def silent(maps):
+    return maps._replace(activations=-maps.activations.abs())
+
+
+def discount(positive, negative):
+    """Positive contributions times their squared share in all."""
+    total = positive + negative
+    return positive * (positive / total) ** 2 if total > 0 else 0.0
+
+
+def naive_sums(activations, weights):
+    """What speaks for a class, and what negative it."""
+    positive, negative = 0.0, 0.0
+    for response, weight in zip(activations, weights, strict=True):
+        if weight > 0:
+            positive = positive + weight * response
+        else:
+            negative = negative - weight * response
+    zeros = np.zeros(activations.shape[1:])
+    return positive + zeros, negative + zeros
+
+
+def positive_responses(maps, image):
+    return np.maximum(maps.activations[image].numpy().astype(float), 0)
+
+
+def naive_map(maps, image, weights, spread):
+    sigma = [
+        spread[axis]
+        if maps.is_dense
+        else spread[axis] / maps.receptive_field.stride[axis]
+        for axis in (0, 1)
+    ]
+    radius = [math.ceil(3 * one) for one in sigma]
+    positive, negative = (
+        gaussian_filter(heat, sigma, mode="nearest", radius=radius)
+        for heat in naive_sums(positive_responses(maps, image), weights)
+    )
+    return np.vectorize(discount)(positive, negative)
+
+
+def naive_class_scores(maps, contrast):
+    found = np.zeros((len(maps.activations), N_CLASSES))
+    for image, label in np.ndindex(found.shape):
+        margins = contrast.log_odds_drops[label]
+        if len(margins) == N_CLASSES:
+            margins = [margins[k] for k in range(N_CLASSES) if k != label]
+        means = positive_responses(maps, image).mean(axis=(1, 2))
+        sums = naive_sums(means, np.mean(margins, axis=0))
+        found[image, label] = discount(*sums) / contrast.score_constants[label]
+    return found
+
+
+def naive_contrastive_map(maps, contrast, targets):
+    presence_of = naive_class_scores(maps, contrast) ** 2
+    competing = [k for k in range(N_CLASSES) if k not in targets]
+    found = []
+    for image in range(len(maps.activations)):
+        of_targets = []
+        for label in targets:
+            margins = contrast.log_odds_drops[label]
+            if len(margins) == 1:
+                weights = margins[0]
+            else:
+                shares = presence_of[image, competing]
+                weights = np.average(
+                    margins[competing], axis=0, weights=shares if shares.any() else None
+                )
+            heat = naive_map(maps, image, weights, contrast.smoothing)
+            of_targets.append(heat / contrast.score_constants[label])
+        found.append(np.mean(of_targets, axis=0))
+    return np.array(found)[:, np.newaxis]
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (4, 3)])
+@pytest.mark.parametrize("spread", [(3.5, 3.5), (2.0, 7.0), (0.125, 40.0)])
+@pytest.mark.parametrize("size", [(20, 17), (3, 5), (1, 1), (64, 65), (150, 193)])
+def test_smoothing_is_a_gaussian_filter_over_pixels(size, spread, stride, dense):
+    rng = np.random.default_rng(0)
+    maps = draw_maps(rng, (2, 3, *size), stride, dense)
+    found = smooth(maps.activations, maps, spread)
+    sigma = np.array(spread) / (1 if dense else stride)
+    radius = [math.ceil(3 * one) for one in sigma]
+    for index in np.ndindex(2, 3):
+        heat = maps.activations[index].numpy().astype(float)
+        expected = gaussian_filter(heat, sigma, mode="nearest", radius=radius)
+        np.testing.assert_allclose(found[index], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_spread_follows_the_height_and_width_of_the_trained_images():
+    height, width = smoothing_for((28, 40))
+    assert height / width == pytest.approx(28 / 40)
+    assert smoothing_for((28, 40, 3)) == (height, width)
+
+
+@pytest.mark.parametrize("n_competing", [N_CLASSES, 1])
+@pytest.mark.parametrize("dense", [False, True])
+def test_presence_is_what_speaks_for_each_class_against_all_others(n_competing, dense):
+    rng = np.random.default_rng(1)
+    maps, contrast = draw_maps(rng, dense=dense), draw_weights(rng, n_competing)
+    found = class_scores(maps, contrast)
+    np.testing.assert_allclose(found, naive_class_scores(maps, contrast), rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_competing", [N_CLASSES, 1])
+@pytest.mark.parametrize("targets", [[0], [2], [3, 1], [0, 1, 3]])
+@pytest.mark.parametrize("dense", [False, True])
+def test_evidence_equals_a_loop_over_images_and_classes(n_competing, targets, dense):
+    rng = np.random.default_rng(2)
+    maps, contrast = draw_maps(rng, dense=dense), draw_weights(rng, n_competing)
+    found = map_of(maps, contrast, targets)
+    expected = naive_contrastive_map(maps, contrast, targets)
+    assert found.shape == (3, 1, 7, 6)
+    assert expected.max() > 0.05
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_rival_that_is_in_the_image_counts_most():
+    # Filter k is what class k alone has; filter 3 tells 0 from 1, but 2 has it too.
+    margins = np.zeros((3, 3, 4))
+    for label, other in np.ndindex(3, 3):
+        if label != other:
+            margins[label, other, label] += 1
+            margins[label, other, other] -= 1
+    margins[0, 1, 3], margins[0, 2, 3] = 1, -1
+    contrast = as_weights(margins, np.ones(3), (0.5, 0.5))
+    activations = torch.zeros(2, 4, 8, 12)
+    activations[:, 0, 4, 1], activations[:, 3, 4, 6] = 1, 1
+    activations[0, 1, 4, 10], activations[1, 2, 4, 10] = 3, 3
+    maps = FeatureMaps(activations, ReceptiveField((1, 1), (0.0, 0.0)), False)
+    beside_1, beside_2 = map_of(maps, contrast, [0])[:, 0]
+    assert beside_1[4, 6] > 0.9 * beside_1[4, 1]
+    assert beside_2[4, 6] < 0.1 * beside_2[4, 1]
+    assert max(beside_1[4, 10], beside_2[4, 10]) < 1e-3 * beside_1[4, 1]
+
+
+@pytest.mark.parametrize("n_competing", [N_CLASSES, 1])
+def test_where_nothing_responds_there_is_no_evidence(n_competing):
+    rng = np.random.default_rng(3)
+    maps, contrast = silent(draw_maps(rng)), draw_weights(rng, n_competing)
+    assert not class_scores(maps, contrast).any()
+    for targets in ([1], [0, 2, 3]):
+        found = map_of(maps, contrast, targets)
+        assert torch.equal(found, torch.zeros(3, 1, 7, 6))
+
+
+def test_competing_without_presence_count_alike():
+    rng = np.random.default_rng(4)
+    maps, contrast = draw_maps(rng), draw_weights(rng)
+    # No class but 2 has a score.
+    contrast.log_odds_drops[[0, 1, 3]] = -np.abs(contrast.log_odds_drops[[0, 1, 3]])
+    found = map_of(maps, contrast, [2])
+    weights = contrast.log_odds_drops[2, [0, 1, 3]].mean(axis=0)
+    for image in range(3):
+        expected = naive_map(maps, image, weights, contrast.smoothing)
+        np.testing.assert_allclose(
+            found[image, 0],
+            expected / contrast.score_constants[2],
+            rtol=1e-4,
+            atol=1e-6,
+        )
+
+
+def test_evidence_of_a_class_without_margins_is_nothing():
+    rng = np.random.default_rng(5)
+    maps, contrast = draw_maps(rng), draw_weights(rng)
+    contrast.log_odds_drops[1] = 0
+    assert not map_of(maps, contrast, [1]).any()
+    assert torch.isfinite(map_of(maps, contrast, [0])).all()
+
+
+def assert_close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+@st.composite
+def problems(draw):
+    """Maps with some inactive filters, weights, targets, and a generator."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    maps = draw_maps(rng)
+    maps.activations[:, rng.random(5) < 0.3] = -1
+    targets = rng.permutation(N_CLASSES)[: rng.integers(1, N_CLASSES)].tolist()
+    return maps, draw_weights(rng, draw(st.sampled_from([N_CLASSES, 1]))), targets, rng
+
+
+symmetry = settings(max_examples=25, deadline=None)
+
+
+@given(problems())
+@symmetry
+def test_evidence_is_finite_and_not_negative(problem):
+    maps, contrast, targets, _ = problem
+    for found in (
+        map_of(maps, contrast, targets),
+        class_scores(maps, contrast),
+    ):
+        assert (found >= 0).all()
+        assert torch.isfinite(found).all()
+
+
+@given(problems())
+@symmetry
+def test_the_order_of_the_filters_does_not_matter(problem):
+    maps, contrast, targets, rng = problem
+    filters = rng.permutation(5)
+    turned = maps._replace(activations=maps.activations[:, filters])
+    other = replace(contrast, log_odds_drops=contrast.log_odds_drops[..., filters])
+    assert_close(map_of(turned, other, targets), map_of(maps, contrast, targets))
+
+
+@given(problems())
+@symmetry
+def test_the_order_of_the_classes_does_not_matter(problem):
+    maps, contrast, targets, rng = problem
+    classes = rng.permutation(N_CLASSES)
+    margins = contrast.log_odds_drops[classes]
+    if margins.shape[1] > 1:
+        margins = margins[:, classes]
+    other = replace(
+        contrast,
+        log_odds_drops=margins,
+        score_constants=contrast.score_constants[classes],
+    )
+    places = [int(np.flatnonzero(classes == label)[0]) for label in targets]
+    assert_close(map_of(maps, other, places), map_of(maps, contrast, targets))
+    assert_close(
+        class_scores(maps, other),
+        class_scores(maps, contrast)[:, classes],
+    )
+
+
+@given(problems(), st.integers(0, N_CLASSES - 1), st.floats(1e-3, 1e3))
+@symmetry
+def test_a_class_is_in_units_of_its_own_scale_as_target_and_as_rival(
+    problem, label, factor
+):
+    maps, contrast, targets, _ = problem
+    expected = map_of(maps, contrast, targets)
+    contrast.log_odds_drops[label] *= factor
+    contrast.score_constants[label] *= factor
+    assert_close(map_of(maps, contrast, targets), expected)
+
+
+def test_each_image_can_have_its_own_targets():
+    rng = np.random.default_rng(8)
+    maps, contrast = draw_maps(rng), draw_weights(rng)
+    targets = torch.tensor([[0, 2], [1, 2], [3, 0]])
+    found = contrastive_map(maps, contrast, targets)
+    for index, own in enumerate(targets.tolist()):
+        expected = naive_contrastive_map(maps, contrast, own)[index]
+        np.testing.assert_allclose(found[index], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_order_of_the_targets_does_not_matter():
+    rng = np.random.default_rng(6)
+    maps, contrast = draw_maps(rng), draw_weights(rng)
+    assert_close(map_of(maps, contrast, [3, 0]), map_of(maps, contrast, [0, 3]))
+
+
+def test_the_margin_over_all_is_the_mean_over_the_others():
+    margins = draw_weights(np.random.default_rng(7)).log_odds_drops
+    for label in range(N_CLASSES):
+        others = [margins[label, k] for k in range(N_CLASSES) if k != label]
+        np.testing.assert_allclose(
+            mean_log_odds_drops(margins)[label], np.mean(others, axis=0)
+        )
+    np.testing.assert_array_equal(mean_log_odds_drops(margins[:, :1]), margins[:, 0])
+
+
+def test_normalize_signed_sum_to_1_without_their_signs():
+    margins = np.array([[3.0, -1.0, 0.0], [0.0, 0.0, 0.0], [-2.0, -2.0, -4.0]])
+    expected = [[0.75, -0.25, 0], [0, 0, 0], [-0.25, -0.25, -0.5]]
+    np.testing.assert_array_equal(normalize_signed(margins), expected)
