@@ -1,5 +1,6 @@
 """The localizer: parameters, validation and state; the search is in `_detection`."""
 
+import itertools
 import warnings
 from numbers import Integral, Real
 from typing import ClassVar
@@ -20,18 +21,29 @@ from tqdm.auto import tqdm
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
 from ._detection.crop_specification import learn_crop_specification
-from ._detection.localization import Recognizer, Settings, find_instances
-from ._detection.recognition import to_frame
+from ._detection.localization import (
+    Recognizer,
+    Settings,
+    find_instances,
+    instances_table,
+)
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
-from ._inputs.images import Images, from_tensor, n_channels, to_tensor
-from ._inputs.validation import check_images, check_scales, check_training_data
+from ._inputs.images import Images, from_tensor, n_channels, shape_text, to_tensor
+from ._inputs.validation import (
+    check_images,
+    check_scales,
+    check_training_data,
+    unchanged_on_error,
+)
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
 
-# The estimator's label of background; those of the classes are their indices.
+# Index of the background; the classes have theirs in `classes_`.
 _BACKGROUND = -1
+# Pixels of images that are searched together: enough to hide the cost of a call.
+_PIXELS_AT_ONCE = 2**19
 # Images from which the crop specification is learned.
 _MAX_SPECIFICATION_IMAGES = 1000
 _IMAGES_AT_ONCE = 1024
@@ -51,21 +63,21 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator : classifier with `predict_proba`, default=None
         Recognises crops; None is a `SimilarNetClassifier`. It is trained on images of
-        the type, layout and range of X, whose labels are indices into `classes_`, and
-        -1 for background. If it has `heatmap`, heat takes part. A
-        `sklearn.frozen.FrozenEstimator` is used as it is and nothing is trained; it
-        predicts the labels of y, and its parameter `background`, if it has one, names
-        the label of its background.
+        the type, layout and range of X, with the labels of y and `background_` for
+        background. If it has `heatmap`, heat takes part. A
+        `sklearn.frozen.FrozenEstimator` is used as it is and nothing is trained; its
+        parameter `background`, if it has one, names the label of its background.
     proposals : {"image", "heat"}, default="image"
         Where region proposals come from. "image": extremal regions of the image that
         are stable over a range of thresholds. "heat": regions of the heatmap, their
         boxes drawn tight around what is bright in them.
     n_thresholds : int, default=15
-        Thresholds at which the regions are connected.
+        Thresholds at which regions are connected, in `fit` and `localize`.
     polarity : {"bright", "dark", "both"}, default="bright"
         Whether instances are bright as in training, dark, or either.
     scales : sequence of float, default=(1.0,)
-        Factors by which an image is resized for its heatmap; the greatest heat counts.
+        Factors by which an image is resized for its heatmaps (image pyramid), of
+        which the greatest heat is used.
     heat_threshold : float, default=0.15
         Least heat of a region proposal, between 0 and 1.
     score_threshold : float, default=0.8
@@ -79,7 +91,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Source of the training crops, and of the estimator where its own is None.
     verbose : int, default=0
-        1 shows a progress bar in `localize`; training has the estimator's own.
+        1 shows progress bars while training crops are made and in `localize`; the
+        default estimator then shows its epochs.
 
     Attributes
     ----------
@@ -87,6 +100,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         The trained estimator.
     classes_ : ndarray of shape (n_classes,)
         The labels of instances, sorted.
+    background_ : label or None
+        The label of background in `estimator_`; None: a frozen estimator has none.
     crop_specification_ : CropSpecification
         Size, object extent and value range of the training images.
     image_shape_ : tuple
@@ -187,13 +202,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             If X, y, a parameter or the estimator cannot be used; the localizer is as
             before.
         """
-        before = vars(self).copy()
-        try:
+        with unchanged_on_error(self):
             self._fit(X, y, background_images)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def localize(self, X):
@@ -233,28 +243,38 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         recognizer = self._recognizer()
         if settings.proposals == "heat" and not recognizer.has_heatmaps:
             raise ValueError(
-                f"proposals='heat' wants heatmaps, which {self.estimator_!r} has not; "
-                "pass proposals='image'."
+                f"proposals='heat' needs heatmaps, which {self.estimator_!r} does not "
+                "have; pass proposals='image'."
             )
-        if getattr(X, "ndim", None) == 2 and X.shape[1] != self.n_features_in_:
+        self._check_not_one_image(X)
+        images = check_images(self, X)
+        instances = []
+        with tqdm(
+            desc="localize", total=len(images), unit="image", disable=not self.verbose
+        ) as progress:
+            for batch in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE):
+                instances += find_instances(batch, recognizer, settings)
+                progress.update(len(batch))
+        return instances_table(instances, self.classes_)
+
+    def _check_not_one_image(self, X) -> None:
+        """Raise ValueError or warn for a two-dimensional X that may be an image."""
+        if getattr(X, "ndim", None) != 2:
+            return
+        if X.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input; if X is one image, pass [X]."
             )
-        images = check_images(self, X)
-        channels = n_channels(self.image_shape_)
-        found = []
-        with tqdm(
-            total=len(images), unit="image", disable=not self.verbose
-        ) as progress:
-            for index in range(len(images)):
-                pixels = to_tensor(images.pixels[index][np.newaxis], channels)[0]
-                found.append(find_instances(pixels, recognizer, settings))
-                progress.update()
-        return to_frame(found, self.classes_)
+        if self._layout != "rows":
+            warnings.warn(
+                f"X has shape {X.shape} and is read as {len(X)} rows of "
+                f"{shape_text(self.image_shape_)} pixels; if X is one image, pass [X].",
+                stacklevel=3,
+            )
 
     def score(self, X, y):
-        """How well instances are found, from their boxes or from labels alone.
+        """Score of the instances, from their boxes or from labels alone.
 
         Parameters
         ----------
@@ -271,28 +291,22 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             For labels, the share of images whose instance of the highest score has
             the right label; images of background are right where nothing is found.
         """
-        found = self.localize(X)
+        instances = self.localize(X)
         if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
-            return detection_f1_score(y, found, zero_division=0.0)
+            return detection_f1_score(y, instances, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
-        best = found.drop_duplicates("image").set_index("image")["label"]
-        background = getattr(self.estimator, "background", None)
-        return float(
-            np.mean(
-                [
-                    best[index] == label if index in best.index else label == background
-                    for index, label in enumerate(y.tolist())
-                ]
-            )
-        )
+        best = instances.drop_duplicates("image").set_index("image")["label"]
+        predicted = [best.get(index, self.background_) for index in range(len(y))]
+        is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
+        return float(np.mean(is_right))
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)
         images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
-        background = getattr(self.estimator, "background", None)
-        if background is not None:
-            labels = self._set_background(labels, background)
+        self.background_ = getattr(self.estimator, "background", None)
+        if self.background_ is not None:
+            labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
         chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
         self.crop_specification_ = learn_crop_specification(
@@ -302,20 +316,20 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         self._layout = "rows" if images.layout == "rows" else layout
         self._dtype = images.dtype
         if isinstance(self.estimator, FrozenEstimator):
-            self._take_frozen(images, background)
+            self._take_frozen(images)
         else:
             self._train(images, labels, background_images)
 
-    def _set_background(self, labels: np.ndarray, background) -> np.ndarray:
-        """Take the background out of `classes_`; labels as the estimator gets them."""
-        is_background = self.classes_ == background
+    def _take_out_background(self, labels: np.ndarray) -> np.ndarray:
+        """Take the background out of `classes_`; indices in these, or _BACKGROUND."""
+        is_background = self.classes_ == self.background_
         if is_background.all():
-            raise ValueError(f"y holds the background {background!r} alone.")
+            raise ValueError(f"y holds the background {self.background_!r} alone.")
         self.classes_ = self.classes_[~is_background]
         code = np.where(is_background, _BACKGROUND, np.cumsum(~is_background) - 1)
         return code[labels]
 
-    def _take_frozen(self, images: Images, background) -> None:
+    def _take_frozen(self, images: Images) -> None:
         """Set what depends on an estimator that is trained already."""
         self.estimator_ = self.estimator
         known = np.asarray(self.estimator_.classes_)
@@ -326,8 +340,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
                 "leave such images out, or pass an estimator that is not frozen."
             )
         is_instance = np.ones(len(known), dtype=bool)
-        if background is not None:
-            is_instance = known != background
+        if self.background_ is not None:
+            is_instance = known != self.background_
         self.classes_, self._columns = known[is_instance], np.flatnonzero(is_instance)
         # An estimator for images of another size says so.
         self.estimator_.predict_proba(self._for_estimator(images, np.arange(1)))
@@ -354,7 +368,9 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             photographs=background_images,
             n_instances=self.n_instance_crops,
             n_background=self.n_background_crops,
+            n_thresholds=self.n_thresholds,
             random_state=random_state,
+            verbose=self.verbose,
         )
         X = np.concatenate(
             [
@@ -362,23 +378,27 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
                 self._for_estimator(images, np.flatnonzero(is_background)),
             ]
         )
-        y = np.concatenate([crop_labels, labels[is_background]])
+        if self.background_ is None:
+            self.background_ = _unused_label(self.classes_)
+        # The index of the background is that of the last name.
+        names = np.append(self.classes_, self.background_)
+        y = names[np.concatenate([crop_labels, labels[is_background]])]
         estimator = self.estimator
         if estimator is None:
             estimator = SimilarNetClassifier(**_DEFAULT_TRAINING, verbose=self.verbose)
         estimator = clone(estimator)
         _set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
-            estimator.set_params(background=_BACKGROUND)
+            estimator.set_params(background=self.background_)
         self.estimator_ = estimator.fit(X, y)
-        wanted = np.arange(_BACKGROUND, len(self.classes_))
-        if not np.array_equal(self.estimator_.classes_, wanted):
+        known = np.asarray(self.estimator_.classes_)
+        if not np.array_equal(known, np.unique(names)):
             raise ValueError(
                 "After fit, the estimator has other classes than it was trained on; "
                 "if a part of it is frozen, freeze all of it: "
                 "FrozenEstimator(estimator)."
             )
-        self._columns = np.arange(1, len(wanted))
+        self._columns = np.searchsorted(known, names[:-1])
 
     def _as_uint8(self, images: Images, indices: np.ndarray) -> np.ndarray:
         """Images from black, 0, to white, 255, n x height x width (x n_channels)."""
@@ -420,6 +440,16 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+
+def _unused_label(classes: np.ndarray):
+    """A label like those of the classes, for the background."""
+    if classes.dtype.kind in "biuf":
+        return next(label for label in itertools.count(-1, -1) if label not in classes)
+    name = "background"
+    while name in classes:
+        name += "_"
+    return name
 
 
 def _set_random_states(estimator, random_state: np.random.RandomState) -> None:

@@ -904,3 +904,17 @@ def test_background_that_fit_has_not_seen_is_refused(digits, quick):
         quick(background=77).fit(digits.X, digits.y)
     with pytest.raises(ValueError, match=r"background is \[1, 2\]; pass one label"):
         quick(background=[1, 2]).fit(digits.X, digits.y)
+
+
+def test_the_normalization_constant_is_measured_without_background(digits, quick):
+    # Background that is far brighter than digits.
+    is_background = digits.y_test > 5
+    images = np.where(is_background[:, None, None], 255, digits.X_test).astype(np.uint8)
+    labels = np.where(is_background, -1, digits.y_test)
+    y = np.where(digits.y > 5, -1, digits.y)
+    estimator = quick(background=-1, validation_fraction=None, normalize=None)
+    estimator.fit(digits.X, y).fit_importance(images, labels)
+    maxima = estimator.heatmap(images).max(axis=(1, 2))
+    expected = np.median(maxima[~is_background])
+    assert estimator.normalization_constant_ == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(np.median(maxima), rel=0.05)

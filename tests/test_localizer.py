@@ -88,6 +88,74 @@ def test_labels_may_be_of_any_kind(few, names):
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "background"),
+    [
+        (np.arange(3), -1),
+        (np.array([-1, -2, 5]), -3),
+        (np.array([0, 1, 2], np.uint8), -1),
+        (np.array(["b", "background", "c"]), "background_"),
+        (np.array(["b", "d", "c"], dtype=object), "background"),
+        (np.array([True, False, False]), -1),
+    ],
+)
+def test_the_trained_estimator_speaks_the_labels_of_y(few, names, background):
+    X, y = few[0][few[1] < 3], names[few[1][few[1] < 3]]
+    localizer = InstanceLocalizer(network(max_epochs=1), **FEW).fit(X, y)
+    assert localizer.background_ == localizer.estimator_.background == background
+    expected = {background, *names.tolist()}
+    assert set(localizer.estimator_.classes_.tolist()) == expected
+    frozen = InstanceLocalizer(FrozenEstimator(localizer.estimator_)).fit(X, y)
+    assert_array_equal(frozen.classes_, localizer.classes_)
+    images = list(DIGITS.X_test[:20])
+    assert_frame_equal(
+        frozen.set_params(score_threshold=0).localize(images),
+        localizer.set_params(score_threshold=0).localize(images),
+        check_dtype=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((50, 60)), r"if X is one image, pass \[X\]"),
+        (np.zeros((28, 28)), r"if X is one image, pass \[X\]"),
+        (np.zeros((50, 60, 3)), r"pass \[X\] for one colour image"),
+    ],
+)
+def test_one_image_is_to_be_passed_in_a_list(few, image, message):
+    localizer = InstanceLocalizer(bayes(), **FEW).fit(*few)
+    with pytest.raises(ValueError, match=message):
+        localizer.localize(image)
+
+
+def test_an_image_as_wide_as_a_row_is_long_is_doubted(few):
+    localizer = InstanceLocalizer(bayes(), **FEW).fit(*few)
+    with pytest.warns(UserWarning, match=r"read as 30 rows of 28x28 .* pass \[X\]"):
+        localizer.localize(np.zeros((30, 784)))
+
+
+def test_the_crop_specification_is_learned_from_instances_alone(few):
+    X, y = few
+    # Background that is larger and brighter than any digit.
+    clutter = np.full((5, 28, 28), 255, np.uint8)
+    digits = X // 2
+    given = np.concatenate([digits, clutter]), np.r_[y, [99] * 5]
+    localizer = InstanceLocalizer(network(background=99, max_epochs=1), **FEW)
+    alone = InstanceLocalizer(network(max_epochs=1), **FEW).fit(digits, y)
+    specification = localizer.fit(*given).crop_specification_
+    assert specification == alone.crop_specification_
+    assert specification.object_extent < 0.9
+    assert specification.high < 0.6
+
+
+def test_verbose_shows_a_bar_for_crops_and_images(few, capsys):
+    localizer = InstanceLocalizer(bayes(), verbose=1, **FEW).fit(*few)
+    assert "training crops: 100%" in capsys.readouterr().err
+    localizer.localize([DIGITS.X_test[0]])
+    assert "localize: 100%" in capsys.readouterr().err
+
+
 def test_one_class_is_enough(few):
     X = few[0][few[1] == 0]
     localizer = InstanceLocalizer(bayes(), **FEW).fit(X, ["ring"] * len(X))
@@ -100,7 +168,7 @@ def test_a_classifier_of_scikit_learn_gives_no_heat(few, scenes):
     assert list(found.columns) == COLUMNS
     assert len(found)
     assert found["heat"].isna().all()
-    with pytest.raises(ValueError, match="proposals='heat' wants heatmaps"):
+    with pytest.raises(ValueError, match="proposals='heat' needs heatmaps"):
         localizer.set_params(proposals="heat").localize(scenes[0])
 
 
@@ -192,8 +260,7 @@ def test_images_of_the_users_background_are_learned_as_background(few):
     localizer = InstanceLocalizer(network(background=99, max_epochs=1), **FEW)
     localizer.fit(np.concatenate([X, empty]), np.r_[y, [99] * 5])
     assert 99 not in localizer.classes_
-    assert localizer.estimator_.background == -1
-    assert localizer.estimator.background == 99
+    assert localizer.estimator_.background == localizer.background_ == 99
     assert localizer.score(empty, [99] * 5) == 1.0
 
 

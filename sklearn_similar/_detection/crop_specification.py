@@ -1,4 +1,4 @@
-"""Size, object extent and value range of the training images, which crops copy."""
+"""Size, object extent and value range of training images, for crops to share."""
 
 from dataclasses import dataclass, replace
 
@@ -7,21 +7,20 @@ import torch
 
 from .._inputs.images import to_grey
 
-# Above this share of an image's greatest value, a pixel belongs to what it shows.
+# Share of an image's greatest value above which a pixel belongs to the object.
 _VISIBLE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropSpecification:
-    """What crops have to share with the training images.
+    """Properties that crops share with the training images.
 
     Attributes
     ----------
     size : (int, int)
         Height and width of an image in pixels.
     object_extent : float
-        Share of the image that the instance takes, along the axis along which it takes
-        more.
+        Greater of the shares of width and height that the object takes.
     low, high : float
         Least and greatest value of a pixel.
     """
@@ -36,7 +35,7 @@ class CropSpecification:
         return ((pixels - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def from_unit(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels as the network knows them, from pixels between 0 and 1."""
+        """Pixels in the range of the training images, from pixels between 0 and 1."""
         return pixels * (self.high - self.low) + self.low
 
 
@@ -52,7 +51,7 @@ def learn_crop_specification(images: torch.Tensor) -> CropSpecification:
 
 
 def _object_extent(images: np.ndarray) -> float:
-    """The median share of images n x height x width that is taken."""
+    """Median object extent of images n x height x width."""
     visible = images > _VISIBLE * images.max(axis=(1, 2), keepdims=True)
     shares = []
     for axis in (1, 2):

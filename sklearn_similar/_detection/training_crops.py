@@ -1,5 +1,6 @@
-"""Training images for `localize`: what it will cut out of scenes, and what it is."""
+"""Training crops for `InstanceLocalizer`, from scenes made of labelled images."""
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pandas as pd
 import torch
 from scipy import ndimage
 from sklearn.utils import check_consistent_length, check_random_state
+from tqdm.auto import tqdm
 
 from .._compat import Interval, validate_params
 from .._inputs.images import to_grey
@@ -16,21 +18,20 @@ from ..datasets._pixels import (
     check_photographs,
     with_channels,
 )
-from ..datasets._scenes import BOX_COLUMNS, make_scenes
+from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_photographs
 from ..metrics import box_iou
 from .crop_specification import CropSpecification, learn_crop_specification
-from .proposals import image_hotspots
-from .recognition import crop_hotspots
+from .crops import crop_regions
+from .proposals import extremal_regions
 
-# Crops between these overlaps with an instance are neither it nor background.
+# Crops whose overlap with an instance is between these are left out.
 _INSTANCE_IOU = 0.7
 _BACKGROUND_IOU = 0.5
-# Less stable and fainter parts than `localize` looks at: more background to learn from.
-_MIN_RUN = 0.05
+# Less stable and fainter regions than in `localize`: more background to learn from.
+_MIN_STABILITY = 0.05
 _MIN_CONTRAST = 0.1
 _MAX_RISE = 0.3
-_N_LEVELS = 15
 _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
 _GROUND_SIZE = (320, 320)
@@ -68,7 +69,9 @@ _SCENES = (
         "photographs": ["array-like", None],
         "n_instances": [Interval(Integral, 0, None, closed="left")],
         "n_background": [Interval(Integral, 1, None, closed="left")],
+        "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     },
     prefer_skip_nested_validation=True,
 )
@@ -80,14 +83,16 @@ def make_training_crops(
     photographs=None,
     n_instances=40_000,
     n_background=30_000,
+    n_thresholds=15,
     random_state=None,
+    verbose=0,
 ):
-    """Add to labelled images what `localize` will meet: scenes cut up, and background.
+    """Make crops of scenes and background, as `InstanceLocalizer` will meet them.
 
     The images are restyled (sheared, thickened, thinned), placed on black, noise,
-    textures and photographs, and the scenes are cut up as `localize` cuts them. Crops
-    that show an instance get its label; fragments, neighbours, holes and what else the
-    grounds hold are background. No boxes are needed, as the scenes are made here.
+    textures and photographs, and region proposals are cropped as in `localize`. Crops
+    of an instance get its label; fragments, neighbours, holes and everything else in
+    the images behind are background. No boxes are needed, as the scenes are made here.
 
     Parameters
     ----------
@@ -101,8 +106,12 @@ def make_training_crops(
         Grounds without instances, of any sizes. Without them, textures stand in.
     n_instances, n_background : int, default=40_000, 30_000
         Most crops of each kind that are added.
+    n_thresholds : int, default=15
+        Thresholds of the region proposals, as in `InstanceLocalizer`.
     random_state : int, RandomState instance or None, default=None
         Source of all random choices.
+    verbose : int, default=0
+        1 shows a progress bar.
 
     Returns
     -------
@@ -154,12 +163,52 @@ def make_training_crops(
         _to_tensor(samples if n_channels else samples[..., np.newaxis])
     )
 
-    crops, shown = [], []
+    parts = tqdm(
+        _scene_crops(styled, grounds, specification, n_instances, n_thresholds, rng),
+        desc="training crops",
+        total=_n_views(n_instances, len(grounds)),
+        unit="scene",
+        disable=not verbose,
+    )
+    crops, owners = zip(*parts, strict=True)
+    sources = np.repeat(np.arange(len(owners)), list(map(len, owners)))
+    pixels, owner = np.concatenate(crops), np.concatenate(owners)
+    instances = rng.permutation(np.flatnonzero(owner >= 0))[:n_instances]
+    empty = _spread(np.flatnonzero(owner < 0), sources, n_background, rng)
+    names = labels[chosen][owner[instances]]
+    X = np.concatenate([images, pixels[instances], pixels[empty]])
+    y = np.concatenate([labels, names, np.full(len(empty), background)])
+    # Folds that are cut without shuffling hold all kinds.
+    order = rng.permutation(len(X))
+    return X[order], y[order]
+
+
+def _n_scenes(kind: _Scenes, n_instances: int) -> int:
+    return max(1, round(kind.share * n_instances))
+
+
+def _n_views(n_instances: int, n_grounds: int) -> int:
+    """Scenes and images without instances, once for each polarity searched."""
+    return 2 * n_grounds + sum(
+        _n_scenes(kind, n_instances) * (2 if kind.polarity == "both" else 1)
+        for kind in _SCENES
+    )
+
+
+def _scene_crops(
+    styled: np.ndarray,
+    grounds: list[np.ndarray],
+    specification: CropSpecification,
+    n_instances: int,
+    n_thresholds: int,
+    rng,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Crops of each scene, and the instance in each of them; see `_crop_scene`."""
     for kind in _SCENES:
         scenes, truth = make_scenes(
             styled,
             np.arange(len(styled)),
-            n_scenes=max(1, round(kind.share * n_instances)),
+            n_scenes=_n_scenes(kind, n_instances),
             size=kind.size,
             n_instances=kind.n_instances,
             scale=_SCALE,
@@ -170,28 +219,15 @@ def make_training_crops(
             rotation=_ROTATION,
             random_state=rng,
         )
-        for number, scene in enumerate(scenes):
-            own = truth[truth["image"] == number]
+        for index, scene in enumerate(scenes):
+            instances = truth[truth["image"] == index]
             for is_dark in (False, True) if kind.polarity == "both" else (False,):
-                cut = _cut_up(scene, own, is_dark, specification, rng)
-                crops.append(cut[0])
-                shown.append(cut[1])
+                yield _crop_scene(
+                    scene, instances, is_dark, specification, n_thresholds, rng
+                )
     for ground in grounds:
         for is_dark in (False, True):
-            cut = _cut_up(ground, None, is_dark, specification, rng)
-            crops.append(cut[0])
-            shown.append(cut[1])
-
-    sources = np.repeat(np.arange(len(shown)), [len(rows) for rows in shown])
-    crops, shown = np.concatenate(crops), np.concatenate(shown)
-    instances = rng.permutation(np.flatnonzero(shown >= 0))[:n_instances]
-    empty = _spread(np.flatnonzero(shown < 0), sources, n_background, rng)
-    names = labels[chosen][shown[instances]]
-    X = np.concatenate([images, crops[instances], crops[empty]])
-    y = np.concatenate([labels, names, np.full(len(empty), background)])
-    # Folds that are cut without shuffling hold all kinds.
-    order = rng.permutation(len(X))
-    return X[order], y[order]
+            yield _crop_scene(ground, None, is_dark, specification, n_thresholds, rng)
 
 
 def _restyle(image: np.ndarray, rng) -> np.ndarray:
@@ -222,34 +258,37 @@ def _to_tensor(images: np.ndarray) -> torch.Tensor:
     return tensor.movedim(-1, -3)
 
 
-def _cut_up(
+def _crop_scene(
     scene: np.ndarray,
     truth: pd.DataFrame | None,
     is_dark: bool,
     specification: CropSpecification,
+    n_thresholds: int,
     rng,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crops of a scene's parts, uint8, and the label of each, -1 for background."""
+    """Crops of a scene's regions, uint8, and the instance in each, -1 for none."""
     channels = scene if scene.ndim == 3 else scene[..., np.newaxis]
     pixels = _to_tensor(255 - channels if is_dark else channels)
-    spots = image_hotspots(
-        to_grey(pixels).numpy(), _N_LEVELS, min_run=_MIN_RUN, min_contrast=_MIN_CONTRAST
+    regions = extremal_regions(
+        to_grey(pixels).numpy(),
+        n_thresholds,
+        min_stability=_MIN_STABILITY,
+        min_contrast=_MIN_CONTRAST,
     )
-    shown = np.full(len(spots), -1)
-    if truth is not None and len(truth) and len(spots):
-        found = np.stack([spots[name] for name in BOX_COLUMNS], axis=1)
-        overlap = box_iou(found, truth[BOX_COLUMNS].to_numpy())
+    owner = np.full(len(regions), -1)
+    if truth is not None and len(truth) and len(regions):
+        overlap = box_iou(regions["box"], truth)
         best = overlap.max(axis=1)
-        owner = truth["label"].to_numpy()[overlap.argmax(axis=1)]
-        shown = np.where(best >= _INSTANCE_IOU, owner, -1)
-        clear = (best >= _INSTANCE_IOU) | (best < _BACKGROUND_IOU)
-        spots, shown = spots[clear], shown[clear]
-    # Some are cut at a higher level, at which faint parts of a stroke are lost.
-    rise = rng.uniform(size=len(spots)) ** 2 * _MAX_RISE
-    spots["level"] += rise * (spots["peak"] - spots["level"])
-    crops = crop_hotspots(pixels, spots, specification)
+        nearest = truth["label"].to_numpy()[overlap.argmax(axis=1)]
+        owner = np.where(best >= _INSTANCE_IOU, nearest, -1)
+        is_clear = (best >= _INSTANCE_IOU) | (best < _BACKGROUND_IOU)
+        regions, owner = regions[is_clear], owner[is_clear]
+    # Higher thresholds for some, at which faint parts of a stroke are lost.
+    rise = rng.uniform(size=len(regions)) ** 2 * _MAX_RISE
+    regions["threshold"] += rise * (regions["peak"] - regions["threshold"])
+    crops = crop_regions(pixels, regions, specification)
     crops = np.rint(crops * 255).astype(np.uint8)
-    return crops if scene.ndim == 3 else crops[..., 0], shown
+    return crops if scene.ndim == 3 else crops[..., 0], owner
 
 
 def _spread(rows: np.ndarray, sources: np.ndarray, n_most: int, rng) -> np.ndarray:

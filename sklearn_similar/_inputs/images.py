@@ -97,6 +97,25 @@ class Images:
             for batch in gen_batches(len(members), n_at_once):
                 yield members[batch], to_tensor(self.select(members[batch]), n_channels)
 
+    def groups(self, n_channels: int, n_pixels: int) -> Iterator[list[torch.Tensor]]:
+        """Images of any sizes as float32 tensors, some of them at a time.
+
+        Parameters
+        ----------
+        n_channels : int
+            Channels of the tensors; colour is made grey for one channel.
+        n_pixels : int
+            Pixels after which no other image joins.
+        """
+        batch: list[torch.Tensor] = []
+        for index in range(len(self)):
+            batch.append(to_tensor(self.pixels[index][np.newaxis], n_channels)[0])
+            if sum(image[0].numel() for image in batch) >= n_pixels:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
     def empty_heatmaps(self) -> np.ndarray | list[np.ndarray]:
         """Room for one heatmap, height x width, of each image."""
         if isinstance(self.pixels, np.ndarray):
@@ -241,8 +260,8 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
         )
     if X.ndim == 3 and X.shape[2] in (3, 4) and trained and X.shape[2] != trained[1]:
         raise ValueError(
-            f"X has shape {shape_text(X.shape)}; pass X[np.newaxis] for one colour "
-            f"image, or X[..., np.newaxis] for grey images {X.shape[2]} pixels wide."
+            f"X has shape {shape_text(X.shape)}; pass [X] for one colour image, "
+            f"or X[..., np.newaxis] for grey images {X.shape[2]} pixels wide."
         )
     # The first image stands for all, which have its shape and type.
     _with_channels(X[0], "Each image of X", channels)

@@ -83,8 +83,7 @@ def check_images(estimator, X) -> Images:
     rows = _readable_rows(X)
     if rows.shape == trained[:2] and rows.shape[1] != estimator.n_features_in_:
         raise ValueError(
-            f"X has the shape of one image, {shape_text(rows.shape)}; pass "
-            "X[np.newaxis] for one image."
+            f"X has the shape of one image, {shape_text(rows.shape)}; pass [X]."
         )
     rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
     _check_values(rows)

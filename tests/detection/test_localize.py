@@ -6,11 +6,22 @@ from copy import deepcopy
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
+from sklearn_similar._detection.crop_specification import CropSpecification
+from sklearn_similar._detection.localization import (
+    Instances,
+    Recognizer,
+    Settings,
+    find_instances,
+    instances_table,
+    suppress_polarities,
+)
+from sklearn_similar._detection.proposals import REGION
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import (
     detection_f1_score,
@@ -141,7 +152,8 @@ def test_the_same_image_gives_the_same_table(model):
 
 def test_a_row_is_an_image_of_the_trained_size(model):
     images = DIGITS.X_test[:5]
-    from_rows = model.localize(images.reshape(5, -1))
+    with pytest.warns(UserWarning, match="read as 5 rows of 28x28 pixels"):
+        from_rows = model.localize(images.reshape(5, -1))
     assert_frame_equal(from_rows, model.localize(images))
 
 
@@ -316,3 +328,74 @@ def test_scales_take_the_greatest_heat(model):
     both = once.merge(twice, on=["image", *BOX], suffixes=("_once", "_twice"))
     assert len(both)
     assert (both["heat_twice"] >= both["heat_once"]).all()
+
+
+def found(boxes, parent, score, label):
+    regions = np.zeros(len(boxes), REGION)
+    regions["box"], regions["parent"] = np.reshape(boxes, (-1, 4)), parent
+    score = np.array(score, dtype=float)
+    return Instances(regions, np.array(label, dtype=int), score, np.ones(len(score)))
+
+
+def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
+    none, one = found([], [], [], []), found([[1, 2, 3, 4]], [-1], [0.9], [1])
+    for classes in (np.array(["a", "b"]), np.array([3, 5])):
+        empty = instances_table([none], classes)
+        full = instances_table([none, one], classes)
+        assert list(empty.columns) == list(full.columns)
+        assert (empty.dtypes == full.dtypes).all()
+        assert full.loc[0].tolist() == [1, classes[1], 0.9, 1.0, 1, 2, 3, 4]
+
+
+def test_parts_are_suppressed_by_their_own_whole_in_each_polarity():
+    # A part is far smaller than its whole, so that their overlap suppresses nothing.
+    bright = found([[0, 0, 50, 50], [60, 0, 110, 50]], [-1, -1], [0.9, 0.9], [0, 1])
+    dark = found([[0, 60, 50, 110], [5, 65, 15, 75]], [-1, 0], [0.9, 0.8], [2, 3])
+    instances = suppress_polarities([bright, dark], 0.3)
+    assert sorted(instances.label.tolist()) == [0, 1, 2]
+    alone = suppress_polarities([dark], 0.3)
+    assert alone.label.tolist() == [2]
+
+
+class Flat:
+    """Estimator whose heat is the share of the trained size that an image has."""
+
+    classes_ = np.array([0])
+
+    def predict_proba(self, X):
+        return np.ones((len(X), 1))
+
+    def heatmap(self, X):
+        return [np.full(image.shape[:2], image.shape[0] / 40) for image in X]
+
+
+@pytest.mark.parametrize(("scales", "heat"), [((1.0,), 1), ((0.5, 2.0, 1.0), 2)])
+def test_the_greatest_heat_of_the_image_pyramid_is_used(scales, heat):
+    recognizer = Recognizer(
+        estimator=Flat(),
+        specification=CropSpecification(size=(28, 28)),
+        columns=np.array([0]),
+        dtype=np.dtype(np.float32),
+        layout="grey",
+    )
+    settings = Settings(
+        proposals="image",
+        n_thresholds=15,
+        polarity="bright",
+        scales=scales,
+        heat_threshold=0.0,
+        score_threshold=0.5,
+        nms_threshold=0.3,
+    )
+    image = torch.zeros(1, 40, 60)
+    image[:, 10:30, 20:35] = 1
+    (instances,) = find_instances([image], recognizer, settings)
+    assert instances.heat.tolist() == [pytest.approx(heat)]
+
+
+def test_images_are_localised_alike_alone_and_together(model):
+    images, _ = scenes(5)
+    together = model.localize(list(images))
+    alone = [model.localize([image]).assign(image=n) for n, image in enumerate(images)]
+    expected = pd.concat(alone, ignore_index=True)
+    assert_frame_equal(together, expected, atol=1e-5)

@@ -293,7 +293,7 @@ class TestSizes:
 
     @pytest.mark.parametrize("method", ["predict", "transform", "heatmap"])
     def test_one_image_alone_is_told_from_rows(self, fitted, assert_refuses, method):
-        message = r"the shape of one image, 28x28; pass X\[np.newaxis\]"
+        message = r"the shape of one image, 28x28; pass \[X\]"
         assert_refuses(fitted, method, FLOATS[0], match=message)
 
     @pytest.mark.parametrize("n_channels", [3, 4])
@@ -301,7 +301,7 @@ class TestSizes:
         self, fitted, assert_refuses, n_channels
     ):
         X = np.zeros((60, 80, n_channels))
-        message = r"pass X\[np.newaxis\] for one colour image, or X\[..., np.newaxis\]"
+        message = r"pass \[X\] for one colour image, or X\[..., np.newaxis\]"
         assert_refuses(fitted, "transform", X, match=message)
         assert fitted.transform(X[..., np.newaxis]).shape == X.shape
 

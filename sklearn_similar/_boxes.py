@@ -1,0 +1,29 @@
+"""Columns of tables of instances, and arithmetic of boxes in arrays (..., 4).
+
+A box is ``x_min, y_min, x_max, y_max`` in pixels, half-open.
+"""
+
+import numpy as np
+
+BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
+INSTANCE_COLUMNS = ("image", "label", "score", "heat", *BOX_COLUMNS)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Area of each box."""
+    return np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
+
+
+def longer_side(boxes: np.ndarray) -> np.ndarray:
+    """The greater of width and height of each box."""
+    return np.max(boxes[..., 2:] - boxes[..., :2], axis=-1)
+
+
+def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes that broadcast against each other."""
+    extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = np.prod(np.maximum(extent, 0.0), axis=-1)
+    union = area(a) + area(b) - intersection
+    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    # Rounding of the union must not lift the ratio above 1.
+    return np.minimum(iou, 1.0)
