@@ -1,6 +1,5 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._ablation.importances import ablate, check_finite_errors, importances
+from ._ablation.importances import ablate, importances
 from ._compat import (
     HasMethods,
     Interval,
@@ -19,16 +18,15 @@ from ._compat import (
     check_feature_names_in,
     fit_context,
 )
-from ._heatmaps.calibration import CachedActivations, calibrate
+from ._heatmaps.calibration import calibrate
 from ._heatmaps.contrastive import (
     ContrastiveWeights,
-    mean_log_odds_drops,
-    normalize_signed,
+    signed_weights,
     smoothing_for,
 )
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
 from ._heatmaps.weights import filter_weights
-from ._inputs.holdout import hold_out, spread_over_classes
+from ._inputs.holdout import hold_out
 from ._inputs.images import Images, n_channels
 from ._inputs.validation import (
     check_images,
@@ -36,7 +34,7 @@ from ._inputs.validation import (
     check_trained_size,
     check_training_data,
     encode_labels,
-    find_labels,
+    find_background,
     find_targets,
     unchanged_on_error,
 )
@@ -45,18 +43,17 @@ from ._network.net import (
     build_net,
     check_device,
     check_output,
-    get_arrays,
+    pack_net,
     restore,
     returns_probabilities,
     train_network,
+    unpack_net,
 )
 from ._network.seeding import random_seed
 from ._network.trained import TrainedNetwork
 
 __all__ = ["SimilarNetClassifier"]
 
-# The normalisation constant is a median, which more images hardly change.
-_MAX_REFERENCE_IMAGES = 128
 # Images on which a network's layers are looked for.
 _N_PROBES = 3
 
@@ -196,13 +193,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    X is one of
-
-    - rows: array or DataFrame of shape (n_images, n_features);
-    - grey images: array of shape (n_images, height, width);
-    - colour images: array of shape (n_images, height, width, n_channels);
-    - for `transform` and `heatmap`: a list of images of any sizes. Arrays of images
-      may also have any size there.
+    X is an array or DataFrame of rows, an array of grey images (n_images, height,
+    width) or of colour images (n_images, height, width, n_channels), or a list of
+    images; for `transform` and `heatmap` images may have any size.
 
     Integers are scaled to [0, 1] (uint16 by 1/65535, others by 1/255); floats are
     taken as they are. Memory-mapped arrays are read batch by batch.
@@ -327,9 +320,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         # Tensors that are made in inference mode could not be trained.
         with unchanged_on_error(self), torch.inference_mode(False):
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                delattr(self, name)
             images, y = check_training_data(self, X, y, self.image_shape)
-            for name in _MEASURED:
-                vars(self).pop(name, None)
             random_state = check_random_state(self.random_state)
             training, validation = np.arange(len(y)), None
             if self.validation_fraction is not None:
@@ -377,16 +370,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         Notes
         -----
-        For one layer, the network runs once over the images, and up to the layer once
-        more over about 128 of them for the normalisation constants; with several
-        layers, it runs once for each. The contribution of each filter to the first
-        cross-channel layer is subtracted from that layer's output, and only the
-        operations after it are repeated (`ablation_method_` is "linear"): for LeNet,
-        all filters together cost less than the one pass; for a pooling and a linear
-        layer, next to nothing. Where filters are combined by an operation that is not
-        linear, all that follows the layer is run for each filter ("head"); where the
-        network cannot be traced by `torch.fx`, all of it is ("network"). The numbers
-        are the same. With ``ablation="mean"``, another pass measures the means.
+        The network runs once over the images for each layer, with ``ablation="mean"``
+        once more, and up to the layer over about 128 of them for the normalisation
+        constants. The contribution of each filter to the first cross-channel layer is
+        subtracted from that layer's output, and only the operations after it are
+        repeated (`ablation_method_` is "linear"). Where filters are combined by an
+        operation that is not linear, all that follows the layer is run for each filter
+        ("head"); where the network cannot be traced by `torch.fx`, all of it is
+        ("network"). The numbers are the same.
         """
         check_is_fitted(self, "net_")
         self._validate_params()
@@ -500,33 +491,31 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "net_")
         check_feature_names_in(self, input_features, generate_names=False)
-        height, width = self.image_shape_[:2]
-        return np.array(
-            [
-                f"heat_{row}_{column}"
-                for row in range(height)
-                for column in range(width)
-            ],
-            dtype=object,
-        )
+        names = [
+            f"heat_{row}_{column}" for row, column in np.ndindex(self.image_shape_[:2])
+        ]
+        return np.array(names, dtype=object)
 
     def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
         """Arguments of `build_net`; y holds the training labels."""
         check_device(self.device)
+        names = [
+            "module",
+            "max_epochs",
+            "lr",
+            "lr_decay",
+            "batch_size",
+            "net_params",
+            "device",
+        ]
         class_weight = self.class_weight
         if class_weight is not None:
             class_weight = compute_class_weight(
                 class_weight, classes=self.classes_, y=self.classes_[y]
             )
-        return {
-            "module": self.module,
+        return {name: getattr(self, name) for name in names} | {
             "n_classes": len(self.classes_),
             "image_shape": self.image_shape_,
-            "max_epochs": self.max_epochs,
-            "lr": self.lr,
-            "lr_decay": self.lr_decay,
-            "batch_size": self.batch_size,
-            "net_params": self.net_params,
             "class_weight": class_weight,
             "device": self.device,
             "seed": seed,
@@ -545,118 +534,69 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     def _layers(self) -> tuple[str, ...]:
         return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
 
-    def _background_index(self) -> int | None:
-        if self.background is None:
-            return None
-        if np.ndim(self.background):
-            raise ValueError(
-                f"background is {self.background!r}; pass one label of y, or None."
-            )
-        return int(find_labels(self.classes_, self.background, "background")[0])
-
     def _measure(self, images: Images, y: np.ndarray, validation: np.ndarray) -> None:
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
-        background = self._background_index()
+        background = find_background(self.classes_, self.background)
         with eval_mode(network.module):
             methods, sums = ablate(
                 network, layers, images, validation, y, self.ablation
             )
-            check_finite_errors(sums, layers)
-            self.ablation_method_ = (
-                methods[0] if isinstance(self.layer_, str) else methods
-            )
-            self._set_importances(
-                [importances(total, self.importance, background) for total in sums]
-            )
-            self._set_weights()
-            self._calibrate(network, images, y, validation)
-
-    def _set_importances(self, measured: list) -> None:
-        last = measured[-1]
-        self.n_filters_ = tuple(len(layer.filter_importances) for layer in measured)
-        self.baseline_error_ = last.baseline_error
-        self.filter_errors_ = np.concatenate([m.filter_errors for m in measured])
-        self.filter_importances_ = np.concatenate(
-            [m.filter_importances for m in measured]
-        )
-        self.class_importances_ = np.concatenate(
-            [m.class_importances for m in measured], axis=1
-        )
-        self.log_odds_drops_ = last.log_odds_drops
-
-    def _set_weights(self) -> None:
+        measured = importances(sums, self.importance, background)
+        self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
+        self.n_filters_ = measured.n_filters
+        self.baseline_error_ = measured.baseline_error
+        self.filter_errors_ = measured.filter_errors
+        self.filter_importances_ = measured.filter_importances
+        self.class_importances_ = measured.class_importances
+        self.log_odds_drops_ = measured.log_odds_drops
         self.filter_weights_ = np.concatenate(
             [
-                filter_weights(layer_importances, self.weighting, self.temperature)
-                for layer_importances in self._by_layer(self.filter_importances_)
+                filter_weights(layer, self.weighting, self.temperature)
+                for layer in self._by_layer(self.filter_importances_)
             ]
         )
-        if self.class_heatmap == "contrastive":
-            drops = mean_log_odds_drops(self.log_odds_drops_)
-            self.class_filter_weights_ = normalize_signed(drops)
+        is_contrastive = self.class_heatmap == "contrastive"
+        if is_contrastive:
+            self.class_filter_weights_ = signed_weights(self.log_odds_drops_)
         else:
-            self.class_filter_weights_ = filter_weights(
-                self._by_layer(self.class_importances_)[-1],
-                self.class_heatmap,
-                self.temperature,
+            last = self._by_layer(self.class_importances_)[-1]
+            weights = filter_weights(last, self.class_heatmap, self.temperature)
+            self.class_filter_weights_ = weights
+        specification = self._heatmap_specification(is_contrastive)
+        with eval_mode(network.module):
+            constants = calibrate(
+                network, specification, images, validation, y, background
             )
-
-    def _calibrate(
-        self,
-        network: TrainedNetwork,
-        images: Images,
-        y: np.ndarray,
-        validation: np.ndarray,
-    ) -> None:
-        """Set the normalisation constants, from some of the held-out images."""
-        chosen = spread_over_classes(y[validation], _MAX_REFERENCE_IMAGES)
-        references = validation[chosen]
-        foreground = references[y[references] != self._background_index()]
-        specification = self._heatmap_specification(
-            self._contrastive_weights() if self.class_heatmap == "contrastive" else None
-        )
-        calibration = calibrate(
-            CachedActivations(network, specification, images, references),
-            specification,
-            y,
-            foreground if len(foreground) else references,
-        )
-        self.normalization_constant_ = calibration.normalization_constant
-        self.class_normalization_constants_ = calibration.class_normalization_constants
-        self.class_score_constants_ = calibration.class_score_constants
+        self.normalization_constant_ = constants.normalization
+        self.class_normalization_constants_ = constants.class_normalization
+        self.class_score_constants_ = constants.class_scores
 
     def _by_layer(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of all filters, (..., n_filters), split by layer."""
         return np.split(values, np.cumsum(self.n_filters_)[:-1], axis=-1)
 
-    def _contrastive_weights(
-        self, score_constants: np.ndarray | None = None
-    ) -> ContrastiveWeights:
-        return ContrastiveWeights(
+    def _heatmap_specification(
+        self, is_contrastive: bool, score_constants: np.ndarray | None = None
+    ) -> HeatmapSpecification:
+        contrastive = ContrastiveWeights(
             log_odds_drops=self.log_odds_drops_,
             smoothing=smoothing_for(self.image_shape_),
             score_constants=score_constants,
         )
-
-    def _heatmap_specification(
-        self, contrastive: ContrastiveWeights | None
-    ) -> HeatmapSpecification:
         return HeatmapSpecification(
             layers=self._layers(),
             filter_weights=tuple(self._by_layer(self.filter_weights_)),
             class_filter_weights=self.class_filter_weights_,
-            contrastive=contrastive,
+            contrastive=contrastive if is_contrastive else None,
             resolution=self.resolution,
         )
 
     def _heatmap_model(self) -> HeatmapModel:
-        contrastive = None
-        if self.class_score_constants_ is not None:
-            contrastive = self._contrastive_weights(self.class_score_constants_)
+        constants = self.class_score_constants_
         return HeatmapModel(
             network=self._trained_network(),
-            specification=self._heatmap_specification(contrastive),
+            specification=self._heatmap_specification(constants is not None, constants),
             normalization_constant=self.normalization_constant_,
             class_normalization_constants=self.class_normalization_constants_,
         )
@@ -667,42 +607,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         images = check_images(self, X)
         classes = find_targets(self, target, labels, len(images))
-        model = self._heatmap_model()
-        # All classes together have no others to be contrasted with.
-        if classes is not None and model.specification.contrastive:
-            classes = None if classes.shape[1] == len(self.classes_) else classes
-        return images.in_layout(
-            model.heatmaps(images, classes, self.normalize, threshold)
+        heatmaps = self._heatmap_model().heatmaps(
+            images, classes, self.normalize, threshold
         )
+        return images.in_layout(heatmaps)
 
     def __getstate__(self):
-        state = super().__getstate__().copy()
-        if "net_" in state:
-            # The net holds closures and pickles itself through files; arrays are
-            # half the size and safe to read.
-            net = state.pop("net_")
-            state["_net_arrays"] = get_arrays(net)
-            state["_net_history"] = net.history.to_list()
-        return state
+        return pack_net(super().__getstate__())
 
     def __setstate__(self, state):
-        state = dict(state)
-        arrays = state.pop("_net_arrays", None)
-        history = state.pop("_net_history", None)
-        super().__setstate__(state)
-        if arrays is not None:
-            self._find_device()
-            self.net_ = build_net(**self._net_spec, verbose=self.verbose)
-            restore(self.net_, arrays, history)
-
-    def _find_device(self) -> None:
-        """Take the CPU where the device of the fit is missing."""
-        try:
-            check_device(self._net_spec["device"])
-        except ValueError as error:
-            warnings.warn(f"{error} The network is on the CPU now.", stacklevel=2)
-            self.device = "cpu"
-            self._net_spec = {**self._net_spec, "device": "cpu"}
+        super().__setstate__(unpack_net(state))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -711,20 +625,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-_MEASURED = (
-    "ablation_method_",
-    "n_filters_",
-    "baseline_error_",
-    "filter_errors_",
-    "filter_importances_",
-    "class_importances_",
-    "log_odds_drops_",
-    "filter_weights_",
-    "class_filter_weights_",
-    "normalization_constant_",
-    "class_normalization_constants_",
-    "class_score_constants_",
-)
 _NO_IMPORTANCES = (
     "This %(name)s has no filter importances yet; call fit (with validation_fraction) "
     "or fit_importance before transform and heatmap."

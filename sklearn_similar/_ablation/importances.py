@@ -1,6 +1,7 @@
 """The error of a network without each filter of its layers, exactly."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -51,9 +52,11 @@ class ErrorSums(NamedTuple):
         )
 
 
-class Importances(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Importances:
     """Errors and their increases; see `SimilarNetClassifier` for the attributes."""
 
+    n_filters: tuple[int, ...]
     baseline_error: float
     filter_errors: np.ndarray
     filter_importances: np.ndarray
@@ -110,6 +113,8 @@ def ablate(
             strategies, replacements, sums, strict=True
         ):
             add_errors(total, network, strategy, batch, y[batch_indices], replacement)
+    for layer, total in zip(layers, sums, strict=True):
+        _check_finite(layer, total)
     return [strategy.method for strategy in strategies], sums
 
 
@@ -172,51 +177,65 @@ def _by_class(
     return is_true.T @ log_proba.unflatten(0, (-1, len(true)))
 
 
-def check_finite_errors(sums: Sequence[ErrorSums], layers: Sequence[str]) -> None:
+def _check_finite(layer: str, sums: ErrorSums) -> None:
     """Raise ValueError where the log loss on validation images is not finite."""
-    for layer, total in zip(layers, sums, strict=True):
-        bad = np.flatnonzero(~np.isfinite(total.log_loss).all(axis=1))
-        if len(bad):
-            absent = f"without filter {bad[0] - 1} of layer {layer!r}"
-            raise ValueError(
-                "The log loss on the validation images is not finite "
-                f"{absent if bad[0] else 'with all filters'}; look for a division by "
-                "the sum of activations, or for weights that are not finite."
-            )
+    bad = np.flatnonzero(~np.isfinite(sums.log_loss).all(axis=1))
+    if len(bad):
+        absent = f"without filter {bad[0] - 1} of layer {layer!r}"
+        raise ValueError(
+            "The log loss on the validation images is not finite "
+            f"{absent if bad[0] else 'with all filters'}; look for a division by the "
+            "sum of activations, or for weights that are not finite."
+        )
 
 
 def importances(
-    sums: ErrorSums, measure: str, background: int | None = None
+    sums: Sequence[ErrorSums], measure: str, background: int | None = None
 ) -> Importances:
     """Increases of the error, e_i - E (Eq. 1 of the paper with the sign of its text).
 
     Parameters
     ----------
-    sums : ErrorSums
+    sums : sequence of ErrorSums
+        Those of each layer.
     measure : {"log_loss", "error"}
     background : int, optional
         Class whose images are left out of the importances for all classes together.
+
+    Returns
+    -------
+    Importances
+        Those of all layers, one layer after the other; log-odds drops of the last.
 
     Notes
     -----
     A class without images has the importances of all classes together.
     """
-    total = sums.log_loss if measure == "log_loss" else sums.error
-    present = sums.n_images > 0
-    included = present.copy()
-    if background is not None and present.sum() > present[background]:
+    n_images = sums[-1].n_images
+    included = n_images > 0
+    if background is not None and included.sum() > included[background]:
         included[background] = False
-    overall = total[:, included].sum(axis=1) / sums.n_images[included].sum()
-    by_class = np.where(present, total, overall[:, None]) / np.where(
-        present, sums.n_images, 1
-    )
+    totals = [getattr(layer, measure) for layer in sums]
+    parts = [_mean_errors(total, n_images, included) for total in totals]
+    overall, by_class = zip(*parts, strict=True)
     return Importances(
-        baseline_error=float(overall[0]),
-        filter_errors=overall[1:],
-        filter_importances=overall[1:] - overall[0],
-        class_importances=(by_class[1:] - by_class[0]).T,
-        log_odds_drops=_log_odds_drops(sums, included),
+        n_filters=tuple(len(total) - 1 for total in totals),
+        baseline_error=float(overall[-1][0]),
+        filter_errors=np.concatenate([errors[1:] for errors in overall]),
+        filter_importances=np.concatenate([e[1:] - e[0] for e in overall]),
+        class_importances=np.concatenate([(e[1:] - e[0]).T for e in by_class], axis=1),
+        log_odds_drops=_log_odds_drops(sums[-1], included),
     )
+
+
+def _mean_errors(
+    total: np.ndarray, n_images: np.ndarray, included: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean errors of a layer's rows over all classes, and over each of them."""
+    overall = total[:, included].sum(axis=1) / n_images[included].sum()
+    present = n_images > 0
+    by_class = np.where(present, total, overall[:, None])
+    return overall, by_class / np.where(present, n_images, 1)
 
 
 def _log_odds_drops(sums: ErrorSums, included: np.ndarray) -> np.ndarray:

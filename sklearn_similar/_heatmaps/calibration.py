@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._inputs.holdout import spread_over_classes
 from .._inputs.images import Images
 from .._network.trained import TrainedNetwork
 from .contrastive import ContrastiveWeights, class_scores
@@ -16,17 +17,26 @@ from .heatmap_model import (
 )
 from .weights import median_maximum
 
+# The constants are medians, which more images hardly change.
+_MAX_REFERENCE_IMAGES = 128
 # Values of activations that are cached, so that they need not be extracted again.
 _MAX_CACHED = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Normalisation constants; see `SimilarNetClassifier` for the attributes."""
+    """Constants that divide heatmaps and class scores.
 
-    normalization_constant: float
-    class_normalization_constants: np.ndarray
-    class_score_constants: np.ndarray | None
+    Attributes
+    ----------
+    normalization : float
+    class_normalization : ndarray of shape (n_classes,)
+    class_scores : ndarray of shape (n_classes,) or None
+    """
+
+    normalization: float
+    class_normalization: np.ndarray
+    class_scores: np.ndarray | None
 
 
 class CachedActivations:
@@ -63,24 +73,35 @@ class CachedActivations:
 
 
 def calibrate(
-    references: CachedActivations,
+    network: TrainedNetwork,
     specification: HeatmapSpecification,
+    images: Images,
+    indices: np.ndarray,
     y: np.ndarray,
-    foreground: np.ndarray,
+    background: int | None,
 ) -> Calibration:
     """Measure the normalisation constants of a specification.
 
     Parameters
     ----------
-    references : CachedActivations
+    network : TrainedNetwork
+        In evaluation mode.
     specification : HeatmapSpecification
         Its contrastive weights, if any, have no constants yet.
+    images : Images
+    indices : ndarray of int
+        Images to choose the reference images from.
     y : ndarray of shape (n_images,)
-        Class index of each image that the indices of `references` point to.
-    foreground : ndarray of int
-        Indices of the images that are not background.
+        Class index of each image.
+    background : int or None
+        Class whose images are left out of the constant of all classes together.
     """
-    n_classes = len(specification.class_filter_weights)
+    n_classes = network.n_classes
+    chosen = indices[spread_over_classes(y[indices], _MAX_REFERENCE_IMAGES)]
+    foreground = chosen[y[chosen] != background]
+    if len(foreground) == 0:
+        foreground = chosen
+    references = CachedActivations(network, specification, images, chosen)
     maxima = [
         compute_heatmaps(activations, specification).max(axis=(1, 2))[
             np.isin(activations.indices, foreground)
@@ -94,11 +115,11 @@ def calibrate(
         weights = replace(weights, score_constants=score_constants)
         specification = replace(specification, contrastive=weights)
     return Calibration(
-        normalization_constant=median_maximum(np.concatenate(maxima)),
-        class_normalization_constants=class_normalization_constants(
+        normalization=median_maximum(np.concatenate(maxima)),
+        class_normalization=class_normalization_constants(
             references, specification, y, n_classes
         ),
-        class_score_constants=score_constants,
+        class_scores=score_constants,
     )
 
 

@@ -66,8 +66,15 @@ def mean_log_odds_drops(drops: np.ndarray) -> np.ndarray:
     return drops.sum(axis=1) / (n_competing - (n_competing == n_classes))
 
 
-def normalize_signed(weights: np.ndarray) -> np.ndarray:
-    """Weights, n_classes x n_filters, whose absolute values sum to 1 in each row."""
+def signed_weights(drops: np.ndarray) -> np.ndarray:
+    """Weights of the filters against all other classes equally.
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_filters)
+        The absolute values of a row sum to 1.
+    """
+    weights = mean_log_odds_drops(drops)
     total = np.abs(weights).sum(axis=1, keepdims=True)
     return weights / np.where(total > 0, total, 1)
 

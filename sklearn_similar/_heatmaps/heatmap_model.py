@@ -104,6 +104,10 @@ class HeatmapModel:
             Values below it become 0. Without normalisation it is a share of the
             normalisation constant.
         """
+        # All classes together have no others to be contrasted with.
+        if classes is not None and self.specification.contrastive:
+            n_classes = len(self.class_normalization_constants)
+            classes = classes if classes.shape[1] < n_classes else None
         constants = np.full(len(images), self.normalization_constant)
         if classes is not None:
             constants = self.class_normalization_constants[classes].mean(axis=1)

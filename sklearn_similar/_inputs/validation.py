@@ -143,6 +143,15 @@ def find_labels(classes: np.ndarray, target, name: str) -> np.ndarray:
     return np.array([known.index(label) for label in labels])
 
 
+def find_background(classes: np.ndarray, background) -> int | None:
+    """Index in the classes of the background's label; None without background."""
+    if background is None:
+        return None
+    if np.ndim(background):
+        raise ValueError(f"background is {background!r}; pass one label of y, or None.")
+    return int(find_labels(classes, background, "background")[0])
+
+
 def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
     """Classes to draw in the heatmap of each image; None: all of them together.
 

@@ -410,7 +410,7 @@ def test_importances_are_increases_of_the_mean_error(rows, n_images, measure):
     total = np.array(rows) * (n_images > 0)
     other = np.full(total.shape, np.nan)
     pair = (total, other) if measure == "log_loss" else (other, total)
-    found = importances(ErrorSums(*pair, n_images, no_log_proba(total)), measure)
+    found = importances([ErrorSums(*pair, n_images, no_log_proba(total))], measure)
     mean = [sum(row) / sum(n_images) for row in total.tolist()]
     assert found.baseline_error == pytest.approx(mean[0])
     assert found.filter_errors == pytest.approx(mean[1:])
@@ -438,7 +438,7 @@ def test_background_does_not_count_for_all_classes_together():
     without = ErrorSums(
         log_loss[:, :2], error[:, :2], np.full(2, 10), no_log_proba(error[:, :2])
     )
-    found, wanted = importances(sums, "error", 2), importances(without, "error")
+    found, wanted = importances([sums], "error", 2), importances([without], "error")
     assert found.baseline_error == pytest.approx(wanted.baseline_error)
     np.testing.assert_allclose(found.filter_importances, wanted.filter_importances)
     np.testing.assert_allclose(found.class_importances[:2], wanted.class_importances)
@@ -503,7 +503,7 @@ def test_log_odds_drops_equal_a_masking_loop(name, replaced):
     )
     # They have signs: some filters speak against a class.
     assert expected.max() > 1e-3 > -1e-3 > expected.min()
-    drops = importances(sums, "error").log_odds_drops
+    drops = importances([sums], "error").log_odds_drops
     assert_drops(drops, expected)
     itself = drops[np.diag_indices(N_CLASSES)]
     np.testing.assert_allclose(itself, 0, atol=2e-5)
@@ -515,17 +515,17 @@ def test_drops_of_a_class_without_images_are_increases_of_the_log_loss(backgroun
     images, y = draw_images(13), np.arange(13) % 2 * 2
     sums, _ = fast_sums(module, "5", images, y)
     log_probas = naive_log_probas(module, "5", images, torch.zeros(8))
-    found = importances(sums, "error", background).log_odds_drops
+    found = importances([sums], "error", background).log_odds_drops
     assert_drops(found, naive_log_odds_drops(log_probas, y, background))
     for absent, other in ((1, 0), (3, 1)):
-        of_all = importances(sums, "log_loss", background).filter_importances
+        of_all = importances([sums], "log_loss", background).filter_importances
         np.testing.assert_allclose(found[absent, other], of_all, rtol=1e-6)
 
 
 def test_many_competing_classes_are_averaged(monkeypatch):
     module = trained(networks.vgg)
     images, y = draw_images(13), np.arange(13) % N_CLASSES
-    drops = importances(fast_sums(module, "5", images, y)[0], "error").log_odds_drops
+    drops = importances([fast_sums(module, "5", images, y)[0]], "error").log_odds_drops
     # 8 filters and none, 4 classes and those they compete with.
     for least, n_competing in ((9 * 4 * 4, 4), (9 * 4 * 4 - 1, 1)):
         monkeypatch.setattr(
@@ -533,7 +533,7 @@ def test_many_competing_classes_are_averaged(monkeypatch):
         )
         sums, _ = fast_sums(module, "5", images, y)
         assert sums.log_proba.shape == (9, 4, n_competing)
-        found = importances(sums, "error").log_odds_drops
+        found = importances([sums], "error").log_odds_drops
         assert found.shape == (4, n_competing, 8)
         np.testing.assert_allclose(
             mean_log_odds_drops(found), mean_log_odds_drops(drops), rtol=1e-4, atol=1e-6

@@ -45,11 +45,15 @@ def setting():
         )
 
 
-def measure(setting, foreground=ALL):
-    references = CachedActivations(
-        setting.network, setting.specification, as_images(setting.images), ALL
+def measure(setting, indices=ALL, background=None):
+    return calibrate(
+        setting.network,
+        setting.specification,
+        as_images(setting.images),
+        indices,
+        setting.y,
+        background,
     )
-    return calibrate(references, setting.specification, setting.y, foreground)
 
 
 def maximum(setting, index, specification, target=None):
@@ -66,13 +70,19 @@ def scores(setting, indices, label, resolution="pooled"):
 
 
 def test_the_normalization_constant_is_the_median_maximum_on_the_foreground(setting):
-    foreground = ALL[5::2]
+    foreground = [index for index in ALL if setting.y[index] != 3]
     expected = np.median(
         [maximum(setting, index, setting.specification) for index in foreground]
     )
-    found = measure(setting, foreground).normalization_constant
+    found = measure(setting, background=3).normalization
     assert found == pytest.approx(expected, rel=1e-5)
-    assert found != pytest.approx(measure(setting).normalization_constant, rel=1e-3)
+    assert found != pytest.approx(measure(setting).normalization, rel=1e-3)
+
+
+def test_background_alone_gives_a_constant_too(setting):
+    indices = np.flatnonzero(setting.y == 1)
+    expected = measure(setting, indices).normalization
+    assert measure(setting, indices, background=1).normalization == expected
 
 
 @pytest.mark.parametrize("is_contrastive", [False, True])
@@ -84,9 +94,7 @@ def test_the_constant_of_a_class_is_the_median_maximum_on_its_images(
     found = measure(setting)
     specification = setting.specification
     if is_contrastive:
-        weights = replace(
-            specification.contrastive, score_constants=found.class_score_constants
-        )
+        weights = replace(specification.contrastive, score_constants=found.class_scores)
         specification = replace(specification, contrastive=weights)
     expected = {
         label: np.median(
@@ -101,7 +109,7 @@ def test_the_constant_of_a_class_is_the_median_maximum_on_its_images(
     # A class without images has a constant like the others'.
     expected[2] = np.median(list(expected.values()))
     for label, constant in expected.items():
-        actual = found.class_normalization_constants[label]
+        actual = found.class_normalization[label]
         assert actual == pytest.approx(constant, rel=1e-5)
 
 
@@ -110,7 +118,7 @@ def test_the_score_constant_of_a_class_is_the_median_score_on_its_images(
     setting, resolution
 ):
     setting.specification = replace(setting.specification, resolution=resolution)
-    found = measure(setting).class_score_constants
+    found = measure(setting).class_scores
     for label in range(N_CLASSES):
         # For a class without images, on all images.
         own = [index for index in ALL if setting.y[index] == label] or list(ALL)
@@ -120,16 +128,16 @@ def test_the_score_constant_of_a_class_is_the_median_score_on_its_images(
 
 def test_without_contrastive_weights_there_are_no_score_constants(setting):
     setting.specification = replace(setting.specification, contrastive=None)
-    assert measure(setting).class_score_constants is None
+    assert measure(setting).class_scores is None
 
 
 def test_without_activations_constants_are_1(setting):
     setting.images.zero_()
     torch.nn.init.constant_(setting.network.module[4].bias, -1e3)
     found = measure(setting)
-    assert found.normalization_constant == 1
-    assert found.class_normalization_constants.tolist() == [1] * N_CLASSES
-    assert found.class_score_constants.tolist() == [1] * N_CLASSES
+    assert found.normalization == 1
+    assert found.class_normalization.tolist() == [1] * N_CLASSES
+    assert found.class_scores.tolist() == [1] * N_CLASSES
 
 
 @pytest.mark.parametrize(("room", "n_extractions"), [(2**24, 1), (2000, 3)])

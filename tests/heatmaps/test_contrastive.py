@@ -15,7 +15,7 @@ from sklearn_similar._heatmaps.contrastive import (
     class_scores,
     contrastive_map,
     mean_log_odds_drops,
-    normalize_signed,
+    signed_weights,
     smooth,
     smoothing_for,
 )
@@ -37,10 +37,10 @@ def as_weights(drops, constants, smoothing):
 
 
 def draw_weights(rng, n_competing=N_CLASSES, n_filters=5, spread=(5.0, 8.0)):
-    margins = rng.normal(size=(N_CLASSES, n_competing, n_filters))
+    drops = rng.normal(size=(N_CLASSES, n_competing, n_filters))
     if n_competing == N_CLASSES:
-        margins[np.diag_indices(N_CLASSES)] = 0
-    return as_weights(margins, rng.uniform(0.5, 2, N_CLASSES), spread)
+        drops[np.diag_indices(N_CLASSES)] = 0
+    return as_weights(drops, rng.uniform(0.5, 2, N_CLASSES), spread)
 
 
 def map_of(maps, contrast, targets):
@@ -93,11 +93,11 @@ def naive_map(maps, image, weights, spread):
 def naive_class_scores(maps, contrast):
     found = np.zeros((len(maps.activations), N_CLASSES))
     for image, label in np.ndindex(found.shape):
-        margins = contrast.log_odds_drops[label]
-        if len(margins) == N_CLASSES:
-            margins = [margins[k] for k in range(N_CLASSES) if k != label]
+        drops = contrast.log_odds_drops[label]
+        if len(drops) == N_CLASSES:
+            drops = [drops[k] for k in range(N_CLASSES) if k != label]
         means = positive_responses(maps, image).mean(axis=(1, 2))
-        sums = naive_sums(means, np.mean(margins, axis=0))
+        sums = naive_sums(means, np.mean(drops, axis=0))
         found[image, label] = discount(*sums) / contrast.score_constants[label]
     return found
 
@@ -109,13 +109,13 @@ def naive_contrastive_map(maps, contrast, targets):
     for image in range(len(maps.activations)):
         of_targets = []
         for label in targets:
-            margins = contrast.log_odds_drops[label]
-            if len(margins) == 1:
-                weights = margins[0]
+            drops = contrast.log_odds_drops[label]
+            if len(drops) == 1:
+                weights = drops[0]
             else:
                 shares = presence_of[image, competing]
                 weights = np.average(
-                    margins[competing], axis=0, weights=shares if shares.any() else None
+                    drops[competing], axis=0, weights=shares if shares.any() else None
                 )
             heat = naive_map(maps, image, weights, contrast.smoothing)
             of_targets.append(heat / contrast.score_constants[label])
@@ -169,13 +169,13 @@ def test_evidence_equals_a_loop_over_images_and_classes(n_competing, targets, de
 
 def test_the_rival_that_is_in_the_image_counts_most():
     # Filter k is what class k alone has; filter 3 tells 0 from 1, but 2 has it too.
-    margins = np.zeros((3, 3, 4))
+    drops = np.zeros((3, 3, 4))
     for label, other in np.ndindex(3, 3):
         if label != other:
-            margins[label, other, label] += 1
-            margins[label, other, other] -= 1
-    margins[0, 1, 3], margins[0, 2, 3] = 1, -1
-    contrast = as_weights(margins, np.ones(3), (0.5, 0.5))
+            drops[label, other, label] += 1
+            drops[label, other, other] -= 1
+    drops[0, 1, 3], drops[0, 2, 3] = 1, -1
+    contrast = as_weights(drops, np.ones(3), (0.5, 0.5))
     activations = torch.zeros(2, 4, 8, 12)
     activations[:, 0, 4, 1], activations[:, 3, 4, 6] = 1, 1
     activations[0, 1, 4, 10], activations[1, 2, 4, 10] = 3, 3
@@ -213,7 +213,7 @@ def test_competing_without_presence_count_alike():
         )
 
 
-def test_evidence_of_a_class_without_margins_is_nothing():
+def test_evidence_of_a_class_without_drops_is_nothing():
     rng = np.random.default_rng(5)
     maps, contrast = draw_maps(rng), draw_weights(rng)
     contrast.log_odds_drops[1] = 0
@@ -265,12 +265,12 @@ def test_the_order_of_the_filters_does_not_matter(problem):
 def test_the_order_of_the_classes_does_not_matter(problem):
     maps, contrast, targets, rng = problem
     classes = rng.permutation(N_CLASSES)
-    margins = contrast.log_odds_drops[classes]
-    if margins.shape[1] > 1:
-        margins = margins[:, classes]
+    drops = contrast.log_odds_drops[classes]
+    if drops.shape[1] > 1:
+        drops = drops[:, classes]
     other = replace(
         contrast,
-        log_odds_drops=margins,
+        log_odds_drops=drops,
         score_constants=contrast.score_constants[classes],
     )
     places = [int(np.flatnonzero(classes == label)[0]) for label in targets]
@@ -310,16 +310,16 @@ def test_the_order_of_the_targets_does_not_matter():
 
 
 def test_the_margin_over_all_is_the_mean_over_the_others():
-    margins = draw_weights(np.random.default_rng(7)).log_odds_drops
+    drops = draw_weights(np.random.default_rng(7)).log_odds_drops
     for label in range(N_CLASSES):
-        others = [margins[label, k] for k in range(N_CLASSES) if k != label]
+        others = [drops[label, k] for k in range(N_CLASSES) if k != label]
         np.testing.assert_allclose(
-            mean_log_odds_drops(margins)[label], np.mean(others, axis=0)
+            mean_log_odds_drops(drops)[label], np.mean(others, axis=0)
         )
-    np.testing.assert_array_equal(mean_log_odds_drops(margins[:, :1]), margins[:, 0])
+    np.testing.assert_array_equal(mean_log_odds_drops(drops[:, :1]), drops[:, 0])
 
 
-def test_normalize_signed_sum_to_1_without_their_signs():
-    margins = np.array([[3.0, -1.0, 0.0], [0.0, 0.0, 0.0], [-2.0, -2.0, -4.0]])
+def test_signed_weights_sum_to_1_without_their_signs():
+    drops = np.array([[3.0, -1.0, 0.0], [0.0, 0.0, 0.0], [-2.0, -2.0, -4.0]])
     expected = [[0.75, -0.25, 0], [0, 0, 0], [-0.25, -0.25, -0.5]]
-    np.testing.assert_array_equal(normalize_signed(margins), expected)
+    np.testing.assert_array_equal(signed_weights(drops[:, np.newaxis]), expected)
