@@ -1,14 +1,17 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, check_memory
+from torch import nn
 
 from ._ablation.importances import ablate, importances
 from ._compat import (
@@ -19,15 +22,11 @@ from ._compat import (
     fit_context,
 )
 from ._heatmaps.calibration import calibrate
-from ._heatmaps.contrastive import (
-    ContrastiveWeights,
-    signed_weights,
-    smoothing_for,
-)
+from ._heatmaps.contrastive import ContrastiveWeights, signed_weights, smoothing_for
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
-from ._heatmaps.weights import filter_weights
+from ._heatmaps.weights import Weighting, filter_weights
 from ._inputs.holdout import hold_out
-from ._inputs.images import Images, n_channels
+from ._inputs.images import Images
 from ._inputs.validation import (
     check_images,
     check_output_container,
@@ -41,19 +40,19 @@ from ._inputs.validation import (
 from ._network.activations import eval_mode, find_layers
 from ._network.net import (
     build_net,
-    check_device,
     check_output,
     pack_net,
     restore,
-    returns_probabilities,
     train_network,
     unpack_net,
 )
 from ._network.seeding import random_seed
-from ._network.trained import TrainedNetwork
+from ._network.trained import TrainedNetwork, trained_network
 
 __all__ = ["SimilarNetClassifier"]
 
+# Parameters of the net that it takes as they are.
+_TRAINING = ("module", "max_epochs", "lr", "lr_decay", "batch_size", "net_params")
 # Images on which a network's layers are looked for.
 _N_PROBES = 3
 
@@ -61,10 +60,9 @@ _N_PROBES = 3
 class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Convolutional network that recognises, and shows where the evidence is.
 
-    A network is trained on labelled images. Then the importance of each filter of
-    its last convolutional layer is measured on held-out images, as the increase of
-    the error when the filter is absent, and heatmaps are the sum of the filters'
-    activations, weighted by importance.
+    A network is trained on labelled images. The importance of each filter of its last
+    convolutional layer is the increase of the error on held-out images without it, and
+    heatmaps are the sum of the filters' activations, weighted by importance.
 
     Parameters
     ----------
@@ -76,11 +74,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ``max_epochs=0`` its weights are used as they are.
     layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
-        activations are summed; None finds the last convolutional block. A list names
-        several layers, each at its own resolution. The heatmap is the geometric mean of
-        theirs, so that an early layer gives the outline of the object that a late one
-        recognises; the last of the list discriminates between classes. The earlier a
-        layer, the longer the ablation takes.
+        activations are summed; None finds the last convolutional block. A list: the
+        heatmap is the geometric mean over the layers, so that an early one gives the
+        outline of what a late one recognises; the last discriminates between classes.
     max_epochs : int, default=10
         Passes over the training images.
     lr : float, default=0.001
@@ -107,9 +103,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Activation of an absent filter: 0, or its mean over the images.
     weighting : {"softmax", "linear", "uniform"} or callable, default="softmax"
         Weights of the filters: softmax of importance / temperature, the positive
-        importances themselves, or all the same. A callable gets the importances of a
-        layer's filters, an array of shape (n_filters,), and returns as many weights,
-        none negative, which are then scaled to sum to 1.
+        importances, or all the same. A callable gets the importances of a layer, of
+        shape (n_filters,), and returns as many weights, none negative; they are scaled
+        to sum to 1.
     temperature : float, default=1.0
         Temperature of the softmax. At 1, which is the paper's, weights are almost
         uniform, as importances are small; the heatmap then covers the whole object.
@@ -120,13 +116,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         values: a sum of the activations, weighted by the importances for the class.
     resolution : {"pooled", "dense"}, default="pooled"
         "pooled": activations at the layer's own stride, interpolated; "dense":
-        activations at every pixel (strides are left out, later layers dilated). Dense
-        maps take many times as long and are not better by themselves; see the user
-        guide.
+        activations at every pixel, many times slower; see the user guide.
     normalize : {"validation", "image"} or None, default="validation"
-        "validation": heatmaps are divided by their median maximum on the validation
-        images, so that an empty image stays dark; "image": each heatmap from 0 to 1, as
-        in the paper; None: the weighted sum itself.
+        "validation": divided by the median maximum on validation images, so that an
+        empty image stays dark; "image": each heatmap from 0 to 1, as in the paper.
     threshold : float, default=0.15
         Heat below it is set to 0 by `transform`; between 0 and 1. With
         ``normalize=None`` it is a share of `normalization_constant_`.
@@ -136,10 +129,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     device : str, default="cpu"
         Device on which PyTorch computes.
     memory : str or joblib.Memory, default=None
-        Folder in which trained networks are cached, as in `Pipeline`. A fit with the
-        same images, training parameters and integer `random_state` then takes the
-        network from there, so that a search over parameters that act after training
-        trains one network for each fold.
+        Folder in which trained networks are cached, as in `Pipeline`. A search over
+        parameters that act after training then trains one network for each fold.
     random_state : int, RandomState instance or None, default=None
         Source of initialisation, order of the images, dropout and held-out images. The
         same number gives the same network bit for bit, on the same number of threads.
@@ -172,22 +163,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     class_importances_ : ndarray of shape (n_classes, n_filters)
         The same on the validation images of each class.
     log_odds_drops_ : ndarray of shape (n_classes, n_classes, n_filters)
-        For classes c and k, the mean decrease of log p(c) - log p(k) without each
-        filter of the last layer, on validation images of c. Where that would be more
-        than 2^24 values, the second dimension is 1: all other classes together.
+        Mean decrease of log p(c) - log p(k) without each filter of the last layer, on
+        validation images of c; (n_classes, 1, n_filters) if more than 2^24 values.
     filter_weights_ : ndarray of shape (n_filters,)
         Weights of the activations in a heatmap; they sum to 1 in each layer.
     class_filter_weights_ : ndarray of shape (n_classes, n_filters)
-        Weights of the last layer in the heatmap of each class. For "contrastive", the
-        weights against all other classes equally; they have signs, and their absolute
-        values sum to 1.
+        Weights of the last layer in the heatmap of each class; for "contrastive",
+        against all other classes equally, with signs, absolute values summing to 1.
     normalization_constant_ : float
         Median maximum of the heatmaps of the validation images.
     class_normalization_constants_ : ndarray of shape (n_classes,)
         Median maximum of the heatmaps of each class on its validation images.
     class_score_constants_ : ndarray of shape (n_classes,) or None
-        Median score of each class, against all others, on its validation images, from
-        the mean activations. None unless ``class_heatmap="contrastive"``.
+        Median score of each class against all others on its validation images; None
+        unless ``class_heatmap="contrastive"``.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
         How the errors were computed, in each layer; see `fit_importance`.
 
@@ -195,10 +184,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     -----
     X is an array or DataFrame of rows, an array of grey images (n_images, height,
     width) or of colour images (n_images, height, width, n_channels), or a list of
-    images; for `transform` and `heatmap` images may have any size.
-
-    Integers are scaled to [0, 1] (uint16 by 1/65535, others by 1/255); floats are
-    taken as they are. Memory-mapped arrays are read batch by batch.
+    images; for `transform` and `heatmap` images may have any size. Integers are scaled
+    to [0, 1] (uint16 by 1/65535, others by 1/255); floats are taken as they are.
+    Memory-mapped arrays are read batch by batch.
 
     `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in
     `fit` and `fit_importance`; `resolution`, `normalize` and `threshold` at every call.
@@ -249,31 +237,31 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        module=None,
-        layer=None,
+        module: Callable[..., nn.Module] | nn.Module | None = None,
+        layer: str | Sequence[str] | None = None,
         *,
-        max_epochs=10,
-        lr=0.001,
-        lr_decay=1e-5,
-        batch_size=300,
-        net_params=None,
-        class_weight=None,
-        image_shape=None,
-        validation_fraction=0.1,
-        importance="log_loss",
-        ablation="zero",
-        weighting="softmax",
-        temperature=1.0,
-        class_heatmap="contrastive",
-        resolution="pooled",
-        normalize="validation",
-        threshold=0.15,
-        background=None,
-        device="cpu",
-        memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        max_epochs: int = 10,
+        lr: float = 0.001,
+        lr_decay: float = 1e-5,
+        batch_size: int = 300,
+        net_params: dict[str, Any] | None = None,
+        class_weight: dict | Literal["balanced"] | None = None,
+        image_shape: Sequence[int] | None = None,
+        validation_fraction: float | None = 0.1,
+        importance: Literal["log_loss", "error"] = "log_loss",
+        ablation: Literal["zero", "mean"] = "zero",
+        weighting: Weighting | Callable[[np.ndarray], ArrayLike] = "softmax",
+        temperature: float = 1.0,
+        class_heatmap: Weighting | Literal["contrastive"] = "contrastive",
+        resolution: Literal["pooled", "dense"] = "pooled",
+        normalize: Literal["validation", "image"] | None = "validation",
+        threshold: float = 0.15,
+        background: Any = None,
+        device: str | torch.device = "cpu",
+        memory: Any = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.module = module
         self.layer = layer
         self.max_epochs = max_epochs
@@ -299,7 +287,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X: Any, y: ArrayLike) -> Self:
         """Train the network, and measure importances on the held-out images.
 
         Parameters
@@ -329,9 +317,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 training, validation = hold_out(
                     y, self.validation_fraction, random_state
                 )
-            self._net_spec = self._net_parameters(
-                y[training], random_seed(random_state)
-            )
+            seed = random_seed(random_state)
+            self._net_spec = self._net_parameters(y[training], seed)
             self.net_ = build_net(**self._net_spec, verbose=self.verbose)
             network = self._trained_network()
             probes = np.arange(min(_N_PROBES, len(y)))
@@ -346,7 +333,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 self._measure(images, y, validation)
         return self
 
-    def fit_importance(self, X_val, y_val):
+    def fit_importance(self, X_val: Any, y_val: ArrayLike) -> Self:
         """Measure the importance of each filter on images that were not trained on.
 
         Parameters
@@ -387,7 +374,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self._measure(images, y, np.arange(len(y)))
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class for images of the trained size.
 
         Parameters
@@ -410,7 +397,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         images = check_trained_size(self, X, "predict")
         return self._trained_network().predict_proba(images)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Most probable label for images of the trained size.
 
         Parameters
@@ -424,7 +411,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Heatmaps of all classes together, heat below `threshold` set to 0.
 
         Parameters
@@ -448,7 +435,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_output_container(self, X)
         return self._heatmaps(X, None, None, self.threshold)
 
-    def heatmap(self, X, target=None, *, labels=None):
+    def heatmap(
+        self, X: Any, target: Any = None, *, labels: ArrayLike | None = None
+    ) -> Any:
         """Heatmaps of all classes together, of one class or of some.
 
         Parameters
@@ -477,7 +466,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         return self._heatmaps(X, target, labels, None)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of heatmaps of rows: heat_<row>_<column>.
 
         Parameters
@@ -491,29 +480,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "net_")
         check_feature_names_in(self, input_features, generate_names=False)
-        names = [
-            f"heat_{row}_{column}" for row, column in np.ndindex(self.image_shape_[:2])
-        ]
-        return np.array(names, dtype=object)
+        pixels = np.ndindex(self.image_shape_[:2])
+        return np.array([f"heat_{row}_{column}" for row, column in pixels], object)
 
     def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
         """Arguments of `build_net`; y holds the training labels."""
-        check_device(self.device)
-        names = [
-            "module",
-            "max_epochs",
-            "lr",
-            "lr_decay",
-            "batch_size",
-            "net_params",
-            "device",
-        ]
         class_weight = self.class_weight
         if class_weight is not None:
             class_weight = compute_class_weight(
                 class_weight, classes=self.classes_, y=self.classes_[y]
             )
-        return {name: getattr(self, name) for name in names} | {
+        return {name: getattr(self, name) for name in _TRAINING} | {
             "n_classes": len(self.classes_),
             "image_shape": self.image_shape_,
             "class_weight": class_weight,
@@ -522,14 +499,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         }
 
     def _trained_network(self) -> TrainedNetwork:
-        return TrainedNetwork(
-            module=self.net_.module_,
-            device=self.net_.device,
-            n_channels=n_channels(self.image_shape_),
-            batch_size=self.batch_size,
-            n_classes=len(self.classes_),
-            returns_probabilities=returns_probabilities(self.net_),
-        )
+        return trained_network(self.net_, self.image_shape_, self.batch_size)
 
     def _layers(self) -> tuple[str, ...]:
         return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
@@ -607,10 +577,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         images = check_images(self, X)
         classes = find_targets(self, target, labels, len(images))
-        heatmaps = self._heatmap_model().heatmaps(
-            images, classes, self.normalize, threshold
-        )
-        return images.in_layout(heatmaps)
+        model = self._heatmap_model()
+        heat = model.heatmaps(images, classes, self.normalize, threshold)
+        return images.in_layout(heat)
 
     def __getstate__(self):
         return pack_net(super().__getstate__())

@@ -3,7 +3,10 @@
 One place to look when a release of either moves them.
 """
 
-from sklearn.base import _fit_context as fit_context
+from collections.abc import Callable
+from typing import TypeVar
+
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -16,6 +19,14 @@ from sklearn.utils.validation import _check_feature_names_in as check_feature_na
 from torch.nn.modules.utils import _pair as pair
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+Method = TypeVar("Method", bound=Callable)
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+    """scikit-learn's decorator of `fit`, with types that keep those of the method."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
 
 __all__ = [
     "HasMethods",

@@ -1,12 +1,13 @@
 """The localizer: parameters, validation and state; the search is in `_detection`."""
 
-import itertools
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import (
@@ -29,12 +30,14 @@ from ._detection.localization import (
 )
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
-from ._inputs.images import Images, from_tensor, n_channels, shape_text, to_tensor
+from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.validation import (
     check_images,
+    check_not_one_image,
     check_scales,
     check_training_data,
     unchanged_on_error,
+    unused_label,
 )
 from .metrics import detection_f1_score
 
@@ -47,8 +50,8 @@ _PIXELS_AT_ONCE = 2**19
 # Images from which the crop specification is learned.
 _MAX_SPECIFICATION_IMAGES = 1000
 _IMAGES_AT_ONCE = 1024
-# Training that measured best on crops of MNIST's training digits.
-_DEFAULT_TRAINING = {"lr": 2e-3, "lr_decay": 2e-3}
+# Learning rate and its decay that measured best on crops of MNIST's training digits.
+_LR = _LR_DECAY = 2e-3
 
 
 class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
@@ -150,20 +153,20 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        proposals="image",
-        n_thresholds=15,
-        polarity="bright",
-        scales=(1.0,),
-        heat_threshold=0.15,
-        score_threshold=0.8,
-        nms_threshold=0.3,
-        n_instance_crops=40_000,
-        n_background_crops=30_000,
-        random_state=None,
-        verbose=0,
-    ):
+        proposals: Literal["image", "heat"] = "image",
+        n_thresholds: int = 15,
+        polarity: Literal["bright", "dark", "both"] = "bright",
+        scales: Sequence[float] = (1.0,),
+        heat_threshold: float = 0.15,
+        score_threshold: float = 0.8,
+        nms_threshold: float = 0.3,
+        n_instance_crops: int = 40_000,
+        n_background_crops: int = 30_000,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.estimator = estimator
         self.proposals = proposals
         self.n_thresholds = n_thresholds
@@ -178,7 +181,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, background_images=None):
+    def fit(self, X: Any, y: ArrayLike, background_images: Any = None) -> Self:
         """Make training crops and train the estimator, or take a frozen one.
 
         Parameters
@@ -206,7 +209,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             self._fit(X, y, background_images)
         return self
 
-    def localize(self, X):
+    def localize(self, X: Any) -> pd.DataFrame:
         """Find and recognise the instances in images of any size.
 
         Parameters
@@ -246,7 +249,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
                 f"proposals='heat' needs heatmaps, which {self.estimator_!r} does not "
                 "have; pass proposals='image'."
             )
-        self._check_not_one_image(X)
+        check_not_one_image(self, X, self._layout)
         images = check_images(self, X)
         instances = []
         with tqdm(
@@ -257,23 +260,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
                 progress.update(len(batch))
         return instances_table(instances, self.classes_)
 
-    def _check_not_one_image(self, X) -> None:
-        """Raise ValueError or warn for a two-dimensional X that may be an image."""
-        if getattr(X, "ndim", None) != 2:
-            return
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input; if X is one image, pass [X]."
-            )
-        if self._layout != "rows":
-            warnings.warn(
-                f"X has shape {X.shape} and is read as {len(X)} rows of "
-                f"{shape_text(self.image_shape_)} pixels; if X is one image, pass [X].",
-                stacklevel=3,
-            )
-
-    def score(self, X, y):
+    def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
         """Score of the instances, from their boxes or from labels alone.
 
         Parameters
@@ -379,13 +366,15 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             ]
         )
         if self.background_ is None:
-            self.background_ = _unused_label(self.classes_)
+            self.background_ = unused_label(self.classes_)
         # The index of the background is that of the last name.
         names = np.append(self.classes_, self.background_)
         y = names[np.concatenate([crop_labels, labels[is_background]])]
         estimator = self.estimator
         if estimator is None:
-            estimator = SimilarNetClassifier(**_DEFAULT_TRAINING, verbose=self.verbose)
+            estimator = SimilarNetClassifier(
+                lr=_LR, lr_decay=_LR_DECAY, verbose=self.verbose
+            )
         estimator = clone(estimator)
         _set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
@@ -440,16 +429,6 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
-
-
-def _unused_label(classes: np.ndarray):
-    """A label like those of the classes, for the background."""
-    if classes.dtype.kind in "biuf":
-        return next(label for label in itertools.count(-1, -1) if label not in classes)
-    name = "background"
-    while name in classes:
-        name += "_"
-    return name
 
 
 def _set_random_states(estimator, random_state: np.random.RandomState) -> None:

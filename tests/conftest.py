@@ -9,6 +9,9 @@ import torch
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
 
+# A type checker reads it; its mistakes would end Python.
+collect_ignore = ["typing"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():

@@ -1,16 +1,20 @@
 """From importances to weights, and from weights and activations to heatmaps."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from .._network.activations import FeatureMaps
+
+Weighting = Literal["softmax", "linear", "uniform"]
 
 
 def filter_weights(
     importances: np.ndarray,
-    weighting: str | Callable[[np.ndarray], np.ndarray],
+    weighting: str | Callable[[np.ndarray], ArrayLike],
     temperature: float,
 ) -> np.ndarray:
     """Weights of the filters, which sum to 1 (Eq. 2 of the paper for "softmax").

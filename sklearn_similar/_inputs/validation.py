@@ -1,5 +1,7 @@
 """The gate for what the user passes: estimator and X in, `Images` and classes out."""
 
+import itertools
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,6 +90,43 @@ def check_images(estimator, X) -> Images:
     rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
     _check_values(rows)
     return Images(_as_images(rows, trained), "rows")
+
+
+def check_not_one_image(estimator, X, layout: str) -> None:
+    """Raise ValueError or warn for a two-dimensional X that may be an image.
+
+    Parameters
+    ----------
+    estimator : InstanceLocalizer
+    X : array-like or list
+    layout : {"rows", "grey", "colour"}
+        Layout of the images in `fit`.
+    """
+    if getattr(X, "ndim", None) != 2:
+        return
+    if X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input; if X is one image, pass "
+            "[X]."
+        )
+    if layout != "rows":
+        warnings.warn(
+            f"X has shape {X.shape} and is read as {len(X)} rows of "
+            f"{shape_text(estimator.image_shape_)} pixels; if X is one image, pass "
+            "[X].",
+            stacklevel=3,
+        )
+
+
+def unused_label(classes: np.ndarray):
+    """A label like those of the classes: a negative integer, or "background"."""
+    if classes.dtype.kind in "biuf":
+        return next(label for label in itertools.count(-1, -1) if label not in classes)
+    name = "background"
+    while name in classes:
+        name += "_"
+    return name
 
 
 def check_output_container(estimator, X) -> None:

@@ -101,6 +101,7 @@ def build_net(
         If `net_params` names what is a parameter of the estimator, or the network
         cannot be built from the module and them.
     """
+    check_device(device)
     given = _check_net_params(net_params, class_weight)
     schedule = LRScheduler(
         policy=LambdaLR, lr_lambda=InverseDecay(lr_decay), step_every="batch"

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from skorch import NeuralNetClassifier
 from torch import nn
 
-from .._inputs.images import Images
+from .._inputs.images import Images, n_channels
 from .activations import eval_mode
+from .net import returns_probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +64,17 @@ class TrainedNetwork:
                     output = torch.softmax(output, dim=1)
                 result[indices] = output.cpu().numpy()
         return result
+
+
+def trained_network(
+    net: NeuralNetClassifier, image_shape: tuple[int, ...], batch_size: int
+) -> TrainedNetwork:
+    """The network of a skorch net that was trained on images of a shape."""
+    return TrainedNetwork(
+        module=net.module_,
+        device=net.device,
+        n_channels=n_channels(image_shape),
+        batch_size=batch_size,
+        n_classes=len(net.classes),
+        returns_probabilities=returns_probabilities(net),
+    )
