@@ -80,8 +80,9 @@ FilterImportanceDisplay.from_estimator(model, by_class=True)
 # ``weighting`` takes a function from the importances of a layer's filters to their
 # weights in the heatmap. This one leaves out the less important half, and squares the
 # importances of the others. ``fit_importance`` applies it without training again; here
-# every second test digit is a validation image, and the heatmaps are of others. The default, below for comparison, shows the whole of a digit. Sharper
-# weightings show the parts that the classifier relies on.
+# every second test digit is a validation image, and the heatmaps are of others. The
+# default, below for comparison, shows the whole of a digit, and sharper weightings the
+# parts that the classifier relies on.
 
 from sklearn_similar.display import HeatmapDisplay
 

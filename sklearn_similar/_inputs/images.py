@@ -136,6 +136,9 @@ def _n_at_once(pixels: np.ndarray) -> int:
 
 def to_tensor(pixels: np.ndarray, n_channels: int) -> torch.Tensor:
     """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1]."""
+    if not pixels.flags.writeable:
+        # PyTorch warns that it could write to it.
+        pixels = pixels.copy()
     if pixels.dtype == np.uint8:
         tensor = torch.from_numpy(np.ascontiguousarray(pixels)).float()
     else:

@@ -1,6 +1,7 @@
 """`localize` of a localizer: from images to a table of instances."""
 
 import re
+import warnings
 from copy import deepcopy
 
 import numpy as np
@@ -399,3 +400,11 @@ def test_images_are_localised_alike_alone_and_together(model):
     alone = [model.localize([image]).assign(image=n) for n, image in enumerate(images)]
     expected = pd.concat(alone, ignore_index=True)
     assert_frame_equal(together, expected, atol=1e-5)
+
+
+def test_images_that_cannot_be_written_to_are_taken_quietly(model):
+    images, _ = scenes(2)
+    images.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(model.localize(list(images)))
