@@ -10,13 +10,14 @@ from scipy import ndimage
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
+from .._boxes import BOX_COLUMNS
 from .._inputs.images import to_grey
 from ..datasets._pixels import (
     check_images,
     check_photographs,
     with_channels,
 )
-from ..datasets._scenes import BOX_COLUMNS, make_scenes
+from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_photographs
 from ..metrics import box_iou
 from .crop_specification import CropSpecification, learn_crop_specification
@@ -238,7 +239,7 @@ def _cut_up(
     shown = np.full(len(spots), -1)
     if truth is not None and len(truth) and len(spots):
         found = np.stack([spots[name] for name in BOX_COLUMNS], axis=1)
-        overlap = box_iou(found, truth[BOX_COLUMNS].to_numpy())
+        overlap = box_iou(found, truth[list(BOX_COLUMNS)].to_numpy())
         best = overlap.max(axis=1)
         owner = truth["label"].to_numpy()[overlap.argmax(axis=1)]
         shown = np.where(best >= _INSTANCE_IOU, owner, -1)
