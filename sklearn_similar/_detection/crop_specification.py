@@ -5,10 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from .._inputs.images import to_grey
-
-# Above this share of an image's greatest value, a pixel belongs to what it shows.
-_VISIBLE = 0.2
+from .._inputs.images import VISIBLE_SHARE, to_grey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +50,7 @@ def learn_crop_specification(images: torch.Tensor) -> CropSpecification:
 
 def _object_extent(images: np.ndarray) -> float:
     """The median share of images n x height x width that is taken."""
-    visible = images > _VISIBLE * images.max(axis=(1, 2), keepdims=True)
+    visible = images > VISIBLE_SHARE * images.max(axis=(1, 2), keepdims=True)
     shares = []
     for axis in (1, 2):
         hit = visible.any(axis=axis)
