@@ -11,6 +11,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._boxes import BOX_COLUMNS
+from .._grouping import rank_within
 from .._inputs.images import to_grey
 from ..datasets._pixels import (
     check_images,
@@ -256,8 +257,5 @@ def _cut_up(
 def _spread(rows: np.ndarray, sources: np.ndarray, n_most: int, rng) -> np.ndarray:
     """At most some of the rows, as evenly over their sources as these allow."""
     rows = rng.permutation(rows)
-    order = np.argsort(sources[rows], kind="stable")
-    counts = np.bincount(sources[rows])
-    rank = np.empty(len(rows), dtype=np.int64)
-    rank[order] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rank = rank_within(sources[rows])
     return rows[np.argsort(rank, kind="stable")[:n_most]]
