@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from sklearn_similar._boxes import BOX_COLUMNS
 from sklearn_similar.metrics import box_iou
 
-BOX = ["x_min", "y_min", "x_max", "y_max"]
 STRIDE, PADDING, MAX_OVERLAP, MIN_CONTRAST = 4, 8, 0.3, 0.15
 
 
@@ -43,7 +43,7 @@ def windows_at(model, min_score, pixels, zoom):
     small = resize(pixels, *(max(1, round(length / zoom)) for length in pixels.shape))
     small = F.pad(small[None], [PADDING] * 4, mode="replicate")[0]
     if min(small.shape) < side:
-        return pd.DataFrame(columns=["label", "score", *BOX])
+        return pd.DataFrame(columns=["label", "score", *BOX_COLUMNS])
     windows = small.unfold(0, side, STRIDE).unfold(1, side, STRIDE)
     n_columns = windows.shape[1]
     windows = windows.reshape(-1, side, side)
@@ -57,7 +57,7 @@ def windows_at(model, min_score, pixels, zoom):
     proba[:, model.classes_ == model.background] = 0
     kept = np.flatnonzero(proba.max(axis=1) >= min_score)
     if not len(kept):
-        return pd.DataFrame(columns=["label", "score", *BOX])
+        return pd.DataFrame(columns=["label", "score", *BOX_COLUMNS])
     top, left = np.divmod(kept, n_columns)
     shown = windows[kept]
     peak = shown.max(axis=(1, 2), keepdims=True)
@@ -75,7 +75,11 @@ def windows_at(model, min_score, pixels, zoom):
 def suppress(table):
     """The surest of windows that overlap."""
     table = table.sort_values("score", ascending=False, ignore_index=True)
-    boxes, left, kept = table[BOX].to_numpy(float), np.arange(len(table)), []
+    boxes, left, kept = (
+        table[list(BOX_COLUMNS)].to_numpy(float),
+        np.arange(len(table)),
+        [],
+    )
     while len(left):
         kept.append(left[0])
         overlap = box_iou(boxes[left[:1]], boxes[left[1:]])[0]
@@ -93,7 +97,7 @@ def centre(model, side, images, scenes):
         crop = resize(part, *model.image_shape_)[None].numpy()
         score = model.predict_proba(crop).max()
         rows.append([number, model.predict(crop)[0], score, x, y, x + side, y + side])
-    return pd.DataFrame(rows, columns=["image", "label", "score", *BOX])
+    return pd.DataFrame(rows, columns=["image", "label", "score", *BOX_COLUMNS])
 
 
 def centre_heatmaps(images):

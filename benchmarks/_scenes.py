@@ -15,6 +15,8 @@ from PIL import Image
 from sklearn.datasets import fetch_openml, load_sample_images
 from sklearn.utils import Bunch
 
+from sklearn_similar._boxes import BOX_COLUMNS
+from sklearn_similar._inputs.images import VISIBLE_SHARE
 from sklearn_similar.datasets import fetch_mnist, make_scenes
 
 PHOTOGRAPHS = (
@@ -23,9 +25,6 @@ PHOTOGRAPHS = (
 )
 FASHION_HOME = Path("/usr/share/datasets/fashion-mnist")
 SIZE = (64, 64)
-BOX = ["x_min", "y_min", "x_max", "y_max"]
-# What makes a box of make_scenes: pixels above this share of the brightest.
-INK = 0.2
 
 
 class Labelled(NamedTuple):
@@ -129,10 +128,10 @@ def pair_scenes(X, y, n_scenes, photographs, random_state):
 def with_ink_boxes(X, y):
     """Images of one object on black, with the box around what is not black."""
     peak = X.max(axis=(1, 2), keepdims=True)
-    ink = X / peak > INK
+    ink = X / peak > VISIBLE_SHARE
     truth = pd.DataFrame({"image": np.arange(len(X)), "label": y})
     for name, axis in (("x", 1), ("y", 2)):
         hit = ink.any(axis=axis)
         truth[f"{name}_min"] = hit.argmax(axis=1)
         truth[f"{name}_max"] = hit.shape[1] - hit[:, ::-1].argmax(axis=1)
-    return Labelled(X, truth[["image", "label", *BOX]])
+    return Labelled(X, truth[["image", "label", *BOX_COLUMNS]])

@@ -157,7 +157,9 @@ def with_random_weights(model, images):
     model = deepcopy(model).set_params(normalize=None)
     n_filters = len(model.filter_weights_)
     model.filter_weights_ = np.random.default_rng(0).dirichlet(np.ones(n_filters))
-    model.normalization_constant_ = float(np.median(model.heatmap(images).max(axis=(1, 2))))
+    model.normalization_constant_ = float(
+        np.median(model.heatmap(images).max(axis=(1, 2)))
+    )
     return model.set_params(normalize="validation")
 
 

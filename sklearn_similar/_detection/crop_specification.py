@@ -5,10 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from .._inputs.images import to_grey
-
-# Share of an image's greatest value above which a pixel belongs to the object.
-_VISIBLE = 0.2
+from .._inputs.images import VISIBLE_SHARE, to_grey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ def learn_crop_specification(images: torch.Tensor) -> CropSpecification:
 
 def _object_extent(images: np.ndarray) -> float:
     """Median object extent of images n x height x width."""
-    visible = images > _VISIBLE * images.max(axis=(1, 2), keepdims=True)
+    visible = images > VISIBLE_SHARE * images.max(axis=(1, 2), keepdims=True)
     shares = []
     for axis in (1, 2):
         hit = visible.any(axis=axis)

@@ -12,6 +12,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from tqdm.auto import tqdm
 
 from .._compat import Interval, validate_params
+from .._grouping import rank_within
 from .._inputs.images import to_grey
 from ..datasets._pixels import (
     check_images,
@@ -294,8 +295,5 @@ def _crop_scene(
 def _spread(rows: np.ndarray, sources: np.ndarray, n_most: int, rng) -> np.ndarray:
     """At most some of the rows, as evenly over their sources as these allow."""
     rows = rng.permutation(rows)
-    order = np.argsort(sources[rows], kind="stable")
-    counts = np.bincount(sources[rows])
-    rank = np.empty(len(rows), dtype=np.int64)
-    rank[order] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rank = rank_within(sources[rows])
     return rows[np.argsort(rank, kind="stable")[:n_most]]

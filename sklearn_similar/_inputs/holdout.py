@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._grouping import rank_within
+
 
 def hold_out(
     y: np.ndarray, fraction: float, random_state: np.random.RandomState
@@ -28,7 +30,7 @@ def hold_out(
     counts = np.bincount(y)
     # Where each image stands among those of its class, from 0 to 1; cutting at the
     # fraction in this order rounds the classes' shares so that they add up.
-    rank = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rank = rank_within(y[order])
     can_go = rank > 0
     position = (rank - 0.5) / np.repeat(counts, counts)
     candidates = order[can_go][np.argsort(position[can_go], kind="stable")]

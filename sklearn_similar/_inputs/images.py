@@ -15,7 +15,11 @@ import torch
 from sklearn.utils import gen_batches
 
 # ITU-R BT.601: weights of red, green and blue in perceived brightness.
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
+# A pixel belongs to the object of a training image above this share of the image's
+# maximum: anti-aliased rims are below it, faint strokes are above. Boxes of scenes and
+# the crops of the localizer fit each other only if both use the same share.
+VISIBLE_SHARE = 0.2
 # Activations of a network take some hundred bytes a pixel, so that a batch of this
 # many pixels (167 images of 28x28) needs about 50 MB. More are slower on a CPU, as they
 # do not fit into its caches.
@@ -178,7 +182,7 @@ def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarra
 def to_grey(images: torch.Tensor) -> torch.Tensor:
     """One channel, (..., H, W), from (..., C, H, W): luma of three, mean of others."""
     n_channels = images.shape[-3]
-    shares = _LUMA if n_channels == 3 else (1 / n_channels,) * n_channels
+    shares = LUMA if n_channels == 3 else (1 / n_channels,) * n_channels
     return torch.tensordot(images.new_tensor(shares), images, dims=([0], [-3]))
 
 

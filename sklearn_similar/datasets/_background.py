@@ -5,7 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 from threadpoolctl import threadpool_limits
 
 from sklearn_similar.datasets._background_kinds import KINDS, NEEDS
@@ -15,6 +14,8 @@ from sklearn_similar.datasets._pixels import (
     check_size,
     with_channels,
 )
+
+from .._compat import Interval, validate_params
 
 _CHUNK = 1000
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
+from sklearn_similar._inputs.images import VISIBLE_SHARE
+
 
 def _patches(photographs, crops, n, shape, rng):
     del crops
@@ -105,7 +107,7 @@ def _visible_points(images, rng):
     """Draw a visible pixel of each image; return its place, -0.5 to 0.5 of the side."""
     strength = images.max(axis=3) if images.ndim == 4 else images
     flat = strength.reshape(len(strength), -1)
-    visible = flat > 0.2 * flat.max(axis=1, keepdims=True)
+    visible = flat > VISIBLE_SHARE * flat.max(axis=1, keepdims=True)
     chosen = np.argmax(rng.random_sample(flat.shape) * visible, axis=1)
     y, x = np.unravel_index(chosen, strength.shape[1:])
     return _centres(strength.shape[1])[y], _centres(strength.shape[2])[x]

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import validate_params
 
 from sklearn_similar.datasets._idx import read_folder
+
+from .._compat import validate_params
 
 DATA_VARIABLE = "SKLEARN_SIMILAR_DATA"
 

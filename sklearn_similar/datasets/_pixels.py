@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+from sklearn_similar._inputs.images import LUMA
 
 
 def check_images(images, name: str) -> np.ndarray:
@@ -90,7 +90,9 @@ def with_channels(image: np.ndarray, n_channels: int | None) -> np.ndarray:
 
 
 def _luminance(image: np.ndarray) -> np.ndarray:
-    return np.rint(image.astype(np.float32) @ _LUMA).astype(np.uint8)
+    return np.rint(image.astype(np.float32) @ np.array(LUMA, dtype=np.float32)).astype(
+        np.uint8
+    )
 
 
 def check_size(size, name: str = "size") -> tuple[int, int]:

@@ -3,8 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-# A pixel belongs to an instance's box above this share of the instance's maximum.
-VISIBLE_SHARE = 0.2
+from sklearn_similar._inputs.images import VISIBLE_SHARE
 
 
 def cover(photograph, size):

@@ -6,8 +6,8 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sklearn_similar._boxes import BOX_COLUMNS
 from sklearn_similar.datasets._pixels import (
     check_images,
     check_photographs,
@@ -17,7 +17,7 @@ from sklearn_similar.datasets._pixels import (
 )
 from sklearn_similar.datasets._rendering import cover, lay, render
 
-BOX_COLUMNS = ["x_min", "y_min", "x_max", "y_max"]
+from .._compat import Interval, StrOptions, validate_params
 
 _SCENE_ATTEMPTS = 20
 _CORNER_BATCHES = 8

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from sklearn.utils._param_validation import StrOptions
 
+from .._compat import StrOptions
 from .._inputs.images import check_numeric, shape_text, to_numpy
 from ._explained import Batch, Explained, to_type
 

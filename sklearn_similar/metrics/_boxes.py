@@ -4,13 +4,14 @@ A box is ``x_min, y_min, x_max, y_max`` in pixels, half-open: it covers the pixe
 ``x_min <= x < x_max``, and its width is ``x_max - x_min``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils._param_validation import validate_params
 
-COORDINATES = ["x_min", "y_min", "x_max", "y_max"]
+from .._boxes import BOX_COLUMNS, paired_iou
+from .._compat import validate_params
 
 # Candidate pairs whose overlap is computed at once: some 100 MB of temporaries.
 _MAX_PAIRS = 2**20
@@ -61,19 +62,8 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     iou = np.empty((len(a), len(b)))
     step = max(1, _MAX_PAIRS // max(1, len(b)))
     for start in range(0, len(a), step):
-        iou[start : start + step] = _paired_iou(a[start : start + step, None], b)
+        iou[start : start + step] = paired_iou(a[start : start + step, None], b)
     return iou
-
-
-def _paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the IoU of boxes that broadcast against each other, (..., 4) each."""
-    extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    intersection = np.prod(np.maximum(extent, 0.0), axis=-1)
-    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
-    union = areas[0] + areas[1] - intersection
-    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    # Rounding of the union must not lift the ratio above 1.
-    return np.minimum(iou, 1.0)
 
 
 def _overlapping_pairs(
@@ -101,7 +91,7 @@ def _overlapping_pairs(
         stop = max(stop, start + 1)
         a = np.repeat(np.arange(start, stop), count[start:stop])
         b = order[first[a] + np.arange(a.size) - (end[a] - count[a] - offset)]
-        iou = _paired_iou(boxes_a[a], boxes_b[b])
+        iou = paired_iou(boxes_a[a], boxes_b[b])
         kept = iou >= min_iou
         parts.append((a[kept], b[kept], iou[kept]))
         start = stop
@@ -126,10 +116,10 @@ def _rasterize(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _coordinates(boxes: Any, *, name: str) -> np.ndarray:
     """Return checked boxes, a DataFrame or an array-like, as float64 (n, 4)."""
     if isinstance(boxes, pd.DataFrame):
-        missing = [column for column in COORDINATES if column not in boxes.columns]
+        missing = [column for column in BOX_COLUMNS if column not in boxes.columns]
         if missing:
-            raise ValueError(_missing_message(name, missing, COORDINATES))
-        rows, columns = boxes.index, [boxes[column] for column in COORDINATES]
+            raise ValueError(_missing_message(name, missing, BOX_COLUMNS))
+        rows, columns = boxes.index, [boxes[column] for column in BOX_COLUMNS]
         values = [_as_float(column, name=name) for column in columns]
         coordinates = np.stack(values, axis=1)
     else:
@@ -152,14 +142,14 @@ def _check_coordinates(coordinates: np.ndarray, rows: pd.Index, *, name: str) ->
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(
-            f"Row {rows[row]} of {name} has {COORDINATES[column]}="
+            f"Row {rows[row]} of {name} has {BOX_COLUMNS[column]}="
             f"{coordinates[row, column]}; give finite pixel coordinates or drop the "
             "row."
         )
     bad = coordinates[:, 2:] < coordinates[:, :2]
     if bad.any():
         row, axis = np.argwhere(bad)[0]
-        low, high = COORDINATES[axis], COORDINATES[axis + 2]
+        low, high = BOX_COLUMNS[axis], BOX_COLUMNS[axis + 2]
         raise ValueError(
             f"Row {rows[row]} of {name} has a negative extent, {low}="
             f"{coordinates[row, axis]:g} and {high}={coordinates[row, axis + 2]:g}; "
@@ -178,7 +168,7 @@ def _as_float(column: pd.Series, *, name: str) -> np.ndarray:
         ) from error
 
 
-def _missing_message(name: str, missing: list[str], needed: list[str]) -> str:
+def _missing_message(name: str, missing: Sequence[str], needed: Sequence[str]) -> str:
     return (
         f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(needed)}."
     )

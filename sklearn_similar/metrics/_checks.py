@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._boxes import COORDINATES, _as_float, _coordinates, _missing_message, _rasterize
-
-COLUMNS = ["image", "label", "score", "heat", *COORDINATES]
+from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from ._boxes import _as_float, _coordinates, _missing_message, _rasterize
 
 
 def _check_instances(
@@ -27,7 +26,7 @@ def _check_instances(
     Parameters
     ----------
     frame : DataFrame
-        Columns of `COLUMNS`, one row for each instance.
+        Columns of `INSTANCE_COLUMNS`, one row for each instance.
     name : str
         What the messages call the table.
     image_shapes : sequence or mapping of (height, width), optional
@@ -45,9 +44,9 @@ def _check_instances(
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(
             f"{name} is a {type(frame).__name__}; pass a DataFrame of instances with "
-            f"the columns {', '.join(COLUMNS)}."
+            f"the columns {', '.join(INSTANCE_COLUMNS)}."
         )
-    needed = ["image", *["label"] * needs_label, *["score"] * needs_score, *COORDINATES]
+    needed = ["image", *["label"] * needs_label, *["score"] * needs_score, *BOX_COLUMNS]
     _check_columns(frame.columns, needed, name=name)
     coordinates = _coordinates(frame, name=name)
     for column in {"image", "label"} & set(frame.columns):
@@ -74,12 +73,14 @@ def _check_columns(
 ) -> None:
     """Raise for unknown, repeated and missing column names."""
     for column in columns:
-        if column not in COLUMNS:
-            close = difflib.get_close_matches(str(column), COLUMNS, n=1, cutoff=0.7)
+        if column not in INSTANCE_COLUMNS:
+            close = difflib.get_close_matches(
+                str(column), INSTANCE_COLUMNS, n=1, cutoff=0.7
+            )
             hint = f"rename it to {close[0]!r}" if close else "drop it"
             raise ValueError(
                 f"{name} has the unknown column {column!r}; {hint}: instances have the "
-                f"columns {', '.join(COLUMNS)}."
+                f"columns {', '.join(INSTANCE_COLUMNS)}."
             )
     if len(set(columns)) < len(columns):
         raise ValueError(f"{name} has a column twice; keep one of {list(columns)}.")
@@ -130,7 +131,7 @@ def _as_instances(
     if not isinstance(boxes, pd.DataFrame):
         coordinates = _coordinates(boxes, name=name)
         number = np.arange(len(coordinates))
-        boxes = pd.DataFrame(coordinates, columns=COORDINATES)
+        boxes = pd.DataFrame(coordinates, columns=BOX_COLUMNS)
         boxes["image"] = number if one_per_image else 0
         boxes["label"] = 0
         boxes["score"] = -number.astype(np.float64)

@@ -4,8 +4,8 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from ._checks import _as_instances
 from ._matching import TABLES, _shared_codes
 

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from .._compat import validate_params
 from ._matching import (
     IOU_THRESHOLD,
     TABLES,

@@ -8,8 +8,8 @@ import pandas as pd
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, gen_batches
-from sklearn.utils._param_validation import HasMethods
 
+from .._compat import HasMethods
 from .._inputs.images import (
     Images,
     _n_at_once,

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from .._compat import validate_params
 from .._heatmaps.weights import normalize_per_image
 from ._explained import EXPLAINED, Explained, to_type
 

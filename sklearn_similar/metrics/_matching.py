@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from .._compat import Interval, Options, StrOptions
+from .._grouping import rank_within
 from ._boxes import _as_float, _coordinates, _overlapping_pairs
 from ._checks import _as_instances
 
@@ -58,7 +59,7 @@ def _find_pairs(
     boxes = _coordinates(found, name="y_pred")
     true_boxes = _coordinates(truth, name="y_true")
     if max_detections is not None:
-        kept = _rank_within(group, score) < max_detections
+        kept = rank_within(group, -score) < max_detections
         boxes, group, image = boxes[kept], group[kept], image[kept]
         label, score = label[kept], score[kept]
     # The comparison of COCO's code: an IoU of exactly 1 must reach a threshold of 1.
@@ -99,15 +100,6 @@ def _match(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
         if not (matched[predicted] or taken[true]):
             matched[predicted] = taken[true] = 1
     return np.frombuffer(matched, dtype=bool)
-
-
-def _rank_within(group: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Return each row's place in its group by descending score, from 0."""
-    order = np.lexsort((-score, group))
-    ordered = group[order]
-    rank = np.empty(len(group), dtype=np.intp)
-    rank[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
-    return rank
 
 
 def _shared_codes(

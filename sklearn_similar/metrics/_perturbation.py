@@ -4,8 +4,8 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from ._baselines import BASELINE, find_baseline
 from ._explained import EXPLAINED, Explained
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils._param_validation import Interval, validate_params
 
+from .._compat import Interval, validate_params
 from ._boxes import _rasterize
 from ._checks import _check_heatmaps, _true_boxes, _true_masks
 from ._thresholds import N_THRESHOLDS, _count_below, _thresholds

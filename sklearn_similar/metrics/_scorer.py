@@ -8,8 +8,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from .._boxes import BOX_COLUMNS
 from ._average_precision import average_precision, mean_average_precision
-from ._boxes import COORDINATES
 from ._checks import _check_instances
 from ._detection import (
     detection_f1_score,
@@ -169,7 +169,7 @@ def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
     for image, entry in enumerate(boxes):
         if not isinstance(entry, pd.DataFrame):
             coordinates = np.asarray(entry, dtype=float).reshape(-1, 4)
-            entry = pd.DataFrame(coordinates, columns=COORDINATES)
+            entry = pd.DataFrame(coordinates, columns=BOX_COLUMNS)
         entry = entry.assign(image=image)
         if "label" not in entry:
             if labels is None:

@@ -4,7 +4,8 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+
+from .._compat import Interval
 
 # Levels are 16-bit numbers, and one more than the thresholds.
 N_THRESHOLDS = Interval(Integral, 1, 2**16 - 2, closed="both")

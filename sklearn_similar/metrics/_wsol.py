@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.utils._param_validation import Options, validate_params
 
+from .._compat import Options, validate_params
 from ._boxes import _overlapping_pairs
 from ._checks import _check_heatmaps, _true_boxes
 from ._components import Components, threshold_components
