@@ -15,6 +15,7 @@ version = release = installed_version("sklearn-similar")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
@@ -25,6 +26,17 @@ exclude_patterns = ["_build", "_templates", "examples", "**/README.rst"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 toc_object_entries_show_parents = "hide"
+
+# References must lead somewhere. Names in single backticks that begin with a small letter
+# are parameters and methods, as numpydoc marks them.
+nitpicky = True
+nitpick_ignore_regex = [("py:obj", r"[a-z]\w*")]
+# The objects that are referred to; the build needs no network.
+intersphinx_mapping = {
+    "sklearn": ("https://scikit-learn.org/stable/", "inventories/scikit-learn.txt"),
+    "torch": ("https://docs.pytorch.org/docs/stable/", "inventories/pytorch.txt"),
+    "skorch": ("https://skorch.readthedocs.io/en/stable/", "inventories/skorch.txt"),
+}
 
 autosummary_generate = True
 autodoc_typehints = "none"

@@ -86,8 +86,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     batch_size : int, default=300
         Images in a batch.
     net_params : dict, default=None
-        Anything else that skorch's `NeuralNetClassifier` takes: `optimizer` (default
-        Adam), `criterion` (default cross-entropy), `callbacks`, `module__depth`...
+        Anything else that `skorch.classifier.NeuralNetClassifier` takes: `optimizer`
+        (default Adam), `criterion` (default cross-entropy), `callbacks`...
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the training loss, as in scikit-learn.
     image_shape : tuple, default=None
@@ -129,7 +129,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     device : str, default="cpu"
         Device on which PyTorch computes.
     memory : str or joblib.Memory, default=None
-        Folder in which trained networks are cached, as in `Pipeline`. A search over
+        Folder in which trained networks are cached, as in a pipeline. A search over
         parameters that act after training then trains one network for each fold.
     random_state : int, RandomState instance or None, default=None
         Source of initialisation, order of the images, dropout and held-out images. The

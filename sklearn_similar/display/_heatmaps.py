@@ -156,7 +156,7 @@ class HeatmapDisplay:
             A few images of any sizes, or rows of the trained size.
         target : label or list of labels, default=None
             Whose heatmaps: of all classes, of one, or of some together; see
-            `SimilarNetClassifier.heatmap`.
+            `sklearn_similar.SimilarNetClassifier.heatmap`.
         y : array-like of shape (n_images,), default=None
             Labels of the images, for the titles.
         axes : matplotlib Axes or array-like of them, default=None

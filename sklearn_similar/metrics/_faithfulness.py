@@ -18,7 +18,7 @@ def average_drop(
     Parameters
     ----------
     estimator : fitted classifier
-        Anything with `predict_proba` and `classes_`: a `SimilarNetClassifier`, or any
+        Anything with `predict_proba` and `classes_`: a SimilarNetClassifier, or any
         classifier or Pipeline of scikit-learn.
     X : array-like of shape (n, n_features), (n, h, w) or (n, h, w, n_channels)
         Images of the size that the estimator predicts, as it takes them: rows, an array
