@@ -27,8 +27,8 @@ templates_path = ["_templates"]
 default_role = "py:obj"
 toc_object_entries_show_parents = "hide"
 
-# References must lead somewhere. Names in single backticks that begin with a small letter
-# are parameters and methods, as numpydoc marks them.
+# References must lead somewhere. Names in single backticks that begin with a small
+# letter are parameters and methods, as numpydoc marks them.
 nitpicky = True
 nitpick_ignore_regex = [("py:obj", r"[a-z]\w*")]
 # The objects that are referred to; the build needs no network.

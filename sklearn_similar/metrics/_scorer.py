@@ -29,8 +29,8 @@ _METRICS: dict[str, Callable[..., float]] = {
 class LocalizationScorer(BaseEstimator):
     """Score an estimator's `localize` against known instances.
 
-    Use it as `scoring` in `sklearn.model_selection.GridSearchCV` and its like. The known
-    instances are found in one of three ways:
+    Use it as `scoring` in `sklearn.model_selection.GridSearchCV` and its like. The
+    known instances are found in one of three ways:
 
     - `scenes` and `instances`: images apart from the data that is split. X and y are
       not looked at.
