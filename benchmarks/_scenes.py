@@ -1,6 +1,6 @@
 """What localisation is measured on: photographs, Fashion-MNIST, scenes of one or two.
 
-Scenes for training have scikit-learn's two photographs as grounds, scenes for testing
+Scenes for training have scikit-learn's two photographs behind them, scenes for testing
 scikit-image's, which no training has seen.
 """
 
@@ -99,7 +99,7 @@ def single_scenes(X, y, n_scenes, photographs, random_state):
             size=SIZE,
             n_instances=1,
             scale=(0.8, 1.6),
-            ground=photographs or "noise",
+            background_images=photographs or "noise",
             random_state=random_state,
         )
     )
@@ -114,7 +114,7 @@ def pair_scenes(X, y, n_scenes, photographs, random_state):
         size=SIZE,
         n_instances=(2, 2),
         scale=(0.8, 1.2),
-        ground=photographs or "noise",
+        background_images=photographs or "noise",
         random_state=random_state,
     )
     n_labels = truth.groupby("image")["label"].nunique()

@@ -121,7 +121,7 @@ def find(X_train, y_train, X_test, y_test, folder):
         size=(300, 480),
         n_instances=14,
         scale=(0.6, 3),
-        ground=[china],
+        background_images=[china],
         random_state=1,
     )
     start = time.perf_counter()

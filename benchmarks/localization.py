@@ -3,23 +3,24 @@
     tox -e benchmark-localization        (about 25 minutes on 2 cores)
     tox -e benchmark-localization -- --quick
 
-Networks are trained on training digits, with scikit-learn's two photographs as grounds.
-Scenes are made of test digits, and their photographs are scikit-image's (read from its
-wheel; without scikit-image, photographs are left out). One network, with the recipe of
-the documentation and default parameters, serves all scenes as "default". The others:
+Networks are trained on training digits, with scikit-learn's two photographs as background
+images. Scenes are made of test digits, and their photographs are scikit-image's (read from
+its wheel; without scikit-image, photographs are left out). One network, trained as in the
+documentation and with default parameters, serves all scenes as "default". The others:
 
-- heat proposals: boxes from the ladder of thresholds of heat at every pixel, not from
+- heat proposals: boxes from several thresholds of heat at every pixel, not from
   the image;
 - uniform, linear, random: weights of the filters, for both kinds of proposals;
 - without background: the same training without the images of background;
-- paper: the paper's recipe on plain digits; softmax at temperature 1, heat at every
+- paper: the paper's training on plain digits; softmax at temperature 1, heat at every
   pixel, one threshold on the heatmap, each proposal recognised and reported. The
-  threshold, in units of a typical peak, is the best on scenes of training digits;
+  threshold, a share of the normalisation constant, is the best on scenes of training
+  digits;
 - sliding window: the network of "default" on windows of the trained size, at every 4th
-  pixel of a pyramid of half octaves over the scenes' range of scales, boxes drawn
-  tight around what is bright in the window, then non-maximum suppression. Windows are
-  stretched to the contrast of the training images, as the crops of "default" are. The
-  least score is the best on scenes of training digits. It sees a fifth of the scenes;
+  pixel of a pyramid of half octaves over the scenes' range of scales, boxes tightened
+  around bright pixels of the window, then non-maximum suppression. Windows are
+  contrast-normalised, as the crops of "default" are. The least score is the best on
+  scenes of training digits. It is run on a fifth of the scenes;
 - centre: one box of a typical size in the middle of the scene.
 
 The columns: F1 with the right label at an IoU of 0.5 and 0.75, mAP as COCO has it, the
@@ -82,16 +83,16 @@ class Scenes(NamedTuple):
 
 
 def scene_sets(X, y, photographs, quick):
-    """Scenes by name: grounds, numbers of digits, polarities and sizes."""
+    """Scenes by name: backgrounds, numbers of digits, polarities and sizes."""
     small, large = (4, 2) if quick else (100, 50)
     kinds = {
         "bright, 0.8-2": ("bright", (0.8, 2.0), 160, small),
         "both, 0.8-4": ("both", (0.8, 4.0), 320, large),
     }
-    grounds = {"black": "black", "noise": "noise", "photographs": photographs}
+    backgrounds = {"black": "black", "noise": "noise", "photographs": photographs}
     sets = {}
-    for (ground, pixels), n_digits, (kind, values) in product(
-        grounds.items(), ((1, 1), (1, 5)), kinds.items()
+    for (background, pixels), n_digits, (kind, values) in product(
+        backgrounds.items(), ((1, 1), (1, 5)), kinds.items()
     ):
         if not len(pixels):
             continue
@@ -103,12 +104,12 @@ def scene_sets(X, y, photographs, quick):
             size=(side, side),
             n_instances=n_digits,
             scale=scale,
-            ground=pixels,
+            background_images=pixels,
             polarity=polarity,
             random_state=len(sets),
         )
         count = "1 digit" if n_digits == (1, 1) else "1-5 digits"
-        sets[f"{ground}, {count}, {kind}"] = Scenes(
+        sets[f"{background}, {count}, {kind}"] = Scenes(
             list(images), truth, polarity, scale, n_slow=max(1, n_scenes // 5)
         )
     for polarity in ("bright", "both") if photographs else ():
@@ -130,7 +131,7 @@ def train(mnist, quick, memory):
         mnist.X_train,
         mnist.y_train,
         background=BACKGROUND,
-        photographs=load_sample_images().images,
+        background_images=load_sample_images().images,
         random_state=0,
         **sizes,
     )
@@ -177,9 +178,9 @@ def best_on_training(method, values, X, y, n_scenes):
     """The value that gives a method the best F1 on scenes of training digits."""
     photographs = load_sample_images().images
     scores = dict.fromkeys(values, 0.0)
-    for ground in ("black", photographs):
+    for background in ("black", photographs):
         images, truth = make_scenes(
-            X, y, n_scenes=n_scenes, ground=ground, random_state=0
+            X, y, n_scenes=n_scenes, background_images=background, random_state=0
         )
         scenes = Scenes(list(images), truth)
         for value in values:

@@ -352,7 +352,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             pixels[~is_blank],
             labels[instances[~is_blank]],
             background=_BACKGROUND,
-            photographs=background_images,
+            background_images=background_images,
             n_instances=self.n_instance_crops,
             n_background=self.n_background_crops,
             n_thresholds=self.n_thresholds,

@@ -45,7 +45,7 @@ scenes, truth = make_scenes(
     size=(300, 480),
     n_instances=14,
     scale=(0.6, 3),
-    ground=[china],
+    background_images=[china],
     random_state=1,
 )
 found = localizer.localize(scenes)

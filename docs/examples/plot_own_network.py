@@ -19,13 +19,13 @@ from sklearn_similar.datasets import load_mnist_sample, make_scenes
 
 china, flower = load_sample_images().images
 digits = load_mnist_sample()
-settings = {"size": (48, 48), "scale": (0.8, 1.2), "ground_dim": (0.2, 0.5)}
+settings = {"size": (48, 48), "scale": (0.8, 1.2), "background_brightness": (0.2, 0.5)}
 X, truth = make_scenes(
     digits.X_train,
     digits.y_train,
     n_scenes=3000,
     n_instances=1,
-    ground=[china],
+    background_images=[china],
     random_state=0,
     **settings,
 )
@@ -88,7 +88,7 @@ scenes, truth = make_scenes(
     digits.y_test,
     n_scenes=4,
     n_instances=2,
-    ground=[flower],
+    background_images=[flower],
     random_state=3,
     **settings,
 )

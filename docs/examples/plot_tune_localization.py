@@ -25,7 +25,7 @@ scenes, instances = make_scenes(
     digits.X_train[2000:],
     digits.y_train[2000:],
     n_scenes=10,
-    ground=[china],
+    background_images=[china],
     random_state=0,
 )
 scorer = LocalizationScorer(scenes=scenes, instances=instances, metric="f1")
@@ -68,6 +68,6 @@ results.pivot(
 from sklearn_similar.metrics import detection_scores
 
 scenes, instances = make_scenes(
-    digits.X_test, digits.y_test, n_scenes=20, ground=[china], random_state=1
+    digits.X_test, digits.y_test, n_scenes=20, background_images=[china], random_state=1
 )
 print(detection_scores(instances, found.best_estimator_.localize(scenes)))

@@ -15,12 +15,12 @@ from .._compat import Interval, validate_params
 from .._grouping import rank_within
 from .._inputs.images import to_grey
 from ..datasets._pixels import (
+    check_background_images,
     check_images,
-    check_photographs,
     with_channels,
 )
 from ..datasets._scenes import make_scenes
-from ..datasets._textures import make_textures, vary_photographs
+from ..datasets._textures import make_textures, vary_views
 from ..metrics import box_iou
 from .crop_specification import CropSpecification, learn_crop_specification
 from .crops import crop_regions
@@ -35,7 +35,7 @@ _MIN_CONTRAST = 0.1
 _MAX_RISE = 0.3
 _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
-_GROUND_SIZE = (320, 320)
+_TEXTURE_SIZE = (320, 320)
 _N_STYLED = 20_000
 _MAX_SPECIFICATION_IMAGES = 1000
 _SCALE = (0.4, 2.0)
@@ -45,19 +45,19 @@ _ROTATION = 10
 class _Scenes(NamedTuple):
     """Scenes of one kind; `share` is their number for each instance wanted."""
 
-    ground: str
+    background: str
     share: float
     size: tuple[int, int]
     n_instances: tuple[int, int]
     contrast: tuple[float, float]
     polarity: str
-    ground_dim: tuple[float, float]
+    background_brightness: tuple[float, float]
 
 
 _SCENES = (
     _Scenes("black", 0.010, (480, 480), (30, 60), (0.3, 1), "bright", (0, 0)),
     _Scenes("black", 0.003, (480, 480), (30, 60), (0.5, 1), "both", (0, 0)),
-    _Scenes("grounds", 0.020, (320, 320), (8, 20), (0.7, 1), "bright", (0.2, 0.7)),
+    _Scenes("images", 0.020, (320, 320), (8, 20), (0.7, 1), "bright", (0.2, 0.7)),
     _Scenes("noise", 0.003, (320, 320), (8, 20), (0.8, 1), "both", (0.1, 0.8)),
 )
 
@@ -67,7 +67,7 @@ _SCENES = (
         "images": ["array-like"],
         "labels": ["array-like"],
         "background": "no_validation",
-        "photographs": ["array-like", None],
+        "background_images": ["array-like", None],
         "n_instances": [Interval(Integral, 0, None, closed="left")],
         "n_background": [Interval(Integral, 1, None, closed="left")],
         "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
@@ -81,7 +81,7 @@ def make_training_crops(
     labels,
     *,
     background,
-    photographs=None,
+    background_images=None,
     n_instances=40_000,
     n_background=30_000,
     n_thresholds=15,
@@ -103,8 +103,8 @@ def make_training_crops(
         What each image shows.
     background : label
         New label, of the type of `labels`, that means "nothing here".
-    photographs : list of images, default=None
-        Grounds without instances, of any sizes. Without them, textures stand in.
+    background_images : list of images, default=None
+        Images without instances, of any sizes. Without them, textures stand in.
     n_instances, n_background : int, default=40_000, 30_000
         Most crops of each kind that are added.
     n_thresholds : int, default=15
@@ -153,10 +153,11 @@ def make_training_crops(
     rng = check_random_state(random_state)
     n_channels = images.shape[3] if images.ndim == 4 else None
     n_textures = int(np.clip(n_background // _CROPS_OF_A_TEXTURE, *_N_TEXTURES))
-    grounds = make_textures(n_textures, _GROUND_SIZE, rng)
-    if photographs is not None:
-        grounds += vary_photographs(check_photographs(photographs, "photographs"), rng)
-    grounds = [with_channels(ground, n_channels) for ground in grounds]
+    backgrounds = make_textures(n_textures, _TEXTURE_SIZE, rng)
+    if background_images is not None:
+        images_behind = check_background_images(background_images, "background_images")
+        backgrounds += vary_views(images_behind, rng)
+    backgrounds = [with_channels(image, n_channels) for image in backgrounds]
     chosen = rng.permutation(len(images))[:_N_STYLED]
     styled = np.stack([_restyle(image, rng) for image in images[chosen]])
     samples = images[:_MAX_SPECIFICATION_IMAGES]
@@ -165,9 +166,11 @@ def make_training_crops(
     )
 
     parts = tqdm(
-        _scene_crops(styled, grounds, specification, n_instances, n_thresholds, rng),
+        _scene_crops(
+            styled, backgrounds, specification, n_instances, n_thresholds, rng
+        ),
         desc="training crops",
-        total=_n_views(n_instances, len(grounds)),
+        total=_n_views(n_instances, len(backgrounds)),
         unit="scene",
         disable=not verbose,
     )
@@ -188,9 +191,9 @@ def _n_scenes(kind: _Scenes, n_instances: int) -> int:
     return max(1, round(kind.share * n_instances))
 
 
-def _n_views(n_instances: int, n_grounds: int) -> int:
+def _n_views(n_instances: int, n_backgrounds: int) -> int:
     """Scenes and images without instances, once for each polarity searched."""
-    return 2 * n_grounds + sum(
+    return 2 * n_backgrounds + sum(
         _n_scenes(kind, n_instances) * (2 if kind.polarity == "both" else 1)
         for kind in _SCENES
     )
@@ -198,7 +201,7 @@ def _n_views(n_instances: int, n_grounds: int) -> int:
 
 def _scene_crops(
     styled: np.ndarray,
-    grounds: list[np.ndarray],
+    backgrounds: list[np.ndarray],
     specification: CropSpecification,
     n_instances: int,
     n_thresholds: int,
@@ -213,8 +216,10 @@ def _scene_crops(
             size=kind.size,
             n_instances=kind.n_instances,
             scale=_SCALE,
-            ground=grounds if kind.ground == "grounds" else kind.ground,
-            ground_dim=kind.ground_dim,
+            background_images=(
+                backgrounds if kind.background == "images" else kind.background
+            ),
+            background_brightness=kind.background_brightness,
             polarity=kind.polarity,
             contrast=kind.contrast,
             rotation=_ROTATION,
@@ -226,9 +231,9 @@ def _scene_crops(
                 yield _crop_scene(
                     scene, instances, is_dark, specification, n_thresholds, rng
                 )
-    for ground in grounds:
+    for image in backgrounds:
         for is_dark in (False, True):
-            yield _crop_scene(ground, None, is_dark, specification, n_thresholds, rng)
+            yield _crop_scene(image, None, is_dark, specification, n_thresholds, rng)
 
 
 def _restyle(image: np.ndarray, rng) -> np.ndarray:

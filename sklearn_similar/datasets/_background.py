@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_similar.datasets._background_kinds import KINDS, NEEDS
 from sklearn_similar.datasets._pixels import (
+    check_background_images,
     check_images,
-    check_photographs,
     check_size,
     with_channels,
 )
@@ -22,7 +22,7 @@ _CHUNK = 1000
 
 @validate_params(
     {
-        "photographs": ["array-like", None],
+        "background_images": ["array-like", None],
         "crops": ["array-like", None],
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "kinds": ["array-like", Mapping, None],
@@ -32,7 +32,7 @@ _CHUNK = 1000
     prefer_skip_nested_validation=True,
 )
 def sample_background(
-    photographs=None,
+    background_images=None,
     crops=None,
     *,
     n_samples,
@@ -42,13 +42,13 @@ def sample_background(
 ):
     """Sample images that show no instance, for a detector's background class.
 
-    A recogniser trained on crops alone has never seen what is no instance and gives
-    every hotspot a label. Photographs supply clutter; the training crops themselves
+    A recogniser trained on crops alone knows nothing but instances and gives every
+    region proposal a label. Photographs supply clutter; the training crops themselves
     supply near misses, so that crops alone are enough to begin with.
 
     Parameters
     ----------
-    photographs : array-like or list of array-like, default=None
+    background_images : array-like or list of array-like, default=None
         Images without instances: one, an array or a list of any sizes,
         ``(height, width)`` or ``(height, width, 3)``, uint8 or float between 0 and 1.
     crops : array-like of shape (n_crops, height, width) or \
@@ -60,7 +60,7 @@ def sample_background(
     kinds : sequence of str or mapping of str to float, default=None
         What to sample, in equal numbers or, with a mapping, in these proportions.
 
-        From photographs:
+        From background images:
 
         - ``"patch"``: a random part at a random scale, brightness and contrast.
 
@@ -87,13 +87,13 @@ def sample_background(
     -------
     background : ndarray of shape (n_samples, height, width) or \
             (n_samples, height, width, 3)
-        The samples in random order, with the channels of `crops`, or of `photographs`
-        without them. uint8; float32 between 0 and 1 if these are float.
+        The samples in random order, with the channels of `crops`, or without them of
+        `background_images`. uint8; float32 between 0 and 1 if these are float.
 
     Raises
     ------
     ValueError
-        If neither photographs nor crops are given, or a kind is unknown or needs
+        If neither background images nor crops are given, or a kind is unknown or needs
         images that are not given.
 
     See Also
@@ -113,21 +113,23 @@ def sample_background(
     >>> X.shape
     (5500, 28, 28)
     """
-    if photographs is None and crops is None:
+    if background_images is None and crops is None:
         raise ValueError(
-            "photographs and crops are both None: pass photographs to cut from, crops "
-            "to make near misses of, or both."
+            "background_images and crops are both None: pass background_images to cut "
+            "from, crops to make near misses of, or both."
         )
-    shares = _check_kinds(kinds, photographs, crops)
-    as_float = _is_float(photographs if crops is None else crops)
-    if photographs is not None:
-        photographs = check_photographs(photographs, "photographs")
+    shares = _check_kinds(kinds, background_images, crops)
+    as_float = _is_float(background_images if crops is None else crops)
+    if background_images is not None:
+        background_images = check_background_images(
+            background_images, "background_images"
+        )
     if crops is not None:
         crops = check_images(crops, "crops")
-    shape = _sample_shape(photographs, crops, size)
-    if photographs is not None:
+    shape = _sample_shape(background_images, crops, size)
+    if background_images is not None:
         n_channels = shape[2] if len(shape) == 3 else None
-        photographs = [with_channels(p, n_channels) for p in photographs]
+        background_images = [with_channels(p, n_channels) for p in background_images]
 
     rng = check_random_state(random_state)
     samples = np.empty((n_samples, *shape), dtype=np.float32 if as_float else np.uint8)
@@ -138,13 +140,16 @@ def sample_background(
             rows, order = order[:count], order[count:]
             for start in range(0, count, _CHUNK):
                 part = rows[start : start + _CHUNK]
-                pixels = KINDS[kind](photographs, crops, len(part), shape, rng)
+                pixels = KINDS[kind](background_images, crops, len(part), shape, rng)
                 samples[part] = pixels if as_float else np.rint(255 * pixels)
     return samples
 
 
-def _check_kinds(kinds, photographs, crops) -> dict[str, float]:
-    given = {"photographs": photographs is not None, "crops": crops is not None}
+def _check_kinds(kinds, background_images, crops) -> dict[str, float]:
+    given = {
+        "background_images": background_images is not None,
+        "crops": crops is not None,
+    }
     if kinds is None:
         return {
             kind: 3.0 if kind == "patch" else 1.0
@@ -176,7 +181,7 @@ def _is_float(images) -> bool:
     return np.asarray(images).dtype.kind == "f"
 
 
-def _sample_shape(photographs, crops, size) -> tuple[int, ...]:
+def _sample_shape(background_images, crops, size) -> tuple[int, ...]:
     if crops is not None:
         if size is not None and check_size(size) != crops.shape[1:3]:
             raise ValueError(
@@ -185,7 +190,7 @@ def _sample_shape(photographs, crops, size) -> tuple[int, ...]:
             )
         return crops.shape[1:]
     height_width = (28, 28) if size is None else check_size(size)
-    colour = any(photograph.ndim == 3 for photograph in photographs)
+    colour = any(image.ndim == 3 for image in background_images)
     return (*height_width, 3) if colour else height_width
 
 

@@ -1,6 +1,6 @@
 """The kinds of background images, one function each.
 
-Each takes the photographs, the crops, the number of images, their shape and a
+Each takes the background images, the crops, the number of images, their shape and a
 generator, and returns float32 images of that shape between 0 and 1. A new kind is a new
 function and a line in `KINDS`; `NEEDS` names the images it is made of.
 """
@@ -13,30 +13,30 @@ from scipy import ndimage
 from sklearn_similar._inputs.images import VISIBLE_SHARE
 
 
-def _patches(photographs, crops, n, shape, rng):
+def _patches(background_images, crops, n, shape, rng):
     del crops
     patches = np.empty((n, *shape), dtype=np.float32)
-    for i, choice in enumerate(rng.randint(len(photographs), size=n)):
-        patches[i] = _random_part(photographs[choice], shape, rng)
+    for i, choice in enumerate(rng.randint(len(background_images), size=n)):
+        patches[i] = _random_part(background_images[choice], shape, rng)
     return _vary_brightness(patches / 255, rng)
 
 
-def _random_part(photograph, shape, rng):
-    limit = min(photograph.shape[0] / shape[0], photograph.shape[1] / shape[1])
+def _random_part(image, shape, rng):
+    limit = min(image.shape[0] / shape[0], image.shape[1] / shape[1])
     # Uniform on a log scale: halving is as frequent as doubling.
     factor = np.exp(rng.uniform(np.log(min(0.5, limit)), np.log(min(8.0, limit))))
     side = np.maximum(np.rint(factor * np.array(shape[:2])).astype(int), 1)
-    side = np.minimum(side, photograph.shape[:2])
-    y, x = rng.randint(0, np.array(photograph.shape[:2]) - side + 1)
-    part = photograph[y : y + side[0], x : x + side[1]]
+    side = np.minimum(side, image.shape[:2])
+    y, x = rng.randint(0, np.array(image.shape[:2]) - side + 1)
+    part = image[y : y + side[0], x : x + side[1]]
     rows = _resizing(side[0], shape[0])
     columns = _resizing(side[1], shape[1])
     planes = np.moveaxis(np.atleast_3d(part).astype(np.float32), 2, 0)
     return np.moveaxis(rows @ planes @ columns.T, 0, 2).reshape(shape)
 
 
-def _noise(photographs, crops, n, shape, rng):
-    del photographs, crops
+def _noise(background_images, crops, n, shape, rng):
+    del background_images, crops
     noise = rng.random_sample((n, *shape)).astype(np.float32)
     for grain, part in zip((0.0, 1.0, 2.0, 4.0), np.array_split(noise, 4), strict=True):
         if grain and len(part):
@@ -48,40 +48,40 @@ def _noise(photographs, crops, n, shape, rng):
     return _vary_brightness(noise, rng)
 
 
-def _shifted(photographs, crops, n, shape, rng):
-    del photographs, shape
+def _shifted(background_images, crops, n, shape, rng):
+    del background_images, shape
     direction, distance = rng.uniform(0, 2 * np.pi, n), rng.uniform(0.35, 0.65, n)
     dy, dx = distance * np.sin(direction), distance * np.cos(direction)
-    return _view(_draw(crops, n, rng), np.ones(n), dy, dx)
+    return _view(_choose(crops, n, rng), np.ones(n), dy, dx)
 
 
-def _enlarged(photographs, crops, n, shape, rng):
-    del photographs, shape
-    images, zoom = _draw(crops, n, rng), rng.uniform(1.7, 3, n)
+def _enlarged(background_images, crops, n, shape, rng):
+    del background_images, shape
+    images, zoom = _choose(crops, n, rng), rng.uniform(1.7, 3, n)
     y, x = _visible_points(images, rng)
     return _view(images, zoom, -zoom * y, -zoom * x)
 
 
-def _shrunken(photographs, crops, n, shape, rng):
-    del photographs, shape
+def _shrunken(background_images, crops, n, shape, rng):
+    del background_images, shape
     dy, dx = rng.uniform(-0.25, 0.25, (2, n))
-    return _view(_draw(crops, n, rng), rng.uniform(0.25, 0.5, n), dy, dx)
+    return _view(_choose(crops, n, rng), rng.uniform(0.25, 0.5, n), dy, dx)
 
 
-def _neighbours(photographs, crops, n, shape, rng):
-    del photographs, shape
+def _neighbours(background_images, crops, n, shape, rng):
+    del background_images, shape
     # From two small ones in full to the facing halves of two of full size.
     zoom = rng.uniform(0.45, 1, n)
     along, across = zoom * rng.uniform(0.3, 0.5, n), rng.uniform(-0.05, 0.05, n)
     beside = rng.random_sample(n) < 0.75
     dy, dx = np.where(beside, across, along), np.where(beside, along, across)
-    first = _view(_draw(crops, n, rng), zoom, -dy, -dx)
-    return np.maximum(first, _view(_draw(crops, n, rng), zoom, dy, dx))
+    first = _view(_choose(crops, n, rng), zoom, -dy, -dx)
+    return np.maximum(first, _view(_choose(crops, n, rng), zoom, dy, dx))
 
 
-def _fragments(photographs, crops, n, shape, rng):
-    del photographs
-    images = _draw(crops, n, rng)
+def _fragments(background_images, crops, n, shape, rng):
+    del background_images
+    images = _choose(crops, n, rng)
     y, x = _visible_points(images, rng)
     extent = rng.uniform(0.6, 0.8, n)
     zoom = extent / rng.uniform(0.25, 0.5, n)
@@ -92,7 +92,7 @@ def _fragments(photographs, crops, n, shape, rng):
     return views * mask.reshape(mask.shape + (1,) * (views.ndim - 3))
 
 
-def _draw(crops, n, rng):
+def _choose(crops, n, rng):
     return crops[rng.randint(len(crops), size=n)].astype(np.float32) / 255
 
 
@@ -156,7 +156,7 @@ KINDS: dict[str, Callable] = {
     "fragment": _fragments,
 }
 NEEDS = {
-    "patch": "photographs",
+    "patch": "background_images",
     "shifted": "crops",
     "enlarged": "crops",
     "shrunken": "crops",

@@ -50,7 +50,7 @@ def load_mnist_sample(*, return_X_y=False):
         With the attributes
 
         X_train, X_test : ndarray of shape (5000, 28, 28) and (1000, 28, 28)
-            The images, uint8 from 0 (ground) to 255 (stroke).
+            The images, uint8 from 0 (background) to 255 (stroke).
         y_train, y_test : ndarray of shape (5000,) and (1000,)
             The digits, int64.
         data, target : ndarray of shape (6000, 28, 28) and (6000,)
@@ -115,7 +115,7 @@ def fetch_mnist(data_home=None, *, return_X_y=False):
         With the attributes
 
         X_train, X_test : ndarray of shape (60000, 28, 28) and (10000, 28, 28)
-            The images, uint8 from 0 (ground) to 255 (stroke).
+            The images, uint8 from 0 (background) to 255 (stroke).
         y_train, y_test : ndarray of shape (60000,) and (10000,)
             The classes, int64.
         data, target : ndarray of shape (70000, 28, 28) and (70000,)

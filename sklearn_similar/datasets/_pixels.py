@@ -29,23 +29,23 @@ def check_images(images, name: str) -> np.ndarray:
     return _to_uint8(array, name)
 
 
-def check_photographs(photographs, name: str) -> list[np.ndarray]:
-    """Return photographs of any sizes as a list of uint8 (h, w) or (h, w, c)."""
-    if isinstance(photographs, np.ndarray):
-        photographs = _split_photographs(photographs)
-    arrays = [np.asarray(photograph) for photograph in photographs]
+def check_background_images(images, name: str) -> list[np.ndarray]:
+    """Return images of any sizes as a list of uint8 (h, w) or (h, w, c)."""
+    if isinstance(images, np.ndarray):
+        images = _split_images(images)
+    arrays = [np.asarray(image) for image in images]
     if not arrays:
         raise ValueError(f"{name} holds no image: pass at least one.")
-    return [_check_photograph(a, f"{name}[{i}]") for i, a in enumerate(arrays)]
+    return [_check_image(a, f"{name}[{i}]") for i, a in enumerate(arrays)]
 
 
-def _split_photographs(array: np.ndarray) -> np.ndarray:
+def _split_images(array: np.ndarray) -> np.ndarray:
     one_grey = array.ndim == 2
     one_colour = array.ndim == 3 and array.shape[2] in (1, 3)
     return array[np.newaxis] if one_grey or one_colour else array
 
 
-def _check_photograph(array: np.ndarray, name: str) -> np.ndarray:
+def _check_image(array: np.ndarray, name: str) -> np.ndarray:
     colour = array.ndim == 3 and array.shape[2] in (1, 3)
     if not (array.ndim == 2 or colour) or array.size == 0:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Drawing one instance: resized, turned, with its box, laid over a ground."""
+"""Rendering one instance: resized, rotated, with its box, pasted into a scene."""
 
 import numpy as np
 from scipy import ndimage
@@ -6,13 +6,13 @@ from scipy import ndimage
 from sklearn_similar._inputs.images import VISIBLE_SHARE
 
 
-def cover(photograph, size):
-    """Enlarge a photograph that is smaller than a scene until it covers it."""
-    factor = max(size[0] / photograph.shape[0], size[1] / photograph.shape[1])
+def resize_to_cover(image, size):
+    """Enlarge an image that is smaller than a scene until it covers the scene."""
+    factor = max(size[0] / image.shape[0], size[1] / image.shape[1])
     if factor <= 1:
-        return photograph
-    factors = (factor, factor, 1)[: photograph.ndim]
-    return ndimage.zoom(photograph, factors, order=1, mode="nearest", grid_mode=True)
+        return image
+    factors = (factor, factor, 1)[: image.ndim]
+    return ndimage.zoom(image, factors, order=1, mode="nearest", grid_mode=True)
 
 
 def render(image, scale, angle):
@@ -52,8 +52,8 @@ def _extent(mask):
     return found[0] if found else (slice(0, 1), slice(0, 1))
 
 
-def lay(scene, patch, corner, contrast):
-    """Lay a patch over a float scene, in place, as opaque as it is bright."""
+def paste(scene, patch, corner, contrast):
+    """Paste a patch into a float scene, in place, as opaque as it is bright."""
     height, width = patch.shape[:2]
     region = scene[corner[0] : corner[0] + height, corner[1] : corner[1] + width]
     strength = patch.max(axis=2, keepdims=True) if patch.ndim == 3 else patch

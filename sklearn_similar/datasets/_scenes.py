@@ -9,13 +9,13 @@ from sklearn.utils import check_random_state
 
 from sklearn_similar._boxes import BOX_COLUMNS
 from sklearn_similar.datasets._pixels import (
+    check_background_images,
     check_images,
-    check_photographs,
     check_range,
     check_size,
     with_channels,
 )
-from sklearn_similar.datasets._rendering import cover, lay, render
+from sklearn_similar.datasets._rendering import paste, render, resize_to_cover
 
 from .._compat import Interval, StrOptions, validate_params
 
@@ -25,13 +25,13 @@ _CORNERS_PER_BATCH = 25
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class _SceneSpecification:
     images: np.ndarray
     size: tuple[int, int]
     n_instances: tuple[int, int]
     scale: tuple[float, float]
-    ground: str | list[np.ndarray]
-    ground_dim: tuple[float, float]
+    background_images: str | list[np.ndarray]
+    background_brightness: tuple[float, float]
     polarity: str
     contrast: tuple[float, float]
     rotation: float
@@ -46,8 +46,8 @@ class _Recipe:
         "size": ["array-like"],
         "n_instances": [Integral, "array-like"],
         "scale": [Real, "array-like"],
-        "ground": [StrOptions({"black", "noise"}), "array-like"],
-        "ground_dim": [Real, "array-like"],
+        "background_images": [StrOptions({"black", "noise"}), "array-like"],
+        "background_brightness": [Real, "array-like"],
         "polarity": [StrOptions({"bright", "dark", "both"})],
         "contrast": [Real, "array-like"],
         "rotation": [Interval(Real, 0, 180, closed="both")],
@@ -64,15 +64,15 @@ def make_scenes(
     size=(160, 160),
     n_instances=(1, 5),
     scale=(0.8, 2.0),
-    ground="black",
-    ground_dim=(0.3, 0.6),
+    background_images="black",
+    background_brightness=(0.3, 0.6),
     polarity="bright",
     contrast=(1.0, 1.0),
     rotation=0,
     allow_overlap=False,
     random_state=None,
 ):
-    """Place labelled images at random on black, noise or photographs.
+    """Paste labelled images at random into black, noise or background images.
 
     Parameters
     ----------
@@ -91,19 +91,19 @@ def make_scenes(
         placed where no room is left, but never fewer than the least.
     scale : float or (float, float), default=(0.8, 2.0)
         Least and greatest factor by which an image is resized.
-    ground : {"black", "noise"} or photographs, default="black"
-        What the instances lie on. Photographs are one image, an array or a list of
-        images of any sizes, grey or colour, from which random crops are taken;
-        those smaller than a scene are enlarged first.
-    ground_dim : float or (float, float), default=(0.3, 0.6)
-        Least and greatest factor by which photographs and noise are darkened, between
-        0 and 1. With dark instances they are made as much lighter instead.
+    background_images : {"black", "noise"} or images, default="black"
+        Images that the instances are pasted into. One image, an array or a list of
+        images of any sizes, grey or colour, from which random crops are taken; those
+        smaller than a scene are enlarged first.
+    background_brightness : float or (float, float), default=(0.3, 0.6)
+        Least and greatest factor by which background images and noise are darkened,
+        between 0 and 1. With dark instances they are made as much lighter instead.
     polarity : {"bright", "dark", "both"}, default="bright"
-        Bright instances, dark instances on a light ground (black becomes white), or
+        Bright instances, dark instances on a light background (black becomes white), or
         either for a whole scene with equal probability.
     contrast : float or (float, float), default=(1.0, 1.0)
         Least and greatest opacity of an instance, between 0 and 1: the share of the
-        way from the ground's brightness to the instance's own.
+        way from the background's brightness to the instance's own.
     rotation : float, default=0
         Greatest angle in degrees by which an instance is turned, either way.
     allow_overlap : bool, default=False
@@ -134,9 +134,9 @@ def make_scenes(
     -----
     A box is the tightest around the pixels above 0.2 of the instance's brightest
     pixel, after resizing and turning. An instance lies inside its scene as a whole,
-    including its fainter pixels. It is laid over the ground with its own brightness
-    (in colour, its strongest channel) times `contrast` as opacity. A dark scene is the
-    negative of a bright scene on the photograph's negative.
+    including its fainter pixels. It is pasted into the background with its own
+    brightness (in colour, its strongest channel) times `contrast` as opacity. A dark
+    scene is the negative of a bright scene on the background's negative.
 
     Examples
     --------
@@ -152,13 +152,17 @@ def make_scenes(
     """
     images = check_images(images, "images")
     labels = _check_labels(labels, images)
-    recipe = _Recipe(
+    specification = _SceneSpecification(
         images=images,
         size=check_size(size),
         n_instances=check_range(n_instances, "n_instances", low=0, kind=Integral),
         scale=check_range(scale, "scale"),
-        ground=_check_ground(ground, check_size(size), images),
-        ground_dim=check_range(ground_dim, "ground_dim", low=0, high=1),
+        background_images=_check_background(
+            background_images, check_size(size), images
+        ),
+        background_brightness=check_range(
+            background_brightness, "background_brightness", low=0, high=1
+        ),
         polarity=polarity,
         contrast=check_range(contrast, "contrast", high=1),
         rotation=rotation,
@@ -166,10 +170,14 @@ def make_scenes(
     )
     # A generator for each scene keeps a scene the same however many follow it.
     seeds = check_random_state(random_state).randint(2**31 - 1, size=n_scenes)
-    scenes = np.empty((n_scenes, *recipe.size, *images.shape[3:]), dtype=np.uint8)
+    scenes = np.empty(
+        (n_scenes, *specification.size, *images.shape[3:]), dtype=np.uint8
+    )
     chosen, boxes = [], []
     for index, seed in enumerate(seeds):
-        scenes[index], scene_chosen, scene_boxes = _make_scene(recipe, index, seed)
+        scenes[index], scene_chosen, scene_boxes = _make_scene(
+            specification, index, seed
+        )
         chosen.append(scene_chosen)
         boxes.append(scene_boxes)
     return scenes, _tabulate(labels, chosen, boxes)
@@ -191,48 +199,50 @@ def _check_labels(labels, images):
     return labels
 
 
-def _check_ground(ground, size, images):
-    if isinstance(ground, str):
-        return ground
+def _check_background(background_images, size, images):
+    if isinstance(background_images, str):
+        return background_images
     n_channels = images.shape[3] if images.ndim == 4 else None
     return [
-        cover(with_channels(photograph, n_channels), size)
-        for photograph in check_photographs(ground, "ground")
+        resize_to_cover(with_channels(image, n_channels), size)
+        for image in check_background_images(background_images, "background_images")
     ]
 
 
-def _make_scene(recipe, index, seed):
+def _make_scene(specification, index, seed):
     rng = np.random.RandomState(seed)
-    dark = recipe.polarity == "dark" or (
-        recipe.polarity == "both" and bool(rng.randint(2))
+    dark = specification.polarity == "dark" or (
+        specification.polarity == "both" and bool(rng.randint(2))
     )
     for _ in range(_SCENE_ATTEMPTS):
-        chosen, patches, corners, boxes = _place_instances(recipe, rng)
-        if len(boxes) >= recipe.n_instances[0]:
+        chosen, patches, corners, boxes = _place_instances(specification, rng)
+        if len(boxes) >= specification.n_instances[0]:
             break
     else:
         raise ValueError(
-            f"Scene {index} of {recipe.size} pixels could take only {len(boxes)} of at "
-            f"least {recipe.n_instances[0]} instances: choose a larger size, a smaller "
-            "scale, fewer n_instances or allow_overlap=True."
+            f"Scene {index} of {specification.size} pixels could take only "
+            f"{len(boxes)} of at least {specification.n_instances[0]} instances: "
+            "choose a larger size, a smaller scale, fewer n_instances or "
+            "allow_overlap=True."
         )
-    # Dark instances are laid as bright ones on the ground's negative, turned at last.
-    scene = _draw_ground(recipe, rng, dark)
+    # Dark instances are pasted as bright ones into the background's negative.
+    scene = _make_background(specification, rng, dark)
     for patch, corner in zip(patches, corners, strict=True):
-        lay(scene, patch, corner, rng.uniform(*recipe.contrast))
+        paste(scene, patch, corner, rng.uniform(*specification.contrast))
     pixels = np.rint(scene).astype(np.uint8)
     return 255 - pixels if dark else pixels, chosen, boxes
 
 
-def _place_instances(recipe, rng):
-    count = rng.randint(recipe.n_instances[0], recipe.n_instances[1] + 1)
+def _place_instances(specification, rng):
+    count = rng.randint(specification.n_instances[0], specification.n_instances[1] + 1)
     chosen, patches, corners, boxes = [], [], [], []
     taken = np.empty((count, 2, 2), dtype=np.int64)
-    for image in rng.randint(len(recipe.images), size=count):
-        angle = rng.uniform(-recipe.rotation, recipe.rotation)
-        patch, box = render(recipe.images[image], rng.uniform(*recipe.scale), angle)
-        obstacles = taken[: 0 if recipe.allow_overlap else len(boxes)]
-        corner = _free_corner(rng, patch.shape[:2], recipe.size, obstacles)
+    for image in rng.randint(len(specification.images), size=count):
+        angle = rng.uniform(-specification.rotation, specification.rotation)
+        scale = rng.uniform(*specification.scale)
+        patch, box = render(specification.images[image], scale, angle)
+        obstacles = taken[: 0 if specification.allow_overlap else len(boxes)]
+        corner = _free_corner(rng, patch.shape[:2], specification.size, obstacles)
         if corner is None or not patch.any():
             continue
         taken[len(boxes)] = corner, corner + patch.shape[:2]
@@ -258,17 +268,18 @@ def _free_corner(rng, shape, size, taken):
     return None
 
 
-def _draw_ground(recipe, rng, dark):
-    shape = (*recipe.size, *recipe.images.shape[3:])
-    if isinstance(recipe.ground, str) and recipe.ground == "black":
+def _make_background(specification, rng, dark):
+    shape = (*specification.size, *specification.images.shape[3:])
+    images = specification.background_images
+    if isinstance(images, str) and images == "black":
         return np.zeros(shape, dtype=np.float32)
-    dim = rng.uniform(*recipe.ground_dim)
-    if isinstance(recipe.ground, str):
+    dim = rng.uniform(*specification.background_brightness)
+    if isinstance(images, str):
         return (255 * dim * rng.random_sample(shape)).astype(np.float32)
-    photograph = recipe.ground[rng.randint(len(recipe.ground))]
-    room = np.subtract(photograph.shape[:2], recipe.size)
+    image = images[rng.randint(len(images))]
+    room = np.subtract(image.shape[:2], specification.size)
     y, x = rng.randint(0, room + 1)
-    crop = photograph[y : y + recipe.size[0], x : x + recipe.size[1]]
+    crop = image[y : y + specification.size[0], x : x + specification.size[1]]
     return np.float32(dim) * (255 - crop if dark else crop)
 
 

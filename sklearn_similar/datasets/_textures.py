@@ -1,4 +1,4 @@
-"""Grounds without instances: synthetic textures, and photographs in other views."""
+"""Background images: synthetic textures, and other views of photographs."""
 
 import numpy as np
 from scipy import ndimage
@@ -30,12 +30,12 @@ def make_textures(n_images: int, size: tuple[int, int], random_state) -> list:
     return textures
 
 
-def vary_photographs(photographs: list, random_state) -> list:
-    """Each photograph turned, mirrored, resized and its tones changed: eight views."""
+def vary_views(images: list, random_state) -> list:
+    """Each image turned, mirrored, resized and its tones changed: eight views."""
     views = []
-    for photograph in photographs:
+    for image in images:
         for view in range(8):
-            turned = np.rot90(photograph[:, :: -1 if view % 2 else 1], view // 2) / 255
+            turned = np.rot90(image[:, :: -1 if view % 2 else 1], view // 2) / 255
             zoom = np.exp(random_state.uniform(np.log(0.5), np.log(1.5)))
             zooms = (zoom, zoom, 1)[: turned.ndim]
             turned = ndimage.zoom(turned, zooms, order=1)

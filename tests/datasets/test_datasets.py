@@ -373,7 +373,7 @@ def test_photographs_smaller_than_a_sample_are_enlarged():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({}, "photographs and crops are both None"),
+        ({}, "background_images and crops are both None"),
         ({"crops": np.zeros((2, 784))}, r"crops must have the shape.*\(2, 784\)"),
         ({"crops": np.zeros((0, 4, 4))}, r"crops .*not be empty, found \(0, 4, 4\)"),
         ({"crops": np.full((2, 4, 4), 2.0)}, "crops of dtype float64 .*2.0 to 2.0"),
@@ -382,18 +382,21 @@ def test_photographs_smaller_than_a_sample_are_enlarged():
         ({"crops": np.zeros((2, 4, 4, 2))}, "crops must have 1 or 3 channels, found 2"),
         ({"crops": [np.zeros((2, 2)), np.zeros((3, 3))]}, "crops must all have one"),
         ({"crops": np.full((2, 4, 4), "a")}, "crops must hold numbers, found .*U1"),
-        ({"photographs": []}, "photographs holds no image"),
-        ({"photographs": [np.zeros(9)]}, r"photographs\[0\] must have the shape"),
+        ({"background_images": []}, "background_images holds no image"),
         (
-            {"photographs": [np.zeros((9, 9)), np.full((9, 9), np.inf)]},
-            r"photographs\[1\] of dtype float64 must lie between 0 and 1",
+            {"background_images": [np.zeros(9)]},
+            r"background_images\[0\] must have the shape",
+        ),
+        (
+            {"background_images": [np.zeros((9, 9)), np.full((9, 9), np.inf)]},
+            r"background_images\[1\] of dtype float64 must lie between 0 and 1",
         ),
         (
             {"crops": np.zeros((2, 4, 4)), "kinds": ["patch"]},
-            "kinds holds 'patch', which is made of photographs",
+            "kinds holds 'patch', which is made of background_images",
         ),
         (
-            {"photographs": np.zeros((9, 9)), "kinds": ["shifted"]},
+            {"background_images": np.zeros((9, 9)), "kinds": ["shifted"]},
             "kinds holds 'shifted', which is made of crops",
         ),
         (
@@ -411,7 +414,7 @@ def test_photographs_smaller_than_a_sample_are_enlarged():
             r"size is \(5, 5\), but crops have \(4, 4\) pixels",
         ),
         (
-            {"photographs": np.zeros((9, 9)), "size": (0, 5)},
+            {"background_images": np.zeros((9, 9)), "size": (0, 5)},
             r"size must be two positive integers",
         ),
     ],

@@ -151,7 +151,12 @@ def test_labels_keep_their_type():
 
 
 def test_scenes_are_determined_by_random_state(digits, photograph):
-    kwargs = {"ground": photograph, "polarity": "both", "rotation": 20, "n_scenes": 4}
+    kwargs = {
+        "background_images": photograph,
+        "polarity": "both",
+        "rotation": 20,
+        "n_scenes": 4,
+    }
     first, first_table = make_scenes(*digits, **kwargs, random_state=7)
     again, again_table = make_scenes(*digits, **kwargs, random_state=7)
     other, _ = make_scenes(*digits, **kwargs, random_state=8)
@@ -183,9 +188,14 @@ def test_both_polarities_come_up(digits):
 def test_photographs_are_dimmed_under_bright_and_lightened_under_dark(digits):
     stripes = np.zeros((160, 320), dtype=np.uint8)
     stripes[:, ::2] = 50
-    kwargs = {"n_scenes": 2, "n_instances": 0, "ground_dim": 0.4, "random_state": 0}
-    bright, _ = make_scenes(*digits, ground=stripes, **kwargs)
-    dark, _ = make_scenes(*digits, ground=stripes, polarity="dark", **kwargs)
+    kwargs = {
+        "n_scenes": 2,
+        "n_instances": 0,
+        "background_brightness": 0.4,
+        "random_state": 0,
+    }
+    bright, _ = make_scenes(*digits, background_images=stripes, **kwargs)
+    dark, _ = make_scenes(*digits, background_images=stripes, polarity="dark", **kwargs)
     assert set(np.unique(bright)) == {0, 20}
     assert set(np.unique(dark)) == {153, 173}
 
@@ -196,8 +206,8 @@ def test_undimmed_ground_is_a_crop_of_the_photograph(digits, photograph):
         n_scenes=2,
         size=(50, 60),
         n_instances=0,
-        ground=[photograph],
-        ground_dim=1,
+        background_images=[photograph],
+        background_brightness=1,
         random_state=0,
     )
     pixels = np.rint(255 * photograph).astype(np.uint8)
@@ -213,8 +223,8 @@ def test_small_photographs_are_enlarged_to_cover_the_scene(digits, shape):
         *digits,
         n_scenes=3,
         n_instances=0,
-        ground=np.full(shape, 200, dtype=np.uint8),
-        ground_dim=0.5,
+        background_images=np.full(shape, 200, dtype=np.uint8),
+        background_brightness=0.5,
         random_state=0,
     )
     np.testing.assert_array_equal(scenes, 100)
@@ -225,23 +235,23 @@ def test_noise_stays_below_its_brightness(digits):
         *digits,
         n_scenes=3,
         n_instances=0,
-        ground="noise",
-        ground_dim=0.5,
+        background_images="noise",
+        background_brightness=0.5,
         random_state=0,
     )
     assert scenes.max() <= 128
     assert scenes.std() > 20
 
 
-def test_contrast_is_the_opacity_over_the_ground():
-    ground = np.full((160, 160), 100, dtype=np.uint8)
+def test_contrast_is_the_opacity_over_the_background():
+    background = np.full((160, 160), 100, dtype=np.uint8)
     scenes, instances = make_scenes(
         *square(),
         n_scenes=1,
         n_instances=1,
         scale=1,
-        ground=ground,
-        ground_dim=1,
+        background_images=background,
+        background_brightness=1,
         contrast=0.4,
         random_state=0,
     )
@@ -261,7 +271,7 @@ def test_colour_images_make_colour_scenes(photograph):
         n_scenes=2,
         n_instances=1,
         scale=1,
-        ground=[photograph, np.stack([photograph] * 3, axis=2)],
+        background_images=[photograph, np.stack([photograph] * 3, axis=2)],
         random_state=0,
     )
     assert scenes.shape == (2, 160, 160, 3)
@@ -326,9 +336,15 @@ def test_overlap_makes_room_for_any_count():
         ({"scale": (1, np.inf)}, "scale must be one or two finite numbers"),
         ({"scale": (1, np.nan)}, "scale must be one or two finite numbers"),
         ({"contrast": (0.5, 1.5)}, "contrast must be .* above 0 and at most 1"),
-        ({"ground": "white"}, "'ground' parameter"),
-        ({"ground": [np.zeros((9, 9, 4))]}, r"ground\[0\] must have the shape"),
-        ({"ground_dim": -0.1}, "ground_dim must be .* at least 0 and at most 1"),
+        ({"background_images": "white"}, "'background_images' parameter"),
+        (
+            {"background_images": [np.zeros((9, 9, 4))]},
+            r"background_images\[0\] must have the shape",
+        ),
+        (
+            {"background_brightness": -0.1},
+            r"brightness must be .* at least 0 and at most 1",
+        ),
         ({"polarity": "grey"}, "'polarity' parameter"),
         ({"rotation": 200}, "'rotation' parameter"),
         ({"allow_overlap": "yes"}, "'allow_overlap' parameter"),

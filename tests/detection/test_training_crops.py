@@ -54,13 +54,15 @@ def test_the_same_random_state_gives_the_same_crops():
 
 def test_photographs_are_used():
     stripes = np.tile(np.repeat(np.uint8([0, 255]), 20), (200, 10))
-    with_stripes, _ = crops(photographs=[stripes])
+    with_stripes, _ = crops(background_images=[stripes])
     assert with_stripes.shape[1:] == (28, 28)
     assert not np.array_equal(with_stripes, crops()[0])
 
 
 def test_colour_images_give_colour_crops():
-    X, _ = crops(np.repeat(IMAGES[..., np.newaxis], 3, axis=3), photographs=[IMAGES[0]])
+    X, _ = crops(
+        np.repeat(IMAGES[..., np.newaxis], 3, axis=3), background_images=[IMAGES[0]]
+    )
     assert X.shape[1:] == (28, 28, 3)
 
 

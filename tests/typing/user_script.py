@@ -26,5 +26,5 @@ localizer = InstanceLocalizer(similar, polarity="both", scales=[0.5, 1])
 InstanceLocalizer(score_threshold="0.5")  # type: ignore[arg-type]
 InstanceLocalizer(polarity="light")  # type: ignore[arg-type]
 instances = localizer.fit(X, y, background_images=[X[0]]).localize(X)
-localizer.fit(X, y, photographs=[X[0]])  # type: ignore[call-arg]
+localizer.fit(X, y, backgrounds=[X[0]])  # type: ignore[call-arg]
 score: str = localizer.score(X, instances)  # type: ignore[assignment]
