@@ -108,7 +108,7 @@ def captum_increases(network, layer, n_filters, perturbations_per_eval):
 
 
 class Comparison:
-    """Times of the ways on the same images, and the importances that each finds.
+    """Times of the methods on the same images, and the importances that each finds.
 
     Parameters
     ----------
@@ -136,21 +136,21 @@ class Comparison:
         """Rows of the table; the few images are those that settings are tried on."""
         own = f"batch_size {self.first.batch_size}"
         settings = {"predict_proba": own, **dict.fromkeys(self.models, own)}
-        ways = {"predict_proba": partial(self.first.predict_proba, X)}
-        ways |= {name: partial(self._measure, name, X, y) for name in self.models}
-        for way in ways.values():
-            way()
+        methods = {"predict_proba": partial(self.first.predict_proba, X)}
+        methods |= {name: partial(self._measure, name, X, y) for name in self.models}
+        for method in methods.values():
+            method()
         for name in self.theirs:
             settings[name], least = fastest(self._runs(name, X_few, y_few))
             print(f"{name}, seconds for {len(y_few):,} images:")
             for setting, spent in least.items():
                 print(f"  {setting}: {spent:.2f}", flush=True)
-            ways[name] = self._runs(name, X, y)[settings[name]]
-        seconds = interleave(ways, n_repeats)
+            methods[name] = self._runs(name, X, y)[settings[name]]
+        seconds = interleave(methods, n_repeats)
         reference = next(iter(self.models))
         return [
             {
-                "way": name,
+                "method": name,
                 "settings": settings[name],
                 "seconds": np.median(seconds[name]),
                 "x predict_proba": median_ratio(
@@ -165,7 +165,7 @@ class Comparison:
                 "images": len(y),
                 "repeats": n_repeats,
             }
-            for name in ways
+            for name in methods
         ]
 
     def _measure(self, name, X, y):

@@ -1,4 +1,4 @@
-"""Time to measure what each filter of LeNet is worth, five ways.
+"""Time to measure what each filter of LeNet is worth, five methods.
 
     tox -e benchmark-ablation            (about 3 minutes on 2 cores)
     tox -e benchmark-ablation -- --quick
@@ -20,8 +20,8 @@ each of the 16 filters of the last convolution:
 The loops and captum turn the images to one float tensor in the memory format that
 ours has (channels last, the faster one on CPUs) and run in inference mode. They use the
 batch size (and captum the perturbations_per_eval) that is fastest on 2,000 of the
-images; ours has its defaults. The ways take turns, and the figures are medians: of the
-seconds, and of the ratios of a round.
+images; ours has its defaults. The methods take turns, and the figures are medians: of
+the seconds, and of the ratios of a round.
 """
 
 from _common import load_mnist, parse_arguments, report

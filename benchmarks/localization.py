@@ -3,10 +3,11 @@
     tox -e benchmark-localization        (about 25 minutes on 2 cores)
     tox -e benchmark-localization -- --quick
 
-Networks are trained on training digits, with scikit-learn's two photographs as background
-images. Scenes are made of test digits, and their photographs are scikit-image's (read from
-its wheel; without scikit-image, photographs are left out). One network, trained as in the
-documentation and with default parameters, serves all scenes as "default". The others:
+Networks are trained on training digits, with scikit-learn's two photographs as
+background images. Scenes are made of test digits, and their photographs are
+scikit-image's (read from its wheel; without scikit-image, photographs are left out).
+One network, trained as in the documentation and with default parameters, serves all
+scenes as "default". The others:
 
 - heat proposals: boxes from several thresholds of heat at every pixel, not from
   the image;

@@ -11,7 +11,7 @@ filters is run for each of them (method "head"); in the others it is what follow
 first linear layer (method "linear").
 
 Images are digits of the package's sample on noise, 64x64 pixels, and networks have four
-convolutions and random weights, which the time does not depend on. Three ways take
+convolutions and random weights, which the time does not depend on. Three methods take
 turns, 64 images at a time, and the figures are medians:
 
 - predict_proba: one pass, without importances, for scale;
@@ -77,7 +77,7 @@ def cases(quick):
 
 
 def rows_of(case, scenes, n_repeats):
-    """A row for each way."""
+    """A row for each method."""
     part = scenes.first(case.n_images)
     X, y = part.images, part.labels
     model = SimilarNetClassifier(
@@ -98,23 +98,23 @@ def rows_of(case, scenes, n_repeats):
         case.params["n_filters"],
         batch_size=BATCH_SIZE,
     )
-    ways = {
+    methods = {
         "predict_proba": lambda: model.predict_proba(X),
         "fit_importance": lambda: model.fit_importance(X, y),
         LOOP: lambda: loop(X, y),
     }
-    ways["predict_proba"]()
-    seconds = interleave(ways, n_repeats)
+    methods["predict_proba"]()
+    seconds = interleave(methods, n_repeats)
     return [
         {
             "question": case.question,
             "count": case.count,
-            "way": name,
+            "method": name,
             "seconds": np.median(spent),
             "x predict_proba": median_ratio(spent, seconds["predict_proba"]),
             "filters": case.params["n_filters"],
             "images": case.n_images,
-            "method": model.ablation_method_ if name == "fit_importance" else "",
+            "strategy": model.ablation_method_ if name == "fit_importance" else "",
             "repeats": n_repeats,
         }
         for name, spent in seconds.items()
@@ -122,23 +122,23 @@ def rows_of(case, scenes, n_repeats):
 
 
 def with_slopes(rows):
-    """The rows, each with the slope of its question and way."""
+    """The rows, each with the slope of its question and method."""
     table = pd.DataFrame(rows)
-    for _, group in table.groupby(["question", "way"]):
+    for _, group in table.groupby(["question", "method"]):
         slope = np.polyfit(np.log(group["count"]), np.log(group["seconds"]), 1)[0]
         table.loc[group.index, "slope"] = slope
     return table
 
 
 def draw(table, path):
-    """A panel a question, a line a way."""
+    """A panel a question, a line a method."""
     questions = table.groupby("question", sort=False)
     figure, axes = plt.subplots(
         1, len(questions), figsize=(3.6 * len(questions), 4.4), layout="constrained"
     )
     for ax, (question, own) in zip(axes, questions, strict=True):
-        for way, line in own.groupby("way", sort=False):
-            label = f"{way}, {line['slope'].iloc[0]:.2f}"
+        for method, line in own.groupby("method", sort=False):
+            label = f"{method}, {line['slope'].iloc[0]:.2f}"
             ax.loglog(line["count"], line["seconds"], "o-", label=label)
         counts = sorted(set(own["count"]))
         ax.set_xticks(counts, labels=counts)
@@ -146,7 +146,7 @@ def draw(table, path):
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.set(title=question, xlabel="number", ylabel="seconds")
         ax.legend(
-            title="way, slope",
+            title="method, slope",
             loc="upper center",
             bbox_to_anchor=(0.5, -0.2),
             fontsize="small",
@@ -167,12 +167,14 @@ def main():
     for case in all_cases:
         own = rows_of(case, scenes, 2 if arguments.quick else 3)
         rows += own
-        spent = ", ".join(f"{row['way']} {row['seconds']:.3g} s" for row in own)
+        spent = ", ".join(f"{row['method']} {row['seconds']:.3g} s" for row in own)
         print(f"{case.question} {case.count}: {spent}", flush=True)
     table = with_slopes(rows)
     print()
     path = report("scaling", table.to_dict("records"), arguments.quick)
-    slopes = table.groupby(["question", "way"], sort=False)["slope"].first().unstack()
+    slopes = (
+        table.groupby(["question", "method"], sort=False)["slope"].first().unstack()
+    )
     print(f"\nslopes\n{slopes.to_string(float_format='{:.2f}'.format)}\n")
     draw(table, path.with_suffix(".png"))
 

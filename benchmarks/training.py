@@ -77,24 +77,24 @@ def main():
         ).fit(X, y)
         return model.net_.module_, model.net_.history[-1, "train_loss"]
 
-    ways = {
+    methods = {
         "fit": fit,
         LOOP: partial(train_plainly, channels_last=False),
         LOOP_CHANNELS_LAST: partial(train_plainly, channels_last=True),
     }
-    trained = {name: [] for name in ways}
+    trained = {name: [] for name in methods}
 
     def train(name):
         seed = len(trained[name])
-        trained[name].append(ways[name](X, y, n_epochs, seed))
+        trained[name].append(methods[name](X, y, n_epochs, seed))
 
-    for way in ways.values():
+    for method in methods.values():
         # The first call of anything pays for what is loaded and allocated only once.
-        way(X[:1000], y[:1000], 1, 0)
-    seconds = interleave({name: partial(train, name) for name in ways}, n_repeats)
+        method(X[:1000], y[:1000], 1, 0)
+    seconds = interleave({name: partial(train, name) for name in methods}, n_repeats)
     rows = [
         {
-            "way": name,
+            "method": name,
             "seconds per epoch": np.median(seconds[name]) / n_epochs,
             "x loop": median_ratio(seconds[name], seconds[LOOP]),
             "x channels last": median_ratio(seconds[name], seconds[LOOP_CHANNELS_LAST]),
@@ -106,7 +106,7 @@ def main():
             "epochs": n_epochs,
             "repeats": n_repeats,
         }
-        for name in ways
+        for name in methods
     ]
     report("training", rows, arguments.quick)
 

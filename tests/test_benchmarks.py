@@ -97,11 +97,11 @@ def test_ratio_is_taken_within_a_round(common):
 
 
 def test_csv_holds_the_rows_and_the_machine(common, tmp_path, capsys):
-    rows = [{"way": "ours", "seconds": 1.5}, {"way": "theirs", "seconds": np.nan}]
+    rows = [{"method": "ours", "seconds": 1.5}, {"method": "theirs", "seconds": np.nan}]
     path = common.report("some", rows, quick=False, results=tmp_path)
     assert path == tmp_path / "some.csv"
     table = pd.read_csv(path)
-    assert table["way"].tolist() == ["ours", "theirs"]
+    assert table["method"].tolist() == ["ours", "theirs"]
     assert table["seconds"].tolist()[0] == 1.5
     assert np.isnan(table["seconds"].tolist()[1])
     for name, value in common.machine().items():
@@ -289,7 +289,7 @@ def test_peak_of_memory_grows_by_what_all_images_need(load):
 
 @pytest.fixture
 def small_resnet(load, digits):
-    """A network that all peers fit, and a few images that it was trained on."""
+    """A network that all baselines fit, and a few images that it was trained on."""
     pytest.importorskip("captum")
     pytest.importorskip("torchcam")
     network = load("_networks").SmallResNet
@@ -300,20 +300,20 @@ def small_resnet(load, digits):
 
 def test_every_way_gives_a_map_of_the_images_size(load, small_resnet):
     model, X, y = small_resnet
-    ways = load("_peers").ways_for({model.resolution: model})
-    assert len(ways) >= 8
-    for name, way in ways.items():
-        setting = {parameter: values[0] for parameter, values in way.grid.items()}
-        heat = way.build(**setting)(X, y)
+    methods = load("_baselines").methods_for({model.resolution: model})
+    assert len(methods) >= 8
+    for name, method in methods.items():
+        setting = {parameter: values[0] for parameter, values in method.grid.items()}
+        heat = method.build(**setting)(X, y)
         assert heat.shape == X.shape, name
         assert np.isfinite(heat).all(), name
 
 
 def test_class_activation_maps_are_those_of_the_last_weights(load, small_resnet):
     model, X, y = small_resnet
-    peers = load("_peers")
-    way = peers.ways_for({model.resolution: model})["torchcam CAM"]
-    heat = way.build(n_at_once=2, channels_last=True)(X, y)
+    baselines = load("_baselines")
+    method = baselines.methods_for({model.resolution: model})["torchcam CAM"]
+    heat = method.build(n_at_once=2, channels_last=True)(X, y)
     network = model.net_.module_
     trunk = nn.Sequential(network.stem, network.block1, network.block2)
     with torch.no_grad():

@@ -1,8 +1,8 @@
 """Heatmaps of images: ours, and those of torchcam, captum and grad-cam.
 
-Every way gets images of 8 bits and a label for each, and gives maps of the images' size
-as a NumPy array. Each peer has its own copy of the network, so that hooks of one do not
-slow another.
+Every method gets images of 8 bits and a label for each, and gives maps of the images'
+size as a NumPy array. Each baseline has its own copy of the network, so that hooks of
+one do not slow another.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ LAYOUTS = {"channels_last": (False, True)}
 FAST = {"n_at_once": (16, 64), **LAYOUTS}
 
 
-class Way(NamedTuple):
-    """A way to heatmaps.
+class Method(NamedTuple):
+    """A method to heatmaps.
 
     Attributes
     ----------
@@ -56,8 +56,8 @@ class Way(NamedTuple):
     grid: Mapping[str, Any] = {}
 
 
-def ways_for(models):
-    """The ways that the network of some models allows, by name.
+def methods_for(models):
+    """The methods that the network of some models allows, by name.
 
     Parameters
     ----------
@@ -66,26 +66,26 @@ def ways_for(models):
         its layer.
     """
     model = next(iter(models.values()))
-    ways = {}
+    methods = {}
     for setting, own in models.items():
         for name, build, of_label in (
             ("heatmap(X, label)", of_own_label, True),
             ("heatmap(X)", of_all_labels, False),
         ):
-            ways[f"{name}, {setting}"] = Way(partial(build, own), True, of_label)
+            methods[f"{name}, {setting}"] = Method(partial(build, own), True, of_label)
     # CAM takes the weights of the one linear layer that follows an average pooling.
     modules = model.net_.module_.named_modules()
     linear = [name for name, module in modules if isinstance(module, nn.Linear)]
     if len(linear) == 1:
-        build = partial(peer, model, partial(with_torchcam, CAM, fc_layer=linear[0]))
-        ways["torchcam CAM"] = Way(build, grid=FAST)
-    for method in (GradCAM, GradCAMpp, LayerCAM):
-        build = partial(peer, model, partial(with_torchcam, method))
-        ways[f"torchcam {method.__name__}"] = Way(
+        build = partial(adapt, model, partial(with_torchcam, CAM, fc_layer=linear[0]))
+        methods["torchcam CAM"] = Method(build, grid=FAST)
+    for extractor in (GradCAM, GradCAMpp, LayerCAM):
+        build = partial(adapt, model, partial(with_torchcam, extractor))
+        methods[f"torchcam {extractor.__name__}"] = Method(
             build, needs_gradients=True, grid=FAST
         )
-    ways["captum LayerGradCam"] = Way(
-        partial(peer, model, captum_gradcam), needs_gradients=True, grid=FAST
+    methods["captum LayerGradCam"] = Method(
+        partial(adapt, model, captum_gradcam), needs_gradients=True, grid=FAST
     )
     for name, make, parameter in (
         ("torchcam ScoreCAM", partial(with_torchcam, ScoreCAM), "batch_size"),
@@ -94,8 +94,8 @@ def ways_for(models):
     ):
         if AblationCAM or make is not gradcam_ablation:
             grid = {"n_at_once": (1, 16), parameter: (8, 32), **LAYOUTS}
-            ways[name] = Way(partial(peer, model, make), grid=grid)
-    return ways
+            methods[name] = Method(partial(adapt, model, make), grid=grid)
+    return methods
 
 
 def of_own_label(model):
@@ -108,8 +108,8 @@ def of_all_labels(model):
     return lambda X, _labels: model.heatmap(X)
 
 
-def peer(model, make, n_at_once, channels_last, **setting):
-    """A peer's maps, computed for some images at once and interpolated."""
+def adapt(model, make, n_at_once, channels_last, **setting):
+    """A baseline's maps, computed for some images at once and interpolated."""
     network = deepcopy(model.net_.module_).eval()
     if channels_last:
         network.to(memory_format=torch.channels_last)
@@ -128,10 +128,10 @@ def peer(model, make, n_at_once, channels_last, **setting):
     return heatmaps
 
 
-def with_torchcam(method, network, layer, **setting):
+def with_torchcam(extractor_class, network, layer, **setting):
     """torchcam: a pass with its hooks, then the extractor on the scores."""
-    extractor = method(network, layer, **setting)
-    needs_gradients = issubclass(method, (GradCAM, GradCAMpp, LayerCAM))
+    extractor = extractor_class(network, layer, **setting)
+    needs_gradients = issubclass(extractor_class, (GradCAM, GradCAMpp, LayerCAM))
 
     def maps_of(images, classes):
         with torch.inference_mode(not needs_gradients):

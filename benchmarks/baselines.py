@@ -1,9 +1,9 @@
 """Importances and heatmaps beside torchcam's, captum's and grad-cam's.
 
-    tox -e benchmark-peers               (about 45 minutes on 2 cores)
-    tox -e benchmark-peers -- --quick
+    tox -e benchmark-baselines               (about 45 minutes on 2 cores)
+    tox -e benchmark-baselines -- --quick
 
-Four trained networks, all ways on the same network, layer and images, in one run:
+Four trained networks, all methods on the same network, layer and images, in one run:
 
 - LeNet on MNIST's digits by themselves, with the paper's recipe;
 - SmallResNet (64 filters, average pooling, one linear layer) and SmallVGG (256 filters,
@@ -13,20 +13,20 @@ Four trained networks, all ways on the same network, layer and images, in one ru
 
 Training scenes are made of training images and scikit-learn's photographs, test scenes
 of test images and scikit-image's. Importances come from training images that the
-network was not trained on. Settings of the peers are those that are fastest on training
-images; ours has its defaults. All that is measured is measured on test images.
+network was not trained on. Settings of the baselines are those that are fastest on
+training images; ours has its defaults. All that is measured is measured on test images.
 
-**peers-importances**: seconds until the increase of the log loss without each filter is
-known. predict_proba is one pass, without importances, for scale. fit_importance is
-ours, which also measures the error rate, the same for each class, what classes are told
-from each other by, and the scales of the heat on about 128 of the images. The plain
-loop sets a filter's responses to zero and runs the whole network, for one filter after
-another. captum's LayerFeatureAblation has a layer mask that makes a channel one
-feature.
+**baselines-importances**: seconds until the increase of the log loss without each
+filter is known. predict_proba is one pass, without importances, for scale.
+fit_importance is ours, which also measures the error rate, the same for each class,
+what classes are told from each other by, and the scales of the heat on about 128 of the
+images. The plain loop sets a filter's responses to zero and runs the whole network, for
+one filter after another. captum's LayerFeatureAblation has a layer mask that makes a
+channel one feature.
 
-**peers-times**: milliseconds for a heatmap, images one by one or 64 at once, from 8-bit
-pixels to an array of the images' size. "of a class": the map is that of a label, given
-for each image. "gradients": it needs a backward pass. The ways:
+**baselines-times**: milliseconds for a heatmap, images one by one or 64 at once, from
+8-bit pixels to an array of the images' size. "of a class": the map is that of a label,
+given for each image. "gradients": it needs a backward pass. The methods:
 
 - heatmap(X, label): ours, of a label for each image; heatmap(X): of all classes
   together. "pooled" is the default, "dense" has responses at every pixel, and "two
@@ -43,11 +43,11 @@ for each image. "gradients": it needs a backward pass. The ways:
 The maps of all others are at the layer's stride and are interpolated to the image's
 size within the time, as "pooled" is. Each has a copy of the network in the faster
 memory format, and is built before the clock starts; extractors are called as their
-documentation says. The ways take turns, and the figures are medians: of the times, and
-of the ratios to ours within a round.
+documentation says. The methods take turns, and the figures are medians: of the times,
+and of the ratios to ours within a round.
 
-**peers-quality**: what the maps of the true label are worth as locations, after each
-map's least value is subtracted, as in the WSOL metrics: MaxBoxAccV2 and the box
+**baselines-quality**: what the maps of the true label are worth as locations, after
+each map's least value is subtracted, as in the WSOL metrics: MaxBoxAccV2 and the box
 accuracies that it is the mean of, PxAP against the boxes, pointing game. For a digit by
 itself, the box is that of its ink. "two objects": of scenes with two objects of
 different classes, the share of maps of either label that peak in that object's box.
@@ -55,11 +55,11 @@ Then what the maps of the predicted label say of the network: average drop and d
 (lower is better), average increase and insertion (higher is better). "centre" is heat
 that falls with the distance from the middle. The three constants of our maps of a class
 were chosen with such a network on such scenes, made of training images and training
-photographs; peers have nothing to choose. It is one network of each kind and 500
+photographs; baselines have nothing to choose. It is one network of each kind and 500
 images: differences of less than 0.04 say little.
 
-**peers-memory**: MiB by which the peak of a new process grows from the heatmap of one
-image to those of 64 at once, with the settings that are fastest.
+**baselines-memory**: MiB by which the peak of a new process grows from the heatmap of
+one image to those of 64 at once, with the settings that are fastest.
 """
 
 from collections.abc import Iterator
@@ -68,6 +68,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from _baselines import PACKAGES, methods_for
 from _common import (
     fastest,
     interleave,
@@ -79,7 +80,6 @@ from _common import (
 from _importances import Comparison
 from _memory import peak_growth
 from _networks import SmallResNet, SmallVGG
-from _peers import PACKAGES, ways_for
 from _references import centre_heatmaps
 from _scenes import (
     Labelled,
@@ -118,7 +118,7 @@ class Sizes(NamedTuple):
     faithfulness: int = 200
     importance_digits: int = 10_000
     importance_scenes: int = 500
-    # For the choice of the settings of the ways to importances.
+    # For the choice of the settings of the methods to importances.
     few_digits: int = 2_000
     few_scenes: int = 32
     # Times are of some images one by one, and of a batch.
@@ -269,15 +269,15 @@ def importance_rows(setup, n_repeats):
             "setup": setup.name,
             **row,
             "filters": len(model.filter_importances_),
-            "method": model.ablation_method_ if row["way"] in models else "",
+            "strategy": model.ablation_method_ if row["method"] in models else "",
         }
         for row in rows
     ]
 
 
-def run_on(images, n_at_once, way, setting):
+def run_on(images, n_at_once, method, setting):
     """A call that computes the heatmaps of images, some at once."""
-    heatmaps = way.build(**setting)
+    heatmaps = method.build(**setting)
 
     def run():
         for part in gen_batches(len(images.images), n_at_once):
@@ -286,36 +286,41 @@ def run_on(images, n_at_once, way, setting):
     return run
 
 
-def best_settings(way, images, n_at_once):
-    """The fastest of the settings that a way can have, on these images."""
-    grid = dict(way.grid)
+def best_settings(method, images, n_at_once):
+    """The fastest of the settings that a method can have, on these images."""
+    grid = dict(method.grid)
     if not grid:
         return {}
     grid["n_at_once"] = sorted({min(n, n_at_once) for n in grid["n_at_once"]})
     settings = {text_of(setting): setting for setting in ParameterGrid(grid)}
     runs = {
-        name: run_on(images, n_at_once, way, setting)
+        name: run_on(images, n_at_once, method, setting)
         for name, setting in settings.items()
     }
     return settings[fastest(runs)[0]]
 
 
-def time_rows(setup, ways, n_images, n_at_once, n_repeats):
+def time_rows(setup, methods, n_images, n_at_once, n_repeats):
     """Times of heatmaps for some images at once, and the settings that were used."""
     few, test = setup.training.first(n_images), setup.test.first(n_images)
-    settings = {name: best_settings(way, few, n_at_once) for name, way in ways.items()}
+    settings = {
+        name: best_settings(method, few, n_at_once) for name, method in methods.items()
+    }
     runs = {
-        name: run_on(test, n_at_once, way, settings[name]) for name, way in ways.items()
+        name: run_on(test, n_at_once, method, settings[name])
+        for name, method in methods.items()
     }
     for run in runs.values():
         run()
     seconds = interleave(runs, n_repeats)
-    references = [name for name, way in ways.items() if way.is_ours and way.of_label]
+    references = [
+        name for name, method in methods.items() if method.is_ours and method.of_label
+    ]
     rows = [
         {
             "setup": setup.name,
             "images at once": n_at_once,
-            **described(name, way),
+            **described(name, method),
             "settings": text_of(settings[name]),
             "ms per heatmap": 1000 * np.median(seconds[name]) / n_images,
             **{
@@ -325,17 +330,17 @@ def time_rows(setup, ways, n_images, n_at_once, n_repeats):
             "images": n_images,
             "repeats": n_repeats,
         }
-        for name, way in ways.items()
+        for name, method in methods.items()
     ]
     return rows, settings
 
 
-def described(name, way):
-    """The columns that say what a way is."""
+def described(name, method):
+    """The columns that say what a method is."""
     return {
-        "way": name,
-        "of a class": "yes" if way.of_label else "no",
-        "gradients": "yes" if way.needs_gradients else "no",
+        "method": name,
+        "of a class": "yes" if method.of_label else "no",
+        "gradients": "yes" if method.needs_gradients else "no",
     }
 
 
@@ -343,7 +348,7 @@ def text_of(setting):
     return ", ".join(f"{name} {value}" for name, value in setting.items())
 
 
-def quality_rows(setup, ways, settings, sizes):
+def quality_rows(setup, methods, settings, sizes):
     """What the heatmaps of the test images are worth."""
     model = next(iter(setup.models.values()))
     test = setup.test.first(sizes.test)
@@ -351,10 +356,10 @@ def quality_rows(setup, ways, settings, sizes):
     predicted = model.predict(some)
     accuracy = model.score(test.images, test.labels)
     sources = {
-        name: (described(name, way), way.build(**settings[name]))
-        for name, way in ways.items()
+        name: (described(name, method), method.build(**settings[name]))
+        for name, method in methods.items()
     }
-    nothing = {"way": "centre", "of a class": "no", "gradients": "no"}
+    nothing = {"method": "centre", "of a class": "no", "gradients": "no"}
     sources["centre"] = nothing, lambda X, _labels: np.stack(centre_heatmaps(X))
     rows = []
     for name, (description, heatmaps) in sources.items():
@@ -413,20 +418,20 @@ def faithfulness(model, heatmaps, X, predicted):
     } | {"faithfulness images": len(X)}
 
 
-def memory_rows(setup, ways, settings, n_images):
+def memory_rows(setup, methods, settings, n_images):
     """What a process grows by for many heatmaps at once."""
     test = setup.test.first(n_images)
     return [
         {
             "setup": setup.name,
-            **described(name, way),
+            **described(name, method),
             "settings": text_of(settings[name]),
             "images at once": n_images,
             "MiB": peak_growth(
-                partial(way.build, **settings[name]), test.images, test.labels
+                partial(method.build, **settings[name]), test.images, test.labels
             ),
         }
-        for name, way in ways.items()
+        for name, method in methods.items()
     ]
 
 
@@ -442,29 +447,33 @@ def main():
     importances, times, quality, memory = [], [], [], []
     for setup in setups(arguments, sizes):
         print(f"\n{setup.name}", flush=True)
-        ways = ways_for(setup.models)
+        methods = methods_for(setup.models)
         if arguments.quick:
             setup = setup._replace(grids=tuple(map(last_values, setup.grids)))
-            ways = {
-                name: way._replace(grid=last_values(way.grid))
-                for name, way in ways.items()
+            methods = {
+                name: method._replace(grid=last_values(method.grid))
+                for name, method in methods.items()
             }
         importances += importance_rows(setup, sizes.repeats_of_importance)
-        times += time_rows(setup, ways, sizes.singles, 1, sizes.repeats_of_singles)[0]
+        times += time_rows(setup, methods, sizes.singles, 1, sizes.repeats_of_singles)[
+            0
+        ]
         rows, settings = time_rows(
-            setup, ways, sizes.batch, sizes.batch, sizes.repeats_of_batch
+            setup, methods, sizes.batch, sizes.batch, sizes.repeats_of_batch
         )
         times += rows
-        quality += quality_rows(setup, ways, settings, sizes)
+        quality += quality_rows(setup, methods, settings, sizes)
         if arguments.quick:
-            # Each way is a process that imports everything anew: one is enough.
-            ways = {} if memory else {"torchcam GradCAM": ways["torchcam GradCAM"]}
-        memory += memory_rows(setup, ways, settings, sizes.batch)
+            # Each method is a process that imports everything anew: one is enough.
+            methods = (
+                {} if memory else {"torchcam GradCAM": methods["torchcam GradCAM"]}
+            )
+        memory += memory_rows(setup, methods, settings, sizes.batch)
     for name, rows in (
-        ("peers-importances", importances),
-        ("peers-times", times),
-        ("peers-quality", quality),
-        ("peers-memory", memory),
+        ("baselines-importances", importances),
+        ("baselines-times", times),
+        ("baselines-quality", quality),
+        ("baselines-memory", memory),
     ):
         print()
         report(name, rows, arguments.quick, packages=PACKAGES)
