@@ -14,11 +14,6 @@ def area(boxes: np.ndarray) -> np.ndarray:
     return np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
 
 
-def longer_side(boxes: np.ndarray) -> np.ndarray:
-    """The greater of width and height of each box."""
-    return np.max(boxes[..., 2:] - boxes[..., :2], axis=-1)
-
-
 def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes that broadcast against each other."""
     extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])

@@ -8,7 +8,7 @@ low thresholds.
 import numpy as np
 from scipy import ndimage
 
-from .._boxes import longer_side, paired_iou
+from .._boxes import paired_iou
 
 REGION = np.dtype(
     [
@@ -30,7 +30,7 @@ _DUPLICATE_IOU = 0.8
 # Share of the way from background to peak above which a pixel is foreground.
 _FOREGROUND_SHARE = 0.35
 _N_SAMPLES = 32
-_BOXES_AT_ONCE = 4096
+_REGIONS_AT_ONCE = 4096
 
 
 def extremal_regions(
@@ -128,7 +128,7 @@ def _components(values: np.ndarray, threshold: float):
     regions = np.zeros(len(slices), REGION)
     for region, (rows, columns) in zip(regions, slices, strict=True):
         region["box"] = columns.start, rows.start, columns.stop, rows.stop
-    is_large = longer_side(regions["box"]) >= _MIN_SIDE
+    is_large = _is_large(regions)
     labels, regions = _renumber(labels, is_large), regions[is_large]
     pixels = np.flatnonzero(labels)
     owner = labels.flat[pixels] - 1
@@ -138,6 +138,11 @@ def _components(values: np.ndarray, threshold: float):
     first[owner] = pixels
     regions["peak"] = peak
     return labels, regions, first
+
+
+def _is_large(regions: np.ndarray) -> np.ndarray:
+    sides = regions["box"][:, 2:] - regions["box"][:, :2]
+    return sides.max(axis=1, initial=0) >= _MIN_SIDE
 
 
 def _renumber(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -177,12 +182,13 @@ def _stability(regions: np.ndarray) -> np.ndarray:
     """Range of thresholds over which some part of each region has a similar box."""
     boxes, threshold = regions["box"], regions["threshold"]
     top = threshold.copy()
-    rows, above = np.arange(len(regions)), regions["parent"]
-    while len(rows):
-        rows, above = rows[above >= 0], above[above >= 0]
+    holders = ancestors(regions["parent"])
+    for first in range(0, len(regions), _REGIONS_AT_ONCE):
+        part, column = np.nonzero(holders[first : first + _REGIONS_AT_ONCE] >= 0)
+        rows = first + part
+        above = holders[rows, column]
         is_similar = paired_iou(boxes[rows], boxes[above]) >= _STABLE_IOU
         np.maximum.at(top, above[is_similar], threshold[rows[is_similar]])
-        above = regions["parent"][above]
     return top - threshold
 
 
@@ -190,8 +196,8 @@ def _tighten(regions: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Tighten boxes around pixels that are brighter than the rims of the boxes."""
     tight = regions.copy()
     is_bright = np.zeros(len(regions), dtype=bool)
-    for first in range(0, len(regions), _BOXES_AT_ONCE):
-        rows = slice(first, first + _BOXES_AT_ONCE)
+    for first in range(0, len(regions), _REGIONS_AT_ONCE):
+        rows = slice(first, first + _REGIONS_AT_ONCE)
         tight[rows], is_bright[rows] = _foreground(regions[rows], image)
     return select_regions(tight, is_bright)
 
@@ -218,8 +224,7 @@ def _foreground(
         tight["box"][:, axis] = position[row, hit.argmax(axis=1)]
         last = _N_SAMPLES - 1 - hit[:, ::-1].argmax(axis=1)
         tight["box"][:, axis + 2] = position[row, last] + 1
-    is_large = longer_side(tight["box"]) >= _MIN_SIDE
-    return tight, (contrast >= _MIN_CONTRAST) & is_large
+    return tight, (contrast >= _MIN_CONTRAST) & _is_large(tight)
 
 
 def select_regions(regions: np.ndarray, keep: np.ndarray) -> np.ndarray:
