@@ -8,16 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from sklearn_similar._boxes import BOX_COLUMNS
+from sklearn_similar.datasets._resampling import resize
 from sklearn_similar.metrics import box_iou
 
 STRIDE, PADDING, MAX_OVERLAP, MIN_CONTRAST = 4, 8, 0.3, 0.15
-
-
-def resize(image, height, width):
-    """A grey image, values between 0 and 1, of another size."""
-    return F.interpolate(
-        image[None, None], (height, width), mode="bilinear", antialias=True
-    )[0, 0]
 
 
 def slide(model, min_score, images, scenes):
@@ -26,7 +20,7 @@ def slide(model, min_score, images, scenes):
     zooms = low * 2 ** np.arange(0, np.log2(high / low) + 0.26, 0.5)
     tables = []
     for number, image in enumerate(images):
-        bright = torch.from_numpy(image / np.float32(255))
+        bright = image / np.float32(255)
         grounds = {"bright": [bright], "dark": [1 - bright]}
         grounds["both"] = [bright, 1 - bright]
         found = [
@@ -40,7 +34,8 @@ def slide(model, min_score, images, scenes):
 def windows_at(model, min_score, pixels, zoom):
     """What the network recognises in the windows of one level of the pyramid."""
     side = model.image_shape_[0]
-    small = resize(pixels, *(max(1, round(length / zoom)) for length in pixels.shape))
+    height, width = (max(1, round(length / zoom)) for length in pixels.shape)
+    small = torch.from_numpy(resize(pixels, (height, width)))
     small = F.pad(small[None], [PADDING] * 4, mode="replicate")[0]
     if min(small.shape) < side:
         return pd.DataFrame(columns=["label", "score", *BOX_COLUMNS])
@@ -93,8 +88,8 @@ def centre(model, side, images, scenes):
     for number, image in enumerate(images):
         height, width = image.shape
         y, x = (height - side) // 2, (width - side) // 2
-        part = torch.from_numpy(image[y : y + side, x : x + side] / np.float32(255))
-        crop = resize(part, *model.image_shape_)[None].numpy()
+        part = image[y : y + side, x : x + side] / np.float32(255)
+        crop = resize(part, model.image_shape_)[np.newaxis]
         score = model.predict_proba(crop).max()
         rows.append([number, model.predict(crop)[0], score, x, y, x + side, y + side])
     return pd.DataFrame(rows, columns=["image", "label", "score", *BOX_COLUMNS])

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from sklearn_similar._inputs.images import VISIBLE_SHARE
+from sklearn_similar.datasets._resampling import resize
 
 
 def _patches(background_images, crops, n, shape, rng):
@@ -29,10 +30,7 @@ def _random_part(image, shape, rng):
     side = np.minimum(side, image.shape[:2])
     y, x = rng.randint(0, np.array(image.shape[:2]) - side + 1)
     part = image[y : y + side[0], x : x + side[1]]
-    rows = _resizing(side[0], shape[0])
-    columns = _resizing(side[1], shape[1])
-    planes = np.moveaxis(np.atleast_3d(part).astype(np.float32), 2, 0)
-    return np.moveaxis(rows @ planes @ columns.T, 0, 2).reshape(shape)
+    return resize(part, shape[:2])
 
 
 def _noise(background_images, crops, n, shape, rng):
@@ -129,20 +127,9 @@ def _view(images, zoom, dy, dx):
 def _viewing(n, zoom, shift):
     """Return the matrices (n_images, n, n) that resample one axis of each image."""
     place = (_centres(n) - shift[:, None]) / zoom[:, None]
-    reach = np.maximum(1, 1 / zoom)
-    return _triangle((place + 0.5) * n - 0.5, n, reach[:, None, None])
-
-
-def _resizing(n_old, n_new):
-    """Return the matrix (n_new, n_old) that resizes a whole axis."""
-    place = (np.arange(n_new) + 0.5) * n_old / n_new - 0.5
-    weights = _triangle(np.clip(place, 0, n_old - 1), n_old, max(1, n_old / n_new))
-    return weights / weights.sum(axis=1, keepdims=True)
-
-
-def _triangle(place, n, reach):
+    distance = np.abs(np.arange(n) - ((place + 0.5) * n - 0.5)[..., None])
     # Linear interpolation that averages as many pixels as it skips.
-    distance = np.abs(np.arange(n) - place[..., None])
+    reach = np.maximum(1, 1 / zoom)[:, None, None]
     return (np.maximum(0, 1 - distance / reach) / reach).astype(np.float32)
 
 
