@@ -21,11 +21,11 @@ def slide(model, min_score, images, scenes):
     tables = []
     for number, image in enumerate(images):
         bright = image / np.float32(255)
-        grounds = {"bright": [bright], "dark": [1 - bright]}
-        grounds["both"] = [bright, 1 - bright]
+        views = {"bright": [bright], "dark": [1 - bright]}
+        views["both"] = [bright, 1 - bright]
         found = [
             windows_at(model, min_score, pixels, zoom)
-            for pixels, zoom in product(grounds[scenes.polarity], zooms)
+            for pixels, zoom in product(views[scenes.polarity], zooms)
         ]
         tables.append(suppress(pd.concat(found)).assign(image=number))
     return pd.concat(tables, ignore_index=True)

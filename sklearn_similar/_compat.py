@@ -1,4 +1,4 @@
-"""What the package uses of scikit-learn's and PyTorch's private names.
+"""Private names of scikit-learn and PyTorch that the package uses.
 
 One place to look when a release of either moves them.
 """

@@ -100,7 +100,7 @@ def make_training_crops(
     images : array-like of shape (n, height, width) or (n, height, width, n_channels)
         Bright objects on black, one each; uint8 or float between 0 and 1.
     labels : array-like of shape (n,)
-        What each image shows.
+        Label of the object in each image.
     background : label
         New label, of the type of `labels`, that means "nothing here".
     background_images : list of images, default=None

@@ -153,9 +153,9 @@ def class_normalization_constants(
     """
     labels, maxima = [], []
     for activations in references:
-        own = y[activations.indices]
-        heat = compute_heatmaps(activations, specification, own[:, np.newaxis])
-        labels.append(own)
+        part = y[activations.indices]
+        heat = compute_heatmaps(activations, specification, part[:, np.newaxis])
+        labels.append(part)
         maxima.append(heat.max(axis=(1, 2)))
     label, maximum = np.concatenate(labels), np.concatenate(maxima)
     constants = {c: median_maximum(maximum[label == c]) for c in np.unique(label)}

@@ -78,7 +78,7 @@ def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     maps : FeatureMaps
-        Of n_images images and n_filters filters.
+        Feature maps of n_images images, n_filters each.
     weights : tensor of shape (n_maps, n_filters) or (n_images, n_maps, n_filters)
         One row for each heatmap of an image.
 

@@ -93,12 +93,12 @@ class Images:
             The images to read; all by default.
         """
         for members in self.group_by_shape():
-            n_at_once = min(batch_size, _n_at_once(self.pixels[members[0]]))
+            most = min(batch_size, n_at_once(self.pixels[members[0]]))
             if indices is not None:
                 members = np.intersect1d(members, indices)
                 if len(members) == 0:
                     continue
-            for batch in gen_batches(len(members), n_at_once):
+            for batch in gen_batches(len(members), most):
                 yield members[batch], to_tensor(self.select(members[batch]), n_channels)
 
     def groups(self, n_channels: int, n_pixels: int) -> Iterator[list[torch.Tensor]]:
@@ -133,7 +133,7 @@ class Images:
         return list(heatmaps) if self.layout == "list" else heatmaps
 
 
-def _n_at_once(pixels: np.ndarray) -> int:
+def n_at_once(pixels: np.ndarray) -> int:
     """How many images like this one are read together."""
     return max(1, _MAX_PIXELS // math.prod(pixels.shape[:2]))
 
@@ -327,7 +327,7 @@ def check_finite(pixels: np.ndarray, name: str) -> None:
     """
     if pixels.dtype.kind != "f":
         return
-    for batch in gen_batches(len(pixels), _n_at_once(pixels[0])):
+    for batch in gen_batches(len(pixels), n_at_once(pixels[0])):
         if not _is_finite(pixels[batch]):
             index = next(
                 i for i in range(batch.start, batch.stop) if not _is_finite(pixels[i])
@@ -382,7 +382,7 @@ def infer_image_shape(
     n_features : int
         Values of an image.
     image_shape : tuple or None
-        What the user asked for.
+        The shape that the user asked for.
     """
     if image_shape is None:
         if found is None:

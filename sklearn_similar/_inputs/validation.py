@@ -51,13 +51,13 @@ def check_training_data(
         found = np.shape(X[0])
         rows = pixels.reshape(len(pixels), -1)
     else:
-        rows = _readable_rows(X)
-    _check_labels(y, rows.shape[0], "y")
+        rows = readable_rows(X)
+    check_labels(y, rows.shape[0], "y")
     rows, y = validate_data(
         estimator, rows, y, ensure_all_finite=False, ensure_min_samples=2
     )
     if found is None:
-        _check_values(rows)
+        check_values(rows)
     try:
         classes, y_index = np.unique(y, return_inverse=True)
     except TypeError as error:
@@ -82,13 +82,13 @@ def check_images(estimator, X) -> Images:
     trained = estimator.image_shape_
     if is_images(X):
         return read_images(X, trained)
-    rows = _readable_rows(X)
+    rows = readable_rows(X)
     if rows.shape == trained[:2] and rows.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"X has the shape of one image, {shape_text(rows.shape)}; pass [X]."
         )
     rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
-    _check_values(rows)
+    check_values(rows)
     return Images(_as_images(rows, trained), "rows")
 
 
@@ -156,7 +156,7 @@ def check_trained_size(estimator, X, method: str) -> Images:
 
 def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
     """Index of each image's label in `classes_`."""
-    _check_labels(y, n_images, name)
+    check_labels(y, n_images, name)
     y = column_or_1d(y, warn=True)
     known = {label: index for index, label in enumerate(estimator.classes_.tolist())}
     labels = y.tolist()
@@ -249,7 +249,7 @@ def _some(labels) -> str:
     return ", ".join([*shown[:10], "..."] if len(shown) > 12 else shown)
 
 
-def _readable_rows(X):
+def readable_rows(X):
     """X, where scikit-learn's checks read it; they would print all of other things."""
     if sparse.issparse(X):
         return X
@@ -290,12 +290,12 @@ def _without_extension_types(X: pd.DataFrame) -> pd.DataFrame:
     return X.astype(own) if own else X
 
 
-def _check_values(rows: np.ndarray) -> None:
+def check_values(rows: np.ndarray) -> None:
     check_numeric(rows, "X")
     check_finite(rows, "Row {} of X")
 
 
-def _check_labels(y, n_images: int, name: str) -> None:
+def check_labels(y, n_images: int, name: str) -> None:
     """Raise ValueError for what scikit-learn's checks of y pass, or print in full."""
     labels = np.asarray(y)
     if labels.dtype.names:

@@ -172,7 +172,7 @@ def _check_net_params(net_params, class_weight) -> dict[str, Any]:
 
 
 def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
-    """What is known of the data, for a module class whose constructor asks for it."""
+    """Properties of the data that the constructor of a module class asks for."""
     if isinstance(module, nn.Module):
         return {}
     known = {

@@ -58,7 +58,7 @@ def sample_background(
     n_samples : int
         Number of images to sample.
     kinds : sequence of str or mapping of str to float, default=None
-        What to sample, in equal numbers or, with a mapping, in these proportions.
+        Kinds to sample, in equal numbers or, with a mapping, in these proportions.
 
         From background images:
 

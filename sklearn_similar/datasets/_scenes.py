@@ -81,7 +81,7 @@ def make_scenes(
         Bright objects on black, uint8 or float between 0 and 1. Colour images make
         colour scenes.
     labels : array-like of shape (n_images,)
-        What each image shows.
+        Label of the object in each image.
     n_scenes : int
         Number of scenes.
     size : (int, int), default=(160, 160)

@@ -1,4 +1,4 @@
-"""What all plots share: Matplotlib when it is needed, pictures, axes in a grid."""
+"""Parts that all plots share: importing Matplotlib, pictures, a grid of axes."""
 
 import numpy as np
 

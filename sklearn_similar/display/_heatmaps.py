@@ -23,13 +23,13 @@ class HeatmapDisplay:
     ----------
     images : array-like or list of ndarray of shape (height, width) or \
             (height, width, n_channels)
-        Of one or of several sizes; integers or floats.
+        Images of one or of several sizes; integers or floats.
     heatmaps : array-like or list of ndarray of shape (height, width)
-        Of the images, in their order and sizes.
+        Heatmaps of the images, in their order and sizes.
     titles : sequence of str, default=None
         One for each image.
     label : str, default="heat"
-        What the colours mean, beside the colour bar.
+        Label of the colour bar.
     max_heat : float, default=None
         The heat that has the strongest colour; None: the largest in `heatmaps`.
 
@@ -38,11 +38,11 @@ class HeatmapDisplay:
     axes_ : ndarray of shape (n_images,) of matplotlib Axes
         Where the images are.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that holds the axes.
 
     See Also
     --------
-    FilterImportanceDisplay : What the filters behind the heatmaps are worth.
+    FilterImportanceDisplay : Importances of the filters behind the heatmaps.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class HeatmapDisplay:
 
         images = [np.asarray(image) for image in self.images]
         heatmaps = [np.asarray(heat) for heat in self.heatmaps]
-        _check_heatmaps(images, heatmaps, self.titles)
+        check_heatmaps(images, heatmaps, self.titles)
         if axes is None:
             axes = new_axes(plt, images, n_columns)
         else:
@@ -215,7 +215,7 @@ def _heat_label(target) -> str:
     return f"heat of {' or '.join(str(label) for label in np.atleast_1d(target))}"
 
 
-def _check_heatmaps(images, heatmaps, titles) -> None:
+def check_heatmaps(images, heatmaps, titles) -> None:
     if not images:
         raise ValueError("There are no images to draw; pass at least one.")
     if len(heatmaps) != len(images):

@@ -1,4 +1,4 @@
-"""What the filters are worth."""
+"""Display of the filters' importances."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -25,7 +25,7 @@ class FilterImportanceDisplay:
     classes : array-like of shape (n_classes,), default=None
         The labels; None: numbers from 0.
     measure : str, default="error"
-        What increases, for the labels.
+        Name of the error measure, for the labels.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class FilterImportanceDisplay:
     ax_ : matplotlib Axes
         Where they are.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that holds the axes.
 
     See Also
     --------

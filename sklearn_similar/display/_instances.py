@@ -20,7 +20,7 @@ class InstancesDisplay:
     ----------
     images : array-like or list of ndarray of shape (height, width) or \
             (height, width, n_channels)
-        Of one or of several sizes; integers or floats.
+        Images of one or of several sizes; integers or floats.
     instances : DataFrame
         What `localize` returns: ``image, label, x_min, y_min, x_max, y_max`` and, if
         known, ``score``.
@@ -32,7 +32,7 @@ class InstancesDisplay:
     axes_ : ndarray of shape (n_images,) of matplotlib Axes
         Where the images are.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that holds the axes.
 
     See Also
     --------
@@ -67,7 +67,7 @@ class InstancesDisplay:
         n_columns : int, default=None
             Images in a row of a new figure; None: as many as fit.
         color : matplotlib colour, default="tab:orange"
-            Of boxes and labels.
+            Colour of boxes and labels.
 
         Returns
         -------

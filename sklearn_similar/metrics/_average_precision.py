@@ -11,10 +11,10 @@ from ._matching import (
     IOU_THRESHOLD,
     TABLES,
     ZERO_DIVISION,
-    _find_pairs,
-    _match,
     _Pairs,
-    _share,
+    find_pairs,
+    match_pairs,
+    safe_ratio,
 )
 
 # COCO's grids, written as its evaluation code writes them: 0.57 and 57 * 0.01 differ
@@ -58,7 +58,7 @@ def average_precision(
         half-open. An array holds the boxes of one image and one label.
     y_pred : DataFrame or array-like of shape (m, 4)
         Predicted instances: the same columns and ``score``. The rows of an array are
-        taken as sorted, surest first.
+        taken as sorted by descending score.
     iou_threshold : float, default=0.5
         Least intersection over union of a match, in (0, 1].
     average : {"macro", None}, default="macro"
@@ -102,11 +102,11 @@ def average_precision(
     >>> round(average_precision(y_true, [[0, 0, 4, 4]]), 3)  # 51 of 101 recalls
     0.505
     """
-    pairs = _find_pairs(y_true, y_pred, iou_threshold, max_detections=max_detections)
+    pairs = find_pairs(y_true, y_pred, iou_threshold, max_detections=max_detections)
     per_label = _average_precisions(pairs, iou_threshold)
     if average is None:
         return pd.Series(per_label, index=pairs.labels, name="average_precision")
-    return _share(per_label.sum(), len(per_label), zero_division, *_MEAN)
+    return safe_ratio(per_label.sum(), len(per_label), zero_division, *_MEAN)
 
 
 @validate_params(
@@ -170,16 +170,16 @@ def mean_average_precision(
             f"iou_thresholds is {iou_thresholds!r}; give one or more numbers above 0 "
             "and at most 1."
         )
-    pairs = _find_pairs(y_true, y_pred, thresholds.min(), max_detections=max_detections)
+    pairs = find_pairs(y_true, y_pred, thresholds.min(), max_detections=max_detections)
     per_label = [_average_precisions(pairs, threshold) for threshold in thresholds]
     mean = np.mean(per_label, axis=0)
-    return _share(mean.sum(), len(mean), zero_division, *_MEAN)
+    return safe_ratio(mean.sum(), len(mean), zero_division, *_MEAN)
 
 
 def _average_precisions(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
     """Return the 101-point average precision of every label of y_true."""
     order = np.lexsort((pairs.image, -pairs.score, pairs.label))
-    hits = _match(pairs, iou_threshold)[order]
+    hits = match_pairs(pairs, iou_threshold)[order]
     n_true = np.bincount(pairs.true_label, minlength=len(pairs.labels))
     bounds = np.searchsorted(pairs.label[order], np.arange(len(n_true) + 1))
     values = np.empty(len(n_true))

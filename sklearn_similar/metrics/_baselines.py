@@ -1,4 +1,4 @@
-"""What takes the place of pixels that are not in the image."""
+"""Values that replace removed pixels."""
 
 from collections.abc import Callable
 from numbers import Real

@@ -58,7 +58,10 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     >>> box_iou([[0, 0, 4, 4]], [[0, 0, 4, 4], [2, 0, 6, 4], [4, 0, 8, 4]]).round(3)
     array([[1.   , 0.333, 0.   ]])
     """
-    a, b = _coordinates(boxes_a, name="boxes_a"), _coordinates(boxes_b, name="boxes_b")
+    a, b = (
+        box_coordinates(boxes_a, name="boxes_a"),
+        box_coordinates(boxes_b, name="boxes_b"),
+    )
     iou = np.empty((len(a), len(b)))
     step = max(1, _MAX_PAIRS // max(1, len(b)))
     for start in range(0, len(a), step):
@@ -66,7 +69,7 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     return iou
 
 
-def _overlapping_pairs(
+def overlapping_pairs(
     boxes_a: np.ndarray,
     groups_a: np.ndarray,
     boxes_b: np.ndarray,
@@ -102,7 +105,7 @@ def _overlapping_pairs(
     return a, b, iou
 
 
-def _rasterize(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def rasterize(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the mask of the pixels whose centre lies in one of the boxes."""
     mask = np.zeros(shape, dtype=bool)
     limits = np.tile(shape[::-1], 2)
@@ -113,14 +116,14 @@ def _rasterize(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _coordinates(boxes: Any, *, name: str) -> np.ndarray:
+def box_coordinates(boxes: Any, *, name: str) -> np.ndarray:
     """Return checked boxes, a DataFrame or an array-like, as float64 (n, 4)."""
     if isinstance(boxes, pd.DataFrame):
         missing = [column for column in BOX_COLUMNS if column not in boxes.columns]
         if missing:
-            raise ValueError(_missing_message(name, missing, BOX_COLUMNS))
+            raise ValueError(missing_message(name, missing, BOX_COLUMNS))
         rows, columns = boxes.index, [boxes[column] for column in BOX_COLUMNS]
-        values = [_as_float(column, name=name) for column in columns]
+        values = [as_float(column, name=name) for column in columns]
         coordinates = np.stack(values, axis=1)
     else:
         coordinates = np.asarray(boxes, dtype=np.float64)
@@ -157,7 +160,7 @@ def _check_coordinates(coordinates: np.ndarray, rows: pd.Index, *, name: str) ->
         )
 
 
-def _as_float(column: pd.Series, *, name: str) -> np.ndarray:
+def as_float(column: pd.Series, *, name: str) -> np.ndarray:
     """Return a column as float64, missing values as NaN."""
     try:
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -168,7 +171,7 @@ def _as_float(column: pd.Series, *, name: str) -> np.ndarray:
         ) from error
 
 
-def _missing_message(name: str, missing: Sequence[str], needed: Sequence[str]) -> str:
+def missing_message(name: str, missing: Sequence[str], needed: Sequence[str]) -> str:
     return (
         f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(needed)}."
     )

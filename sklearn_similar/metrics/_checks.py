@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from ._boxes import _as_float, _coordinates, _missing_message, _rasterize
+from ._boxes import as_float, box_coordinates, missing_message, rasterize
 
 
-def _check_instances(
+def check_instances(
     frame: Any,
     *,
     name: str,
@@ -28,7 +28,7 @@ def _check_instances(
     frame : DataFrame
         Columns of `INSTANCE_COLUMNS`, one row for each instance.
     name : str
-        What the messages call the table.
+        Name of the table in messages.
     image_shapes : sequence or mapping of (height, width), optional
         The shape of every image in pixels, looked up by the column ``image``. Boxes
         must then lie inside their image.
@@ -48,7 +48,7 @@ def _check_instances(
         )
     needed = ["image", *["label"] * needs_label, *["score"] * needs_score, *BOX_COLUMNS]
     _check_columns(frame.columns, needed, name=name)
-    coordinates = _coordinates(frame, name=name)
+    coordinates = box_coordinates(frame, name=name)
     for column in {"image", "label"} & set(frame.columns):
         missing = frame[column].isna().to_numpy()
         if missing.any():
@@ -57,7 +57,7 @@ def _check_instances(
                 "it in or drop the row."
             )
     if needs_score:
-        score = _as_float(frame["score"], name=name)
+        score = as_float(frame["score"], name=name)
         bad = ~np.isfinite(score)
         if bad.any():
             raise ValueError(
@@ -86,7 +86,7 @@ def _check_columns(
         raise ValueError(f"{name} has a column twice; keep one of {list(columns)}.")
     missing = [column for column in needed if column not in columns]
     if missing:
-        raise ValueError(_missing_message(name, missing, needed))
+        raise ValueError(missing_message(name, missing, needed))
 
 
 def _check_inside(
@@ -116,7 +116,7 @@ def _check_inside(
             )
 
 
-def _as_instances(
+def as_instances(
     boxes: Any,
     *,
     name: str,
@@ -125,21 +125,21 @@ def _as_instances(
 ) -> pd.DataFrame:
     """Return a checked table of instances, made from a plain array where need be.
 
-    The rows of an array are the boxes of one image and one label, surest first; with
-    ``one_per_image``, each is the only box of the image of its number.
+    The rows of an array are the boxes of one image and one label, by descending score;
+    with     ``one_per_image``, each is the only box of the image of its number.
     """
     if not isinstance(boxes, pd.DataFrame):
-        coordinates = _coordinates(boxes, name=name)
+        coordinates = box_coordinates(boxes, name=name)
         number = np.arange(len(coordinates))
         boxes = pd.DataFrame(coordinates, columns=BOX_COLUMNS)
         boxes["image"] = number if one_per_image else 0
         boxes["label"] = 0
         boxes["score"] = -number.astype(np.float64)
-    _check_instances(boxes, name=name, **checks)
+    check_instances(boxes, name=name, **checks)
     return boxes
 
 
-def _check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
+def check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
     """Return the heatmaps as float64 arrays of shape (h, w)."""
     if isinstance(heatmaps, pd.DataFrame):
         raise ValueError(
@@ -162,7 +162,7 @@ def _check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
     return maps
 
 
-def _true_boxes(
+def true_boxes(
     boxes: Any, maps: list[np.ndarray], *, labels: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the image number and the coordinates of the boxes that count."""
@@ -172,7 +172,7 @@ def _true_boxes(
             f"boxes has {len(boxes)} rows for {len(maps)} heatmaps; pass one box for "
             "each heatmap, or a DataFrame with the column image."
         )
-    frame = _as_instances(
+    frame = as_instances(
         boxes,
         name="boxes",
         one_per_image=True,
@@ -194,15 +194,15 @@ def _true_boxes(
             "boxes has no box of any image and label asked for; pass at least one."
         )
     image = frame["image"].to_numpy(dtype=np.intp)
-    return image, _coordinates(frame, name="boxes")
+    return image, box_coordinates(frame, name="boxes")
 
 
-def _true_masks(masks: Any, maps: list[np.ndarray]) -> list[np.ndarray]:
+def true_masks(masks: Any, maps: list[np.ndarray]) -> list[np.ndarray]:
     """Return a boolean mask for each map, drawn from boxes where need be."""
     if isinstance(masks, pd.DataFrame) or (len(masks) and np.ndim(masks[0]) == 1):
-        image, coordinates = _true_boxes(masks, maps)
+        image, coordinates = true_boxes(masks, maps)
         return [
-            _rasterize(coordinates[image == number], heatmap.shape)
+            rasterize(coordinates[image == number], heatmap.shape)
             for number, heatmap in enumerate(maps)
         ]
     if len(masks) != len(maps):

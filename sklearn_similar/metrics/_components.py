@@ -43,7 +43,7 @@ def threshold_components(levels: Sequence[np.ndarray]) -> Iterator[Components]:
     Yields
     ------
     components : Components
-        Of one batch of consecutive maps; memory is bounded by the batch, or by the
+        Components of a batch of consecutive maps; memory is bounded by the batch, or by the
         largest map.
     """
     start = 0

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval, validate_params
-from ._checks import _as_instances
-from ._matching import TABLES, _shared_codes
+from ._checks import as_instances
+from ._matching import TABLES, shared_codes
 
 
 @validate_params(
@@ -50,9 +50,9 @@ def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> flo
     >>> count_error([[0, 0, 4, 4]], [[0, 0, 4, 4], [5, 5, 9, 9], [1, 7, 3, 9]])
     2.0
     """
-    truth = _as_instances(y_true, name="y_true", needs_label=False)
-    found = _as_instances(y_pred, name="y_pred", needs_label=False)
-    true_image, found_image, images = _shared_codes(truth, found, "image")
+    truth = as_instances(y_true, name="y_true", needs_label=False)
+    found = as_instances(y_pred, name="y_pred", needs_label=False)
+    true_image, found_image, images = shared_codes(truth, found, "image")
     if n_images is None:
         n_images = len(images)
     if len(images) > n_images:

@@ -9,9 +9,9 @@ from ._matching import (
     IOU_THRESHOLD,
     TABLES,
     ZERO_DIVISION,
-    _find_pairs,
-    _match,
-    _share,
+    find_pairs,
+    match_pairs,
+    safe_ratio,
 )
 
 _SCORES: dict[str, Any] = {
@@ -66,7 +66,7 @@ def detection_scores(
         half-open. An array holds the boxes of one image and one label.
     y_pred : DataFrame or array-like of shape (m, 4)
         Predicted instances: the same columns and ``score``. The rows of an array are
-        taken as sorted, surest first.
+        taken as sorted by descending score.
     iou_threshold : float, default=0.5
         Least intersection over union of a match, in (0, 1].
     match_label : bool, default=True
@@ -115,9 +115,9 @@ def detection_scores(
     """
     matched, n_predicted, n_true = _counts(y_true, y_pred, iou_threshold, match_label)
     return DetectionScores(
-        _share(matched, n_predicted, zero_division, *_PRECISION),
-        _share(matched, n_true, zero_division, *_RECALL),
-        _share(2 * matched, n_predicted + n_true, zero_division, *_F1),
+        safe_ratio(matched, n_predicted, zero_division, *_PRECISION),
+        safe_ratio(matched, n_true, zero_division, *_RECALL),
+        safe_ratio(2 * matched, n_predicted + n_true, zero_division, *_F1),
         matched,
         n_predicted,
         n_true,
@@ -167,7 +167,7 @@ def detection_precision_score(
     0.5
     """
     matched, n_predicted, _ = _counts(y_true, y_pred, iou_threshold, match_label)
-    return _share(matched, n_predicted, zero_division, *_PRECISION)
+    return safe_ratio(matched, n_predicted, zero_division, *_PRECISION)
 
 
 @validate_params(_SCORES, prefer_skip_nested_validation=True)
@@ -213,7 +213,7 @@ def detection_recall_score(
     0.5
     """
     matched, _, n_true = _counts(y_true, y_pred, iou_threshold, match_label)
-    return _share(matched, n_true, zero_division, *_RECALL)
+    return safe_ratio(matched, n_true, zero_division, *_RECALL)
 
 
 @validate_params(_SCORES, prefer_skip_nested_validation=True)
@@ -260,13 +260,13 @@ def detection_f1_score(
     1.0
     """
     matched, n_predicted, n_true = _counts(y_true, y_pred, iou_threshold, match_label)
-    return _share(2 * matched, n_predicted + n_true, zero_division, *_F1)
+    return safe_ratio(2 * matched, n_predicted + n_true, zero_division, *_F1)
 
 
 def _counts(
     y_true: Any, y_pred: Any, iou_threshold: float, match_label: bool
 ) -> tuple[int, int, int]:
     """Return the numbers of matched, predicted and true instances."""
-    pairs = _find_pairs(y_true, y_pred, iou_threshold, match_label=match_label)
-    matched = int(np.count_nonzero(_match(pairs, iou_threshold)))
+    pairs = find_pairs(y_true, y_pred, iou_threshold, match_label=match_label)
+    matched = int(np.count_nonzero(match_pairs(pairs, iou_threshold)))
     return matched, len(pairs.score), len(pairs.true_label)

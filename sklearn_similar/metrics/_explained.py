@@ -12,21 +12,21 @@ from sklearn.utils import check_array, gen_batches
 from .._compat import HasMethods
 from .._inputs.images import (
     Images,
-    _n_at_once,
     check_one_size,
     infer_image_shape,
     is_images,
+    n_at_once,
     n_channels,
     read_images,
     shape_text,
 )
 from .._inputs.validation import (
-    _check_labels,
-    _check_values,
-    _readable_rows,
+    check_labels,
+    check_values,
     find_labels,
+    readable_rows,
 )
-from ._checks import _check_heatmaps
+from ._checks import check_heatmaps
 
 EXPLAINED: dict[str, Any] = {
     "estimator": [HasMethods("predict_proba")],
@@ -59,7 +59,7 @@ class Explained:
     pixels : ndarray of shape (n, h, w, n_channels)
         A view of X, if it is an array.
     dtype : numpy.dtype
-        Of the images that the estimator gets: that of X, but float32 for booleans, as
+        Type of the images that the estimator gets: that of X, but float32 for booleans, as
         there is nothing between True and False.
     """
 
@@ -89,7 +89,7 @@ class Explained:
 
     def batches(self) -> Iterator[Batch]:
         """All images in order, as many at once as `predict_proba` gets."""
-        for span in gen_batches(len(self.pixels), _n_at_once(self.pixels[0])):
+        for span in gen_batches(len(self.pixels), n_at_once(self.pixels[0])):
             pixels = self._images.select(np.arange(span.start, span.stop))
             pixels = pixels.astype(self.dtype, copy=False)
             probabilities = self._predict(pixels)
@@ -101,7 +101,7 @@ class Explained:
             yield Batch(span, pixels, heat, label, probability)
 
     def probability(self, pixels: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """Of the label of each image, given its pixels as in a `Batch`."""
+        """Probability of the label of each image, given its pixels as in a `Batch`."""
         return self._predict(pixels)[np.arange(len(label)), label]
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:
@@ -156,8 +156,8 @@ def _read(estimator: Any, X: Any, heatmaps: Any) -> Images:
         images = read_images(X)
         _check_alike(images)
         return Images(check_one_size(images), "images")
-    rows = check_array(_readable_rows(X), ensure_all_finite=False)
-    _check_values(rows)
+    rows = check_array(readable_rows(X), ensure_all_finite=False)
+    check_values(rows)
     shape = _shape_of_rows(estimator, rows.shape[1], heatmaps)
     return Images(rows.reshape(len(rows), *shape[:2], n_channels(shape)), "rows")
 
@@ -189,7 +189,7 @@ def _find_columns(labels: Any, classes: np.ndarray, n_images: int) -> Any:
     """The column of each image's label, or None for what is predicted."""
     if labels is None:
         return None
-    _check_labels(labels, n_images, "labels")
+    check_labels(labels, n_images, "labels")
     if np.ndim(labels) == 0:
         labels = np.repeat(labels, n_images)
     if np.ndim(labels) != 1:
@@ -211,7 +211,7 @@ def _as_maps(heatmaps: Any, n_images: int, size: Sequence[int]) -> list[np.ndarr
             f"heatmaps has {len(heatmaps)} entries for {n_images} images; pass one for "
             "each."
         )
-    maps = _check_heatmaps([np.atleast_2d(heatmap) for heatmap in heatmaps])
+    maps = check_heatmaps([np.atleast_2d(heatmap) for heatmap in heatmaps])
     for number, heatmap in enumerate(maps):
         if heatmap.shape == (1, np.prod(size)):
             maps[number] = heatmap.reshape(size)

@@ -29,7 +29,7 @@ def average_drop(
         One heatmap for each image. None asks the estimator, or the last step of a
         Pipeline, for its own: ``estimator.heatmap(X, label)``.
     labels : label or array-like of shape (n,), default=None
-        What is explained: one label for all images or one for each. None: the label
+        Explained class: one label for all images or one for each. None: the label
         that the estimator predicts.
 
     Returns
@@ -73,7 +73,7 @@ def average_drop(
     --------
     >>> import numpy as np
     >>> from sklearn_similar.metrics import average_drop
-    >>> class Left:  # as sure as the left pixel is bright
+    >>> class Left:  # its probability is the left pixel
     ...     classes_ = ["left", "other"]
     ...     def predict_proba(self, X):
     ...         return np.stack([X[:, 0, 0], 1 - X[:, 0, 0]], axis=1)
@@ -112,7 +112,7 @@ def average_increase(
     Notes
     -----
     The "increase in confidence" of [1]_: the share of images with O > Y, as in
-    `average_drop`. A network that is sure of all its images, Y = 1, cannot be surer.
+    `average_drop`. A network with Y = 1 for all images leaves no room for an increase.
 
     References
     ----------

@@ -10,8 +10,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from .._compat import Interval, Options, StrOptions
 from .._grouping import rank_within
-from ._boxes import _as_float, _coordinates, _overlapping_pairs
-from ._checks import _as_instances
+from ._boxes import as_float, box_coordinates, overlapping_pairs
+from ._checks import as_instances
 
 IOU_THRESHOLD = Interval(Real, 0, 1, closed="right")
 TABLES: dict[str, Any] = {
@@ -34,7 +34,7 @@ class _Pairs(NamedTuple):
     iou: np.ndarray
 
 
-def _find_pairs(
+def find_pairs(
     y_true: Any,
     y_pred: Any,
     min_iou: float,
@@ -43,27 +43,27 @@ def _find_pairs(
     max_detections: int | None = None,
 ) -> _Pairs:
     """Validate both tables and find their overlaps within each image and label."""
-    truth = _as_instances(y_true, name="y_true", needs_label=match_label)
-    found = _as_instances(
+    truth = as_instances(y_true, name="y_true", needs_label=match_label)
+    found = as_instances(
         y_pred, name="y_pred", needs_label=match_label, needs_score=True
     )
-    true_image, image, _ = _shared_codes(truth, found, "image")
+    true_image, image, _ = shared_codes(truth, found, "image")
     if match_label:
-        true_label, label, labels = _shared_codes(truth, found, "label")
+        true_label, label, labels = shared_codes(truth, found, "label")
     else:
         true_label, label = np.zeros_like(true_image), np.zeros_like(image)
         labels = pd.Index([0])
     true_group = true_image * len(labels) + true_label
     group = image * len(labels) + label
-    score = _as_float(found["score"], name="y_pred")
-    boxes = _coordinates(found, name="y_pred")
-    true_boxes = _coordinates(truth, name="y_true")
+    score = as_float(found["score"], name="y_pred")
+    boxes = box_coordinates(found, name="y_pred")
+    true_boxes = box_coordinates(truth, name="y_true")
     if max_detections is not None:
         kept = rank_within(group, -score) < max_detections
         boxes, group, image = boxes[kept], group[kept], image[kept]
         label, score = label[kept], score[kept]
     # The comparison of COCO's code: an IoU of exactly 1 must reach a threshold of 1.
-    predicted, true, iou = _overlapping_pairs(
+    predicted, true, iou = overlapping_pairs(
         boxes, group, true_boxes, true_group, min(min_iou, 1 - 1e-10)
     )
     turn = np.empty(len(score), dtype=np.intp)
@@ -85,7 +85,7 @@ def _find_pairs(
     )
 
 
-def _match(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
+def match_pairs(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
     """Match greedily; return for each prediction whether it found a true box.
 
     The pairs come by descending score, then by descending IoU, so that the first pair
@@ -102,7 +102,7 @@ def _match(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
     return np.frombuffer(matched, dtype=bool)
 
 
-def _shared_codes(
+def shared_codes(
     truth: pd.DataFrame, found: pd.DataFrame, column: str
 ) -> tuple[np.ndarray, np.ndarray, pd.Index]:
     """Give equal values of a column the same number in both tables."""
@@ -121,7 +121,7 @@ def _shared_codes(
     return codes[: len(truth)], codes[len(truth) :], pd.Index(uniques)
 
 
-def _share(
+def safe_ratio(
     part: float, whole: int, zero_division: float | str, name: str, what: str
 ) -> float:
     """Return part / whole, or what zero_division asks for; called by public names."""

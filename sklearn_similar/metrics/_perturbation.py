@@ -24,7 +24,7 @@ class PerturbationCurve(NamedTuple):
     shares : ndarray of shape (n_points,)
         Share of the pixels that are inserted or deleted, from 0 to 1.
     probabilities : ndarray of shape (n, n_points)
-        Of the label, one row for each image.
+        Probability of the label, one row for each image.
     """
 
     shares: np.ndarray
@@ -51,7 +51,7 @@ def insertion_auc(
         Steps in which the pixels are inserted, of the same size but for rounding; at
         most one a pixel. The estimator predicts each image ``n_steps + 2`` times.
     baseline : {"black", "blur", "mean"}, float or array-like, default="blur"
-        What the pixels are inserted into. "black" is 0; "blur" the image after a
+        Image that the pixels are inserted into. "black" is 0; "blur" the image after a
         Gaussian filter, whose standard deviation is an eighth of its longer side;
         "mean" the mean of the image in each channel. Or values in the units of X: a
         number, or an array that broadcasts to the shape of X, such as one image, or one
@@ -94,7 +94,7 @@ def insertion_auc(
     --------
     >>> import numpy as np
     >>> from sklearn_similar.metrics import insertion_auc
-    >>> class Left:  # as sure as the left pixel is bright
+    >>> class Left:  # its probability is the left pixel
     ...     classes_ = ["left", "other"]
     ...     def predict_proba(self, X):
     ...         return np.stack([X[:, 0, 0], 1 - X[:, 0, 0]], axis=1)
@@ -130,7 +130,7 @@ def deletion_auc(
     n_steps : int, default=50
         As in `insertion_auc`.
     baseline : {"black", "blur", "mean"}, float or array-like, default="black"
-        What the pixels are replaced by, as in `insertion_auc`.
+        Image that replaces removed pixels, as in `insertion_auc`.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def deletion_auc(
     --------
     >>> import numpy as np
     >>> from sklearn_similar.metrics import deletion_auc
-    >>> class Left:  # as sure as the left pixel is bright
+    >>> class Left:  # its probability is the left pixel
     ...     classes_ = ["left", "other"]
     ...     def predict_proba(self, X):
     ...         return np.stack([X[:, 0, 0], 1 - X[:, 0, 0]], axis=1)
@@ -204,7 +204,7 @@ def insertion_curve(
     --------
     >>> import numpy as np
     >>> from sklearn_similar.metrics import insertion_curve
-    >>> class Left:  # as sure as the left pixel is bright
+    >>> class Left:  # its probability is the left pixel
     ...     classes_ = ["left", "other"]
     ...     def predict_proba(self, X):
     ...         return np.stack([X[:, 0, 0], 1 - X[:, 0, 0]], axis=1)
@@ -252,7 +252,7 @@ def deletion_curve(
     --------
     >>> import numpy as np
     >>> from sklearn_similar.metrics import deletion_curve
-    >>> class Left:  # as sure as the left pixel is bright
+    >>> class Left:  # its probability is the left pixel
     ...     classes_ = ["left", "other"]
     ...     def predict_proba(self, X):
     ...         return np.stack([X[:, 0, 0], 1 - X[:, 0, 0]], axis=1)

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Interval, validate_params
-from ._boxes import _rasterize
-from ._checks import _check_heatmaps, _true_boxes, _true_masks
-from ._thresholds import N_THRESHOLDS, _count_below, _thresholds
+from ._boxes import rasterize
+from ._checks import check_heatmaps, true_boxes, true_masks
+from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
 
 
 @validate_params(
@@ -73,12 +73,12 @@ def pixel_average_precision(
     >>> pixel_average_precision(heatmaps, [[[1, 0, 0, 1]]])
     0.75
     """
-    maps = _check_heatmaps(heatmaps)
-    taus = np.append(_thresholds(n_thresholds), 1.0)
+    maps = check_heatmaps(heatmaps)
+    taus = np.append(choe_thresholds(n_thresholds), 1.0)
     counts = np.zeros((2, len(taus)), dtype=np.int64)
-    for heatmap, mask in zip(maps, _true_masks(masks, maps), strict=True):
+    for heatmap, mask in zip(maps, true_masks(masks, maps), strict=True):
         # The last threshold that a pixel reaches; below 0 it counts like 0.
-        last = _count_below(heatmap, taus, side="right", normalize=normalize)
+        last = count_below(heatmap, taus, side="right", normalize=normalize)
         last = np.maximum(last, 1) - 1
         for row, part in zip(counts, (last[mask], last[~mask]), strict=True):
             row += np.bincount(part, minlength=len(taus))
@@ -150,12 +150,12 @@ def pointing_game(
     >>> pointing_game(heatmaps, boxes, tolerance=1)
     1.0
     """
-    maps = _check_heatmaps(heatmaps)
-    image, coordinates = _true_boxes(boxes, maps, labels=labels)
+    maps = check_heatmaps(heatmaps)
+    image, coordinates = true_boxes(boxes, maps, labels=labels)
     grown = coordinates + np.array([-1, -1, 1, 1]) * tolerance
     hits = []
     for number in np.unique(image):
         heatmap = maps[number]
-        mask = _rasterize(grown[image == number], heatmap.shape)
+        mask = rasterize(grown[image == number], heatmap.shape)
         hits.append(mask[heatmap == heatmap.max()].mean())
     return float(np.mean(hits))

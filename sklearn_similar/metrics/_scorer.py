@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from .._boxes import BOX_COLUMNS
 from ._average_precision import average_precision, mean_average_precision
-from ._checks import _check_instances
+from ._checks import check_instances
 from ._detection import (
     detection_f1_score,
     detection_precision_score,
@@ -116,7 +116,7 @@ class LocalizationScorer(BaseEstimator):
                 "LocalizationScorer has nothing to compare with; pass boxes or scenes "
                 "and instances to it, or route boxes by set_score_request(boxes=True)."
             )
-        _check_instances(y_true, name="The table of true instances")
+        check_instances(y_true, name="The table of true instances")
         return float(self._metric(y_true, _localize(estimator, X)))
 
     def _metric(self, y_true: pd.DataFrame, y_pred: pd.DataFrame) -> float:
@@ -150,7 +150,7 @@ def _look_up(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
             f"y is a {type(y).__name__}, in which the scorer cannot look up the images "
             "of boxes; pass a pandas Series whose index holds their labels."
         )
-    _check_instances(boxes, name="boxes")
+    check_instances(boxes, name="boxes")
     position = pd.Series(np.arange(len(y)), index=y.index)
     own = boxes[boxes["image"].isin(position.index)]
     return own.assign(image=position[own["image"]].to_numpy())

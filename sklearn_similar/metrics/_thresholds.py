@@ -11,12 +11,12 @@ from .._compat import Interval
 N_THRESHOLDS = Interval(Integral, 1, 2**16 - 2, closed="both")
 
 
-def _thresholds(n_thresholds: int) -> np.ndarray:
+def choe_thresholds(n_thresholds: int) -> np.ndarray:
     # The products that ``np.arange(0, 1, step)`` holds, always n_thresholds of them.
     return np.arange(n_thresholds) * (1.0 / n_thresholds)
 
 
-def _count_below(
+def count_below(
     heatmap: np.ndarray, taus: np.ndarray, *, side: Any, normalize: bool = True
 ) -> np.ndarray:
     """Count the thresholds below each pixel (side left), or equal to it too (right)."""

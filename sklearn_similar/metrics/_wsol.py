@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Options, validate_params
-from ._boxes import _overlapping_pairs
-from ._checks import _check_heatmaps, _true_boxes
+from ._boxes import overlapping_pairs
+from ._checks import check_heatmaps, true_boxes
 from ._components import Components, threshold_components
-from ._thresholds import N_THRESHOLDS, _count_below, _thresholds
+from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
 
 _IOU_THRESHOLDS = {1: (0.5,), 2: (0.3, 0.5, 0.7)}
 
@@ -151,17 +151,17 @@ def box_accuracy_curve(
     >>> curve.accuracies  # IoU 2/3 at first, then 1
     array([[1., 1., 1., 1.]])
     """
-    maps = _check_heatmaps(heatmaps)
-    image, coordinates = _true_boxes(boxes, maps)
-    taus = _thresholds(n_thresholds)
+    maps = check_heatmaps(heatmaps)
+    image, coordinates = true_boxes(boxes, maps)
+    taus = choe_thresholds(n_thresholds)
     iou_thresholds = np.array(_IOU_THRESHOLDS[version])
     # A pixel of level k is above the thresholds 0, ..., k - 1.
-    levels = [_count_below(heatmap, taus, side="left") for heatmap in maps]
+    levels = [count_below(heatmap, taus, side="left") for heatmap in maps]
     hits = np.zeros((len(iou_thresholds), n_thresholds), dtype=np.int64)
     for found in threshold_components(levels):
         if version == 1:
             found = _largest_by_threshold(found)
-        component, _, iou = _overlapping_pairs(
+        component, _, iou = overlapping_pairs(
             found.box, found.image, coordinates, image, iou_thresholds.min()
         )
         for row, threshold in zip(hits, iou_thresholds, strict=True):

@@ -30,7 +30,7 @@ from sklearn_similar.metrics import (
     pixel_average_precision,
     pointing_game,
 )
-from sklearn_similar.metrics._checks import _check_instances
+from sklearn_similar.metrics._checks import check_instances
 
 BOX = ["x_min", "y_min", "x_max", "y_max"]
 # The grid of 0.001 steps as Choe et al. write it.
@@ -691,10 +691,10 @@ class TestCheckInstances:
     good = make_found(["a", 1, 0.5, 0, 0, 4, 4], ["b", 2, 0.5, 1, 1, 5, 5])
 
     def test_accepts_good_tables(self):
-        _check_instances(self.good, name="t", needs_score=True)
-        _check_instances(self.good.drop(columns="score"), name="t")
-        _check_instances(self.good[:0], name="t", needs_score=True)
-        _check_instances(self.good, name="t", image_shapes={"a": (4, 4), "b": (5, 5)})
+        check_instances(self.good, name="t", needs_score=True)
+        check_instances(self.good.drop(columns="score"), name="t")
+        check_instances(self.good[:0], name="t", needs_score=True)
+        check_instances(self.good, name="t", image_shapes={"a": (4, 4), "b": (5, 5)})
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -719,7 +719,7 @@ class TestCheckInstances:
     def test_names_the_row_and_what_to_do(self, change, message):
         shapes = {"a": (4, 4), "b": (5, 5)}
         with pytest.raises(ValueError, match=message) as error:
-            _check_instances(
+            check_instances(
                 self.good.assign(**change),
                 name="t",
                 image_shapes=shapes,
@@ -730,16 +730,16 @@ class TestCheckInstances:
     @pytest.mark.parametrize("column", ["image", "label", "score", "x_min"])
     def test_names_missing_columns(self, column):
         with pytest.raises(ValueError, match=f"t lacks the column {column}"):
-            _check_instances(self.good.drop(columns=column), name="t", needs_score=True)
+            check_instances(self.good.drop(columns=column), name="t", needs_score=True)
 
     def test_refuses_repeated_columns_and_other_things(self):
         twice = pd.concat([self.good, self.good["image"]], axis=1)
         with pytest.raises(ValueError, match="a column twice"):
-            _check_instances(twice, name="t")
+            check_instances(twice, name="t")
         with pytest.raises(ValueError, match="t is a list; pass a DataFrame"):
-            _check_instances([[0, 0, 1, 1]], name="t")
+            check_instances([[0, 0, 1, 1]], name="t")
 
     def test_rows_are_named_by_the_index_of_the_table(self):
         table = self.good.assign(x_max=[4, 0]).set_axis(["p", "q"])
         with pytest.raises(ValueError, match="Row q of t"):
-            _check_instances(table, name="t")
+            check_instances(table, name="t")
