@@ -126,7 +126,7 @@ def as_instances(
     """Return a checked table of instances, made from a plain array where need be.
 
     The rows of an array are the boxes of one image and one label, by descending score;
-    with     ``one_per_image``, each is the only box of the image of its number.
+    with ``one_per_image``, each is the only box of the image of its number.
     """
     if not isinstance(boxes, pd.DataFrame):
         coordinates = box_coordinates(boxes, name=name)

@@ -43,8 +43,8 @@ def threshold_components(levels: Sequence[np.ndarray]) -> Iterator[Components]:
     Yields
     ------
     components : Components
-        Components of a batch of consecutive maps; memory is bounded by the batch, or by the
-        largest map.
+        Components of a batch of consecutive maps; memory is bounded by the batch, or by
+        the largest map.
     """
     start = 0
     while start < len(levels):

@@ -59,8 +59,8 @@ class Explained:
     pixels : ndarray of shape (n, h, w, n_channels)
         A view of X, if it is an array.
     dtype : numpy.dtype
-        Type of the images that the estimator gets: that of X, but float32 for booleans, as
-        there is nothing between True and False.
+        Type of the images that the estimator gets: that of X, but float32 for booleans,
+        as there is nothing between True and False.
     """
 
     def __init__(self, estimator: Any, X: Any, heatmaps: Any, labels: Any):
