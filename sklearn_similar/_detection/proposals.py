@@ -6,20 +6,20 @@ low thresholds.
 """
 
 import numpy as np
-from scipy import ndimage
 
 from .._boxes import paired_iou
+from .._component_tree import component_tree
 
 REGION = np.dtype(
     [
         ("box", np.float32, (4,)),
         ("threshold", np.float32),
+        ("last_threshold", np.float32),
         ("peak", np.float32),
         ("parent", np.int64),
     ]
 )
 
-_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 # Smaller regions, in pixels, cannot be recognised.
 _MIN_SIDE = 7
 # Chosen on scenes of training digits; grey levels between 0 and 1, and IoU of boxes.
@@ -60,7 +60,7 @@ def extremal_regions(
         for none.
     """
     thresholds = np.arange(1, n_thresholds + 1) / (n_thresholds + 1)
-    regions = component_tree(image, thresholds)
+    regions = connected_regions(image, thresholds)
     # At a single threshold there is no stability to measure.
     min_stability = min_stability if n_thresholds > 1 else 0
     return _stable(regions, image.shape, min_stability, min_contrast)
@@ -87,12 +87,14 @@ def heat_regions(
     """
     lowest = max(threshold, 0.01)
     thresholds = lowest ** (1 - np.arange(n_thresholds) / n_thresholds)
-    regions = component_tree(heatmap, thresholds)
+    regions = connected_regions(heatmap, thresholds)
     return _tighten(select_regions(regions, ~_is_duplicate(regions)), image)
 
 
-def component_tree(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Connected components (8 neighbours) above each of some rising thresholds.
+def connected_regions(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Connected regions (8 neighbours) above each of some rising thresholds.
+
+    A region that is the same at several thresholds is there once.
 
     Parameters
     ----------
@@ -102,52 +104,29 @@ def component_tree(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     Returns
     -------
     regions : structured ndarray of dtype `REGION`
-        From the lowest threshold up, so that parents come before their children.
+        In the order of their thresholds, so that parents come before their children;
+        `last_threshold` is the highest at which a region is connected.
     """
-    levels = [np.empty(0, REGION)]
-    below, n_before = None, 0
-    for threshold in thresholds:
-        labels, regions, pixel = _components(values, threshold)
-        if not len(regions):
-            break
-        # Small components were left out, but the parent of a large one is larger.
-        parent = -1 if below is None else n_before + below.flat[pixel] - 1
-        n_before += 0 if below is None else len(levels[-1])
-        regions["parent"] = parent
-        levels.append(regions)
-        below = labels
-    return np.concatenate(levels)
-
-
-def _components(values: np.ndarray, threshold: float):
-    """Labels of the large components above a threshold, and a pixel of each."""
-    labels, _ = ndimage.label(values > threshold, _EIGHT_NEIGHBOURS)
-    # A component that is long enough has as many pixels; noise is mostly specks.
-    labels = _renumber(labels, np.bincount(labels.ravel())[1:] >= _MIN_SIDE)
-    slices = ndimage.find_objects(labels)
-    regions = np.zeros(len(slices), REGION)
-    for region, (rows, columns) in zip(regions, slices, strict=True):
-        region["box"] = columns.start, rows.start, columns.stop, rows.stop
-    is_large = _is_large(regions)
-    labels, regions = _renumber(labels, is_large), regions[is_large]
-    pixels = np.flatnonzero(labels)
-    owner = labels.flat[pixels] - 1
-    regions["threshold"] = threshold
-    peak, first = np.zeros(len(regions), values.dtype), np.zeros(len(regions), np.int64)
-    np.maximum.at(peak, owner, values.flat[pixels])
-    first[owner] = pixels
-    regions["peak"] = peak
-    return labels, regions, first
+    thresholds = thresholds.astype(values.dtype)
+    levels = np.searchsorted(thresholds, values).astype(np.uint16)
+    tree = component_tree(levels, values)
+    order = np.lexsort((tree.first, tree.death))
+    row = np.empty_like(order)
+    row[order] = np.arange(len(order))
+    regions = np.zeros(len(order), REGION)
+    regions["box"] = tree.box[order]
+    regions["threshold"] = thresholds[tree.death[order]]
+    regions["last_threshold"] = thresholds[tree.birth[order] - 1]
+    regions["peak"] = tree.peak[order]
+    parent = tree.parent[order]
+    regions["parent"] = np.where(parent >= 0, row[parent], -1)
+    # The parent of a large region is larger: it is never left out.
+    return select_regions(regions, _is_large(regions))
 
 
 def _is_large(regions: np.ndarray) -> np.ndarray:
     sides = regions["box"][:, 2:] - regions["box"][:, :2]
     return sides.max(axis=1, initial=0) >= _MIN_SIDE
-
-
-def _renumber(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Labels from 1 on for the components to keep, 0 for the others."""
-    return np.r_[0, np.cumsum(keep) * keep].astype(labels.dtype)[labels]
 
 
 def _stable(
@@ -181,14 +160,15 @@ def _is_duplicate(regions: np.ndarray) -> np.ndarray:
 def _stability(regions: np.ndarray) -> np.ndarray:
     """Range of thresholds over which some part of each region has a similar box."""
     boxes, threshold = regions["box"], regions["threshold"]
-    top = threshold.copy()
+    last = regions["last_threshold"]
+    top = last.copy()
     holders = ancestors(regions["parent"])
     for first in range(0, len(regions), _REGIONS_AT_ONCE):
         part, column = np.nonzero(holders[first : first + _REGIONS_AT_ONCE] >= 0)
         rows = first + part
         above = holders[rows, column]
         is_similar = paired_iou(boxes[rows], boxes[above]) >= _STABLE_IOU
-        np.maximum.at(top, above[is_similar], threshold[rows[is_similar]])
+        np.maximum.at(top, above[is_similar], last[rows[is_similar]])
     return top - threshold
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from sklearn_similar._detection.proposals import (
     REGION,
     ancestors,
-    component_tree,
+    connected_regions,
     extremal_regions,
     heat_regions,
     select_regions,
@@ -38,7 +38,7 @@ def square(shape=(50, 60), box=(10, 20, 25, 40), level=1.0, background=0.0):
 def test_components_of_each_threshold_are_those_of_a_plain_labelling(seed):
     image = smooth_image(seed)
     thresholds = np.array([0.3, 0.5, 0.7])
-    regions = component_tree(image, thresholds)
+    regions = connected_regions(image, thresholds)
     for threshold in thresholds:
         labels, n_labels = ndimage.label(image > threshold, np.ones((3, 3)))
         expected = {}
@@ -47,7 +47,10 @@ def test_components_of_each_threshold_are_those_of_a_plain_labelling(seed):
             box = (x.start, y.start, x.stop, y.stop)
             if max(box[2] - box[0], box[3] - box[1]) >= 7:
                 expected[box] = np.float32(image[labels == number].max())
-        found = regions[np.isclose(regions["threshold"], threshold)]
+        found = regions[
+            (regions["threshold"] <= np.float32(threshold))
+            & (regions["last_threshold"] >= np.float32(threshold))
+        ]
         assert len(found) == len(expected)
         peaks = {
             tuple(region["box"].astype(int).tolist()): region["peak"]
@@ -60,14 +63,14 @@ def test_each_component_has_its_own_peak():
     image = square(box=(5, 5, 15, 15), level=0.6) + square(box=(30, 20, 45, 40))
     peaks = {
         tuple(region["box"].astype(int).tolist()): float(region["peak"])
-        for region in component_tree(image, np.array([0.5]))
+        for region in connected_regions(image, np.array([0.5]))
     }
     assert peaks == {(5, 5, 15, 15): pytest.approx(0.6), (30, 20, 45, 40): 1.0}
 
 
 @given(st.integers(0, 10_000))
 def test_a_parent_comes_before_its_child_and_holds_it(seed):
-    regions = component_tree(smooth_image(seed), np.linspace(0.1, 0.9, 9))
+    regions = connected_regions(smooth_image(seed), np.linspace(0.1, 0.9, 9))
     children = np.flatnonzero(regions["parent"] >= 0)
     parents = regions["parent"][children]
     assert (parents < children).all()
