@@ -55,33 +55,34 @@ def component_tree(
     """
     graph = hg.get_8_adjacency_implicit_graph(levels.shape)
     tree, altitudes = hg.component_tree_max_tree(graph, levels)
-    n_pixels = levels.size
+    # Nodes that are no pixels; in the library's order, parents come after children.
+    nodes = slice(None, levels.size - 1, -1)
+    birth = altitudes[nodes]
+    # Pixels of level 0 are in no component, and the root may have some.
+    is_component = birth > 0
 
-    def accumulate(leaves: np.ndarray, accumulator) -> np.ndarray:
-        # Parents come after their children in the library's order.
-        return hg.accumulate_sequential(tree, leaves, accumulator)[: n_pixels - 1 : -1]
+    def accumulate(pixels: np.ndarray, accumulator) -> np.ndarray:
+        accumulated = hg.accumulate_sequential(tree, pixels.ravel(), accumulator)
+        return accumulated[nodes][is_component]
 
-    y, x = np.indices(levels.shape, dtype=np.int32).reshape(2, -1)
-    corners = np.stack([x, y, -x - 1, -y - 1], axis=1)
-    box = accumulate(corners, hg.Accumulators.min)
-    box[:, 2:] *= -1
-    birth = altitudes[: n_pixels - 1 : -1]
-    last = len(tree.parents()) - 1
-    parent = (last - tree.parents())[: n_pixels - 1 : -1]
+    lowest, highest = hg.Accumulators.min, hg.Accumulators.max
+    rows, columns = (np.arange(length, dtype=np.int32) for length in levels.shape)
+    y = np.broadcast_to(rows[:, np.newaxis], levels.shape)
+    x = np.broadcast_to(columns, levels.shape)
+    box = [accumulate(x, lowest), accumulate(y, lowest)]
+    box += [accumulate(x, highest) + 1, accumulate(y, highest) + 1]
+    index = np.arange(levels.size, dtype=np.int32)
+    # The root is its own parent.
+    parent = len(altitudes) - 1 - tree.parents()[nodes]
     death = birth[parent]
-    # The root holds all pixels and is its own parent.
     parent[0], death[0] = -1, 0
-    # Pixels of level 0 are in no component.
-    is_real = birth > 0
-    if not is_real[0]:
-        parent, is_real[0] = parent - 1, False
-    tree_columns = (
-        box,
-        accumulate(np.ones(n_pixels, np.int32), hg.Accumulators.sum),
-        accumulate(np.arange(n_pixels, dtype=np.int32), hg.Accumulators.min),
-        accumulate((levels if values is None else values).ravel(), hg.Accumulators.max),
-        np.maximum(parent, -1),
-        birth,
-        death,
+    return ComponentTree(
+        box=np.stack(box, axis=1),
+        area=accumulate(np.ones(levels.size, np.int32), hg.Accumulators.sum),
+        first=accumulate(index, lowest),
+        peak=accumulate(levels if values is None else values, highest),
+        # Without the root, all rows move up by one.
+        parent=np.maximum(parent - (not is_component[0]), -1)[is_component],
+        birth=birth[is_component],
+        death=death[is_component],
     )
-    return ComponentTree(*(column[is_real] for column in tree_columns))
