@@ -1,4 +1,4 @@
-"""MNIST's file format, IDX: finding and reading the four files of a data set."""
+"""Reading the four IDX files of MNIST, or of a data set that is published like it."""
 
 import gzip
 import math
@@ -8,14 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-_UNSIGNED_BYTE = 0x08
-_GZIP_MAGIC = b"\x1f\x8b"
-_STEMS = {
-    "X_train": ("train-images", 3),
-    "y_train": ("train-labels", 1),
-    "X_test": ("t10k-images", 3),
-    "y_test": ("t10k-labels", 1),
-}
+_N_AXES = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}
 
 
 def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]:
@@ -26,7 +19,7 @@ def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]
     folder : Path
         Folder that holds the files, itself or in a subfolder ``mnist``.
     source : str
-        Where the folder was named, for the errors.
+        The parameter or variable that names the folder, for error messages.
 
     Returns
     -------
@@ -35,97 +28,62 @@ def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]
     target : ndarray of shape (n_images,)
         Their labels, int64.
     n_train : int
-        How many of them are for training.
+        Number of training images.
     """
-    paths = _find_files(folder, source)
-    arrays = {
-        part: _read_idx(paths[part], n_axes) for part, (_, n_axes) in _STEMS.items()
-    }
-    for part in ("train", "test"):
-        images, labels = arrays[f"X_{part}"], arrays[f"y_{part}"]
-        if len(images) != len(labels):
-            raise ValueError(
-                f"{paths[f'X_{part}']} holds {len(images)} images, but "
-                f"{paths[f'y_{part}']} holds {len(labels)} labels: use files that "
-                "belong together."
-            )
-    train_shape, test_shape = arrays["X_train"].shape[1:], arrays["X_test"].shape[1:]
-    if train_shape != test_shape:
-        raise ValueError(
-            f"{paths['X_train']} holds images of {train_shape} pixels, but "
-            f"{paths['X_test']} of {test_shape}: use files that belong together."
-        )
-    data = np.concatenate([arrays["X_train"], arrays["X_test"]])
-    target = np.concatenate([arrays["y_train"], arrays["y_test"]]).astype(np.int64)
-    return data, target, len(arrays["X_train"])
-
-
-def _find_files(folder: Path, source: str) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{source} is {str(folder)!r}, which is not a folder: name the folder that "
-            "holds the four IDX files."
-        )
-    for place in (folder, folder / "mnist"):
-        found = {part: _find_file(place, *_STEMS[part]) for part in _STEMS}
-        if any(found.values()):
-            break
-    missing = [
-        f"{stem}-idx{n_axes}-ubyte[.gz]"
-        for part, (stem, n_axes) in _STEMS.items()
-        if found[part] is None
-    ]
+    paths = _find_files(folder) or _find_files(folder / "mnist")
+    missing = [f"{s}-idx{n}-ubyte[.gz]" for s, n in _N_AXES.items() if s not in paths]
     if missing:
         raise FileNotFoundError(
             f"{source} is {str(folder)!r}, where {', '.join(missing)} cannot be found: "
             "put the IDX files there, or leave the folder unset to download MNIST."
         )
-    return {part: path for part, path in found.items() if path is not None}
+    arrays = [_read_idx(paths[stem], n_axes) for stem, n_axes in _N_AXES.items()]
+    X_train, y_train, X_test, y_test = arrays
+    lengths_agree = len(X_train) == len(y_train) and len(X_test) == len(y_test)
+    if not lengths_agree or X_train.shape[1:] != X_test.shape[1:]:
+        shapes = [f"{paths[s]} {a.shape}" for s, a in zip(_N_AXES, arrays, strict=True)]
+        raise ValueError(
+            f"Images and labels do not fit each other: {', '.join(shapes)}; use files "
+            "of one data set."
+        )
+    target = np.concatenate([y_train, y_test]).astype(np.int64)
+    return np.concatenate([X_train, X_test]), target, len(X_train)
 
 
-def _find_file(folder: Path, stem: str, n_axes: int) -> Path | None:
-    for joint in "-.":
-        for suffix in ("", ".gz"):
-            path = folder / f"{stem}{joint}idx{n_axes}-ubyte{suffix}"
-            if path.is_file():
-                return path
-    return None
+def _find_files(folder: Path) -> dict[str, Path]:
+    return {
+        stem: path
+        for stem, n_axes in _N_AXES.items()
+        for suffix in (".gz", "")
+        for path in folder.glob(f"{stem}[-.]idx{n_axes}-ubyte{suffix}")
+    }
 
 
 def _read_idx(path: Path, n_axes: int) -> np.ndarray:
-    """Read an IDX file of unsigned bytes with that many axes."""
-    content = _read_bytes(path)
-    expected = bytes([0, 0, _UNSIGNED_BYTE, n_axes])
-    if content[:4] != expected:
-        raise ValueError(
-            f"{path} is no IDX file of unsigned bytes with {n_axes} axes: it starts "
-            f"with {content[:4].hex(' ') or 'nothing'} instead of "
-            f"{expected.hex(' ')}; download it again."
-        )
-    start = 4 + 4 * n_axes
-    if len(content) < start:
-        raise ValueError(
-            f"{path} ends after {len(content)} bytes, within its header of {start}: "
-            "download it again."
-        )
-    shape = struct.unpack(f">{n_axes}I", content[4:start])
-    n_found, n_promised = len(content) - start, math.prod(shape)
-    if n_found != n_promised or n_promised == 0:
-        raise ValueError(
-            f"{path} promises {n_promised} bytes of data {shape}, but holds {n_found}: "
-            "download it again."
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def _read_bytes(path: Path) -> bytes:
-    # By content, not by name: browsers unpack downloads and keep the ".gz".
+    """Read an IDX file of unsigned bytes."""
     content = path.read_bytes()
-    if not content.startswith(_GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
+    # By content, not by name: browsers unpack downloads and keep the ".gz".
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(
+                f"{path} is a truncated or damaged gzip file ({error}): download it "
+                "again."
+            ) from error
+    # Two zeros, the type (8: unsigned byte), the number of axes, the length of each.
+    magic, header = bytes([0, 0, 8, n_axes]), content[: 4 + 4 * n_axes]
+    if not header.startswith(magic) or len(header) < 4 + 4 * n_axes:
         raise ValueError(
-            f"{path} is a truncated or damaged gzip file ({error}): download it again."
-        ) from error
+            f"{path} is no IDX file of unsigned bytes with {n_axes} axes: its header "
+            f"is '{header.hex(' ')}', not '{magic.hex(' ')}' and {n_axes} lengths; "
+            "download it again."
+        )
+    shape = struct.unpack(f">{n_axes}I", header[4:])
+    n_bytes = len(content) - len(header)
+    if n_bytes != math.prod(shape) or n_bytes == 0:
+        raise ValueError(
+            f"{path} holds {n_bytes} bytes of data, but its header promises "
+            f"{math.prod(shape)} of the shape {shape}: download it again."
+        )
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)

@@ -205,17 +205,23 @@ def test_missing_files_are_named_and_not_downloaded(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda content: content[:-1], "promises 72 bytes .* holds 71"),
-        (lambda content: content + b"\0", "promises 72 bytes .* holds 73"),
-        (lambda content: content[:10], "ends after 10 bytes"),
-        (lambda content: b"", "starts with nothing"),
-        (lambda content: b"<html>", "starts with 3c 68 74 6d"),
+        (lambda content: content[:-1], "holds 71 bytes .* promises 72"),
+        (lambda content: content + b"\0", "holds 73 bytes .* promises 72"),
+        (
+            lambda content: content[:10],
+            "header is '00 00 08 03 00 00 00 06 00 00', not",
+        ),
+        (lambda content: b"", "header is '', not '00 00 08 03' and 3 lengths"),
+        (lambda content: b"<html>", "header is '3c 68 74 6d"),
         (lambda content: content[:2] + b"\x0d" + content[3:], "00 00 0d 03"),
         (lambda content: gzip.compress(content)[:-9], "truncated or damaged gzip"),
-        (lambda content: idx_bytes(np.zeros((5, 4, 3))), "5 images, .* 6 labels"),
-        (lambda content: idx_bytes(np.zeros((6, 2, 2))), r"\(2, 2\) pixels.*\(4, 3\)"),
-        (lambda content: idx_bytes(np.zeros((0, 4, 3))), "promises 0 bytes"),
-        (lambda content: idx_bytes(np.zeros(6)), "with 3 axes.*00 00 08 01"),
+        (
+            lambda content: idx_bytes(np.zeros((5, 4, 3))),
+            r"images.* \(5, 4, 3\), .*labels.* \(6,\)",
+        ),
+        (lambda content: idx_bytes(np.zeros((6, 2, 2))), r"\(6, 2, 2\).*\(3, 4, 3\)"),
+        (lambda content: idx_bytes(np.zeros((0, 4, 3))), "promises 0 of the shape"),
+        (lambda content: idx_bytes(np.zeros(6)), "with 3 axes.*'00 00 08 01"),
     ],
 )
 def test_damaged_files_are_named_with_what_was_found(tmp_path, damage, message):
