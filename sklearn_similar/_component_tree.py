@@ -7,7 +7,6 @@ with the range of thresholds at which it exists.
 
 from typing import NamedTuple
 
-import higra as hg
 import numpy as np
 
 
@@ -53,6 +52,9 @@ def component_tree(
     values : ndarray of shape (height, width), default=None
         Values for the peaks; None: the levels.
     """
+    # Imported late, as it imports Matplotlib where that is installed.
+    import higra as hg
+
     graph = hg.get_8_adjacency_implicit_graph(levels.shape)
     tree, altitudes = hg.component_tree_max_tree(graph, levels)
     # Nodes that are no pixels; in the library's order, parents come after children.
