@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils._set_output import _get_output_config as get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from torch import nn
 from torch.nn.modules.utils import _pair as pair
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -28,6 +29,11 @@ def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Me
     return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether forward hooks or pre-hooks are registered on a module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 __all__ = [
     "HasMethods",
     "Interval",
@@ -37,6 +43,7 @@ __all__ = [
     "check_feature_names_in",
     "fit_context",
     "get_output_config",
+    "has_hooks",
     "pair",
     "tree_leaves",
     "validate_params",

@@ -79,7 +79,11 @@ class Images:
         return chosen
 
     def batches(
-        self, batch_size: int, n_channels: int, indices: np.ndarray | None = None
+        self,
+        batch_size: int,
+        n_channels: int,
+        indices: np.ndarray | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Indices of images of one shape, and these images as a float32 tensor.
 
@@ -91,6 +95,7 @@ class Images:
             Channels of the tensors; colour is made grey for one channel.
         indices : ndarray of int, optional
             The images to read; all by default.
+        memory_format : {torch.contiguous_format, torch.channels_last}
         """
         for members in self.group_by_shape():
             most = min(batch_size, n_at_once(self.pixels[members[0]]))
@@ -99,7 +104,8 @@ class Images:
                 if len(members) == 0:
                     continue
             for batch in gen_batches(len(members), most):
-                yield members[batch], to_tensor(self.select(members[batch]), n_channels)
+                pixels = self.select(members[batch])
+                yield members[batch], to_tensor(pixels, n_channels, memory_format)
 
     def groups(self, n_channels: int, n_pixels: int) -> Iterator[list[torch.Tensor]]:
         """Images of any sizes as float32 tensors, some of them at a time.
@@ -138,7 +144,11 @@ def n_at_once(pixels: np.ndarray) -> int:
     return max(1, _MAX_PIXELS // math.prod(pixels.shape[:2]))
 
 
-def to_tensor(pixels: np.ndarray, n_channels: int) -> torch.Tensor:
+def to_tensor(
+    pixels: np.ndarray,
+    n_channels: int,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> torch.Tensor:
     """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1]."""
     if not pixels.flags.writeable:
         # PyTorch warns that it could write to it.
@@ -151,10 +161,15 @@ def to_tensor(pixels: np.ndarray, n_channels: int) -> torch.Tensor:
     if level != 1:
         # A quotient is what users get who divide by 255, a product differs by rounding.
         tensor = tensor / level
-    tensor = tensor.permute(0, 3, 1, 2)
-    if tensor.shape[1] == 3 and n_channels == 1:
-        tensor = to_grey(tensor).unsqueeze(1)
-    return tensor.contiguous()
+    if tensor.shape[3] == 3 and n_channels == 1:
+        tensor = to_grey(tensor.permute(0, 3, 1, 2)).unsqueeze(3)
+    if memory_format == torch.channels_last:
+        return tensor.permute(0, 3, 1, 2)
+    if tensor.shape[3] == 1:
+        # The strides of permuted dimensions would make PyTorch take it for channels
+        # last, whatever it says of the order in memory.
+        return tensor.reshape(len(tensor), 1, *tensor.shape[1:3])
+    return tensor.permute(0, 3, 1, 2).contiguous()
 
 
 def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarray:

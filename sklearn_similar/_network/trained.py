@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from torch import nn
 
 from .._inputs.images import Images, n_channels
 from .activations import eval_mode
-from .net import returns_probabilities
+from .net import SeededNet, returns_probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +23,8 @@ class TrainedNetwork:
     device : str or torch.device
     n_channels : int
         Channels of the images that the module takes.
+    memory_format : {torch.contiguous_format, torch.channels_last}
+        How the module is given images.
     batch_size : int
         Most images in a batch.
     n_classes : int
@@ -34,6 +35,7 @@ class TrainedNetwork:
     module: nn.Module
     device: str | torch.device
     n_channels: int
+    memory_format: torch.memory_format = torch.contiguous_format
     batch_size: int
     n_classes: int
     returns_probabilities: bool
@@ -42,7 +44,9 @@ class TrainedNetwork:
         self, images: Images, indices: np.ndarray | None = None
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Indices of images of one shape, and these images on the device."""
-        for batch, pixels in images.batches(self.batch_size, self.n_channels, indices):
+        for batch, pixels in images.batches(
+            self.batch_size, self.n_channels, indices, self.memory_format
+        ):
             yield batch, pixels.to(self.device)
 
     def log_probabilities(self, output: torch.Tensor) -> torch.Tensor:
@@ -67,13 +71,14 @@ class TrainedNetwork:
 
 
 def trained_network(
-    net: NeuralNetClassifier, image_shape: tuple[int, ...], batch_size: int
+    net: SeededNet, image_shape: tuple[int, ...], batch_size: int
 ) -> TrainedNetwork:
     """The network of a skorch net that was trained on images of a shape."""
     return TrainedNetwork(
         module=net.module_,
         device=net.device,
         n_channels=n_channels(image_shape),
+        memory_format=net.memory_format,
         batch_size=batch_size,
         n_classes=len(net.classes),
         returns_probabilities=returns_probabilities(net),
