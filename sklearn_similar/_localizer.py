@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import (
     check_consistent_length,
@@ -31,14 +31,17 @@ from ._detection.localization import (
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
+from ._inputs.parameters import NestedParametersMixin
 from ._inputs.validation import (
     check_images,
     check_not_one_image,
     check_scales,
     check_training_data,
-    unchanged_on_error,
+    published_at_end,
+    snapshot,
     unused_label,
 )
+from ._network.threads import usable_threads
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
@@ -54,7 +57,7 @@ _IMAGES_AT_ONCE = 1024
 _LR = _LR_DECAY = 2e-3
 
 
-class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
+class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     """Find and recognise instances in images of any size, learnt from crops alone.
 
     `fit` makes training crops from labelled images, without any boxes: it pastes the
@@ -136,6 +139,9 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
 
     classes_: np.ndarray
 
+    _nested_remedies: ClassVar[dict] = {
+        "estimator": "pass estimator=SimilarNetClassifier() first"
+    }
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
         "proposals": [StrOptions({"image", "heat"})],
@@ -180,6 +186,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @usable_threads()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike, background_images: Any = None) -> Self:
         """Make training crops and train the estimator, or take a frozen one.
@@ -205,10 +212,11 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             If X, y, a parameter or the estimator cannot be used; the localizer is as
             before.
         """
-        with unchanged_on_error(self):
-            self._fit(X, y, background_images)
+        with published_at_end(self) as working:
+            working._fit(X, y, background_images)
         return self
 
+    @usable_threads()
     def localize(self, X: Any) -> pd.DataFrame:
         """Find and recognise the instances in images of any size.
 
@@ -234,6 +242,38 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "estimator_")
         self._validate_params()
+        return snapshot(self)._localize(X)
+
+    def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
+        """Score of the instances, from their boxes or from labels alone.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images
+            As in `localize`.
+        y : DataFrame or array-like of shape (n_images,)
+            A table of the true instances, ``image, label, x_min, y_min, x_max,
+            y_max``; or one label for each image.
+
+        Returns
+        -------
+        float
+            For a table, the F1 of the instances with the right label at an IoU of 0.5.
+            For labels, the share of images whose instance of the highest score has
+            the right label; images of background are right where nothing is found.
+        """
+        fitted = snapshot(self)
+        instances = fitted.localize(X)
+        if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
+            return detection_f1_score(y, instances, zero_division=0.0)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        best = instances.drop_duplicates("image").set_index("image")["label"]
+        predicted = [best.get(index, fitted.background_) for index in range(len(y))]
+        is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
+        return float(np.mean(is_right))
+
+    def _localize(self, X) -> pd.DataFrame:
         settings = Settings(
             proposals=self.proposals,
             n_thresholds=self.n_thresholds,
@@ -259,34 +299,6 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
                 instances += find_instances(batch, recognizer, settings)
                 progress.update(len(batch))
         return instances_table(instances, self.classes_)
-
-    def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
-        """Score of the instances, from their boxes or from labels alone.
-
-        Parameters
-        ----------
-        X : array, DataFrame or list of images
-            As in `localize`.
-        y : DataFrame or array-like of shape (n_images,)
-            A table of the true instances, ``image, label, x_min, y_min, x_max,
-            y_max``; or one label for each image.
-
-        Returns
-        -------
-        float
-            For a table, the F1 of the instances with the right label at an IoU of 0.5.
-            For labels, the share of images whose instance of the highest score has
-            the right label; images of background are right where nothing is found.
-        """
-        instances = self.localize(X)
-        if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
-            return detection_f1_score(y, instances, zero_division=0.0)
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(X, y)
-        best = instances.drop_duplicates("image").set_index("image")["label"]
-        predicted = [best.get(index, self.background_) for index in range(len(y))]
-        is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
-        return float(np.mean(is_right))
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)

@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -218,15 +219,27 @@ def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
 
 
 @contextmanager
-def unchanged_on_error(estimator) -> Iterator[None]:
-    """Give an estimator back its attributes if an error is raised."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+def published_at_end(estimator) -> Iterator[Any]:
+    """A working copy of an estimator, whose state becomes the estimator's at the end.
+
+    Until then, and if anything is raised, the estimator is as before: also in other
+    threads, and for a Ctrl-C that comes at any time. One assignment replaces the state,
+    but for parameters that were set meanwhile.
+    """
+    working = _with_state(estimator, vars(estimator).copy())
+    yield working
+    estimator.__dict__ = vars(working) | estimator.get_params(deep=False)
+
+
+def snapshot(estimator):
+    """An estimator in its present state, whatever a later or concurrent fit changes."""
+    return _with_state(estimator, vars(estimator))
+
+
+def _with_state(estimator, state: dict[str, Any]):
+    copied = object.__new__(type(estimator))
+    copied.__dict__ = state
+    return copied
 
 
 def check_scales(scales) -> tuple[float, ...]:
