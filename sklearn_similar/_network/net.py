@@ -1,6 +1,7 @@
-"""Building, seeding and training the skorch net; weights to and from arrays."""
+"""Building and seeding the skorch net; weights to and from arrays."""
 
 import copy
+import dis
 import inspect
 import warnings
 from collections.abc import Mapping
@@ -12,11 +13,11 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset, Subset, default_collate
+from torch.utils.data import default_collate
 
-from .._inputs.images import Images, count, n_channels, shape_text, to_tensor
-from .activations import eval_mode
+from .._inputs.images import count, shape_text
 from .lenet import LeNet
+from .memory_format import safe_memory_format
 from .seeding import seeded
 
 _BUILT_HERE = (
@@ -30,33 +31,6 @@ _BUILT_HERE = (
 )
 
 
-class PixelDataset(Dataset):
-    """Labelled images of one size for skorch, read a batch at a time."""
-
-    def __init__(self, images: Images, y: np.ndarray, n_channels: int):
-        self.images = images
-        self.y = y
-        self.n_channels = n_channels
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, index):
-        images, y = self.__getitems__([index])
-        return images[0], y[0]
-
-    def __getitems__(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and class indices at some positions: what a loader asks for."""
-        chosen = np.asarray(indices)
-        pixels = to_tensor(self.images.select(chosen), self.n_channels)
-        return pixels, torch.from_numpy(self.y[chosen])
-
-
-def collate(batch):
-    """Collate items; a `PixelDataset` gives whole batches, which stay as they are."""
-    return default_collate(batch) if isinstance(batch, list) else batch
-
-
 class InverseDecay:
     """Learning rate factor after some updates: 1 / (1 + decay * updates)."""
 
@@ -67,15 +41,57 @@ class InverseDecay:
         return 1 / (1 + self.decay * n_updates)
 
 
+def collate(batch):
+    """Collate items; a dataset that gives whole batches has them stay as they are."""
+    return default_collate(batch) if isinstance(batch, list) else batch
+
+
 class SeededNet(NeuralNetClassifier):
-    """skorch net whose forward passes draw random numbers (dropout) of its own."""
+    """skorch net whose forward passes draw random numbers (dropout) of its own.
+
+    Attributes
+    ----------
+    randomness : seeded
+    memory_format : {torch.contiguous_format, torch.channels_last}
+        How the module is given images.
+    """
 
     randomness: seeded
+    memory_format: torch.memory_format
 
     def infer(self, x, **fit_params):
         # Around the forward pass alone: an optimiser makes hundreds of small calls.
         with self.randomness:
             return super().infer(x, **fit_params)
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        # In skorch, any KeyboardInterrupt ends training as if it were complete.
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        except KeyboardInterrupt as interrupt:
+            if not _is_raised_by_callback(interrupt, self.callbacks_):
+                raise
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+
+def _is_raised_by_callback(interrupt: KeyboardInterrupt, callbacks) -> bool:
+    """Whether a callback ended training early, rather than the user by Ctrl-C.
+
+    Both are KeyboardInterrupt. A callback executes a `raise` statement, whereas Ctrl-C
+    comes between other instructions, or from a signal handler.
+    """
+    innermost = interrupt.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None:
+        return False
+    frame = innermost.tb_frame
+    code = frame.f_code
+    is_raise = code.co_code[innermost.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    owner = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    return is_raise and any(owner is callback for _, callback in callbacks)
 
 
 def build_net(
@@ -143,6 +159,7 @@ def build_net(
         ) from error
     # Whatever PyTorch's default type or the module's own is, images are float32.
     net.module_.float()
+    net.memory_format = safe_memory_format(net.module_)
     return net
 
 
@@ -183,66 +200,6 @@ def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
     }
     accepted = inspect.signature(module or LeNet).parameters
     return {f"module__{name}": known[name] for name in known if name in accepted}
-
-
-def train_network(
-    net: SeededNet,
-    spec: Mapping[str, Any],
-    images: Images,
-    y: np.ndarray,
-    training: np.ndarray,
-) -> tuple[dict[str, np.ndarray], list]:
-    """Train a new net; returns its weights and history, which a cache can hold.
-
-    Parameters
-    ----------
-    net : SeededNet
-        As `build_net` made it.
-    spec : dict
-        Arguments of `build_net`.
-    images : Images
-        All of one size.
-    y : ndarray of shape (n_images,)
-        Class index of each image.
-    training : ndarray of int
-        The images to train on.
-
-    Raises
-    ------
-    ValueError
-        If the loss diverged.
-    """
-    dataset = PixelDataset(images, y, n_channels(spec["image_shape"]))
-    # The labels are in the dataset already; here they serve a stratified train_split.
-    try:
-        net.partial_fit(Subset(dataset, training.tolist()), y[training])
-    except KeyError as error:
-        if "valid_" not in str(error):
-            raise
-        raise ValueError(
-            "A callback needs what only a validation split gives; pass train_split="
-            f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
-        ) from error
-    net.module_.zero_grad(set_to_none=True)
-    _check_converged(net, dataset.__getitems__(training[:1])[0])
-    return get_arrays(net), net.history.to_list()
-
-
-def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
-    """Raise ValueError unless losses, and scores after the last update, are finite."""
-    found = None
-    for epoch in net.history:
-        loss = epoch.get("train_loss", 0.0)
-        if not np.isfinite(loss):
-            found = f"the loss is {loss} in epoch {epoch['epoch']}"
-            break
-    with eval_mode(net.module_) as module:
-        if not found and not module(images.to(net.device)).isfinite().all():
-            found = "scores are not finite"
-    if found:
-        raise ValueError(
-            f"Training diverged: {found} with lr={net.lr}; lower lr or scale X."
-        )
 
 
 def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
