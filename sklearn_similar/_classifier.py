@@ -46,6 +46,7 @@ from ._network.net import (
     train_network,
     unpack_net,
 )
+from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.trained import TrainedNetwork, trained_network
 
@@ -326,6 +327,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 _, batch = next(network.batches(images, probes))
                 check_output(self.net_, batch, network.n_classes)
                 self.layer_ = find_layers(network.module, self.layer, batch)
+            check_regularity(network, self._layers(), images)
             train = check_memory(self.memory).cache(train_network, ignore=["net"])
             arrays, history = train(self.net_, self._net_spec, images, y, training)
             restore(self.net_, arrays, history)
@@ -371,6 +373,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         with unchanged_on_error(self):
             images = check_trained_size(self, X_val, "fit_importance")
             y = encode_labels(self, y_val, len(images), "y_val")
+            check_regularity(self._trained_network(), self._layers(), images)
             self._measure(images, y, np.arange(len(y)))
         return self
 

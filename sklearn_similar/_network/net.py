@@ -14,8 +14,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset, Subset, default_collate
 
-from .._inputs.images import Images, count, n_channels, shape_text, to_tensor
+from .._inputs.images import Images, n_channels, to_tensor
 from .activations import eval_mode
+from .forward import run_network
 from .lenet import LeNet
 from .seeding import seeded
 
@@ -135,7 +136,7 @@ def build_net(
         net.randomness = seeded(seed)
         with net.randomness:
             net.initialize()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).split(". ")[0].rstrip(".")
         raise ValueError(
             f"The network cannot be built: {reason}; change module or net_params, "
@@ -264,14 +265,7 @@ def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
     images : tensor of shape (n_images, n_channels, height, width)
     n_classes : int
     """
-    try:
-        output = net.module_(images)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"The network cannot take images of {count(images.shape[1], 'channel')} "
-            f"and {shape_text(images.shape[2:])} pixels; change module or the images "
-            f"({str(error).splitlines()[0]})."
-        ) from error
+    output = run_network(net.module_, images)
     wanted = (len(images), n_classes)
     if not isinstance(output, torch.Tensor):
         raise ValueError(
