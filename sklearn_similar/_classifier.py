@@ -50,6 +50,7 @@ from ._network.net import (
     restore,
     unpack_net,
 )
+from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.threads import usable_threads
 from ._network.trained import TrainedNetwork, trained_network
@@ -363,6 +364,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         with published_at_end(self) as working:
             images = check_trained_size(working, X_val, "fit_importance")
             y = encode_labels(working, y_val, len(images), "y_val")
+            check_regularity(working._trained_network(), working._layers(), images)
             working._measure(images, y, np.arange(len(y)))
         return self
 
@@ -494,6 +496,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             _, batch = next(network.batches(images, probes))
             check_output(self.net_, batch, network.n_classes)
             self.layer_ = find_layers(network.module, self.layer, batch)
+        check_regularity(network, self._layers(), images)
         arrays, history = cached_training(
             self.memory,
             self.random_state,

@@ -6,6 +6,7 @@ One place to look when a release of either moves them.
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -16,7 +17,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils._set_output import _get_output_config as get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
-from torch import nn
+from torch.nn.modules import module as _module
 from torch.nn.modules.utils import _pair as pair
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -29,9 +30,20 @@ def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Me
     return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether forward hooks or pre-hooks are registered on a module."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def global_forward_hooks() -> list[Callable]:
+    """Hooks that PyTorch calls in the forward pass of every module."""
+    return [
+        *_module._global_forward_pre_hooks.values(),
+        *_module._global_forward_hooks.values(),
+    ]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on any device."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # PyTorch has no type of its own for the CPU.
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 __all__ = [
@@ -43,7 +55,8 @@ __all__ = [
     "check_feature_names_in",
     "fit_context",
     "get_output_config",
-    "has_hooks",
+    "global_forward_hooks",
+    "is_out_of_memory",
     "pair",
     "tree_leaves",
     "validate_params",

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .._compat import has_hooks
+from .hooks import has_hooks_of_others
 
 
 def safe_memory_format(module: nn.Module) -> torch.memory_format:
@@ -15,17 +15,16 @@ def safe_memory_format(module: nn.Module) -> torch.memory_format:
     past the end of its buffer in that format (oneDNN, on a CPU).
     """
     layers = list(module.modules())
-    if any(_has_code_of_others(layer) or _is_strided_1x1(layer) for layer in layers):
+    is_unsafe = any(_has_code_of_others(m) or _is_strided_1x1(m) for m in layers)
+    if is_unsafe or has_hooks_of_others(module):
         return torch.contiguous_format
     return torch.channels_last
 
 
 def _has_code_of_others(layer: nn.Module) -> bool:
-    package = __name__.split(".")[0]
+    known = ("torch", __name__.split(".")[0])
     owner = type(layer).forward.__module__.split(".")[0]
-    return (
-        owner not in ("torch", package) or "forward" in vars(layer) or has_hooks(layer)
-    )
+    return owner not in known or "forward" in vars(layer)
 
 
 def _is_strided_1x1(layer: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import default_collate
 
-from .._inputs.images import count, shape_text
+from .forward import run_network
 from .lenet import LeNet
 from .memory_format import safe_memory_format
 from .seeding import seeded
@@ -151,7 +151,7 @@ def build_net(
         net.randomness = seeded(seed)
         with net.randomness:
             net.initialize()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).split(". ")[0].rstrip(".")
         raise ValueError(
             f"The network cannot be built: {reason}; change module or net_params, "
@@ -221,14 +221,7 @@ def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
     images : tensor of shape (n_images, n_channels, height, width)
     n_classes : int
     """
-    try:
-        output = net.module_(images)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"The network cannot take images of {count(images.shape[1], 'channel')} "
-            f"and {shape_text(images.shape[2:])} pixels; change module or the images "
-            f"({str(error).splitlines()[0]})."
-        ) from error
+    output = run_network(net.module_, images)
     wanted = (len(images), n_classes)
     if not isinstance(output, torch.Tensor):
         raise ValueError(

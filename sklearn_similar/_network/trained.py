@@ -66,8 +66,29 @@ class TrainedNetwork:
                 if not self.returns_probabilities:
                     # Along the classes, rounding does not depend on the other images.
                     output = torch.softmax(output, dim=1)
+                check_finite(output, indices, "scores")
                 result[indices] = output.cpu().numpy()
         return result
+
+
+def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
+    """Raise ValueError, which names the image, if scores or heat are not finite.
+
+    Parameters
+    ----------
+    values : tensor of shape (n_images, ...)
+    indices : ndarray of shape (n_images,)
+        Positions of the images among those of the user.
+    name : str
+        What the values are, in the plural.
+    """
+    is_finite = values.isfinite()
+    if not is_finite.all():
+        bad = ~is_finite.flatten(1).all(dim=1).cpu().numpy()
+        raise ValueError(
+            f"Image {indices[bad][0]} gets {name} that are not finite: its pixel "
+            "values are too large for the network, or the network's weights are NaN."
+        )
 
 
 def trained_network(
