@@ -17,7 +17,6 @@ from sklearn.utils import (
     gen_batches,
 )
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
@@ -39,6 +38,8 @@ from ._inputs.validation import (
     unchanged_on_error,
     unused_label,
 )
+from ._inputs.value_range import ranges_are_checked
+from ._progress import with_progress
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
@@ -109,6 +110,9 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         Size, object extent and value range of the training images.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
+    value_range_ : (float, float)
+        Least and greatest value in X, integers scaled to [0, 1]. Images that are far
+        from it get a warning.
     n_features_in_ : int
         Values in a training image.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -251,13 +255,15 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             )
         check_not_one_image(self, X, self._layout)
         images = check_images(self, X)
-        instances = []
-        with tqdm(
-            desc="localize", total=len(images), unit="image", disable=not self.verbose
-        ) as progress:
-            for batch in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE):
-                instances += find_instances(batch, recognizer, settings)
-                progress.update(len(batch))
+        found = (
+            instances
+            for group in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE)
+            for instances in find_instances(group, recognizer, settings)
+        )
+        with ranges_are_checked():
+            instances = list(
+                with_progress(found, "localize", len(images), "image", self.verbose)
+            )
         return instances_table(instances, self.classes_)
 
     def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
@@ -301,7 +307,6 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         )
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
-        self._dtype = images.dtype
         if isinstance(self.estimator, FrozenEstimator):
             self._take_frozen(images)
         else:
@@ -379,7 +384,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         _set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
-        self.estimator_ = estimator.fit(X, y)
+        with ranges_are_checked():
+            self.estimator_ = estimator.fit(X, y)
         known = np.asarray(self.estimator_.classes_)
         if not np.array_equal(known, np.unique(names)):
             raise ValueError(
