@@ -27,6 +27,7 @@ from ._detection.localization import (
     find_instances,
     instances_table,
 )
+from ._detection.polarity import warn_if_dark_on_light
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
@@ -302,12 +303,13 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
         chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
-        self.crop_specification_ = learn_crop_specification(
-            to_tensor(images.select(instances[chosen]), n_channels(self.image_shape_))
-        )
+        samples = images.select(instances[chosen])
+        samples = to_tensor(samples, n_channels(self.image_shape_))
+        self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
         if isinstance(self.estimator, FrozenEstimator):
+            warn_if_dark_on_light(samples, self.crop_specification_, stacklevel=4)
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)

@@ -24,6 +24,7 @@ from ..datasets._textures import make_textures, vary_views
 from ..metrics import box_iou
 from .crop_specification import CropSpecification, learn_crop_specification
 from .crops import crop_regions
+from .polarity import warn_if_dark_on_light
 from .proposals import extremal_regions
 
 # Crops whose overlap with an instance is between these are left out.
@@ -163,9 +164,9 @@ def make_training_crops(
     chosen = rng.permutation(len(images))[:_N_STYLED]
     styled = np.stack([_restyle(image, rng) for image in images[chosen]])
     samples = images[:_MAX_SPECIFICATION_IMAGES]
-    specification = learn_crop_specification(
-        _to_tensor(samples if n_channels else samples[..., np.newaxis])
-    )
+    samples = _to_tensor(samples if n_channels else samples[..., np.newaxis])
+    specification = learn_crop_specification(samples)
+    warn_if_dark_on_light(samples, specification, stacklevel=3)
 
     parts = with_progress(
         _scene_crops(
@@ -190,7 +191,7 @@ def make_training_crops(
 
 
 def _check_kind(labels: np.ndarray, background) -> None:
-    """Raise ValueError for a background that would turn the labels into its own type."""
+    """Raise ValueError for a background that would change the type of the labels."""
     kinds = [labels.dtype.kind, np.asarray(background).dtype.kind]
     found, wanted = ("number" if kind in "biuf" else kind for kind in kinds)
     if found != wanted and labels.dtype.kind != "O":
