@@ -155,6 +155,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Names of the columns, if X had names.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
+    value_range_ : (float, float)
+        Least and greatest value in X, integers scaled to [0, 1]. Images that are far
+        from it get a warning.
     net_ : skorch.NeuralNetClassifier
         The trained net; its classes are indices into `classes_`.
     layer_ : str or list of str

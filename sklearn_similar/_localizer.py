@@ -17,7 +17,6 @@ from sklearn.utils import (
     gen_batches,
 )
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
@@ -28,6 +27,7 @@ from ._detection.localization import (
     find_instances,
     instances_table,
 )
+from ._detection.polarity import warn_if_dark_on_light
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
@@ -41,7 +41,9 @@ from ._inputs.validation import (
     snapshot,
     unused_label,
 )
+from ._inputs.value_range import ranges_are_checked
 from ._network.threads import usable_threads
+from ._progress import with_progress
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
@@ -112,6 +114,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Size, object extent and value range of the training images.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
+    value_range_ : (float, float)
+        Least and greatest value in X, integers scaled to [0, 1]. Images that are far
+        from it get a warning.
     n_features_in_ : int
         Values in a training image.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -291,13 +296,15 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             )
         check_not_one_image(self, X, self._layout)
         images = check_images(self, X)
-        instances = []
-        with tqdm(
-            desc="localize", total=len(images), unit="image", disable=not self.verbose
-        ) as progress:
-            for batch in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE):
-                instances += find_instances(batch, recognizer, settings)
-                progress.update(len(batch))
+        found = (
+            instances
+            for group in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE)
+            for instances in find_instances(group, recognizer, settings)
+        )
+        with ranges_are_checked():
+            instances = list(
+                with_progress(found, "localize", len(images), "image", self.verbose)
+            )
         return instances_table(instances, self.classes_)
 
     def _fit(self, X, y, background_images) -> None:
@@ -308,13 +315,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
         chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
-        self.crop_specification_ = learn_crop_specification(
-            to_tensor(images.select(instances[chosen]), n_channels(self.image_shape_))
-        )
+        samples = images.select(instances[chosen])
+        samples = to_tensor(samples, n_channels(self.image_shape_))
+        self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
-        self._dtype = images.dtype
         if isinstance(self.estimator, FrozenEstimator):
+            warn_if_dark_on_light(samples, self.crop_specification_, stacklevel=4)
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)
@@ -391,7 +398,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         _set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
-        self.estimator_ = estimator.fit(X, y)
+        with ranges_are_checked():
+            self.estimator_ = estimator.fit(X, y)
         known = np.asarray(self.estimator_.classes_)
         if not np.array_equal(known, np.unique(names)):
             raise ValueError(

@@ -26,7 +26,6 @@ VISIBLE_SHARE = 0.2
 _MAX_PIXELS = 2**17
 # Reading an image brings in up to some MB around it of the file that it is in.
 _MAX_MAPPED = 32
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -260,8 +259,8 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
     Raises
     ------
     ValueError
-        If an image is empty, not numeric, not finite, or has other channels; the
-        message names it.
+        If an image is empty, not numeric, or has other channels; the message names
+        it. Values are not read; see `value_ranges`.
     """
     channels = None if trained is None else n_channels(trained)
     if is_list_of_images(X):
@@ -269,7 +268,6 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
         for index, image in enumerate(X):
             name = f"Image {index} of X"
             pixels = _with_channels(to_numpy(image), name, channels)
-            check_finite(pixels[np.newaxis], name)
             images.append(pixels)
         return Images(images, "list")
     X = to_numpy(X)
@@ -287,7 +285,6 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
         )
     # The first image stands for all, which have its shape and type.
     _with_channels(X[0], "Each image of X", channels)
-    check_finite(X, "Image {} of X")
     return Images(X if X.ndim == 4 else X[..., np.newaxis], "images")
 
 
@@ -329,37 +326,6 @@ def check_numeric(array: np.ndarray, name: str) -> None:
             f"{name} has dtype {array.dtype}; pass numbers, integers from 0 to 255 or "
             "floats."
         )
-
-
-def check_finite(pixels: np.ndarray, name: str) -> None:
-    """Raise ValueError for NaN and what is infinite in float32, read batch by batch.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, ...)
-    name : str
-        Their name in messages, {} being the index.
-    """
-    if pixels.dtype.kind != "f":
-        return
-    for batch in gen_batches(len(pixels), n_at_once(pixels[0])):
-        if not _is_finite(pixels[batch]):
-            index = next(
-                i for i in range(batch.start, batch.stop) if not _is_finite(pixels[i])
-            )
-            values = pixels[index]
-            value = values[~(np.abs(values.astype(np.float64)) <= _LARGEST)][0]
-            found = "NaN" if np.isnan(value) else f"{value:.3g}"
-            raise ValueError(
-                f"{name.format(index)} contains {found}; pass finite numbers that "
-                "float32 can hold."
-            )
-        release(pixels)
-
-
-def _is_finite(values: np.ndarray) -> bool:
-    # NaN is the minimum of anything it is in, and no comparison with it is true.
-    return float(values.min()) >= -_LARGEST and float(values.max()) <= _LARGEST
 
 
 def check_one_size(images: Images) -> np.ndarray:

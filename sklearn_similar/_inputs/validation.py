@@ -16,7 +16,6 @@ from sklearn.utils.validation import validate_data
 from .._compat import get_output_config
 from .images import (
     Images,
-    check_finite,
     check_numeric,
     check_one_size,
     count,
@@ -27,6 +26,7 @@ from .images import (
     shape_text,
     to_numpy,
 )
+from .value_range import check_value_range, training_range
 
 _ACCEPTED = (
     "rows (n, n_features), grey images (n, height, width), colour images (n, height, "
@@ -37,7 +37,10 @@ _ACCEPTED = (
 def check_training_data(
     estimator, X, y, image_shape, min_classes: int = 2
 ) -> tuple[Images, np.ndarray]:
-    """Labelled images of one size; sets `classes_`, `image_shape_`, `n_features_in_`.
+    """Labelled images of one size; sets the attributes that come from them.
+
+    These are `classes_`, `image_shape_`, `n_features_in_`, `value_range_` and the type
+    of the pixels, `_dtype`.
 
     Returns
     -------
@@ -57,8 +60,7 @@ def check_training_data(
     rows, y = validate_data(
         estimator, rows, y, ensure_all_finite=False, ensure_min_samples=2
     )
-    if found is None:
-        check_values(rows)
+    check_numeric(rows, "X")
     try:
         classes, y_index = np.unique(y, return_inverse=True)
     except TypeError as error:
@@ -75,11 +77,19 @@ def check_training_data(
         )
     shape = infer_image_shape(found, rows.shape[1], image_shape)
     estimator.image_shape_ = shape
-    return Images(_as_images(rows, shape), layout), y_index
+    images = Images(_as_images(rows, shape), layout)
+    estimator.value_range_, estimator._dtype = training_range(images), images.dtype
+    return images, y_index
 
 
 def check_images(estimator, X) -> Images:
-    """Images of any size, or rows of the trained size."""
+    """Images of any size, or rows of the trained size; warns of other values."""
+    images = _read(estimator, X)
+    check_value_range(images, estimator.value_range_, estimator._dtype)
+    return images
+
+
+def _read(estimator, X) -> Images:
     trained = estimator.image_shape_
     if is_images(X):
         return read_images(X, trained)
@@ -89,7 +99,7 @@ def check_images(estimator, X) -> Images:
             f"X has the shape of one image, {shape_text(rows.shape)}; pass [X]."
         )
     rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
-    check_values(rows)
+    check_numeric(rows, "X")
     return Images(_as_images(rows, trained), "rows")
 
 
@@ -301,11 +311,6 @@ def _without_extension_types(X: pd.DataFrame) -> pd.DataFrame:
         and not X[name].hasnans
     }
     return X.astype(own) if own else X
-
-
-def check_values(rows: np.ndarray) -> None:
-    check_numeric(rows, "X")
-    check_finite(rows, "Row {} of X")
 
 
 def check_labels(y, n_images: int, name: str) -> None:

@@ -12,6 +12,7 @@ from sklearn.utils import check_array, gen_batches
 from .._compat import HasMethods
 from .._inputs.images import (
     Images,
+    check_numeric,
     check_one_size,
     infer_image_shape,
     is_images,
@@ -22,10 +23,10 @@ from .._inputs.images import (
 )
 from .._inputs.validation import (
     check_labels,
-    check_values,
     find_labels,
     readable_rows,
 )
+from .._inputs.value_range import value_ranges
 from ._checks import check_heatmaps
 
 EXPLAINED: dict[str, Any] = {
@@ -155,11 +156,15 @@ def _read(estimator: Any, X: Any, heatmaps: Any) -> Images:
     if is_images(X):
         images = read_images(X)
         _check_alike(images)
-        return Images(check_one_size(images), "images")
-    rows = check_array(readable_rows(X), ensure_all_finite=False)
-    check_values(rows)
-    shape = _shape_of_rows(estimator, rows.shape[1], heatmaps)
-    return Images(rows.reshape(len(rows), *shape[:2], n_channels(shape)), "rows")
+        images = Images(check_one_size(images), "images")
+    else:
+        rows = check_array(readable_rows(X), ensure_all_finite=False)
+        check_numeric(rows, "X")
+        shape = _shape_of_rows(estimator, rows.shape[1], heatmaps)
+        pixels = rows.reshape(len(rows), *shape[:2], n_channels(shape))
+        images = Images(pixels, "rows")
+    value_ranges(images)
+    return images
 
 
 def _check_alike(images: Images) -> None:
