@@ -307,20 +307,30 @@ def _check_keys(column: pd.Series, what: str, *, where: str, name: str) -> pd.Se
             f"Row {column.index[missing.argmax()]} of {name} has no {what}; fill it in "
             "or drop the row."
         )
-    for row, value in zip(column.index, column.tolist(), strict=True):
-        try:
-            hash(value)
-        except TypeError as error:
-            raise ValueError(
-                f"Row {row} of {name} has {_a(value)} as {what}; give a "
-                "number or a string."
-            ) from error
+    values = column.tolist()
+    try:
+        set(values)
+    except TypeError as error:
+        row = next(row for row, value in enumerate(values) if not _is_hashable(value))
+        raise ValueError(
+            f"Row {column.index[row]} of {name} has {_a(values[row])} as {what}; give "
+            "a number or a string."
+        ) from error
     kinds = _kinds(column)
     if len(kinds) > 1:
         raise ValueError(
             f"{where} holds {' and '.join(kinds)}; convert them to one type."
         )
     return pd.Series(np.asarray(column)).infer_objects()
+
+
+def _is_hashable(value: Any) -> bool:
+    # A tuple is an instance of Hashable whatever it holds.
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _kinds(column: pd.Series) -> list[str]:

@@ -25,7 +25,7 @@ from .._inputs.validation import (
     find_labels,
     readable_rows,
 )
-from ._checks import as_labels, as_numbers, each_array, has_length
+from ._checks import as_labels, as_numbers, each_array
 from ._truth import check_heatmaps
 
 # Probabilities in float32 may sum up to a little more than 1.
@@ -218,7 +218,8 @@ def _find_columns(labels: Any, classes: np.ndarray, n_images: int) -> Any:
     """The column of each image's label, or None for what is predicted."""
     if labels is None:
         return None
-    if isinstance(labels, str | bytes) or not has_length(labels):
+    is_one = isinstance(labels, str | bytes) or not hasattr(labels, "__len__")
+    if is_one or getattr(labels, "shape", None) == ():
         return np.repeat(find_labels(classes, labels, "labels"), n_images)
     codes, found = pd.factorize(as_labels(labels, "labels", n=n_images))
     return find_labels(classes, found, "labels")[codes]

@@ -17,6 +17,7 @@ from ._checks import (
     as_numbers,
     box_coordinates,
     check_instances,
+    has_length,
     shared_codes,
 )
 from ._detection import (
@@ -192,7 +193,7 @@ def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
     if isinstance(boxes, pd.DataFrame):
         boxes = [boxes.iloc[[row]] for row in range(len(boxes))]
     if not isinstance(boxes, Sequence | np.ndarray) or len(boxes) != n_images:
-        found = f"{len(boxes)} entries" if hasattr(boxes, "__len__") else "no length"
+        found = f"{len(boxes)} entries" if has_length(boxes) else "no length"
         raise ValueError(
             f"boxes has {found} for {n_images} images; pass a list of one entry for "
             "each."
