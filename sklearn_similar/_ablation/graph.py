@@ -4,6 +4,7 @@ import copy
 import operator
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -152,8 +153,11 @@ def _trace(module: nn.Module, layer: str) -> tuple[nn.Module, fx.Graph]:
     tensors = [*module.parameters(), *module.buffers()]
     try:
         root = _OneArgument(copy.deepcopy(module, {id(t): t for t in tensors}))
-        with _tracing:
-            return root, _LayerTracer(f"{_PREFIX}{layer}").trace(root)
+        # Ctrl-C comes to the main thread alone. In the middle of a trace, it could
+        # leave PyTorch's classes patched.
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            traced = executor.submit(_trace_operations, root, f"{_PREFIX}{layer}")
+            return root, traced.result()
     except fx.proxy.TraceError as error:
         # Its Python code depends on values, which is its right.
         raise NotTraceable from error
@@ -169,6 +173,11 @@ def _trace(module: nn.Module, layer: str) -> tuple[nn.Module, fx.Graph]:
             stacklevel=2,
         )
         raise NotTraceable from error
+
+
+def _trace_operations(root: nn.Module, layer: str) -> fx.Graph:
+    with _tracing, torch.no_grad():
+        return _LayerTracer(layer).trace(root)
 
 
 def _run(root: nn.Module, operations: fx.Graph, images: torch.Tensor) -> ObservedRun:
