@@ -33,6 +33,7 @@ from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.validation import (
     check_images,
+    check_label_type,
     check_not_one_image,
     check_scales,
     check_training_data,
@@ -290,6 +291,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             return detection_f1_score(y, instances, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
+        check_label_type(self.classes_, y, "y")
         best = instances.drop_duplicates("image").set_index("image")["label"]
         predicted = [best.get(index, self.background_) for index in range(len(y))]
         is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNetClassifier
 from skorch.callbacks import LRScheduler
 from torch import nn
@@ -185,6 +186,21 @@ def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
     return {f"module__{name}": known[name] for name in known if name in accepted}
 
 
+def loss_weights(
+    class_weight: Mapping | str | None, classes: np.ndarray, y: np.ndarray
+) -> np.ndarray | None:
+    """Weight of each class in the loss; y holds indices of classes, not always all."""
+    if class_weight is None:
+        return None
+    weights = np.ones(len(classes))
+    # "balanced" has no weight for a class without images, where none has an effect.
+    chosen = np.unique(y) if class_weight == "balanced" else np.arange(len(classes))
+    weights[chosen] = compute_class_weight(
+        class_weight, classes=classes[chosen], y=classes[y]
+    )
+    return weights
+
+
 def train_network(
     net: SeededNet,
     spec: Mapping[str, Any],
@@ -257,6 +273,8 @@ def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> 
 def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
     """Raise ValueError unless the network gives one score per image and class.
 
+    Probabilities are scores too, but not those that the criterion expects: a warning.
+
     Parameters
     ----------
     net : SeededNet
@@ -279,11 +297,23 @@ def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
             "returns one tensor of class scores, n_images x n_classes."
         )
     if tuple(output.shape) != wanted:
+        has_more = output.ndim == 2 and output.shape[1] > n_classes
+        remedy = "pass the labels of all outputs as classes, or change module"
         raise ValueError(
             f"The network returns shape {tuple(output.shape)} for {len(images)} "
-            f"images, but y has {n_classes} classes, so it should be {wanted}."
+            f"images, but y has {n_classes} classes, so it should be {wanted}; "
+            f"{remedy if has_more else 'change module'}."
         )
-    if returns_probabilities(net) and bool((output < 0).any()):
+    if not returns_probabilities(net):
+        if output.min() >= 0 and (output.sum(dim=1) - 1).abs().max() < 1e-4:
+            warnings.warn(
+                "The network returns probabilities, but logits are expected, of which "
+                "softmax makes probabilities again, close to each other; take the "
+                "softmax out of module, or pass net_params={'criterion': "
+                "torch.nn.NLLLoss}.",
+                stacklevel=4,
+            )
+    elif output.min() < 0:
         raise ValueError(
             f"The network returns {float(output.min()):.3g}, but skorch's NLLLoss "
             "takes probabilities; end the network with a softmax, or let it return "
