@@ -12,7 +12,6 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -46,6 +45,7 @@ from ._network.cache import cached_training
 from ._network.net import (
     build_net,
     check_output,
+    loss_weights,
     pack_net,
     restore,
     unpack_net,
@@ -53,7 +53,7 @@ from ._network.net import (
 from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.threads import usable_threads
-from ._network.trained import TrainedNetwork, trained_network
+from ._network.trained import TrainedNetwork, trained_network, warn_if_guessing
 
 __all__ = ["SimilarNetClassifier"]
 
@@ -73,16 +73,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     Parameters
     ----------
     module : torch.nn.Module class or instance, default=None
-        The network, from N x C x H x W images to N x n_classes scores (logits);
-        None is `LeNet`. A class gets `n_classes` (or `num_classes`), `in_channels`
-        and `image_shape` if its constructor has parameters of these names. An
-        instance is copied; its outputs are the classes in sorted order, and with
-        ``max_epochs=0`` its weights are used as they are.
+        The network, from N x C x H x W images to N x n_classes scores (logits); None is
+        `LeNet`. A class gets `n_classes` (or `num_classes`), `in_channels` and
+        `image_shape` if its constructor has parameters of these names. An instance is
+        copied, and with ``max_epochs=0`` used as it is.
     layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
         activations are summed; None finds the last convolutional block. A list: the
         heatmap is the geometric mean over the layers, so that an early one gives the
         outline of what a late one recognises; the last discriminates between classes.
+    classes : array-like, default=None
+        Labels of the module's outputs, sorted; y may lack some. None: those in y.
     max_epochs : int, default=10
         Passes over the training images.
     lr : float, default=0.001
@@ -109,9 +110,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Activation of an absent filter: 0, or its mean over the images.
     weighting : {"softmax", "linear", "uniform"} or callable, default="softmax"
         Weights of the filters: softmax of importance / temperature, the positive
-        importances, or all the same. A callable gets the importances of a layer, of
-        shape (n_filters,), and returns as many weights, none negative; they are scaled
-        to sum to 1.
+        importances, or all the same. A callable gets a layer's importances, of shape
+        (n_filters,), and returns as many weights, none negative; they are scaled.
     temperature : float, default=1.0
         Temperature of the softmax. At 1, which is the paper's, weights are almost
         uniform, as importances are small; the heatmap then covers the whole object.
@@ -156,8 +156,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
-        Least and greatest value in X, integers scaled to [0, 1]. Images that are far
-        from it get a warning.
+        Least and greatest value in X, integers scaled to [0, 1]; others get a warning.
     net_ : skorch.NeuralNetClassifier
         The trained net; its classes are indices into `classes_`.
     layer_ : str or list of str
@@ -226,6 +225,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     _parameter_constraints: ClassVar[dict] = {
         "module": [callable, None],
         "layer": [str, list, tuple, None],
+        "classes": ["array-like", None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_decay": [Interval(Real, 0, None, closed="left")],
@@ -254,6 +254,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         module: Callable[..., nn.Module] | nn.Module | None = None,
         layer: str | Sequence[str] | None = None,
         *,
+        classes: ArrayLike | None = None,
         max_epochs: int = 10,
         lr: float = 0.001,
         lr_decay: float = 1e-5,
@@ -278,6 +279,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     ) -> None:
         self.module = module
         self.layer = layer
+        self.classes = classes
         self.max_epochs = max_epochs
         self.lr = lr
         self.lr_decay = lr_decay
@@ -350,17 +352,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             If the network has not been trained.
         ValueError
             If the images have another size or labels that `fit` was not given.
-
-        Notes
-        -----
-        The network runs once over the images for each layer, with ``ablation="mean"``
-        once more, and up to the layer over about 128 of them for the normalisation
-        constants. The contribution of each filter to the first cross-channel layer is
-        subtracted from that layer's output, and only the operations after it are
-        repeated (`ablation_method_` is "linear"). Where filters are combined by an
-        operation that is not linear, all that follows the layer is run for each filter
-        ("head"); where the network cannot be traced by `torch.fx`, all of it is
-        ("network"). The numbers are the same.
         """
         check_is_fitted(self, "net_")
         self._validate_params()
@@ -422,8 +413,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Returns
         -------
         ndarray of shape (n_images, height * width), (n_images, height, width) or list
-            Float32, one value a pixel, in the layout of X: rows for rows, an array
-            for images, a list for a list.
+            Float32, one value a pixel, in the layout of X.
 
         Raises
         ------
@@ -485,7 +475,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _fit(self, X, y) -> None:
         """Train the network and measure importances; sets all fitted attributes."""
-        images, y = check_training_data(self, X, y, self.image_shape)
+        images, y = check_training_data(self, X, y, self.image_shape, self.classes)
         random_state = check_random_state(self.random_state)
         training, validation = np.arange(len(y)), None
         if self.validation_fraction is not None:
@@ -499,6 +489,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             _, batch = next(network.batches(images, probes))
             check_output(self.net_, batch, network.n_classes)
             self.layer_ = find_layers(network.module, self.layer, batch)
+            if self.max_epochs == 0 and isinstance(self.module, nn.Module):
+                warn_if_guessing(network, images, y)
         check_regularity(network, self._layers(), images)
         arrays, history = cached_training(
             self.memory,
@@ -515,16 +507,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
         """Arguments of `build_net`; y holds the training labels."""
-        class_weight = self.class_weight
-        if class_weight is not None:
-            class_weight = compute_class_weight(
-                class_weight, classes=self.classes_, y=self.classes_[y]
-            )
         # Copies, as pickles hold them, and the user may change a module or a dict.
         return {name: copy.deepcopy(getattr(self, name)) for name in _TRAINING} | {
             "n_classes": len(self.classes_),
             "image_shape": self.image_shape_,
-            "class_weight": class_weight,
+            "class_weight": loss_weights(self.class_weight, self.classes_, y),
             "device": self.device,
             "seed": seed,
         }

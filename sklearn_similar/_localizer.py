@@ -1,6 +1,5 @@
 """The localizer: parameters, validation and state; the search is in `_detection`."""
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -34,6 +33,7 @@ from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.parameters import NestedParametersMixin
 from ._inputs.validation import (
     check_images,
+    check_label_type,
     check_not_one_image,
     check_scales,
     check_training_data,
@@ -44,6 +44,7 @@ from ._inputs.validation import (
 from ._inputs.value_range import ranges_are_checked
 from ._network.threads import usable_threads
 from ._progress import with_progress
+from ._warnings import warn_user
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
@@ -273,6 +274,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             return detection_f1_score(y, instances, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
+        check_label_type(fitted.classes_, y, "y")
         best = instances.drop_duplicates("image").set_index("image")["label"]
         predicted = [best.get(index, fitted.background_) for index in range(len(y))]
         is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
@@ -321,7 +323,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
         if isinstance(self.estimator, FrozenEstimator):
-            warn_if_dark_on_light(samples, self.crop_specification_, stacklevel=4)
+            warn_if_dark_on_light(samples, self.crop_specification_)
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)
@@ -362,10 +364,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if is_blank.all():
             raise ValueError("All images in X are blank; pass bright objects on black.")
         if is_blank.any():
-            warnings.warn(
+            warn_user(
                 f"{is_blank.sum()} images in X are blank, the first of them image "
                 f"{instances[is_blank][0]}; they are not trained on.",
-                stacklevel=5,
             )
         crops, crop_labels = make_training_crops(
             pixels[~is_blank],

@@ -3,7 +3,6 @@
 import copy
 import operator
 import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from torch import fx, nn
 from .._compat import is_out_of_memory
 from .._network.forward import first_line
 from .._network.hooks import has_hooks_of_others
+from .._warnings import warn_user
 from .observed_run import ObservedRun, make_out_of_place, watch_network
 
 # Tracing replaces methods of `torch.nn.Module` for all threads, and puts them back in
@@ -165,12 +165,11 @@ def _trace(module: nn.Module, layer: str) -> tuple[nn.Module, fx.Graph]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        warnings.warn(
+        warn_user(
             f"The network cannot be traced ({type(error).__name__}: "
             f"{first_line(error)}), and so all of it is run for each filter: the "
             "importances are the same, but take longer.",
             EfficiencyWarning,
-            stacklevel=2,
         )
         raise NotTraceable from error
 

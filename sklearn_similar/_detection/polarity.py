@@ -1,11 +1,10 @@
 """Whether objects are brighter or darker than what is around them."""
 
-import warnings
-
 import numpy as np
 import torch
 
 from .._inputs.images import to_grey
+from .._warnings import warn_user
 from .crop_specification import CropSpecification
 
 # An image is dark on light if most of its border is about as light as the border's
@@ -20,17 +19,16 @@ _MIN_AREA = 0.02
 
 
 def warn_if_dark_on_light(
-    images: torch.Tensor, specification: CropSpecification, stacklevel: int
+    images: torch.Tensor, specification: CropSpecification
 ) -> None:
     """Warn if most of the training images, n x c x h x w, are dark on light."""
     grey = to_grey(specification.to_unit(images)).numpy()
     n_dark = int(are_dark_on_light(grey).sum())
     if n_dark > len(grey) / 2:
-        warnings.warn(
+        warn_user(
             f"{n_dark} of {len(grey)} images looked at are dark on light, but "
             "instances are learned from bright objects on black; pass the negative, "
             "255 - X for 8-bit images, 1 - X for floats up to 1.",
-            stacklevel=stacklevel + 1,
         )
 
 

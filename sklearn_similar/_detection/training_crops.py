@@ -166,7 +166,7 @@ def make_training_crops(
     samples = images[:_MAX_SPECIFICATION_IMAGES]
     samples = _to_tensor(samples if n_channels else samples[..., np.newaxis])
     specification = learn_crop_specification(samples)
-    warn_if_dark_on_light(samples, specification, stacklevel=3)
+    warn_if_dark_on_light(samples, specification)
 
     parts = with_progress(
         _scene_crops(

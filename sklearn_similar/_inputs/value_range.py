@@ -4,7 +4,6 @@ A network recognises nothing in images that are scaled in another way than the i
 it was trained on, and gives its wrong answers with confidence.
 """
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +11,7 @@ from contextvars import ContextVar
 import numpy as np
 from sklearn.utils import gen_batches
 
+from .._warnings import warn_user
 from .images import Images, n_at_once, release, white_level
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -70,11 +70,10 @@ def training_range(images: Images) -> ValueRange:
     """Range of the values of images of one type; warns where it is a tiny one."""
     ((dtype, (low, high)),) = value_ranges(images).items()
     if 0 < high - low < _MIN_TRAINING_SPREAD and not _ARE_CHECKED.get():
-        warnings.warn(
+        warn_user(
             f"X reaches the network as values from {low:.3g} to {high:.3g} "
             f"({_scaling(dtype)}), of which most networks learn little; scale X to the "
             "range from 0 to 1, as X / X.max() does.",
-            stacklevel=5,
         )
     return low, high
 
@@ -103,12 +102,11 @@ def check_value_range(images: Images, trained: ValueRange, dtype: np.dtype) -> N
         is_other_depth = white_level(found) == 65535 != white_level(dtype)
         min_share = _MIN_SHARE_16_BIT if is_other_depth else _MIN_SHARE
         if _differs((low, high), trained, min_share) and not _ARE_CHECKED.get():
-            warnings.warn(
+            warn_user(
                 f"X reaches the network as values from {low:.3g} to {high:.3g} "
                 f"({_scaling(found)}), but the images of fit did from {least:.3g} to "
                 f"{greatest:.3g} ({_scaling(dtype)}), so that results may be wrong; "
                 "give X the type and the scaling of the images of fit.",
-                stacklevel=5,
             )
             return
 

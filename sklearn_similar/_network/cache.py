@@ -13,7 +13,6 @@ import os
 import platform
 import sys
 import sysconfig
-import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -29,6 +28,7 @@ from torch import nn
 
 from .._archive import read_archive, write_archive
 from .._inputs.images import Images, n_at_once, n_channels, to_tensor
+from .._warnings import warn_user
 from .activations import eval_mode
 from .net import SeededNet, get_arrays
 from .training import train_network
@@ -81,9 +81,8 @@ def cached_training(
             raise NotCacheable("random_state=None gives another network at every fit")
         key = training_key(net, spec, images, y, training)
     except NotCacheable as reason:
-        warnings.warn(
+        warn_user(
             f"memory is not used, as {reason}; training runs as without it.",
-            stacklevel=4,
         )
         return train_network(net, spec, images, y, training)
     path = Path(folder) / "sklearn_similar" / f"{key}.safetensors"
@@ -101,10 +100,9 @@ def _read(path: Path, net: SeededNet) -> tuple[dict[str, np.ndarray], list] | No
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        warnings.warn(
+        warn_user(
             f"A trained network in memory cannot be read ({error}); it is trained "
             "again.",
-            stacklevel=5,
         )
         return None
     expected = {name: (a.shape, a.dtype) for name, a in get_arrays(net).items()}
@@ -118,10 +116,9 @@ def _write(path: Path, arrays: dict[str, np.ndarray], history: list) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_archive(path, arrays, {"history": json.loads(json.dumps(history))})
     except (OSError, TypeError, ValueError) as error:
-        warnings.warn(
+        warn_user(
             f"The trained network cannot be put into memory ({error}); the next fit "
             "trains again.",
-            stacklevel=5,
         )
 
 

@@ -3,18 +3,19 @@
 import copy
 import dis
 import inspect
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNetClassifier
 from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import default_collate
 
+from .._warnings import warn_user
 from .forward import run_network
 from .lenet import LeNet
 from .memory_format import safe_memory_format
@@ -202,6 +203,21 @@ def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
     return {f"module__{name}": known[name] for name in known if name in accepted}
 
 
+def loss_weights(
+    class_weight: Mapping | str | None, classes: np.ndarray, y: np.ndarray
+) -> np.ndarray | None:
+    """Weight of each class in the loss; y holds indices of classes, not always all."""
+    if class_weight is None:
+        return None
+    weights = np.ones(len(classes))
+    # "balanced" has no weight for a class without images, where none has an effect.
+    chosen = np.unique(y) if class_weight == "balanced" else np.arange(len(classes))
+    weights[chosen] = compute_class_weight(
+        class_weight, classes=classes[chosen], y=classes[y]
+    )
+    return weights
+
+
 def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
     """Load weights and history of a trained net into one of the same structure."""
     net.module_.load_state_dict(
@@ -213,6 +229,8 @@ def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> 
 
 def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
     """Raise ValueError unless the network gives one score per image and class.
+
+    Probabilities are scores too, but not those that the criterion expects: a warning.
 
     Parameters
     ----------
@@ -229,11 +247,22 @@ def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
             "returns one tensor of class scores, n_images x n_classes."
         )
     if tuple(output.shape) != wanted:
+        has_more = output.ndim == 2 and output.shape[1] > n_classes
+        remedy = "pass the labels of all outputs as classes, or change module"
         raise ValueError(
             f"The network returns shape {tuple(output.shape)} for {len(images)} "
-            f"images, but y has {n_classes} classes, so it should be {wanted}."
+            f"images, but y has {n_classes} classes, so it should be {wanted}; "
+            f"{remedy if has_more else 'change module'}."
         )
-    if returns_probabilities(net) and bool((output < 0).any()):
+    if not returns_probabilities(net):
+        if output.min() >= 0 and (output.sum(dim=1) - 1).abs().max() < 1e-4:
+            warn_user(
+                "The network returns probabilities, but logits are expected, of which "
+                "softmax makes probabilities again, close to each other; take the "
+                "softmax out of module, or pass net_params={'criterion': "
+                "torch.nn.NLLLoss}.",
+            )
+    elif output.min() < 0:
         raise ValueError(
             f"The network returns {float(output.min()):.3g}, but skorch's NLLLoss "
             "takes probabilities; end the network with a softmax, or let it return "
@@ -280,7 +309,7 @@ def unpack_net(state: dict[str, Any]) -> dict[str, Any]:
     try:
         check_device(state["_net_spec"]["device"])
     except ValueError as error:
-        warnings.warn(f"{error} The network is on the CPU now.", stacklevel=3)
+        warn_user(f"{error} The network is on the CPU now.")
         state["device"] = "cpu"
         state["_net_spec"] = {**state["_net_spec"], "device": "cpu"}
     state["net_"] = build_net(**state["_net_spec"], verbose=state["verbose"])

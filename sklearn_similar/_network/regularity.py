@@ -1,6 +1,5 @@
 """Whether a network in evaluation mode scores an image the same way every time."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import nn
 
 from .._compat import is_out_of_memory
 from .._inputs.images import Images
+from .._warnings import warn_user
 from .activations import eval_mode, extract_activations
 from .forward import first_line, run_network
 from .trained import TrainedNetwork
@@ -32,10 +32,9 @@ def check_regularity(
     with eval_mode(network.module):
         irregularity = find_irregularity(network.module, layers, batch)
     if irregularity is not None:
-        warnings.warn(
+        warn_user(
             f"In evaluation mode, {irregularity}; importances and heatmaps are not "
             "exact.",
-            stacklevel=3,
         )
 
 

@@ -1,11 +1,12 @@
 """PyTorch in a forked process, where the threads of its pool are missing."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from .._warnings import warn_user
 
 _PROCESS_OF_IMPORT = os.getpid()
 
@@ -20,11 +21,10 @@ def usable_threads() -> Iterator[None]:
     if os.getpid() == _PROCESS_OF_IMPORT or n_threads == 1:
         yield
         return
-    warnings.warn(
+    warn_user(
         f"This process was forked from one in which PyTorch has {n_threads} threads, "
         "which it would wait for forever; one thread is used instead. Start processes "
         "by 'spawn', or with joblib's default backend, to have more.",
-        stacklevel=4,
     )
     torch.set_num_threads(1)
     try:

@@ -7,9 +7,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._inputs.holdout import spread_over_classes
 from .._inputs.images import Images, n_channels
+from .._warnings import warn_user
 from .activations import eval_mode
 from .net import SeededNet, returns_probabilities
+
+# Images on which a network that was trained elsewhere is tried, and accuracy, from that
+# of guessing at 0 to 1, below which it recognises nothing.
+_N_TRIED = 100
+_MIN_TRIED = 20
+_MIN_SKILL = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,3 +112,32 @@ def trained_network(
         n_classes=len(net.classes),
         returns_probabilities=returns_probabilities(net),
     )
+
+
+def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> None:
+    """Warn if a network that was trained elsewhere recognises none of its images.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+        In evaluation mode.
+    images : Images
+        Some of them are tried.
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    """
+    chosen = spread_over_classes(y, _N_TRIED)
+    chosen = chosen[:: max(1, len(chosen) // _N_TRIED)]
+    chance = np.bincount(y[chosen]).max() / len(chosen)
+    if len(chosen) < _MIN_TRIED or chance == 1:
+        return
+    n_right = sum(
+        int((network.module(batch).argmax(dim=1).numpy(force=True) == y[indices]).sum())
+        for indices, batch in network.batches(images, chosen)
+    )
+    if n_right / len(chosen) - chance < _MIN_SKILL * (1 - chance):
+        warn_user(
+            f"The network recognises {n_right} of {len(chosen)} images, which is no "
+            "better than guessing, and max_epochs=0 leaves it so; scale X as in its "
+            "training, and check that its outputs are in the order of classes_.",
+        )

@@ -1,6 +1,5 @@
 """Greedy matching of predicted to true instances, as COCO does it."""
 
-import warnings
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from .._compat import Interval, Options, StrOptions
 from .._grouping import rank_within
+from .._warnings import warn_user
 from ._boxes import overlapping_pairs
 from ._checks import as_instances, shared_codes
 
@@ -110,11 +110,10 @@ def safe_ratio(
     if whole:
         return float(part / whole)
     if zero_division == "warn":
-        warnings.warn(
+        warn_user(
             f"{name} is undefined without {what} and set to 0.0; give zero_division to "
             "choose the value.",
             UndefinedMetricWarning,
-            stacklevel=4,
         )
         return 0.0
     return float(zero_division)

@@ -49,8 +49,8 @@ def true_boxes(
     )
     if not isinstance(boxes, pd.DataFrame) and len(instances.boxes) != len(maps):
         raise ValueError(
-            f"{name} has {len(instances.boxes)} rows for {len(maps)} heatmaps; pass one "
-            "box for each heatmap, or a DataFrame with the column image."
+            f"{name} has {len(instances.boxes)} rows for {len(maps)} heatmaps; pass "
+            "one box for each heatmap, or a DataFrame with the column image."
         )
     image = _image_numbers(instances, maps, name=name)
     counts = np.ones(len(image), dtype=bool)
