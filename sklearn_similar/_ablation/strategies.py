@@ -258,6 +258,9 @@ def _check_exact(
     for value, other in zip(values, expected, strict=True):
         if value.shape != other.shape:
             raise NotExact
+        # In most cases they are the same operations on the same values.
+        if torch.equal(value, other):
+            continue
         difference = (value - other).abs().flatten(1).amax(dim=1)
         if (difference > _ROUNDING * other.abs().flatten(1).amax(dim=1)).any():
             raise NotExact
