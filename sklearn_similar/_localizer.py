@@ -30,7 +30,7 @@ from ._detection.polarity import warn_if_dark_on_light
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
-from ._inputs.parameters import NestedParametersMixin
+from ._inputs.parameters import NestedParametersMixin, set_random_states
 from ._inputs.validation import (
     check_images,
     check_label_type,
@@ -145,7 +145,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     classes_: np.ndarray
 
-    _nested_remedies: ClassVar[dict] = {
+    _nested_remedies: ClassVar = {
         "estimator": "pass estimator=SimilarNetClassifier() first"
     }
     _parameter_constraints: ClassVar[dict] = {
@@ -317,8 +317,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
         chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
-        samples = images.select(instances[chosen])
-        samples = to_tensor(samples, n_channels(self.image_shape_))
+        pixels = images.select(instances[chosen])
+        samples = to_tensor(pixels, n_channels(self.image_shape_))
         self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
@@ -396,7 +396,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 lr=_LR, lr_decay=_LR_DECAY, verbose=self.verbose
             )
         estimator = clone(estimator)
-        _set_random_states(estimator, random_state)
+        set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
         with ranges_are_checked():
@@ -450,14 +450,3 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
-
-
-def _set_random_states(estimator, random_state: np.random.RandomState) -> None:
-    """Seed what is random in an estimator and was not seeded by the user."""
-    seeds = {
-        name: random_state.randint(np.iinfo(np.int32).max)
-        for name, value in sorted(estimator.get_params(deep=True).items())
-        if name.split("__")[-1] == "random_state" and value is None
-    }
-    if seeds:
-        estimator.set_params(**seeds)

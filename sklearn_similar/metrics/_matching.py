@@ -58,7 +58,7 @@ def find_pairs(
         )
     true_group = true_image * len(labels) + true_label
     group = image * len(labels) + label
-    boxes, score = found.boxes, found.score
+    boxes, score = found.boxes, np.asarray(found.score)
     if max_detections is not None:
         kept = rank_within(group, -score) < max_detections
         boxes, group, image = boxes[kept], group[kept], image[kept]
