@@ -91,6 +91,9 @@ class LayerGraph:
             raise NotTraceable
         if not make_out_of_place(run, operations, layers[0]):
             raise NotTraceable
+        run = _run(root, operations, images)
+        if run.overwrites_values():
+            raise NotTraceable
         n_values = run.n_values()
         dependent = set(layers)
         for node in operations.nodes:

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from functools import partial
 
 import networks
 import numpy as np
@@ -86,6 +87,60 @@ CASES = {
     "writes to a view": (networks.WritesToView, "conv", "network"),
     "writes without return": (networks.WritesWithoutReturn, "conv", "network"),
     "probabilities": (networks.probabilities, "5", "linear"),
+    "flipped channels": (
+        lambda: networks.altered_by(lambda x: x.flip(1)),
+        "5",
+        "linear",
+    ),
+    "in place on itself": (
+        lambda: networks.altered_by(lambda x: x.clamp_(max=1)),
+        "5",
+        "linear",
+    ),
+    "weight normalisation": (
+        lambda: networks.mixed_by(
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 6, 3))
+        ),
+        "5",
+        "linear",
+    ),
+    "spectral normalisation": (
+        lambda: networks.mixed_by(nn.utils.spectral_norm(nn.Conv2d(8, 6, 3))),
+        "5",
+        "linear",
+    ),
+    "images in place": (networks.ImagesInPlace, "rest.5", "linear"),
+    "overwritten by the layer": (networks.LayerInPlace, "relu", "network"),
+    "shared convolution": (networks.SharedConvolution, "conv", "head"),
+    "features from a hook": (networks.FeaturesFromHook, "trunk.4", "network"),
+    "hook on the output": (
+        lambda: networks.hooked("register_forward_hook", networks.clamp_output),
+        "5",
+        "network",
+    ),
+    "hook on the input": (
+        lambda: networks.hooked("register_forward_pre_hook", networks.clamp_input),
+        "5",
+        "network",
+    ),
+} | {
+    function.__name__.replace("_", " "): (
+        partial(networks.altered_by, function),
+        "5",
+        "network",
+    )
+    for function in (
+        networks.overwrite_reshaped,
+        networks.overwrite_channels,
+        networks.overwrite_data,
+        networks.overwrite_select,
+        networks.overwrite_out,
+        networks.overwrite_before_view_is_read,
+        networks.assign_data,
+        networks.clamp_tensors,
+        networks.clamp_large_tensors,
+        networks.clamp_unless_it_fails,
+    )
 }
 
 
@@ -123,7 +178,7 @@ def naive_log_proba(module, layer, images, index, value, log_probabilities):
     handle = module.get_submodule(layer).register_forward_hook(mask)
     try:
         with torch.no_grad():
-            return log_probabilities(module(images)).double()
+            return log_probabilities(module(images.clone())).double()
     finally:
         handle.remove()
 
@@ -132,7 +187,7 @@ def naive_log_probas(module, layer, images, replacement, log_probabilities=log_s
     """With all filters, then without each."""
     module.eval()
     with torch.no_grad():
-        whole = log_probabilities(module(images)).double()
+        whole = log_probabilities(module(images.clone())).double()
     return [whole] + [
         naive_log_proba(module, layer, images, index, value, log_probabilities)
         for index, value in enumerate(replacement)
