@@ -45,8 +45,7 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         array = to_numpy(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(
-            f"{name} is {_a(values)} that makes no array; pass rows of "
-            "one length."
+            f"{name} is {_a(values)} that makes no array; pass rows of one length."
         ) from error
     if array.dtype.kind == "O" and not any(
         isinstance(value, (str, bytes)) for value in array.flat
@@ -88,9 +87,7 @@ def each_array(values: Any, name: str, each: str) -> list[np.ndarray]:
 def as_labels(values: Any, name: str, *, n: int) -> pd.Series:
     """Return an array-like of n labels, all of one kind."""
     if isinstance(values, str | bytes | dict | Set) or not has_length(values):
-        raise ValueError(
-            f"{name} is {_a(values)}; pass one label for each image."
-        )
+        raise ValueError(f"{name} is {_a(values)}; pass one label for each image.")
     if not isinstance(values, pd.Series):
         shape = getattr(values, "shape", (len(values),))
         if len(shape) != 1:

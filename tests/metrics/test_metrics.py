@@ -675,7 +675,11 @@ class TestPointingGame:
         ([np.ones((2, 2)), [[np.nan]]], [[0, 0, 1, 1]] * 2, "Heatmap 1 contains NaN"),
         (pd.DataFrame(np.ones((2, 4))), [[0, 0, 1, 1]] * 2, "reshape its rows"),
         (np.ones((2, 3, 3)), [[0, 0, 1, 1]], "1 rows for 2 heatmaps"),
-        (np.ones((1, 3, 3)), [[0, 0, 4, 1]], r"Row 0 .*box \(0, 0, 4, 1\) outside .* 3"),
+        (
+            np.ones((1, 3, 3)),
+            [[0, 0, 4, 1]],
+            r"Row 0 .*box \(0, 0, 4, 1\) outside .* 3",
+        ),
         (np.ones((1, 3, 3)), [[-0.5, 0, 2, 1]], "Row 0 .*outside its image"),
         (np.ones((1, 3, 3)), make_truth([1, 0, 0, 0, 1, 1]), "image=1, which is none"),
         (np.ones((1, 3, 3)), make_truth(), "no box of any image"),

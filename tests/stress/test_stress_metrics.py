@@ -189,7 +189,9 @@ def hostile_table(rng, *, score=False):
         return junk(rng)
     table = good_table(rng, score=score)
     if rng.random() < 0.1:
-        return table[BOX].to_numpy() if rng.random() < 0.5 else table[BOX].values.tolist()
+        return (
+            table[BOX].to_numpy() if rng.random() < 0.5 else table[BOX].values.tolist()
+        )
     for _ in range(rng.choice([0, 0, 0, 1, 1, 1, 2, 3])):
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -212,8 +214,12 @@ def mutate_table(rng, table):
             lambda: table.drop(columns=column),
             lambda: pd.concat([table, table[[column]]], axis=1),
             lambda: pd.concat([table, table], axis=1),
-            lambda: table.rename(columns={column: rng.choice([0, None, "xmin", ("a",)])}),
-            lambda: table.set_axis(pd.MultiIndex.from_product([columns, ["v"]]), axis=1),
+            lambda: table.rename(
+                columns={column: rng.choice([0, None, "xmin", ("a",)])}
+            ),
+            lambda: table.set_axis(
+                pd.MultiIndex.from_product([columns, ["v"]]), axis=1
+            ),
             lambda: table.set_axis(range(len(columns)), axis=1),
             lambda: table.set_index(column),
             lambda: table.assign(extra=1),
@@ -361,7 +367,16 @@ class Explainer(Classifier):
         }.get(self.fault, maps)
 
 
-FAULTS = ["no classes", "strings", "one column", "vector", "short", "nan", "list", "None"]
+FAULTS = [
+    "no classes",
+    "strings",
+    "one column",
+    "vector",
+    "short",
+    "nan",
+    "list",
+    "None",
+]
 FAULTS += ["text", "logits"]
 
 
@@ -398,7 +413,23 @@ def labels(rng):
 
 def number(rng):
     return rng.choice(
-        [0, 1, 2, -1, 0.5, 1.0, 2.5, np.nan, np.inf, None, "1", True, 10**9, 10**30, [1]]
+        [
+            0,
+            1,
+            2,
+            -1,
+            0.5,
+            1.0,
+            2.5,
+            np.nan,
+            np.inf,
+            None,
+            "1",
+            True,
+            10**9,
+            10**30,
+            [1],
+        ]
     )
 
 
@@ -440,7 +471,9 @@ class Case:
             if parameter.kind is parameter.KEYWORD_ONLY and rng.random() < 0.2
         }
         if self.name in OF_MAPS:
-            self.args = [hostile_maps(rng) if rng.random() < 0.7 else np.ones((3, 6, 8))]
+            self.args = [
+                hostile_maps(rng) if rng.random() < 0.7 else np.ones((3, 6, 8))
+            ]
             if self.name == "pixel_average_precision" and rng.random() < 0.5:
                 self.args.append(hostile_maps(rng))
             else:
@@ -459,7 +492,9 @@ class Case:
     def _scorer(self, rng):
         scorer = metrics.LocalizationScorer(
             maybe(rng, hostile_table, 0.7),
-            metric=rng.choice(["f1", "f1", "recall", "average_precision", "F1", no_number]),
+            metric=rng.choice(
+                ["f1", "f1", "recall", "average_precision", "F1", no_number]
+            ),
             scenes=maybe(rng, hostile_maps, 0.2),
             instances=maybe(rng, hostile_table, 0.2),
         )
@@ -477,14 +512,18 @@ class Case:
         if name == "labels":
             return labels(rng)
         if name == "baseline":
-            return rng.choice(["black", "blur", "mean", "b", hostile_map(rng), number(rng)])
+            return rng.choice(
+                ["black", "blur", "mean", "b", hostile_map(rng), number(rng)]
+            )
         if name == "iou_thresholds":
             return rng.choice([[0.5], [0.5, 0.7], number(rng), junk(rng)])
         return number(rng)
 
     def outcome(self):
         """None, or the fault."""
-        before = [arg.copy() if isinstance(arg, pd.DataFrame) else None for arg in self.args]
+        before = [
+            arg.copy() if isinstance(arg, pd.DataFrame) else None for arg in self.args
+        ]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
@@ -530,7 +569,10 @@ class Case:
                 return f"returned {part}"
             if self.name not in ("count_error", "LocalizationScorer"):
                 counts = self.name == "detection_scores" and part.dtype.kind == "i"
-                if not counts and not ((part >= 0) & (part <= 1) | np.isnan(part)).all():
+                if (
+                    not counts
+                    and not ((part >= 0) & (part <= 1) | np.isnan(part)).all()
+                ):
                     return f"returned {part}"
         return None
 
