@@ -10,10 +10,6 @@ import numpy as np
 from sklearn_similar._inputs.images import LUMA, shape_text, to_numpy
 
 
-# The largest a float can be: integers may be larger.
-_LARGEST = float(np.finfo(np.float64).max)
-
-
 def allocate(shape: tuple[int, ...], dtype: type, name: str) -> np.ndarray:
     """Return an array to be filled, or raise for one that no memory can hold.
 
@@ -159,6 +155,14 @@ def check_size(size, name: str = "size") -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
 
+def _is_finite(value) -> bool:
+    """Whether a number is one that a float can be: integers may be larger."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def check_range(value, name: str, *, low=None, high=np.inf, kind: type = Real):
     """Return (least, greatest) of a pair, or of a single value for both.
 
@@ -167,7 +171,7 @@ def check_range(value, name: str, *, low=None, high=np.inf, kind: type = Real):
     values = _values(value)
     pair = values * 2 if len(values) == 1 else values
     valid = len(pair) == 2 and all(isinstance(v, kind) for v in pair)
-    valid = valid and pair[0] <= pair[1] <= high and pair[1] <= _LARGEST
+    valid = valid and pair[0] <= pair[1] <= high and _is_finite(pair[1])
     if not valid or not (pair[0] > 0 if low is None else pair[0] >= low):
         noun = "integers" if kind is Integral else "finite numbers"
         bounds = "above 0" if low is None else f"of at least {low}"

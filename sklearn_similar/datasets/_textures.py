@@ -37,9 +37,7 @@ def vary_views(images: list, random_state) -> list:
         for view in range(8):
             turned = np.rot90(image[:, :: -1 if view % 2 else 1], view // 2) / 255
             zoom = np.exp(random_state.uniform(np.log(0.5), np.log(1.5)))
-            # At least one pixel is left of every side.
-            y, x = np.maximum(zoom, 0.5 / np.array(turned.shape[:2]) + 1e-9)
-            zooms = (y, x, 1)[: turned.ndim]
+            zooms = (zoom, zoom, 1)[: turned.ndim]
             turned = ndimage.zoom(turned, zooms, order=1)
             views.append(_to_uint8(turned ** random_state.uniform(0.7, 1.4)))
     return views

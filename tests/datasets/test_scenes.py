@@ -420,6 +420,7 @@ def test_what_would_take_memory_or_minutes_is_refused_at_once(digits, kwargs, me
     "kwargs",
     [
         {"scale": (1, 1e9), "n_instances": (0, 5)},
+        {"scale": (np.float32(1), np.float32(2))},
         {"n_instances": (1, 25600)},
         {"size": (1, 1), "n_instances": 0},
         {"background_images": np.zeros((1, 1))},
