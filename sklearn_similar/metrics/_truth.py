@@ -1,5 +1,6 @@
 """Heatmaps, and the boxes or masks that they should cover."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def true_boxes(
             f"{name} has {len(instances.boxes)} rows for {len(maps)} heatmaps; pass "
             "one box for each heatmap, or a DataFrame with the column image."
         )
-    image = _image_numbers(instances, maps, name=name)
+    image = image_numbers(instances, [heat.shape for heat in maps], name=name)
     counts = np.ones(len(image), dtype=bool)
     if labels is not None:
         wanted = as_labels(labels, "labels", n=len(maps))
@@ -68,11 +69,11 @@ def true_boxes(
     return image[counts], instances.boxes[counts]
 
 
-def _image_numbers(
-    instances: Instances, maps: list[np.ndarray], *, name: str
+def image_numbers(
+    instances: Instances, shapes: Sequence[tuple[int, ...]], *, name: str
 ) -> np.ndarray:
-    """The number of each box's map; raise for the first row whose map has no room."""
-    numbers = {number: number for number in range(len(maps))}
+    """The number of each box's image; raise for the first that is not inside it."""
+    numbers = {number: number for number in range(len(shapes))}
     found = []
     for row, image, box in zip(
         instances.rows, instances.image.tolist(), instances.boxes, strict=True
@@ -82,10 +83,10 @@ def _image_numbers(
         if number is None:
             raise ValueError(
                 f"Row {row} of {name} has image={image!s}, which is none of the "
-                f"{len(maps)} images; number the images from 0 in the order in which "
+                f"{len(shapes)} images; number the images from 0 in the order in which "
                 "they are passed."
             )
-        height, width = maps[number].shape
+        height, width = shapes[number][:2]
         if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
             raise ValueError(
                 f"Row {row} of {name} has the box ({', '.join(f'{v:g}' for v in box)}) "
