@@ -293,8 +293,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         recognizer = self._recognizer()
         if settings.proposals == "heat" and not recognizer.has_heatmaps:
             raise ValueError(
-                f"proposals='heat' needs heatmaps, which {self.estimator_!r} does not "
-                "have; pass proposals='image'."
+                "proposals='heat' needs heatmaps, which the estimator does not have; "
+                "pass proposals='image'."
             )
         check_not_one_image(self, X, self._layout)
         images = check_images(self, X)
@@ -340,6 +340,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _take_frozen(self, images: Images) -> None:
         """Set what depends on an estimator that is trained already."""
         self.estimator_ = self.estimator
+        check_is_fitted(self.estimator_)
         known = np.asarray(self.estimator_.classes_)
         unknown = np.setdiff1d(self.classes_, known).tolist()
         if unknown:
@@ -357,6 +358,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _train(self, images: Images, labels: np.ndarray, background_images) -> None:
         """Train the estimator on crops of scenes that are made of the images."""
         random_state = check_random_state(self.random_state)
+        estimator = self.estimator
+        if estimator is None:
+            estimator = SimilarNetClassifier(
+                lr=_LR, lr_decay=_LR_DECAY, verbose=self.verbose
+            )
+        # First, as an estimator that cannot be cloned is refused before crops are made.
+        estimator = clone(estimator)
         is_background = labels == _BACKGROUND
         instances = np.flatnonzero(~is_background)
         pixels = self._as_uint8(images, instances)
@@ -390,12 +398,6 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         # The index of the background is that of the last name.
         names = np.append(self.classes_, self.background_)
         y = names[np.concatenate([crop_labels, labels[is_background]])]
-        estimator = self.estimator
-        if estimator is None:
-            estimator = SimilarNetClassifier(
-                lr=_LR, lr_decay=_LR_DECAY, verbose=self.verbose
-            )
-        estimator = clone(estimator)
         set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)

@@ -56,6 +56,20 @@ def few():
     return DIGITS.X_train[::40], DIGITS.y_train[::40]
 
 
+@pytest.mark.parametrize("method", ["make_training_crops"])
+def test_an_estimator_that_cannot_be_used_is_refused_before_crops_are_made(
+    few, monkeypatch, method
+):
+    def made(*args, **kwargs):
+        raise AssertionError("crops are made")
+
+    monkeypatch.setattr(f"sklearn_similar._localizer.{method}", made)
+    with pytest.raises(TypeError, match="an instance"):
+        InstanceLocalizer(SimilarNetClassifier).fit(*few)
+    with pytest.raises(NotFittedError):
+        InstanceLocalizer(FrozenEstimator(SimilarNetClassifier())).fit(*few)
+
+
 def test_digits_are_found_from_crops_alone(localizer, scenes):
     images, truth = scenes
     scores = detection_scores(truth, localizer.localize(images))
