@@ -508,7 +508,7 @@ class TestLabels:
         [
             ("up", "labels holds 'up', but the classes are 'left', 'right'"),
             (["left"] * 5 + ["up", "down"], "labels holds 'up', 'down', but"),
-            (["left"] * 6 + [None], "labels holds nan, but"),
+            (["left"] * 6 + [None], "labels holds None for image 6, which is no label"),
             ([["left"] * 2] * 7, "labels has shape 7x2"),
             (["left"] * 6, "X holds 7 images, but labels holds 6 labels"),
         ],
