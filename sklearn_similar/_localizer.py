@@ -33,10 +33,10 @@ from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.validation import (
     check_images,
-    check_label_type,
     check_not_one_image,
     check_scales,
     check_training_data,
+    comparable_labels,
     unchanged_on_error,
     unused_label,
 )
@@ -263,10 +263,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             for instances in find_instances(group, recognizer, settings)
         )
         with ranges_are_checked():
-            instances = list(
-                with_progress(found, "localize", len(images), "image", self.verbose)
-            )
-        return instances_table(instances, self.classes_)
+            bar = with_progress(found, "localize", len(images), "image", self.verbose)
+            return instances_table(list(bar), self.classes_)
 
     def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
         """Score of the instances, from their boxes or from labels alone.
@@ -291,11 +289,10 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             return detection_f1_score(y, instances, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
-        check_label_type(self.classes_, y, "y")
+        labels = comparable_labels(y, "y", self.classes_, self.background_)
         best = instances.drop_duplicates("image").set_index("image")["label"]
-        predicted = [best.get(index, self.background_) for index in range(len(y))]
-        is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
-        return float(np.mean(is_right))
+        predicted = [best.get(index, self.background_) for index in range(len(labels))]
+        return float(np.mean([a == b for a, b in zip(predicted, labels, strict=True)]))
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)
@@ -305,8 +302,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
         chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
-        samples = images.select(instances[chosen])
-        samples = to_tensor(samples, n_channels(self.image_shape_))
+        channels = n_channels(self.image_shape_)
+        samples = to_tensor(images.select(instances[chosen]), channels)
         self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout

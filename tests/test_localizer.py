@@ -77,6 +77,7 @@ def test_classes_are_those_of_the_user_and_background_is_not_one(localizer):
         np.array(["zero", "one", "two"]),
         np.array([-1, -7, 30]),
         np.array([True, False, False]),
+        np.array(["2020-01-01", "2021-01-01", "2022-01-01"], "M8[s]"),
     ],
 )
 def test_labels_may_be_of_any_kind(few, names):
@@ -85,7 +86,8 @@ def test_labels_may_be_of_any_kind(few, names):
     found = localizer.localize(list(DIGITS.X_test[:20]))
     assert_array_equal(localizer.classes_, np.unique(names))
     assert len(found)
-    assert set(found["label"]) <= set(names.tolist())
+    assert set(found["label"]) <= set(pd.Series(names))
+    assert localizer.score(X, y) > 0.2
     assert (
         found["label"].dtype == localizer.localize(np.zeros((1, 9, 9)))["label"].dtype
     )
