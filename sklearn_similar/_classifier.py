@@ -197,8 +197,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     Memory-mapped arrays are read batch by batch.
 
     `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in
-    `fit` and `fit_importance`; `resolution`, `normalize` and `threshold` at every call.
-    Normalisation constants are measured at the `resolution` of the fit.
+    `fit` and `fit_importance`; `resolution` (the constants are measured at that of the
+    fit), `normalize` and `threshold` at every call.
 
     References
     ----------
@@ -447,8 +447,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image cannot be used, a target or label is not one of `classes_`, or
-            both are given.
+            If an image, a target or a label cannot be used, or both are given.
         """
         return snapshot(self)._heatmaps(X, target, labels, None)
 

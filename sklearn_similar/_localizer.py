@@ -33,10 +33,10 @@ from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.parameters import NestedParametersMixin, set_random_states
 from ._inputs.validation import (
     check_images,
-    check_label_type,
     check_not_one_image,
     check_scales,
     check_training_data,
+    comparable_labels,
     published_at_end,
     snapshot,
     unused_label,
@@ -274,11 +274,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             return detection_f1_score(y, instances, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
-        check_label_type(fitted.classes_, y, "y")
+        labels = comparable_labels(y, "y", fitted.classes_, fitted.background_)
         best = instances.drop_duplicates("image").set_index("image")["label"]
-        predicted = [best.get(index, fitted.background_) for index in range(len(y))]
-        is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
-        return float(np.mean(is_right))
+        found = [best.get(index, fitted.background_) for index in range(len(labels))]
+        return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
 
     def _localize(self, X) -> pd.DataFrame:
         settings = Settings(
@@ -304,10 +303,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             for instances in find_instances(group, recognizer, settings)
         )
         with ranges_are_checked():
-            instances = list(
-                with_progress(found, "localize", len(images), "image", self.verbose)
-            )
-        return instances_table(instances, self.classes_)
+            bar = with_progress(found, "localize", len(images), "image", self.verbose)
+            return instances_table(list(bar), self.classes_)
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)
