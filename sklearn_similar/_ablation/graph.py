@@ -204,7 +204,7 @@ class _OneArgument(nn.Module):
         return self.network(images)
 
 
-class _Placeholder(fx.Proxy):
+class Proxy(fx.Proxy):
     """Placeholder on which ``x += y`` overwrites x, as on tensors."""
 
 
@@ -227,7 +227,7 @@ for _operation in (
     operator.itruediv,
     operator.ixor,
 ):
-    setattr(_Placeholder, f"__{_operation.__name__}__", _overwriting(_operation))
+    setattr(Proxy, f"__{_operation.__name__}__", _overwriting(_operation))
 
 
 class _LayerTracer(fx.Tracer):
@@ -244,7 +244,7 @@ class _LayerTracer(fx.Tracer):
         )
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Placeholder(node, self)
+        return Proxy(node, self)
 
     # Other threads that run a network meanwhile come here too, and just run it.
     def call_module(self, m, forward, args, kwargs):

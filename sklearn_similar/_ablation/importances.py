@@ -100,11 +100,12 @@ def ablate(
     """
     _, batch = next(network.batches(images, indices))
     probes = batch[:_N_PROBES].clone()
+    # The values of a network that is random are not those of its traced graph.
+    is_regular = find_irregularity(network.module, layers, probes) is None
     maps = extract_activations(network.module, layers, probes.clone(), "pooled")
     masking = [NetworkMasking(network.module, layer) for layer in layers]
     strategies: list[AblationStrategy] = [*masking]
-    # The values of a network that is random are not those of its traced graph.
-    if find_irregularity(network.module, layers, probes) is None:
+    if is_regular:
         strategies = [
             choose_strategy(network.module, layer, probes, probed.activations)
             for layer, probed in zip(layers, maps, strict=True)
