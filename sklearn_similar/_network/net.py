@@ -339,7 +339,7 @@ def unpack_net(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_device(device) -> None:
-    """Raise ValueError for a device that PyTorch does not know or have."""
+    """Raise ValueError for a device that PyTorch does not know or cannot use here."""
     try:
         asked = torch.device(device)
     except RuntimeError as error:
@@ -351,3 +351,11 @@ def check_device(device) -> None:
             f"device is {str(device)!r}, but PyTorch sees {torch.cuda.device_count()} "
             "GPUs; pass device='cpu'."
         )
+    try:
+        # Names of devices that no build supports, or that hold no values, pass so far.
+        (torch.zeros(1, device=asked) + 1).item()
+    except Exception as error:
+        raise ValueError(
+            f"device is {str(device)!r}, on which PyTorch cannot compute here; pass "
+            "device='cpu'."
+        ) from error
