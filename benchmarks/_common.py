@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, data, timing, tables and CSV files."""
+"""Shared by the benchmarks: arguments, data, timing, tables and CSV files."""
 
 import argparse
 import importlib.metadata
@@ -110,7 +110,7 @@ def interleave(
 ) -> dict[str, np.ndarray]:
     """Seconds of each function, n_repeats of them, taken in turns.
 
-    What slows the machine down for a while then slows down all of them. Every other
+    A machine that is slow for a while then slows down all of them. Every other
     round goes backwards, so that none always runs after the same one.
     """
     names = list(functions)

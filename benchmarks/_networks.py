@@ -58,7 +58,7 @@ class SmallVGG(nn.Sequential):
     image_shape : tuple
         Height and width of the images (more is ignored).
     n_filters : int, default=256
-        Of the last convolution.
+        Filters of the last convolution.
     n_hidden : tuple of int, default=(256,)
         Units of the linear layers before the last one.
     """
@@ -90,9 +90,9 @@ class NormalizedVGG(nn.Sequential):
     ----------
     n_classes, in_channels : int
     n_filters : int, default=64
-        Of the convolution before the normalisation, and of those after it.
+        Filters of the convolution before the normalisation, and of those after it.
     n_convolutions : int, default=1
-        After the normalisation.
+        Convolutions after the normalisation.
     """
 
     def __init__(self, n_classes, in_channels=1, n_filters=64, n_convolutions=1):

@@ -1,4 +1,4 @@
-"""What localisation is compared with: sliding windows, and the middle of the image."""
+"""References for localisation: sliding windows, and the middle of the image."""
 
 from itertools import product
 
@@ -32,7 +32,7 @@ def slide(model, min_score, images, scenes):
 
 
 def windows_at(model, min_score, pixels, zoom):
-    """What the network recognises in the windows of one level of the pyramid."""
+    """Objects recognised in the windows of one level of the pyramid."""
     side = model.image_shape_[0]
     height, width = (max(1, round(length / zoom)) for length in pixels.shape)
     small = torch.from_numpy(resize(pixels, (height, width)))

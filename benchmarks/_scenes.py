@@ -1,4 +1,4 @@
-"""What localisation is measured on: photographs, Fashion-MNIST, scenes of one or two.
+"""Data for localisation: photographs, Fashion-MNIST, scenes of one or two objects.
 
 Scenes for training have scikit-learn's two photographs behind them, scenes for testing
 scikit-image's, which no training has seen.

@@ -209,7 +209,7 @@ def on_scenes(name, model, first_layer, images, colour, sizes):
         X_train, X_test = tint(X_train, 0), tint(X_test, 1)
     mode = "RGB" if colour else "L"
     photographs = training_photographs(mode)
-    # What is in a scene for validation is in none for training.
+    # No item is in scenes for training and in scenes for validation.
     n_kept = len(X_train) // 6
     training, validation = (
         single_scenes(X_train[part], images.y_train[part], n_scenes, photographs, seed)
@@ -349,7 +349,7 @@ def text_of(setting):
 
 
 def quality_rows(setup, methods, settings, sizes):
-    """What the heatmaps of the test images are worth."""
+    """Quality of the heatmaps of the test images."""
     model = next(iter(setup.models.values()))
     test = setup.test.first(sizes.test)
     some = test.first(sizes.faithfulness).images
@@ -419,7 +419,7 @@ def faithfulness(model, heatmaps, X, predicted):
 
 
 def memory_rows(setup, methods, settings, n_images):
-    """What a process grows by for many heatmaps at once."""
+    """Growth of a process that computes many heatmaps at once."""
     test = setup.test.first(n_images)
     return [
         {

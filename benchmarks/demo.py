@@ -3,8 +3,8 @@
     tox -e demo
     tox -e demo -- --output FOLDER
 
-Prints the accuracy for each digit on the test part of the sample, what each filter is
-worth, and a table of the digits found on a photograph, and writes pictures to
+Prints the accuracy for each digit on the test part of the sample, the importance of
+each filter, and a table of the digits found on a photograph, and writes pictures to
 demo_output/ or another folder. Takes about a minute on 2 cores.
 """
 
@@ -53,7 +53,7 @@ def accuracy_table(y_true, y_predicted):
 
 
 def filter_table(model):
-    """What each filter is worth, the most important first."""
+    """Errors, importances and weights of the filters, the most important first."""
     table = pd.DataFrame(
         {
             "filter": np.arange(len(model.filter_errors_)),

@@ -250,7 +250,7 @@ def rows_of(name, scenes, methods, heatmaps):
     for method, table in found.items():
         n_images = seconds[method][-1][1]
         megapixels = scenes.megapixels(n_images)
-        # Of as many scenes as this method has seen, whatever it has not.
+        # Both on the scenes that this method was run on, as slow ones skip some.
         own, ours = (
             sum(spent for spent, last in seconds[which] if last <= n_images)
             for which in (method, "default")

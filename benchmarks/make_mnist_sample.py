@@ -3,7 +3,7 @@
     python benchmarks/make_mnist_sample.py FOLDER [OUTPUT]
 
 FOLDER holds the four IDX files, gzipped or not. The same files give the same sample.
-Of each class, 500 digits of the training set and 100 of the test set are taken at even
+The sample has 500 training digits and 100 test digits of each class, taken at even
 spacing: MNIST is sorted in part by writer and by difficulty (the first half of its test
 set is the easier one), so the first digits alone would be a biased sample.
 """

@@ -1,21 +1,22 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
+import copy
+import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import ClassifierMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._ablation.importances import ablate, importances
 from ._compat import (
-    HasMethods,
     Interval,
     StrOptions,
     check_feature_names_in,
@@ -27,6 +28,7 @@ from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
 from ._heatmaps.weights import Weighting, filter_weights
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images
+from ._inputs.parameters import NestedParametersMixin
 from ._inputs.validation import (
     check_images,
     check_output_container,
@@ -35,19 +37,23 @@ from ._inputs.validation import (
     encode_labels,
     find_background,
     find_targets,
-    unchanged_on_error,
+    published_at_end,
+    snapshot,
 )
 from ._network.activations import eval_mode, find_layers
+from ._network.cache import cached_training
 from ._network.net import (
     build_net,
     check_output,
+    loss_weights,
     pack_net,
     restore,
-    train_network,
     unpack_net,
 )
+from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
-from ._network.trained import TrainedNetwork, trained_network
+from ._network.threads import usable_threads
+from ._network.trained import TrainedNetwork, trained_network, warn_if_guessing
 
 __all__ = ["SimilarNetClassifier"]
 
@@ -57,7 +63,7 @@ _TRAINING = ("module", "max_epochs", "lr", "lr_decay", "batch_size", "net_params
 _N_PROBES = 3
 
 
-class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMixin):
     """Convolutional network that recognises, and shows where the evidence is.
 
     A network is trained on labelled images. The importance of each filter of its last
@@ -67,16 +73,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     module : torch.nn.Module class or instance, default=None
-        The network, from N x C x H x W images to N x n_classes scores (logits);
-        None is `LeNet`. A class gets `n_classes` (or `num_classes`), `in_channels`
-        and `image_shape` if its constructor has parameters of these names. An
-        instance is copied; its outputs are the classes in sorted order, and with
-        ``max_epochs=0`` its weights are used as they are.
+        The network, from N x C x H x W images to N x n_classes scores (logits); None is
+        `LeNet`. A class gets `n_classes` (or `num_classes`), `in_channels` and
+        `image_shape` if its constructor has parameters of these names. An instance is
+        copied, and with ``max_epochs=0`` used as it is.
     layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
         activations are summed; None finds the last convolutional block. A list: the
         heatmap is the geometric mean over the layers, so that an early one gives the
         outline of what a late one recognises; the last discriminates between classes.
+    classes : array-like, default=None
+        Labels of the module's outputs, sorted; y may lack some. None: those in y.
     max_epochs : int, default=10
         Passes over the training images.
     lr : float, default=0.001
@@ -103,9 +110,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Activation of an absent filter: 0, or its mean over the images.
     weighting : {"softmax", "linear", "uniform"} or callable, default="softmax"
         Weights of the filters: softmax of importance / temperature, the positive
-        importances, or all the same. A callable gets the importances of a layer, of
-        shape (n_filters,), and returns as many weights, none negative; they are scaled
-        to sum to 1.
+        importances, or all the same. A callable gets a layer's importances, of shape
+        (n_filters,), and returns as many weights, none negative; they are scaled.
     temperature : float, default=1.0
         Temperature of the softmax. At 1, which is the paper's, weights are almost
         uniform, as importances are small; the heatmap then covers the whole object.
@@ -128,9 +134,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         importances and the normalisation constant of all classes together.
     device : str, default="cpu"
         Device on which PyTorch computes.
-    memory : str or joblib.Memory, default=None
-        Folder in which trained networks are cached, as in a pipeline. A search over
-        parameters that act after training then trains one network for each fold.
+    memory : str, path-like or joblib.Memory, default=None
+        Folder in which trained networks are cached. A search over parameters that act
+        after training then trains one network for each fold. A network is taken from
+        it only if data, parameters, code and versions are the same; see the user
+        guide.
     random_state : int, RandomState instance or None, default=None
         Source of initialisation, order of the images, dropout and held-out images. The
         same number gives the same network bit for bit, on the same number of threads.
@@ -147,6 +155,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Names of the columns, if X had names.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
+    value_range_ : (float, float)
+        Least and greatest value in X, integers scaled to [0, 1]; others get a warning.
     net_ : skorch.NeuralNetClassifier
         The trained net; its classes are indices into `classes_`.
     layer_ : str or list of str
@@ -209,9 +219,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     (3, 28, 28)
     """
 
+    _nested_remedies: ClassVar[dict] = {
+        "module": "pass net_params={'module__<name>': <value>}"
+    }
     _parameter_constraints: ClassVar[dict] = {
         "module": [callable, None],
         "layer": [str, list, tuple, None],
+        "classes": ["array-like", None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_decay": [Interval(Real, 0, None, closed="left")],
@@ -230,7 +244,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "background": "no_validation",
         "device": [str, torch.device],
-        "memory": [str, HasMethods(["cache"]), None],
+        "memory": [str, os.PathLike, joblib.Memory, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -240,6 +254,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         module: Callable[..., nn.Module] | nn.Module | None = None,
         layer: str | Sequence[str] | None = None,
         *,
+        classes: ArrayLike | None = None,
         max_epochs: int = 10,
         lr: float = 0.001,
         lr_decay: float = 1e-5,
@@ -264,6 +279,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     ) -> None:
         self.module = module
         self.layer = layer
+        self.classes = classes
         self.max_epochs = max_epochs
         self.lr = lr
         self.lr_decay = lr_decay
@@ -286,6 +302,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @usable_threads()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Train the network, and measure importances on the held-out images.
@@ -307,32 +324,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If X, y or a parameter cannot be used; the estimator is as before.
         """
         # Tensors that are made in inference mode could not be trained.
-        with unchanged_on_error(self), torch.inference_mode(False):
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                delattr(self, name)
-            images, y = check_training_data(self, X, y, self.image_shape)
-            random_state = check_random_state(self.random_state)
-            training, validation = np.arange(len(y)), None
-            if self.validation_fraction is not None:
-                training, validation = hold_out(
-                    y, self.validation_fraction, random_state
-                )
-            seed = random_seed(random_state)
-            self._net_spec = self._net_parameters(y[training], seed)
-            self.net_ = build_net(**self._net_spec, verbose=self.verbose)
-            network = self._trained_network()
-            probes = np.arange(min(_N_PROBES, len(y)))
-            with eval_mode(network.module):
-                _, batch = next(network.batches(images, probes))
-                check_output(self.net_, batch, network.n_classes)
-                self.layer_ = find_layers(network.module, self.layer, batch)
-            train = check_memory(self.memory).cache(train_network, ignore=["net"])
-            arrays, history = train(self.net_, self._net_spec, images, y, training)
-            restore(self.net_, arrays, history)
-            if validation is not None:
-                self._measure(images, y, validation)
+        with published_at_end(self) as working, torch.inference_mode(False):
+            for name in [name for name in vars(working) if name.endswith("_")]:
+                delattr(working, name)
+            working._fit(X, y)
         return self
 
+    @usable_threads()
     def fit_importance(self, X_val: Any, y_val: ArrayLike) -> Self:
         """Measure the importance of each filter on images that were not trained on.
 
@@ -354,26 +352,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If the network has not been trained.
         ValueError
             If the images have another size or labels that `fit` was not given.
-
-        Notes
-        -----
-        The network runs once over the images for each layer, with ``ablation="mean"``
-        once more, and up to the layer over about 128 of them for the normalisation
-        constants. The contribution of each filter to the first cross-channel layer is
-        subtracted from that layer's output, and only the operations after it are
-        repeated (`ablation_method_` is "linear"). Where filters are combined by an
-        operation that is not linear, all that follows the layer is run for each filter
-        ("head"); where the network cannot be traced by `torch.fx`, all of it is
-        ("network"). The numbers are the same.
         """
         check_is_fitted(self, "net_")
         self._validate_params()
-        with unchanged_on_error(self):
-            images = check_trained_size(self, X_val, "fit_importance")
-            y = encode_labels(self, y_val, len(images), "y_val")
-            self._measure(images, y, np.arange(len(y)))
+        with published_at_end(self) as working:
+            images = check_trained_size(working, X_val, "fit_importance")
+            y = encode_labels(working, y_val, len(images), "y_val")
+            check_regularity(working._trained_network(), working._layers(), images)
+            working._measure(images, y, np.arange(len(y)))
         return self
 
+    @usable_threads()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class for images of the trained size.
 
@@ -393,9 +382,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         ValueError
             If the images have another size.
         """
-        check_is_fitted(self, "net_")
-        images = check_trained_size(self, X, "predict")
-        return self._trained_network().predict_proba(images)
+        fitted = snapshot(self)
+        check_is_fitted(fitted, "net_")
+        images = check_trained_size(fitted, X, "predict")
+        return fitted._trained_network().predict_proba(images)
 
     def predict(self, X: Any) -> np.ndarray:
         """Most probable label for images of the trained size.
@@ -408,8 +398,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_images,)
         """
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        fitted = snapshot(self)
+        probabilities = fitted.predict_proba(X)
+        return fitted.classes_[probabilities.argmax(axis=1)]
 
     def transform(self, X: Any) -> Any:
         """Heatmaps of all classes together, heat below `threshold` set to 0.
@@ -422,8 +413,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_images, height * width), (n_images, height, width) or list
-            Float32, one value a pixel, in the layout of X: rows for rows, an array
-            for images, a list for a list.
+            Float32, one value a pixel, in the layout of X.
 
         Raises
         ------
@@ -433,7 +423,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If an image cannot be used; an image of a list is named.
         """
         check_output_container(self, X)
-        return self._heatmaps(X, None, None, self.threshold)
+        return snapshot(self)._heatmaps(X, None, None, self.threshold)
 
     def heatmap(
         self, X: Any, target: Any = None, *, labels: ArrayLike | None = None
@@ -464,7 +454,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             If an image cannot be used, a target or label is not one of `classes_`, or
             both are given.
         """
-        return self._heatmaps(X, target, labels, None)
+        return snapshot(self)._heatmaps(X, target, labels, None)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of heatmaps of rows: heat_<row>_<column>.
@@ -483,17 +473,45 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         pixels = np.ndindex(self.image_shape_[:2])
         return np.array([f"heat_{row}_{column}" for row, column in pixels], object)
 
+    def _fit(self, X, y) -> None:
+        """Train the network and measure importances; sets all fitted attributes."""
+        images, y = check_training_data(self, X, y, self.image_shape, self.classes)
+        random_state = check_random_state(self.random_state)
+        training, validation = np.arange(len(y)), None
+        if self.validation_fraction is not None:
+            training, validation = hold_out(y, self.validation_fraction, random_state)
+        seed = random_seed(random_state)
+        self._net_spec = self._net_parameters(y[training], seed)
+        self.net_ = build_net(**self._net_spec, verbose=self.verbose)
+        network = self._trained_network()
+        probes = np.arange(min(_N_PROBES, len(y)))
+        with eval_mode(network.module):
+            _, batch = next(network.batches(images, probes))
+            check_output(self.net_, batch, network.n_classes)
+            self.layer_ = find_layers(network.module, self.layer, batch)
+            if self.max_epochs == 0 and isinstance(self.module, nn.Module):
+                warn_if_guessing(network, images, y)
+        check_regularity(network, self._layers(), images)
+        arrays, history = cached_training(
+            self.memory,
+            self.random_state,
+            net=self.net_,
+            spec=self._net_spec,
+            images=images,
+            y=y,
+            training=training,
+        )
+        restore(self.net_, arrays, history)
+        if validation is not None:
+            self._measure(images, y, validation)
+
     def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
         """Arguments of `build_net`; y holds the training labels."""
-        class_weight = self.class_weight
-        if class_weight is not None:
-            class_weight = compute_class_weight(
-                class_weight, classes=self.classes_, y=self.classes_[y]
-            )
-        return {name: getattr(self, name) for name in _TRAINING} | {
+        # Copies, as pickles hold them, and the user may change a module or a dict.
+        return {name: copy.deepcopy(getattr(self, name)) for name in _TRAINING} | {
             "n_classes": len(self.classes_),
             "image_shape": self.image_shape_,
-            "class_weight": class_weight,
+            "class_weight": loss_weights(self.class_weight, self.classes_, y),
             "device": self.device,
             "seed": seed,
         }
@@ -571,6 +589,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             class_normalization_constants=self.class_normalization_constants_,
         )
 
+    @usable_threads()
     def _heatmaps(self, X, target, labels, threshold: float | None):
         check_is_fitted(self, "net_")
         check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)

@@ -1,6 +1,5 @@
 """The localizer: parameters, validation and state; the search is in `_detection`."""
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -8,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import (
     check_consistent_length,
@@ -17,7 +16,6 @@ from sklearn.utils import (
     gen_batches,
 )
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
@@ -28,17 +26,25 @@ from ._detection.localization import (
     find_instances,
     instances_table,
 )
+from ._detection.polarity import warn_if_dark_on_light
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
+from ._inputs.parameters import NestedParametersMixin
 from ._inputs.validation import (
     check_images,
+    check_label_type,
     check_not_one_image,
     check_scales,
     check_training_data,
-    unchanged_on_error,
+    published_at_end,
+    snapshot,
     unused_label,
 )
+from ._inputs.value_range import ranges_are_checked
+from ._network.threads import usable_threads
+from ._progress import with_progress
+from ._warnings import warn_user
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
@@ -54,7 +60,7 @@ _IMAGES_AT_ONCE = 1024
 _LR = _LR_DECAY = 2e-3
 
 
-class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
+class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     """Find and recognise instances in images of any size, learnt from crops alone.
 
     `fit` makes training crops from labelled images, without any boxes: it pastes the
@@ -109,6 +115,9 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         Size, object extent and value range of the training images.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
+    value_range_ : (float, float)
+        Least and greatest value in X, integers scaled to [0, 1]. Images that are far
+        from it get a warning.
     n_features_in_ : int
         Values in a training image.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -136,6 +145,9 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
 
     classes_: np.ndarray
 
+    _nested_remedies: ClassVar[dict] = {
+        "estimator": "pass estimator=SimilarNetClassifier() first"
+    }
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
         "proposals": [StrOptions({"image", "heat"})],
@@ -180,6 +192,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @usable_threads()
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike, background_images: Any = None) -> Self:
         """Make training crops and train the estimator, or take a frozen one.
@@ -205,10 +218,11 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             If X, y, a parameter or the estimator cannot be used; the localizer is as
             before.
         """
-        with unchanged_on_error(self):
-            self._fit(X, y, background_images)
+        with published_at_end(self) as working:
+            working._fit(X, y, background_images)
         return self
 
+    @usable_threads()
     def localize(self, X: Any) -> pd.DataFrame:
         """Find and recognise the instances in images of any size.
 
@@ -234,31 +248,7 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self, "estimator_")
         self._validate_params()
-        settings = Settings(
-            proposals=self.proposals,
-            n_thresholds=self.n_thresholds,
-            polarity=self.polarity,
-            scales=check_scales(self.scales),
-            heat_threshold=self.heat_threshold,
-            score_threshold=self.score_threshold,
-            nms_threshold=self.nms_threshold,
-        )
-        recognizer = self._recognizer()
-        if settings.proposals == "heat" and not recognizer.has_heatmaps:
-            raise ValueError(
-                f"proposals='heat' needs heatmaps, which {self.estimator_!r} does not "
-                "have; pass proposals='image'."
-            )
-        check_not_one_image(self, X, self._layout)
-        images = check_images(self, X)
-        instances = []
-        with tqdm(
-            desc="localize", total=len(images), unit="image", disable=not self.verbose
-        ) as progress:
-            for batch in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE):
-                instances += find_instances(batch, recognizer, settings)
-                progress.update(len(batch))
-        return instances_table(instances, self.classes_)
+        return snapshot(self)._localize(X)
 
     def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
         """Score of the instances, from their boxes or from labels alone.
@@ -278,15 +268,46 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             For labels, the share of images whose instance of the highest score has
             the right label; images of background are right where nothing is found.
         """
-        instances = self.localize(X)
+        fitted = snapshot(self)
+        instances = fitted.localize(X)
         if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
             return detection_f1_score(y, instances, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
+        check_label_type(fitted.classes_, y, "y")
         best = instances.drop_duplicates("image").set_index("image")["label"]
-        predicted = [best.get(index, self.background_) for index in range(len(y))]
+        predicted = [best.get(index, fitted.background_) for index in range(len(y))]
         is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
         return float(np.mean(is_right))
+
+    def _localize(self, X) -> pd.DataFrame:
+        settings = Settings(
+            proposals=self.proposals,
+            n_thresholds=self.n_thresholds,
+            polarity=self.polarity,
+            scales=check_scales(self.scales),
+            heat_threshold=self.heat_threshold,
+            score_threshold=self.score_threshold,
+            nms_threshold=self.nms_threshold,
+        )
+        recognizer = self._recognizer()
+        if settings.proposals == "heat" and not recognizer.has_heatmaps:
+            raise ValueError(
+                f"proposals='heat' needs heatmaps, which {self.estimator_!r} does not "
+                "have; pass proposals='image'."
+            )
+        check_not_one_image(self, X, self._layout)
+        images = check_images(self, X)
+        found = (
+            instances
+            for group in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE)
+            for instances in find_instances(group, recognizer, settings)
+        )
+        with ranges_are_checked():
+            instances = list(
+                with_progress(found, "localize", len(images), "image", self.verbose)
+            )
+        return instances_table(instances, self.classes_)
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)
@@ -296,13 +317,13 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
             labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
         chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
-        self.crop_specification_ = learn_crop_specification(
-            to_tensor(images.select(instances[chosen]), n_channels(self.image_shape_))
-        )
+        samples = images.select(instances[chosen])
+        samples = to_tensor(samples, n_channels(self.image_shape_))
+        self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
-        self._dtype = images.dtype
         if isinstance(self.estimator, FrozenEstimator):
+            warn_if_dark_on_light(samples, self.crop_specification_)
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)
@@ -343,10 +364,9 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         if is_blank.all():
             raise ValueError("All images in X are blank; pass bright objects on black.")
         if is_blank.any():
-            warnings.warn(
+            warn_user(
                 f"{is_blank.sum()} images in X are blank, the first of them image "
                 f"{instances[is_blank][0]}; they are not trained on.",
-                stacklevel=5,
             )
         crops, crop_labels = make_training_crops(
             pixels[~is_blank],
@@ -379,7 +399,8 @@ class InstanceLocalizer(MetaEstimatorMixin, BaseEstimator):
         _set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
-        self.estimator_ = estimator.fit(X, y)
+        with ranges_are_checked():
+            self.estimator_ = estimator.fit(X, y)
         known = np.asarray(self.estimator_.classes_)
         if not np.array_equal(known, np.unique(names)):
             raise ValueError(

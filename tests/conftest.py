@@ -1,4 +1,4 @@
-"""What many tests need: real digits, and an estimator trained on them."""
+"""Fixtures of many tests: real digits, and an estimator trained on them."""
 
 from types import SimpleNamespace
 

@@ -239,7 +239,7 @@ class UnusedBranch(nn.Module):
 
 
 class BothSigns(nn.Module):
-    """What is positive and what is negative, each in channels of its own."""
+    """Positive and negative parts, in separate channels."""
 
     def forward(self, x):
         return torch.cat([torch.relu(x), torch.relu(-x)], 1)

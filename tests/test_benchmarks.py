@@ -1,4 +1,4 @@
-"""What the benchmarks share. The benchmarks themselves are run by tox, with --quick."""
+"""Code that benchmarks share; tox runs the benchmarks themselves, with --quick."""
 
 import importlib
 import itertools

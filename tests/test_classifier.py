@@ -879,26 +879,6 @@ def test_a_network_from_a_missing_device_is_read_to_the_cpu(quick, digits):
     np.testing.assert_array_equal(other.predict_proba(digits.X_test), expected)
 
 
-def test_parameters_that_act_after_training_reuse_the_network(digits, quick, tmp_path):
-    def networks():
-        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("output.pkl")}
-
-    similar = quick(memory=str(tmp_path))
-    grid = {"threshold": [0.1, 0.3], "normalize": ["image", None]}
-    search = GridSearchCV(similar, grid, cv=2).fit(digits.X, digits.y)
-    # Two folds, and the refit on all images.
-    before = networks()
-    assert len(before) == 3
-    GridSearchCV(similar, {"weighting": ["linear"]}, cv=2).fit(digits.X, digits.y)
-    assert networks() == before
-    fresh = quick().fit(digits.X, digits.y)
-    np.testing.assert_array_equal(
-        fresh.predict_proba(digits.X), search.best_estimator_.predict_proba(digits.X)
-    )
-    similar.set_params(lr=0.01).fit(digits.X, digits.y)
-    assert len(networks()) == 4
-
-
 def test_background_that_fit_has_not_seen_is_refused(digits, quick):
     with pytest.raises(ValueError, match=r"background holds 77, but the classes"):
         quick(background=77).fit(digits.X, digits.y)

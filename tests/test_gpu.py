@@ -1,4 +1,4 @@
-"""What is computed on a GPU is what is computed on the CPU."""
+"""Results on a GPU equal those on the CPU."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""What users import, and that its documentation is true."""
+"""The public names, and the truth of their documentation."""
 
 import importlib
 import importlib.metadata

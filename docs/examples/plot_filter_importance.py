@@ -4,7 +4,7 @@ Which filters matter
 
 A filter is important if the classifier gets worse without it. This example looks at
 these importances, removes filters for good to see the accuracy that is left, and
-weights the filters in a way of its own.
+weights the filters by a function of its own.
 """
 
 # %%

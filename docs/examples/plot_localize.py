@@ -48,15 +48,15 @@ scenes, truth = make_scenes(
     background_images=[china],
     random_state=1,
 )
-found = localizer.localize(scenes)
-print(found.round(2).to_string())
+instances = localizer.localize(scenes)
+print(instances.round(2).to_string())
 
 # %%
 # One row is one digit: its label, the score of that label, its box in pixels.
 
 from sklearn_similar.display import InstancesDisplay
 
-display = InstancesDisplay(scenes, found).plot()
+display = InstancesDisplay(scenes, instances).plot()
 
 # %%
 # Where the digits are is known here, so the result can be scored. A box counts if it
@@ -64,7 +64,7 @@ display = InstancesDisplay(scenes, found).plot()
 
 from sklearn_similar.metrics import detection_scores
 
-print(detection_scores(truth, found))
+print(detection_scores(truth, instances))
 
 # %%
 # Dark on light
@@ -86,19 +86,18 @@ localizer.set_params(polarity="dark")
 display = InstancesDisplay.from_estimator(localizer, pages)
 
 # %%
-# What background is worth
-# ------------------------
-# The same network trained on the digits alone, and a photograph without any digit. A
+# With and without a background class
+# -----------------------------------
+# The same network, trained on the digits alone, searches a photograph without digits. A
 # ``FrozenEstimator`` is taken as it is, so that only the crop specification is learned.
 
 from sklearn.frozen import FrozenEstimator
 
 trained = network.set_params(random_state=0).fit(X, y)
 without = InstanceLocalizer(FrozenEstimator(trained)).fit(X, y)
-for name, own in [("background learned", localizer), ("digits alone", without)]:
-    false = own.set_params(polarity="bright").localize([china])
+for name, model in [("background learned", localizer), ("digits alone", without)]:
+    false = model.set_params(polarity="bright").localize([china])
     print(f"{name}: {len(false)} false instances")
 
 # %%
-# :doc:`../user_guide/localization` tells how it works, what its parameters do, and what
-# it cannot do.
+# :doc:`../user_guide/localization` explains the method, its parameters and its limits.

@@ -35,7 +35,7 @@ y = truth["label"]
 # A module class
 # --------------
 # Its constructor is told the number of classes and of channels, if it asks for them by
-# these names. ``layer`` could name the layer to look into; by default it is the last
+# these names. ``layer`` could name the layer to ablate; by default it is the last
 # block with a convolution.
 
 from torch import nn
@@ -68,7 +68,7 @@ model = SimilarNetClassifier(
     Pooled, batch_size=50, lr=3e-3, lr_decay=5e-3, random_state=0
 )
 model.fit(X, y)
-print(f"layer {model.layer_}, ablated the way called {model.ablation_method_!r}")
+print(f"layer {model.layer_}, ablated by the strategy {model.ablation_method_!r}")
 
 # %%
 # "linear" means that no part of the network had to run again for a filter: after the

@@ -67,4 +67,4 @@ HeatmapDisplay.from_estimator(model, scenes, target=1)
 # %%
 # The heat moves, but it does not vanish elsewhere. LeNet has sixteen filters for all
 # ten digits, and each responds to strokes that several digits share; a 3 and a 5 can
-# hardly be told apart by them. What a digit is, ``predict`` says better.
+# hardly be told apart by them. To recognise a digit, use ``predict``.

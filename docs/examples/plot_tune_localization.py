@@ -45,18 +45,18 @@ trained = InstanceLocalizer(
     network, n_instance_crops=1500, n_background_crops=1500, random_state=0
 ).fit(X, y, background_images=[flower])
 grid = {"score_threshold": [0.3, 0.6, 0.9], "proposals": ["image", "heat"]}
-found = GridSearchCV(
+search = GridSearchCV(
     InstanceLocalizer(FrozenEstimator(trained.estimator_)), grid, scoring=scorer, cv=2
 ).fit(X, y)
-print(found.best_params_)
+print(search.best_params_)
 
 # %%
 # F1 of the candidates:
 
 import matplotlib.pyplot as plt
 
-results = pd.DataFrame(found.cv_results_["params"])
-results["F1 on the scenes"] = found.cv_results_["mean_test_score"]
+results = pd.DataFrame(search.cv_results_["params"])
+results["F1 on the scenes"] = search.cv_results_["mean_test_score"]
 _, ax = plt.subplots(layout="constrained")
 results.pivot(
     index="score_threshold", columns="proposals", values="F1 on the scenes"
@@ -70,4 +70,4 @@ from sklearn_similar.metrics import detection_scores
 scenes, instances = make_scenes(
     digits.X_test, digits.y_test, n_scenes=20, background_images=[china], random_state=1
 )
-print(detection_scores(instances, found.best_estimator_.localize(scenes)))
+print(detection_scores(instances, search.best_estimator_.localize(scenes)))

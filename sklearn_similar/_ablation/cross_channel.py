@@ -1,13 +1,18 @@
 """The first cross-channel layers after a layer, and what each filter adds there."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.utils.parametrize import is_parametrized
 
+from .._compat import is_out_of_memory
 from .graph import LayerGraph
+
+# Packages whose functions are traced as operations.
+_OPERATIONS = {"torch", "_operator", "builtins", "math"}
 
 
 class FilterChannels(NamedTuple):
@@ -35,6 +40,7 @@ class CrossChannelLayer:
     channels : FilterChannels
         Channels of the filters in `source`.
     layer : torch.nn.Linear or torch.nn.Conv2d
+        In the network itself.
     """
 
     node: fx.Node
@@ -120,26 +126,42 @@ def first_cross_channel_layers(
 ) -> list[CrossChannelLayer]:
     """The linear layers that are first to sum over filters, on all paths to the output.
 
+    Parameters
+    ----------
+    graph : LayerGraph
+    images : tensor of shape (n_images, n_channels, height, width)
+        The first is run.
+    n_filters : int
+
     Returns
     -------
     list of CrossChannelLayer
         Empty if filters are also combined by an operation that is not linear, or never.
     """
     propagation = _NaNPropagation(graph, n_filters, images.device)
-    propagation.run(images[:1].repeat(propagation.n_copies, 1, 1, 1))
+    try:
+        propagation.run(images[:1].repeat(propagation.n_copies, 1, 1, 1))
+    # Some operations refuse NaN.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return []
     separable, layers = {graph.activations}, []
     for node in graph.operations.nodes:
         sources = graph.dependent.intersection(node.all_input_nodes)
         if node not in graph.dependent or separable.isdisjoint(sources):
             continue
-        if node in propagation.channels and separable.issuperset(sources):
+        is_separable = node in propagation.channels and separable.issuperset(sources)
+        if is_separable and _is_pytorch(graph, node):
             separable.add(node)
             continue
-        layer = _as_linear(graph.root, node)
+        layer = _as_linear(graph, node)
         if layer is None:
             return []
         (source,) = sources
         channels = propagation.channels[source]
+        if propagation.n_dims[source] != (4 if isinstance(layer, nn.Conv2d) else 2):
+            return []
         if isinstance(layer, nn.Conv2d):
             group, _ = _split_by_group(layer, _input_channels(layer, channels))
             if (group != group[:, :1]).any():
@@ -173,6 +195,7 @@ class _NaNPropagation(fx.Interpreter):
         self.is_nan = torch.cat([ones, ~ones, no_nan]).to(device)
         self.n_copies = len(self.is_nan)
         self.channels: dict[fx.Node, FilterChannels] = {}
+        self.n_dims: dict[fx.Node, int] = {}
 
     def run_node(self, n: fx.Node):
         value = super().run_node(n)
@@ -181,7 +204,7 @@ class _NaNPropagation(fx.Interpreter):
         if n in self.network.dependent:
             channels = self._read(value)
             if channels is not None:
-                self.channels[n] = channels
+                self.channels[n], self.n_dims[n] = channels, value.ndim
         return value
 
     def _read(self, value) -> FilterChannels | None:
@@ -207,15 +230,35 @@ class _NaNPropagation(fx.Interpreter):
         if n_per_filter == 0 or (counts != n_per_filter).any():
             return None
         index = index[filters.argsort(stable=True)]
-        first, last = int(index[0]), int(index[-1])
-        if torch.equal(index, torch.arange(first, last + 1)):
-            return FilterChannels(slice(first, last + 1), n_per_filter)
+        first = int(index[0])
+        if torch.equal(index, torch.arange(first, first + len(index))):
+            return FilterChannels(slice(first, first + len(index)), n_per_filter)
         return FilterChannels(index.to(value.device), n_per_filter)
 
 
-def _as_linear(root: nn.Module, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
-    layer = root.get_submodule(str(node.target)) if node.op == "call_module" else None
-    # Layers of other packages are traced through, so that these are PyTorch's own.
-    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
-        return layer
-    return layer if isinstance(layer, nn.Linear) else None
+def _is_pytorch(graph: LayerGraph, node: fx.Node) -> bool:
+    """Whether a node is an operation of PyTorch or Python, in which NaN stays NaN.
+
+    A function of the user's own could compare values, and hide what depends on NaN.
+    """
+    if node.op == "call_module":
+        layer = graph.module.get_submodule(graph.path_of(node))
+        return "forward" not in vars(layer)
+    origin = getattr(node.target, "__module__", None) or ""
+    return node.op == "call_method" or origin.split(".")[0] in _OPERATIONS
+
+
+def _as_linear(graph: LayerGraph, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
+    """The linear layer that a node stands for, if its output is A u + b, and once."""
+    if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
+        return None
+    path = graph.path_of(node)
+    layer = graph.module.get_submodule(path)
+    if [n.target for n in graph.operations.nodes].count(node.target) > 1:
+        return None
+    # Subclasses can compute something else; that of a parametrized layer does not.
+    kind = type(layer).__base__ if is_parametrized(layer) else type(layer)
+    if kind not in (nn.Linear, nn.Conv2d) or "forward" in vars(layer):
+        return None
+    is_padded_otherwise = getattr(layer, "padding_mode", "zeros") != "zeros"
+    return None if is_padded_otherwise else cast(nn.Linear | nn.Conv2d, layer)

@@ -1,17 +1,26 @@
 """The traced graph of a network, seen from one layer."""
 
 import copy
+import operator
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
+from sklearn.exceptions import EfficiencyWarning
 from torch import fx, nn
 
-from .._compat import tree_leaves
+from .._compat import is_out_of_memory
+from .._network.forward import first_line
+from .._network.hooks import has_hooks_of_others
+from .._warnings import warn_user
+from .observed_run import ObservedRun, make_out_of_place, watch_network
 
 # Tracing replaces methods of `torch.nn.Module` for all threads, and puts them back in
 # the wrong order if two traces overlap.
 _tracing = threading.Lock()
+# Before the names of the copy's submodules in its owner.
+_PREFIX = "network."
 
 
 class NotTraceable(Exception):
@@ -24,8 +33,10 @@ class LayerGraph:
 
     Attributes
     ----------
+    module : torch.nn.Module
+        The network.
     root : torch.nn.Module
-        Owner of the network.
+        Owner of a copy of the network, which shares its weights.
     operations : torch.fx.Graph
         All of the network, with no operation that overwrites its input.
     images, activations, output : torch.fx.Node
@@ -36,6 +47,7 @@ class LayerGraph:
         The activations and all tensors that are computed from them.
     """
 
+    module: nn.Module
     root: nn.Module
     operations: fx.Graph
     images: fx.Node
@@ -48,51 +60,65 @@ class LayerGraph:
     def trace(cls, module: nn.Module, layer: str, images: torch.Tensor) -> "LayerGraph":
         """Trace a network in evaluation mode.
 
+        Parameters
+        ----------
+        module : torch.nn.Module
+        layer : str
+        images : tensor of shape (n_images, n_channels, height, width)
+            A few images, on which the graph and the network are compared.
+
         Raises
         ------
         NotTraceable
-            If its Python code depends on values, or the layer is not one operation.
+            If the graph does not show all that the network does, or the layer is not
+            one operation in it.
         """
-        try:
-            # Tracing leaves placeholders in attributes that the network sets; the copy
-            # shares all weights.
-            tensors = [*module.parameters(), *module.buffers()]
-            root = _OneArgument(copy.deepcopy(module, {id(t): t for t in tensors}))
-            with _tracing:
-                operations = _LayerTracer(f"module.{layer}").trace(root)
-            _make_out_of_place(root, operations)
-            counter = _ValueCounter(root, graph=operations)
-            counter.run(images[:1])
-        # Tracing runs the user's code on placeholders, where anything can fail.
-        except Exception as error:
-            raise NotTraceable from error
+        # Hooks run on placeholders, which they could keep, or later in the graph.
+        if has_hooks_of_others(module):
+            raise NotTraceable
+        root, operations = _trace(module, layer)
         nodes = list(operations.nodes)
-        start, end = nodes[0], nodes[-1].args[0]
         layers = [
             node
             for node in nodes
-            if node.op == "call_module" and node.target == f"module.{layer}"
+            if node.op == "call_module" and node.target == f"{_PREFIX}{layer}"
         ]
-        if len(layers) != 1 or not isinstance(end, fx.Node):
+        if len(layers) != 1 or not isinstance(nodes[-1].args[0], fx.Node):
             raise NotTraceable
+        run = _run(root, operations, images)
+        # Python code can tell placeholders from tensors, and do something else.
+        if run.reads_values() or run.operations != watch_network(module, images):
+            raise NotTraceable
+        if not make_out_of_place(run, operations, layers[0]):
+            raise NotTraceable
+        n_values = run.n_values()
         dependent = set(layers)
-        for node in nodes[:-1]:
+        for node in operations.nodes:
             # Shapes and the like do not depend on the activations.
-            if node in counter.n_values and dependent.intersection(
-                node.all_input_nodes
+            if (
+                node.op != "output"
+                and node in n_values
+                and dependent.intersection(node.all_input_nodes)
             ):
                 dependent.add(node)
+        # The output, too, could have been overwritten.
+        end = nodes[-1].args[0]
         if end not in dependent:
             raise NotTraceable
         return cls(
+            module=module,
             root=root,
             operations=operations,
-            images=start,
+            images=nodes[0],
             activations=layers[0],
             output=end,
-            n_values=counter.n_values,
+            n_values=n_values,
             dependent=frozenset(dependent),
         )
+
+    def path_of(self, node: fx.Node) -> str:
+        """The path in the network of the submodule that a node calls."""
+        return str(node.target).removeprefix(_PREFIX)
 
     def constants_of(self, inputs, nodes) -> list[fx.Node]:
         """Values that some nodes need besides their inputs, in the graph's order."""
@@ -120,16 +146,85 @@ class LayerGraph:
         return fx.GraphModule(self.root, graph)
 
 
+def _trace(module: nn.Module, layer: str) -> tuple[nn.Module, fx.Graph]:
+    """A copy of a network, and the graph of its operations."""
+    # Tracing leaves placeholders in attributes that the network sets; the copy shares
+    # all weights.
+    tensors = [*module.parameters(), *module.buffers()]
+    try:
+        root = _OneArgument(copy.deepcopy(module, {id(t): t for t in tensors}))
+        # Ctrl-C comes to the main thread alone. In the middle of a trace, it could
+        # leave PyTorch's classes patched.
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            traced = executor.submit(_trace_operations, root, f"{_PREFIX}{layer}")
+            return root, traced.result()
+    except fx.proxy.TraceError as error:
+        # Its Python code depends on values, which is its right.
+        raise NotTraceable from error
+    # The user's code gets placeholders, and can fail with anything.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        warn_user(
+            f"The network cannot be traced ({type(error).__name__}: "
+            f"{first_line(error)}), and so all of it is run for each filter: the "
+            "importances are the same, but take longer.",
+            EfficiencyWarning,
+        )
+        raise NotTraceable from error
+
+
+def _trace_operations(root: nn.Module, layer: str) -> fx.Graph:
+    with _tracing, torch.no_grad():
+        return _LayerTracer(layer).trace(root)
+
+
+def _run(root: nn.Module, operations: fx.Graph, images: torch.Tensor) -> ObservedRun:
+    try:
+        return ObservedRun(root, operations, images)
+    # On placeholders, the network took a way that it cannot take with tensors.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise NotTraceable from error
+
+
 class _OneArgument(nn.Module):
     """A network called with images alone; its other arguments keep their defaults."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
-        self.module = module
+        self.network = module
         self.training = module.training
 
     def forward(self, images):
-        return self.module(images)
+        return self.network(images)
+
+
+class _Placeholder(fx.Proxy):
+    """Placeholder on which ``x += y`` overwrites x, as on tensors."""
+
+
+def _overwriting(operation):
+    def overwrite(self, other):
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return overwrite
+
+
+for _operation in (
+    operator.iadd,
+    operator.iand,
+    operator.ifloordiv,
+    operator.imod,
+    operator.imul,
+    operator.ior,
+    operator.ipow,
+    operator.isub,
+    operator.itruediv,
+    operator.ixor,
+):
+    setattr(_Placeholder, f"__{_operation.__name__}__", _overwriting(_operation))
 
 
 class _LayerTracer(fx.Tracer):
@@ -145,6 +240,9 @@ class _LayerTracer(fx.Tracer):
             m, module_qualified_name
         )
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Placeholder(node, self)
+
     # Other threads that run a network meanwhile come here too, and just run it.
     def call_module(self, m, forward, args, kwargs):
         if threading.get_ident() != self.owner:
@@ -155,48 +253,3 @@ class _LayerTracer(fx.Tracer):
         if threading.get_ident() != self.owner:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
-
-
-class _ValueCounter(fx.Interpreter):
-    """Runs a network, and counts the values in the nodes that hold tensors."""
-
-    def __init__(self, module, **options):
-        super().__init__(module, **options)
-        self.n_values = {}
-
-    def run_node(self, n: fx.Node):
-        value = super().run_node(n)
-        tensors = [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
-        if tensors:
-            self.n_values[n] = sum(tensor.numel() for tensor in tensors)
-        return value
-
-
-def _make_out_of_place(root: nn.Module, graph: fx.Graph) -> None:
-    """Let operations that overwrite a tensor write to a copy."""
-    order = {node: position for position, node in enumerate(graph.nodes)}
-    for node in list(order):
-        if not _is_in_place(root, node):
-            continue
-        overwritten = node.args[0]
-        # Later uses of the overwritten tensor read the new values.
-        overwritten.replace_all_uses_with(
-            node, delete_user_cb=lambda user, node=node: order[user] > order[node]
-        )
-        with graph.inserting_before(node):
-            copied = graph.call_method("clone", (overwritten,))
-        order[copied] = order[node]
-        node.args = (copied, *node.args[1:])
-
-
-def _is_in_place(root: nn.Module, node: fx.Node) -> bool:
-    if not node.args or not isinstance(node.args[0], fx.Node):
-        return False
-    if node.op == "call_module":
-        return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
-    name = getattr(node.target, "__name__", str(node.target))
-    return (
-        bool(node.kwargs.get("inplace"))
-        or (name.endswith("_") and not name.endswith("__"))
-        or (node.op == "call_function" and name in ("iadd", "imul", "isub", "itruediv"))
-    )

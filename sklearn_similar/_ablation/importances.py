@@ -10,8 +10,9 @@ from torch import nn
 
 from .._inputs.images import Images
 from .._network.activations import extract_activations
-from .._network.trained import TrainedNetwork
-from .strategies import AblationStrategy, choose_strategy
+from .._network.regularity import find_irregularity
+from .._network.trained import TrainedNetwork, check_finite
+from .strategies import AblationStrategy, NetworkMasking, NotExact, choose_strategy
 
 # Images on which strategies are compared.
 _N_PROBES = 3
@@ -98,24 +99,59 @@ def ablate(
     For "mean", another pass measures the mean activations.
     """
     _, batch = next(network.batches(images, indices))
-    maps = extract_activations(network.module, layers, batch[:_N_PROBES], "pooled")
-    strategies = [
-        choose_strategy(network.module, layer, batch[:_N_PROBES], probed.activations)
-        for layer, probed in zip(layers, maps, strict=True)
-    ]
+    probes = batch[:_N_PROBES].clone()
+    maps = extract_activations(network.module, layers, probes.clone(), "pooled")
+    masking = [NetworkMasking(network.module, layer) for layer in layers]
+    strategies: list[AblationStrategy] = [*masking]
+    # The values of a network that is random are not those of its traced graph.
+    if find_irregularity(network.module, layers, probes) is None:
+        strategies = [
+            choose_strategy(network.module, layer, probes, probed.activations)
+            for layer, probed in zip(layers, maps, strict=True)
+        ]
     if ablation == "mean":
         replacements = mean_activations(network, layers, images, indices)
     else:
         replacements = [torch.zeros_like(m.activations[0, :, 0, 0]) for m in maps]
-    sums = [ErrorSums.zeros(len(r), network.n_classes) for r in replacements]
-    for batch_indices, batch in network.batches(images, indices):
-        for strategy, replacement, total in zip(
-            strategies, replacements, sums, strict=True
-        ):
-            add_errors(total, network, strategy, batch, y[batch_indices], replacement)
-    for layer, total in zip(layers, sums, strict=True):
+    sums = sum_errors(network, strategies, replacements, images, indices, y)
+    for index, total in enumerate(sums):
+        if total is None:
+            strategies[index] = masking[index]
+            (sums[index],) = sum_errors(
+                network, [masking[index]], [replacements[index]], images, indices, y
+            )
+    # Masking is always exact.
+    exact = [total for total in sums if total is not None]
+    for layer, total in zip(layers, exact, strict=True):
         _check_finite(layer, total)
-    return [strategy.method for strategy in strategies], sums
+    return [strategy.method for strategy in strategies], exact
+
+
+def sum_errors(
+    network: TrainedNetwork,
+    strategies: Sequence[AblationStrategy],
+    replacements: Sequence[torch.Tensor],
+    images: Images,
+    indices: np.ndarray,
+    y: np.ndarray,
+) -> list[ErrorSums | None]:
+    """The errors by several strategies; None for one that turns out to be inexact."""
+    sums: list[ErrorSums | None] = [
+        ErrorSums.zeros(len(replacement), network.n_classes)
+        for replacement in replacements
+    ]
+    for batch_indices, batch in network.batches(images, indices):
+        for position, total in enumerate(sums):
+            if total is None:
+                continue
+            strategy, replacement = strategies[position], replacements[position]
+            try:
+                add_errors(
+                    total, network, strategy, batch, batch_indices, y, replacement
+                )
+            except NotExact:
+                sums[position] = None
+    return sums
 
 
 def add_errors(
@@ -123,6 +159,7 @@ def add_errors(
     network: TrainedNetwork,
     strategy: AblationStrategy,
     images: torch.Tensor,
+    indices: np.ndarray,
     y: np.ndarray,
     replacement: torch.Tensor,
 ) -> None:
@@ -134,18 +171,30 @@ def add_errors(
         Changed in place.
     network : TrainedNetwork
     strategy : AblationStrategy
-    images : tensor of shape (n_images, n_channels, height, width)
+    images : tensor of shape (n_in_batch, n_channels, height, width)
+    indices : ndarray of shape (n_in_batch,)
+        Their positions among all images.
     y : ndarray of shape (n_images,)
         Class index of each image.
     replacement : tensor of shape (n_filters,)
         Activations that replace those of an absent filter.
+
+    Raises
+    ------
+    ValueError
+        If the scores of an image with all filters are not finite.
+    NotExact
+        If the strategy is not exact; the sums are of no use then.
     """
+    y = y[indices]
     sums.n_images[:] += np.bincount(y, minlength=network.n_classes)
     true = torch.from_numpy(y).to(images.device)
     row = 0
     for outputs in strategy.run(images, replacement):
         outputs = outputs.reshape(-1, *outputs.shape[-2:])
         log_proba = network.log_probabilities(outputs.flatten(0, 1))
+        if row == 0:
+            check_finite(log_proba, indices, "scores")
         rows = slice(row, row + len(outputs))
         errors = _errors(log_proba, true).double().cpu()
         for total, error in zip((sums.log_loss, sums.error), errors, strict=True):

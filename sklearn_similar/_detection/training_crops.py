@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from scipy import ndimage
 from sklearn.utils import check_consistent_length, check_random_state
-from tqdm.auto import tqdm
 
 from .._compat import Interval, validate_params
 from .._grouping import rank_within
 from .._inputs.images import to_grey
+from .._progress import with_progress
 from ..datasets._pixels import (
     check_background_images,
     check_images,
@@ -24,6 +24,7 @@ from ..datasets._textures import make_textures, vary_views
 from ..metrics import box_iou
 from .crop_specification import CropSpecification, learn_crop_specification
 from .crops import crop_regions
+from .polarity import warn_if_dark_on_light
 from .proposals import extremal_regions
 
 # Crops whose overlap with an instance is between these are left out.
@@ -124,7 +125,8 @@ def make_training_crops(
     Raises
     ------
     ValueError
-        If images and labels do not fit each other, or `background` is one of `labels`.
+        If images and labels do not fit each other, or `background` is one of `labels`
+        or of another type.
 
     See Also
     --------
@@ -146,6 +148,7 @@ def make_training_crops(
     images = check_images(images, "images")
     labels = np.asarray(labels)
     check_consistent_length(images, labels)
+    _check_kind(labels, background)
     if (labels == background).any():
         raise ValueError(
             f"background is {background!r}, which is one of the labels; choose another."
@@ -161,18 +164,18 @@ def make_training_crops(
     chosen = rng.permutation(len(images))[:_N_STYLED]
     styled = np.stack([_restyle(image, rng) for image in images[chosen]])
     samples = images[:_MAX_SPECIFICATION_IMAGES]
-    specification = learn_crop_specification(
-        _to_tensor(samples if n_channels else samples[..., np.newaxis])
-    )
+    samples = _to_tensor(samples if n_channels else samples[..., np.newaxis])
+    specification = learn_crop_specification(samples)
+    warn_if_dark_on_light(samples, specification)
 
-    parts = tqdm(
+    parts = with_progress(
         _scene_crops(
             styled, backgrounds, specification, n_instances, n_thresholds, rng
         ),
-        desc="training crops",
-        total=_n_views(n_instances, len(backgrounds)),
-        unit="scene",
-        disable=not verbose,
+        "training crops",
+        _n_views(n_instances, len(backgrounds)),
+        "scene",
+        verbose,
     )
     crops, owners = zip(*parts, strict=True)
     sources = np.repeat(np.arange(len(owners)), list(map(len, owners)))
@@ -185,6 +188,17 @@ def make_training_crops(
     # Folds that are cut without shuffling hold all kinds.
     order = rng.permutation(len(X))
     return X[order], y[order]
+
+
+def _check_kind(labels: np.ndarray, background) -> None:
+    """Raise ValueError for a background that would change the type of the labels."""
+    kinds = [labels.dtype.kind, np.asarray(background).dtype.kind]
+    found, wanted = ("number" if kind in "biuf" else kind for kind in kinds)
+    if found != wanted and labels.dtype.kind != "O":
+        raise ValueError(
+            f"background is {background!r}, but labels are of type {labels.dtype}; "
+            "pass a background of that type."
+        )
 
 
 def _n_scenes(kind: _Scenes, n_instances: int) -> int:

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 
 from .._inputs.images import Images
 from .._network.activations import FeatureMaps, eval_mode, extract_activations
-from .._network.trained import TrainedNetwork
+from .._network.trained import TrainedNetwork, check_finite
 from .contrastive import ContrastiveWeights, contrastive_map
 from .weights import interpolate_to_pixels, normalize_per_image, weighted_sum
 
@@ -123,6 +123,7 @@ class HeatmapModel:
                     None if classes is None else classes[indices],
                     self.class_normalization_constants,
                 )
+                check_finite(torch.from_numpy(heat), indices, "heat values")
                 constant = constants[indices, np.newaxis, np.newaxis].astype(np.float32)
                 heat = _normalize(heat, constant, normalize, threshold)
                 for index, heatmap in zip(indices, heat, strict=True):

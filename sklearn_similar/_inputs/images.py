@@ -26,7 +26,6 @@ VISIBLE_SHARE = 0.2
 _MAX_PIXELS = 2**17
 # Reading an image brings in up to some MB around it of the file that it is in.
 _MAX_MAPPED = 32
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,11 @@ class Images:
         return chosen
 
     def batches(
-        self, batch_size: int, n_channels: int, indices: np.ndarray | None = None
+        self,
+        batch_size: int,
+        n_channels: int,
+        indices: np.ndarray | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Indices of images of one shape, and these images as a float32 tensor.
 
@@ -91,6 +94,7 @@ class Images:
             Channels of the tensors; colour is made grey for one channel.
         indices : ndarray of int, optional
             The images to read; all by default.
+        memory_format : {torch.contiguous_format, torch.channels_last}
         """
         for members in self.group_by_shape():
             most = min(batch_size, n_at_once(self.pixels[members[0]]))
@@ -99,7 +103,8 @@ class Images:
                 if len(members) == 0:
                     continue
             for batch in gen_batches(len(members), most):
-                yield members[batch], to_tensor(self.select(members[batch]), n_channels)
+                pixels = self.select(members[batch])
+                yield members[batch], to_tensor(pixels, n_channels, memory_format)
 
     def groups(self, n_channels: int, n_pixels: int) -> Iterator[list[torch.Tensor]]:
         """Images of any sizes as float32 tensors, some of them at a time.
@@ -138,7 +143,11 @@ def n_at_once(pixels: np.ndarray) -> int:
     return max(1, _MAX_PIXELS // math.prod(pixels.shape[:2]))
 
 
-def to_tensor(pixels: np.ndarray, n_channels: int) -> torch.Tensor:
+def to_tensor(
+    pixels: np.ndarray,
+    n_channels: int,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> torch.Tensor:
     """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1]."""
     if not pixels.flags.writeable:
         # PyTorch warns that it could write to it.
@@ -151,10 +160,15 @@ def to_tensor(pixels: np.ndarray, n_channels: int) -> torch.Tensor:
     if level != 1:
         # A quotient is what users get who divide by 255, a product differs by rounding.
         tensor = tensor / level
-    tensor = tensor.permute(0, 3, 1, 2)
-    if tensor.shape[1] == 3 and n_channels == 1:
-        tensor = to_grey(tensor).unsqueeze(1)
-    return tensor.contiguous()
+    if tensor.shape[3] == 3 and n_channels == 1:
+        tensor = to_grey(tensor.permute(0, 3, 1, 2)).unsqueeze(3)
+    if memory_format == torch.channels_last:
+        return tensor.permute(0, 3, 1, 2)
+    if tensor.shape[3] == 1:
+        # The strides of permuted dimensions would make PyTorch take it for channels
+        # last, whatever it says of the order in memory.
+        return tensor.reshape(len(tensor), 1, *tensor.shape[1:3])
+    return tensor.permute(0, 3, 1, 2).contiguous()
 
 
 def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarray:
@@ -245,8 +259,8 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
     Raises
     ------
     ValueError
-        If an image is empty, not numeric, not finite, or has other channels; the
-        message names it.
+        If an image is empty, not numeric, or has other channels; the message names
+        it. Values are not read; see `value_ranges`.
     """
     channels = None if trained is None else n_channels(trained)
     if is_list_of_images(X):
@@ -254,7 +268,6 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
         for index, image in enumerate(X):
             name = f"Image {index} of X"
             pixels = _with_channels(to_numpy(image), name, channels)
-            check_finite(pixels[np.newaxis], name)
             images.append(pixels)
         return Images(images, "list")
     X = to_numpy(X)
@@ -272,7 +285,6 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
         )
     # The first image stands for all, which have its shape and type.
     _with_channels(X[0], "Each image of X", channels)
-    check_finite(X, "Image {} of X")
     return Images(X if X.ndim == 4 else X[..., np.newaxis], "images")
 
 
@@ -314,37 +326,6 @@ def check_numeric(array: np.ndarray, name: str) -> None:
             f"{name} has dtype {array.dtype}; pass numbers, integers from 0 to 255 or "
             "floats."
         )
-
-
-def check_finite(pixels: np.ndarray, name: str) -> None:
-    """Raise ValueError for NaN and what is infinite in float32, read batch by batch.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, ...)
-    name : str
-        Their name in messages, {} being the index.
-    """
-    if pixels.dtype.kind != "f":
-        return
-    for batch in gen_batches(len(pixels), n_at_once(pixels[0])):
-        if not _is_finite(pixels[batch]):
-            index = next(
-                i for i in range(batch.start, batch.stop) if not _is_finite(pixels[i])
-            )
-            values = pixels[index]
-            value = values[~(np.abs(values.astype(np.float64)) <= _LARGEST)][0]
-            found = "NaN" if np.isnan(value) else f"{value:.3g}"
-            raise ValueError(
-                f"{name.format(index)} contains {found}; pass finite numbers that "
-                "float32 can hold."
-            )
-        release(pixels)
-
-
-def _is_finite(values: np.ndarray) -> bool:
-    # NaN is the minimum of anything it is in, and no comparison with it is true.
-    return float(values.min()) >= -_LARGEST and float(values.max()) <= _LARGEST
 
 
 def check_one_size(images: Images) -> np.ndarray:

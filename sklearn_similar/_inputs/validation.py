@@ -1,9 +1,12 @@
 """The gate for what the user passes: estimator and X in, `Images` and classes out."""
 
 import itertools
-import warnings
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +16,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .._compat import get_output_config
+from .._warnings import warn_user
 from .images import (
     Images,
-    check_finite,
     check_numeric,
     check_one_size,
     count,
@@ -26,6 +29,7 @@ from .images import (
     shape_text,
     to_numpy,
 )
+from .value_range import check_value_range, training_range
 
 _ACCEPTED = (
     "rows (n, n_features), grey images (n, height, width), colour images (n, height, "
@@ -34,9 +38,12 @@ _ACCEPTED = (
 
 
 def check_training_data(
-    estimator, X, y, image_shape, min_classes: int = 2
+    estimator, X, y, image_shape, classes=None, min_classes: int = 2
 ) -> tuple[Images, np.ndarray]:
-    """Labelled images of one size; sets `classes_`, `image_shape_`, `n_features_in_`.
+    """Labelled images of one size; sets the attributes that come from them.
+
+    These are `classes_`, `image_shape_`, `n_features_in_`, `value_range_` and the type
+    of the pixels, `_dtype`.
 
     Returns
     -------
@@ -56,29 +63,41 @@ def check_training_data(
     rows, y = validate_data(
         estimator, rows, y, ensure_all_finite=False, ensure_min_samples=2
     )
-    if found is None:
-        check_values(rows)
+    check_numeric(rows, "X")
     try:
-        classes, y_index = np.unique(y, return_inverse=True)
+        found_classes, y_index = np.unique(y, return_inverse=True)
     except TypeError as error:
         types = sorted({type(label).__name__ for label in y})
         raise ValueError(
             f"y holds labels of the types {', '.join(types)}; make them all the same."
         ) from error
     check_classification_targets(y)
+    if classes is None:
+        classes = found_classes
+    else:
+        classes = _check_classes(classes)
+        y_index = _encode(classes, found_classes, "y", "classes")[y_index]
     estimator.classes_ = classes
-    if len(estimator.classes_) < min_classes:
+    if len(classes) < min_classes:
         raise ValueError(
-            f"y holds one class, {estimator.classes_.tolist()[0]!r}; a classifier "
-            "needs images of at least 2 classes."
+            f"y holds one class, {classes.tolist()[0]!r}; a classifier needs images of "
+            "at least 2 classes."
         )
     shape = infer_image_shape(found, rows.shape[1], image_shape)
     estimator.image_shape_ = shape
-    return Images(_as_images(rows, shape), layout), y_index
+    images = Images(_as_images(rows, shape), layout)
+    estimator.value_range_, estimator._dtype = training_range(images), images.dtype
+    return images, y_index
 
 
 def check_images(estimator, X) -> Images:
-    """Images of any size, or rows of the trained size."""
+    """Images of any size, or rows of the trained size; warns of other values."""
+    images = _read(estimator, X)
+    check_value_range(images, estimator.value_range_, estimator._dtype)
+    return images
+
+
+def _read(estimator, X) -> Images:
     trained = estimator.image_shape_
     if is_images(X):
         return read_images(X, trained)
@@ -88,7 +107,7 @@ def check_images(estimator, X) -> Images:
             f"X has the shape of one image, {shape_text(rows.shape)}; pass [X]."
         )
     rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
-    check_values(rows)
+    check_numeric(rows, "X")
     return Images(_as_images(rows, trained), "rows")
 
 
@@ -111,11 +130,10 @@ def check_not_one_image(estimator, X, layout: str) -> None:
             "[X]."
         )
     if layout != "rows":
-        warnings.warn(
+        warn_user(
             f"X has shape {X.shape} and is read as {len(X)} rows of "
             f"{shape_text(estimator.image_shape_)} pixels; if X is one image, pass "
             "[X].",
-            stacklevel=3,
         )
 
 
@@ -154,32 +172,88 @@ def check_trained_size(estimator, X, method: str) -> Images:
     return images
 
 
+def _check_classes(classes) -> np.ndarray:
+    """The labels of a network's outputs, which `classes_` holds in sorted order."""
+    known = np.asarray(classes)
+    try:
+        is_sorted = np.array_equal(np.unique(known), known)
+    except TypeError:
+        is_sorted = False
+    if not is_sorted or len(known) < 2:
+        raise ValueError(
+            f"classes is {classes!r}; pass at least 2 labels of one type, sorted and "
+            "each once, and let the network's outputs be in that order."
+        )
+    return known
+
+
 def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
     """Index of each image's label in `classes_`."""
     check_labels(y, n_images, name)
-    y = column_or_1d(y, warn=True)
-    known = {label: index for index, label in enumerate(estimator.classes_.tolist())}
-    labels = y.tolist()
-    unseen = [label for label in dict.fromkeys(labels) if label not in known]
+    return _encode(estimator.classes_, column_or_1d(y, warn=True), name, "fit")
+
+
+def _encode(classes: np.ndarray, labels, name: str, source: str) -> np.ndarray:
+    """Indices of labels in the classes that a parameter or method was given."""
+    known = {label: index for index, label in enumerate(_values(classes))}
+    values = _values(labels)
+    unseen = [label for label in dict.fromkeys(values) if label not in known]
     if unseen:
+        remedy = f"leave such images out, or include them in {source}"
         raise ValueError(
-            f"{name} holds labels that fit was not given: {_some(unseen)}; leave such "
-            "images out, or fit with them."
+            f"{name} holds labels that {source} was not given: {_some(unseen)}; "
+            f"{_conversion(unseen, known) or remedy}."
         )
-    return np.array([known[label] for label in labels])
+    return np.array([known[label] for label in values])
 
 
-def find_labels(classes: np.ndarray, target, name: str) -> np.ndarray:
+def find_labels(
+    classes: np.ndarray,
+    target,
+    name: str,
+    remedy: str = "pass one of them, or a list of some",
+) -> np.ndarray:
     """Indices in the classes of the label or labels that a parameter holds."""
-    labels = np.atleast_1d(target).tolist()
-    known = classes.tolist()
+    labels, known = _values(np.atleast_1d(target)), _values(classes)
     unknown = [label for label in labels if label not in known]
     if unknown or not labels:
         raise ValueError(
             f"{name} holds {_some(unknown) or 'no label'}, but the classes are "
-            f"{_some(known)}; pass one of them, or a list of some."
+            f"{_some(known)}; {_conversion(unknown, known) or remedy}."
         )
     return np.array([known.index(label) for label in labels])
+
+
+def check_label_type(classes: np.ndarray, labels, name: str) -> None:
+    """Raise ValueError for labels of a type that equals no label of the classes."""
+    values, known = _values(np.asarray(labels)), _values(classes)
+    if conversion := _conversion(values, known):
+        raise ValueError(
+            f"{name} holds {_some(dict.fromkeys(values))}, but the classes are "
+            f"{_some(known)}; {conversion}."
+        )
+
+
+def _values(labels: np.ndarray) -> list:
+    """Labels as objects that are equal if they mean the same, dates of any type."""
+    if labels.dtype.kind == "M":
+        return pd.DatetimeIndex(labels).tolist()
+    return [
+        pd.Timestamp(label) if isinstance(label, date) else label
+        for label in labels.tolist()
+    ]
+
+
+def _conversion(unknown, known) -> str:
+    """The remedy for labels all of which are of another type than the classes."""
+    kinds = [
+        {Real if isinstance(label, Real) else type(label) for label in labels}
+        for labels in (unknown, known)
+    ]
+    if not unknown or kinds[0] & kinds[1]:
+        return ""
+    found, wanted = (type(next(iter(labels))).__name__ for labels in (unknown, known))
+    return f"convert {found} to {wanted}"
 
 
 def find_background(classes: np.ndarray, background) -> int | None:
@@ -188,7 +262,8 @@ def find_background(classes: np.ndarray, background) -> int | None:
         return None
     if np.ndim(background):
         raise ValueError(f"background is {background!r}; pass one label of y, or None.")
-    return int(find_labels(classes, background, "background")[0])
+    remedy = "pass one of them, or None"
+    return int(find_labels(classes, background, "background", remedy)[0])
 
 
 def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
@@ -218,15 +293,27 @@ def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
 
 
 @contextmanager
-def unchanged_on_error(estimator) -> Iterator[None]:
-    """Give an estimator back its attributes if an error is raised."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+def published_at_end(estimator) -> Iterator[Any]:
+    """A working copy of an estimator, whose state becomes the estimator's at the end.
+
+    Until then, and if anything is raised, the estimator is as before: also in other
+    threads, and for a Ctrl-C that comes at any time. One assignment replaces the state,
+    but for parameters that were set meanwhile.
+    """
+    working = _with_state(estimator, vars(estimator).copy())
+    yield working
+    estimator.__dict__ = vars(working) | estimator.get_params(deep=False)
+
+
+def snapshot(estimator):
+    """An estimator in its present state, whatever a later or concurrent fit changes."""
+    return _with_state(estimator, vars(estimator))
+
+
+def _with_state(estimator, state: dict[str, Any]):
+    copied = object.__new__(type(estimator))
+    copied.__dict__ = state
+    return copied
 
 
 def check_scales(scales) -> tuple[float, ...]:
@@ -253,6 +340,7 @@ def readable_rows(X):
     """X, where scikit-learn's checks read it; they would print all of other things."""
     if sparse.issparse(X):
         return X
+    _check_not_paths(X)
     if isinstance(X, pd.DataFrame):
         return _without_extension_types(X)
     try:
@@ -278,6 +366,20 @@ def readable_rows(X):
     return X
 
 
+def _check_not_paths(X) -> None:
+    """Raise ValueError for the path of a file, or for several."""
+    first = X
+    if isinstance(X, (list, tuple, np.ndarray, pd.Series)) and len(X):
+        first = X.iloc[0] if isinstance(X, pd.Series) else X[0]
+    elif isinstance(X, pd.DataFrame) and X.shape[1] == 1 and len(X):
+        first = X.iloc[0, 0]
+    if isinstance(first, (str, os.PathLike)):
+        raise ValueError(
+            f"X holds text, {os.fspath(first)[:80]!r}; if these are file paths, pass "
+            "the images, as in [np.asarray(PIL.Image.open(path)) for path in paths]."
+        )
+
+
 def _without_extension_types(X: pd.DataFrame) -> pd.DataFrame:
     """Integers stay integers, where scikit-learn makes floats of pandas' own types."""
     own = {
@@ -288,11 +390,6 @@ def _without_extension_types(X: pd.DataFrame) -> pd.DataFrame:
         and not X[name].hasnans
     }
     return X.astype(own) if own else X
-
-
-def check_values(rows: np.ndarray) -> None:
-    check_numeric(rows, "X")
-    check_finite(rows, "Row {} of X")
 
 
 def check_labels(y, n_images: int, name: str) -> None:
@@ -310,6 +407,16 @@ def check_labels(y, n_images: int, name: str) -> None:
             f"X holds {count(n_images, 'image')}, but {name} holds "
             f"{count(len(labels), 'label')}; pass one label for each image."
         )
+    if labels.ndim and labels.dtype.kind not in "biu":
+        # NumPy makes text of NaN among text.
+        values = np.asarray(y, dtype=object) if isinstance(y, (list, tuple)) else labels
+        missing = np.argwhere(pd.isna(values))
+        if len(missing):
+            value = values[tuple(missing[0])]
+            raise ValueError(
+                f"{name} holds {value} for image {missing[0][0]}, which is no label; "
+                "leave such images out."
+            )
 
 
 def _as_images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

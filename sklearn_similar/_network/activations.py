@@ -1,6 +1,5 @@
 """Layers of a network: finding them, and extracting their activations."""
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .._compat import is_out_of_memory
+from .hooks import forward_hook, has_hooks_of_others, output_hook
 from .receptive_field import ReceptiveField, receptive_field, track_receptive_field
 
 
@@ -30,8 +31,11 @@ class FeatureMaps(NamedTuple):
     is_dense: bool
 
 
-class _LayerReached(Exception):
-    """All activations are known; the rest of the network need not run."""
+class _LayerReached(BaseException):
+    """All activations are known; the rest of the network need not run.
+
+    A network that catches every `Exception` does not catch it.
+    """
 
 
 @contextmanager
@@ -47,22 +51,6 @@ def eval_mode(module: nn.Module) -> Iterator[nn.Module]:
     finally:
         for child in in_training:
             child.training = True
-
-
-@contextmanager
-def output_hook(module: nn.Module, layer: str, hook) -> Iterator[None]:
-    """Call `hook` with the layer's output; what it returns replaces the output."""
-    # A network that is shared by threads has all their hooks at once.
-    owner = threading.get_ident()
-    handle = module.get_submodule(layer).register_forward_hook(
-        lambda _module, _inputs, output: (
-            hook(output) if threading.get_ident() == owner else None
-        )
-    )
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def extract_activations(
@@ -88,11 +76,12 @@ def extract_activations(
 
     def note(layer, output):
         field = receptive_field(output)
-        is_last = len(reached) == len(layers) - 1
+        # A network with hooks has to finish: they could fill a store that it empties.
+        is_end = len(reached) == len(layers) - 1 and not has_hooks_of_others(module)
         # What follows could overwrite the activations in place.
-        activations = output if is_last else output.clone()
+        activations = output if is_end else output.clone()
         reached[layer] = FeatureMaps(activations, field, is_dense)
-        if is_last:
+        if is_end:
             raise _LayerReached
 
     height, width = images.shape[2:]
@@ -104,10 +93,14 @@ def extract_activations(
     except _LayerReached:
         pass
     except RuntimeError as error:
-        raise ValueError(
-            f"The network cannot take images of {height}x{width} pixels "
-            f"(resolution={resolution!r}): {str(error).splitlines()[0]}"
-        ) from error
+        if is_out_of_memory(error):
+            raise
+        # What follows the layers need not take the images.
+        if len(reached) < len(layers):
+            raise ValueError(
+                f"The network cannot take images of {height}x{width} pixels "
+                f"(resolution={resolution!r}): {str(error).splitlines()[0]}"
+            ) from error
     for layer in layers:
         if layer not in reached:
             raise ValueError(
@@ -168,7 +161,7 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
         )
     outputs: list[torch.Tensor] = []
     with output_hook(module, layer, outputs.append):
-        module(images)
+        module(images.clone())
     if len(outputs) != 1:
         raise ValueError(
             f"layer {layer!r} runs {len(outputs)} times in a forward pass; name a "
@@ -241,7 +234,6 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
     outputs: list[_Output] = []
     # Held, or another tensor could take the identity of a freed one.
     held: list[torch.Tensor] = []
-    owner = threading.get_ident()
 
     def note(name: str, child: nn.Module, inputs, output) -> None:
         if not isinstance(output, torch.Tensor) or output.ndim != 4:
@@ -249,9 +241,7 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
         tensor = (id(output), output._version)
         parts = list(child.children())
         # A part that passes its input on as it is (dropout) makes no map.
-        if threading.get_ident() != owner or (
-            not parts and any(tensor == before.tensor for before in outputs)
-        ):
+        if not parts and any(tensor == before.tensor for before in outputs):
             return
         held.append(output)
         is_block = any(isinstance(m, nn.Conv2d) for p in parts for m in p.modules())
@@ -273,11 +263,6 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
     with ExitStack() as stack:
         for name, child in module.named_modules():
             if name:
-                handle = child.register_forward_hook(
-                    lambda child, inputs, output, name=name: note(
-                        name, child, inputs, output
-                    )
-                )
-                stack.callback(handle.remove)
-        module(images)
+                stack.enter_context(forward_hook(child, partial(note, name, child)))
+        module(images.clone())
     return outputs

@@ -1,22 +1,24 @@
-"""Building, seeding and training the skorch net; weights to and from arrays."""
+"""Building and seeding the skorch net; weights to and from arrays."""
 
 import copy
+import dis
 import inspect
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNetClassifier
 from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset, Subset, default_collate
+from torch.utils.data import default_collate
 
-from .._inputs.images import Images, count, n_channels, shape_text, to_tensor
-from .activations import eval_mode
+from .._warnings import warn_user
+from .forward import run_network
 from .lenet import LeNet
+from .memory_format import safe_memory_format
 from .seeding import seeded
 
 _BUILT_HERE = (
@@ -30,33 +32,6 @@ _BUILT_HERE = (
 )
 
 
-class PixelDataset(Dataset):
-    """Labelled images of one size for skorch, read a batch at a time."""
-
-    def __init__(self, images: Images, y: np.ndarray, n_channels: int):
-        self.images = images
-        self.y = y
-        self.n_channels = n_channels
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, index):
-        images, y = self.__getitems__([index])
-        return images[0], y[0]
-
-    def __getitems__(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and class indices at some positions: what a loader asks for."""
-        chosen = np.asarray(indices)
-        pixels = to_tensor(self.images.select(chosen), self.n_channels)
-        return pixels, torch.from_numpy(self.y[chosen])
-
-
-def collate(batch):
-    """Collate items; a `PixelDataset` gives whole batches, which stay as they are."""
-    return default_collate(batch) if isinstance(batch, list) else batch
-
-
 class InverseDecay:
     """Learning rate factor after some updates: 1 / (1 + decay * updates)."""
 
@@ -67,15 +42,57 @@ class InverseDecay:
         return 1 / (1 + self.decay * n_updates)
 
 
+def collate(batch):
+    """Collate items; a dataset that gives whole batches has them stay as they are."""
+    return default_collate(batch) if isinstance(batch, list) else batch
+
+
 class SeededNet(NeuralNetClassifier):
-    """skorch net whose forward passes draw random numbers (dropout) of its own."""
+    """skorch net whose forward passes draw random numbers (dropout) of its own.
+
+    Attributes
+    ----------
+    randomness : seeded
+    memory_format : {torch.contiguous_format, torch.channels_last}
+        How the module is given images.
+    """
 
     randomness: seeded
+    memory_format: torch.memory_format
 
     def infer(self, x, **fit_params):
         # Around the forward pass alone: an optimiser makes hundreds of small calls.
         with self.randomness:
             return super().infer(x, **fit_params)
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        # In skorch, any KeyboardInterrupt ends training as if it were complete.
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        except KeyboardInterrupt as interrupt:
+            if not _is_raised_by_callback(interrupt, self.callbacks_):
+                raise
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+
+def _is_raised_by_callback(interrupt: KeyboardInterrupt, callbacks) -> bool:
+    """Whether a callback ended training early, rather than the user by Ctrl-C.
+
+    Both are KeyboardInterrupt. A callback executes a `raise` statement, whereas Ctrl-C
+    comes between other instructions, or from a signal handler.
+    """
+    innermost = interrupt.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None:
+        return False
+    frame = innermost.tb_frame
+    code = frame.f_code
+    is_raise = code.co_code[innermost.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    owner = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    return is_raise and any(owner is callback for _, callback in callbacks)
 
 
 def build_net(
@@ -135,7 +152,7 @@ def build_net(
         net.randomness = seeded(seed)
         with net.randomness:
             net.initialize()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).split(". ")[0].rstrip(".")
         raise ValueError(
             f"The network cannot be built: {reason}; change module or net_params, "
@@ -143,6 +160,7 @@ def build_net(
         ) from error
     # Whatever PyTorch's default type or the module's own is, images are float32.
     net.module_.float()
+    net.memory_format = safe_memory_format(net.module_)
     return net
 
 
@@ -185,64 +203,19 @@ def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
     return {f"module__{name}": known[name] for name in known if name in accepted}
 
 
-def train_network(
-    net: SeededNet,
-    spec: Mapping[str, Any],
-    images: Images,
-    y: np.ndarray,
-    training: np.ndarray,
-) -> tuple[dict[str, np.ndarray], list]:
-    """Train a new net; returns its weights and history, which a cache can hold.
-
-    Parameters
-    ----------
-    net : SeededNet
-        As `build_net` made it.
-    spec : dict
-        Arguments of `build_net`.
-    images : Images
-        All of one size.
-    y : ndarray of shape (n_images,)
-        Class index of each image.
-    training : ndarray of int
-        The images to train on.
-
-    Raises
-    ------
-    ValueError
-        If the loss diverged.
-    """
-    dataset = PixelDataset(images, y, n_channels(spec["image_shape"]))
-    # The labels are in the dataset already; here they serve a stratified train_split.
-    try:
-        net.partial_fit(Subset(dataset, training.tolist()), y[training])
-    except KeyError as error:
-        if "valid_" not in str(error):
-            raise
-        raise ValueError(
-            "A callback needs what only a validation split gives; pass train_split="
-            f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
-        ) from error
-    net.module_.zero_grad(set_to_none=True)
-    _check_converged(net, dataset.__getitems__(training[:1])[0])
-    return get_arrays(net), net.history.to_list()
-
-
-def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
-    """Raise ValueError unless losses, and scores after the last update, are finite."""
-    found = None
-    for epoch in net.history:
-        loss = epoch.get("train_loss", 0.0)
-        if not np.isfinite(loss):
-            found = f"the loss is {loss} in epoch {epoch['epoch']}"
-            break
-    with eval_mode(net.module_) as module:
-        if not found and not module(images.to(net.device)).isfinite().all():
-            found = "scores are not finite"
-    if found:
-        raise ValueError(
-            f"Training diverged: {found} with lr={net.lr}; lower lr or scale X."
-        )
+def loss_weights(
+    class_weight: Mapping | str | None, classes: np.ndarray, y: np.ndarray
+) -> np.ndarray | None:
+    """Weight of each class in the loss; y holds indices of classes, not always all."""
+    if class_weight is None:
+        return None
+    weights = np.ones(len(classes))
+    # "balanced" has no weight for a class without images, where none has an effect.
+    chosen = np.unique(y) if class_weight == "balanced" else np.arange(len(classes))
+    weights[chosen] = compute_class_weight(
+        class_weight, classes=classes[chosen], y=classes[y]
+    )
+    return weights
 
 
 def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
@@ -257,6 +230,8 @@ def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> 
 def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
     """Raise ValueError unless the network gives one score per image and class.
 
+    Probabilities are scores too, but not those that the criterion expects: a warning.
+
     Parameters
     ----------
     net : SeededNet
@@ -264,14 +239,7 @@ def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
     images : tensor of shape (n_images, n_channels, height, width)
     n_classes : int
     """
-    try:
-        output = net.module_(images)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"The network cannot take images of {count(images.shape[1], 'channel')} "
-            f"and {shape_text(images.shape[2:])} pixels; change module or the images "
-            f"({str(error).splitlines()[0]})."
-        ) from error
+    output = run_network(net.module_, images)
     wanted = (len(images), n_classes)
     if not isinstance(output, torch.Tensor):
         raise ValueError(
@@ -279,11 +247,22 @@ def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
             "returns one tensor of class scores, n_images x n_classes."
         )
     if tuple(output.shape) != wanted:
+        has_more = output.ndim == 2 and output.shape[1] > n_classes
+        remedy = "pass the labels of all outputs as classes, or change module"
         raise ValueError(
             f"The network returns shape {tuple(output.shape)} for {len(images)} "
-            f"images, but y has {n_classes} classes, so it should be {wanted}."
+            f"images, but y has {n_classes} classes, so it should be {wanted}; "
+            f"{remedy if has_more else 'change module'}."
         )
-    if returns_probabilities(net) and bool((output < 0).any()):
+    if not returns_probabilities(net):
+        if output.min() >= 0 and (output.sum(dim=1) - 1).abs().max() < 1e-4:
+            warn_user(
+                "The network returns probabilities, but logits are expected, of which "
+                "softmax makes probabilities again, close to each other; take the "
+                "softmax out of module, or pass net_params={'criterion': "
+                "torch.nn.NLLLoss}.",
+            )
+    elif output.min() < 0:
         raise ValueError(
             f"The network returns {float(output.min()):.3g}, but skorch's NLLLoss "
             "takes probabilities; end the network with a softmax, or let it return "
@@ -330,7 +309,7 @@ def unpack_net(state: dict[str, Any]) -> dict[str, Any]:
     try:
         check_device(state["_net_spec"]["device"])
     except ValueError as error:
-        warnings.warn(f"{error} The network is on the CPU now.", stacklevel=3)
+        warn_user(f"{error} The network is on the CPU now.")
         state["device"] = "cpu"
         state["_net_spec"] = {**state["_net_spec"], "device": "cpu"}
     state["net_"] = build_net(**state["_net_spec"], verbose=state["verbose"])

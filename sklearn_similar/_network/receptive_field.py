@@ -180,7 +180,7 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         return _mark(input[index], field)
 
     def _is_global(self, tensor) -> bool:
-        # What follows a global pooling (squeeze-and-excitation) has no pixels any more.
+        # After a global pooling (squeeze-and-excitation) there are no pixels any more.
         return tuple(tensor.shape[2:]) == (1, 1) != self.size
 
     def _is_resized(self, input, output) -> bool:

@@ -5,12 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from torch import nn
 
+from .._inputs.holdout import spread_over_classes
 from .._inputs.images import Images, n_channels
+from .._warnings import warn_user
 from .activations import eval_mode
-from .net import returns_probabilities
+from .net import SeededNet, returns_probabilities
+
+# Images on which a network that was trained elsewhere is tried, and accuracy, from that
+# of guessing at 0 to 1, below which it recognises nothing.
+_N_TRIED = 100
+_MIN_TRIED = 20
+_MIN_SKILL = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +31,8 @@ class TrainedNetwork:
     device : str or torch.device
     n_channels : int
         Channels of the images that the module takes.
+    memory_format : {torch.contiguous_format, torch.channels_last}
+        How the module is given images.
     batch_size : int
         Most images in a batch.
     n_classes : int
@@ -34,6 +43,7 @@ class TrainedNetwork:
     module: nn.Module
     device: str | torch.device
     n_channels: int
+    memory_format: torch.memory_format = torch.contiguous_format
     batch_size: int
     n_classes: int
     returns_probabilities: bool
@@ -42,7 +52,9 @@ class TrainedNetwork:
         self, images: Images, indices: np.ndarray | None = None
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Indices of images of one shape, and these images on the device."""
-        for batch, pixels in images.batches(self.batch_size, self.n_channels, indices):
+        for batch, pixels in images.batches(
+            self.batch_size, self.n_channels, indices, self.memory_format
+        ):
             yield batch, pixels.to(self.device)
 
     def log_probabilities(self, output: torch.Tensor) -> torch.Tensor:
@@ -62,19 +74,70 @@ class TrainedNetwork:
                 if not self.returns_probabilities:
                     # Along the classes, rounding does not depend on the other images.
                     output = torch.softmax(output, dim=1)
+                check_finite(output, indices, "scores")
                 result[indices] = output.cpu().numpy()
         return result
 
 
+def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
+    """Raise ValueError, which names the image, if scores or heat are not finite.
+
+    Parameters
+    ----------
+    values : tensor of shape (n_images, ...)
+    indices : ndarray of shape (n_images,)
+        Positions of the images among those of the user.
+    name : str
+        What the values are, in the plural.
+    """
+    # A sum takes a fraction of the time; where it is finite, so are the values.
+    if not values.sum().isfinite() and not values.isfinite().all():
+        bad = ~values.isfinite().flatten(1).all(dim=1).cpu().numpy()
+        raise ValueError(
+            f"Image {indices[bad][0]} gets {name} that are not finite: its pixel "
+            "values are too large for the network, or the network's weights are NaN."
+        )
+
+
 def trained_network(
-    net: NeuralNetClassifier, image_shape: tuple[int, ...], batch_size: int
+    net: SeededNet, image_shape: tuple[int, ...], batch_size: int
 ) -> TrainedNetwork:
     """The network of a skorch net that was trained on images of a shape."""
     return TrainedNetwork(
         module=net.module_,
         device=net.device,
         n_channels=n_channels(image_shape),
+        memory_format=net.memory_format,
         batch_size=batch_size,
         n_classes=len(net.classes),
         returns_probabilities=returns_probabilities(net),
     )
+
+
+def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> None:
+    """Warn if a network that was trained elsewhere recognises none of its images.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+        In evaluation mode.
+    images : Images
+        Some of them are tried.
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    """
+    chosen = spread_over_classes(y, _N_TRIED)
+    chosen = chosen[:: max(1, len(chosen) // _N_TRIED)]
+    chance = np.bincount(y[chosen]).max() / len(chosen)
+    if len(chosen) < _MIN_TRIED or chance == 1:
+        return
+    n_right = sum(
+        int((network.module(batch).argmax(dim=1).numpy(force=True) == y[indices]).sum())
+        for indices, batch in network.batches(images, chosen)
+    )
+    if n_right / len(chosen) - chance < _MIN_SKILL * (1 - chance):
+        warn_user(
+            f"The network recognises {n_right} of {len(chosen)} images, which is no "
+            "better than guessing, and max_epochs=0 leaves it so; scale X as in its "
+            "training, and check that its outputs are in the order of classes_.",
+        )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Interval, StrOptions, validate_params
+from ._checks import as_numbers
 from ._matching import (
     IOU_THRESHOLD,
     TABLES,
@@ -164,7 +165,7 @@ def mean_average_precision(
     if iou_thresholds is None:
         thresholds = _COCO_IOU_THRESHOLDS
     else:
-        thresholds = np.asarray(iou_thresholds, dtype=np.float64).ravel()
+        thresholds = as_numbers(iou_thresholds, "iou_thresholds").ravel()
     if not thresholds.size or not ((thresholds > 0) & (thresholds <= 1)).all():
         raise ValueError(
             f"iou_thresholds is {iou_thresholds!r}; give one or more numbers above 0 "

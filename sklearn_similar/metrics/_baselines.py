@@ -8,7 +8,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from .._compat import StrOptions
-from .._inputs.images import check_numeric, shape_text, to_numpy
+from .._inputs.images import shape_text
+from ._checks import as_numbers
 from ._explained import Batch, Explained, to_type
 
 # Standard deviation of the blur, as a share of an image's longer side. LeNet still
@@ -56,8 +57,7 @@ BASELINE = [StrOptions(set(_NAMED)), Real, "array-like"]
 
 
 def _check_baseline(baseline: Any, explained: Explained) -> np.ndarray:
-    values = to_numpy(baseline)
-    check_numeric(values, "baseline")
+    values = as_numbers(baseline, "baseline")
     with np.errstate(invalid="ignore", over="ignore"):
         held = values.astype(explained.dtype, copy=False)
     good = held == values if held.dtype.kind in "iu" else np.isfinite(held)

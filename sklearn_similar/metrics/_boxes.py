@@ -1,17 +1,17 @@
-"""Boxes as arrays: coordinates, intersection over union, pixels covered.
+"""Boxes as arrays: intersection over union, pixels covered.
 
 A box is ``x_min, y_min, x_max, y_max`` in pixels, half-open: it covers the pixels
 ``x_min <= x < x_max``, and its width is ``x_max - x_min``.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .._boxes import BOX_COLUMNS, paired_iou
+from .._boxes import paired_iou
 from .._compat import validate_params
+from ._checks import box_coordinates
 
 # Candidate pairs whose overlap is computed at once: some 100 MB of temporaries.
 _MAX_PAIRS = 2**20
@@ -27,8 +27,8 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     Parameters
     ----------
     boxes_a, boxes_b : array-like of shape (n, 4) and (m, 4), or DataFrame
-        Boxes as ``x_min, y_min, x_max, y_max`` in pixels, half-open. Of a DataFrame
-        only these columns are read: boxes of different images are compared too.
+        Boxes as ``x_min, y_min, x_max, y_max`` in pixels, half-open. Only these
+        columns of a DataFrame are read: boxes of different images are compared too.
 
     Returns
     -------
@@ -58,10 +58,8 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     >>> box_iou([[0, 0, 4, 4]], [[0, 0, 4, 4], [2, 0, 6, 4], [4, 0, 8, 4]]).round(3)
     array([[1.   , 0.333, 0.   ]])
     """
-    a, b = (
-        box_coordinates(boxes_a, name="boxes_a"),
-        box_coordinates(boxes_b, name="boxes_b"),
-    )
+    a = box_coordinates(boxes_a, name="boxes_a")
+    b = box_coordinates(boxes_b, name="boxes_b")
     iou = np.empty((len(a), len(b)))
     step = max(1, _MAX_PAIRS // max(1, len(b)))
     for start in range(0, len(a), step):
@@ -114,64 +112,3 @@ def rasterize(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     ):
         mask[y_min:y_max, x_min:x_max] = True
     return mask
-
-
-def box_coordinates(boxes: Any, *, name: str) -> np.ndarray:
-    """Return checked boxes, a DataFrame or an array-like, as float64 (n, 4)."""
-    if isinstance(boxes, pd.DataFrame):
-        missing = [column for column in BOX_COLUMNS if column not in boxes.columns]
-        if missing:
-            raise ValueError(missing_message(name, missing, BOX_COLUMNS))
-        rows, columns = boxes.index, [boxes[column] for column in BOX_COLUMNS]
-        values = [as_float(column, name=name) for column in columns]
-        coordinates = np.stack(values, axis=1)
-    else:
-        coordinates = np.asarray(boxes, dtype=np.float64)
-        if coordinates.size == 0 and coordinates.ndim <= 2:
-            coordinates = coordinates.reshape(0, 4)
-        if coordinates.ndim != 2 or coordinates.shape[1] != 4:
-            raise ValueError(
-                f"{name} has shape {coordinates.shape}; pass one row x_min, y_min, "
-                "x_max, y_max for each box."
-            )
-        rows = pd.RangeIndex(len(coordinates))
-    _check_coordinates(coordinates, rows, name=name)
-    return coordinates
-
-
-def _check_coordinates(coordinates: np.ndarray, rows: pd.Index, *, name: str) -> None:
-    """Raise for the first row with non-finite values or a negative extent."""
-    bad = ~np.isfinite(coordinates)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise ValueError(
-            f"Row {rows[row]} of {name} has {BOX_COLUMNS[column]}="
-            f"{coordinates[row, column]}; give finite pixel coordinates or drop the "
-            "row."
-        )
-    bad = coordinates[:, 2:] < coordinates[:, :2]
-    if bad.any():
-        row, axis = np.argwhere(bad)[0]
-        low, high = BOX_COLUMNS[axis], BOX_COLUMNS[axis + 2]
-        raise ValueError(
-            f"Row {rows[row]} of {name} has a negative extent, {low}="
-            f"{coordinates[row, axis]:g} and {high}={coordinates[row, axis + 2]:g}; "
-            f"swap them so that {low} <= {high}."
-        )
-
-
-def as_float(column: pd.Series, *, name: str) -> np.ndarray:
-    """Return a column as float64, missing values as NaN."""
-    try:
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Column {column.name!r} of {name} has dtype {column.dtype}; convert it to "
-            "numbers."
-        ) from error
-
-
-def missing_message(name: str, missing: Sequence[str], needed: Sequence[str]) -> str:
-    return (
-        f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(needed)}."
-    )

@@ -1,79 +1,205 @@
-"""Validation of what metrics get: tables of instances, heatmaps, true boxes, masks."""
+"""Validation of what metrics get: numbers, labels, tables of instances."""
 
+import contextlib
 import difflib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from ._boxes import as_float, box_coordinates, missing_message, rasterize
+from .._inputs.images import count, shape_text, to_numpy
+
+# Above it floats skip whole pixels, and areas of boxes may overflow far above it.
+_LARGEST_COORDINATE = 2.0**53
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The checked columns of a table of instances.
+
+    Attributes
+    ----------
+    rows : Index
+        Names of the rows, for messages.
+    boxes : ndarray of shape (n, 4)
+    image : Series of shape (n,)
+    label, score : Series and ndarray of shape (n,), or None
+        None where they were not asked for.
+    """
+
+    rows: pd.Index
+    boxes: np.ndarray
+    image: pd.Series
+    label: pd.Series | None
+    score: np.ndarray | None
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """Return an array-like as an array of real numbers, of objects as float64."""
+    try:
+        array = to_numpy(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} is {_a(values)} that makes no array; pass rows of one length."
+        ) from error
+    if array.dtype.kind == "O" and not any(
+        isinstance(value, (str, bytes)) for value in array.flat
+    ):
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            array = array.astype(np.float64)
+    if array.dtype.kind not in "biuf":
+        is_array = array.ndim or hasattr(values, "dtype")
+        found = f"has dtype {array.dtype}" if is_array else f"is {_a(values)}"
+        raise ValueError(f"{name} {found}; pass numbers, or an array of them.")
+    return array
+
+
+def _a(value: Any) -> str:
+    """The type of a value with its article."""
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
+
+
+def each_array(values: Any, name: str, each: str) -> list[np.ndarray]:
+    """Return an array-like, or a sequence of them, as a list of arrays of numbers.
+
+    Messages call them `name` together, and the first of them `each` 0.
+    """
+    is_array = hasattr(values, "__array__") and not isinstance(values, pd.Series)
+    if is_array and not isinstance(values, pd.DataFrame):
+        values = to_numpy(values)
+    is_sequence = isinstance(values, Sequence | pd.Series) and not isinstance(
+        values, str | bytes
+    )
+    if not is_sequence and not (isinstance(values, np.ndarray) and values.ndim):
+        raise ValueError(
+            f"{name} is {_a(values)}; pass an array of shape (n, height, "
+            "width) or a list of arrays of shape (height, width)."
+        )
+    return [as_numbers(value, f"{each} {index}") for index, value in enumerate(values)]
+
+
+def as_labels(values: Any, name: str, *, n: int) -> pd.Series:
+    """Return an array-like of n labels, all of one kind."""
+    if isinstance(values, str | bytes | dict | Set) or not has_length(values):
+        raise ValueError(f"{name} is {_a(values)}; pass one label for each image.")
+    if not isinstance(values, pd.Series):
+        shape = getattr(values, "shape", (len(values),))
+        if len(shape) != 1:
+            raise ValueError(
+                f"{name} has shape {shape_text(shape)}; pass one label for each image."
+            )
+        values = _objects(list(values))
+    if len(values) != n:
+        raise ValueError(
+            f"{name} holds {count(len(values), 'label')} for {count(n, 'image')}; pass "
+            "one for each."
+        )
+    return _check_keys(values, "label", where=name, name=name)
+
+
+def has_length(values: Any) -> bool:
+    """Whether `len` takes it: sparse matrices and arrays without axes only seem so."""
+    try:
+        len(values)
+    except TypeError:
+        return False
+    return True
+
+
+def _objects(values: list) -> pd.Series:
+    """A Series of the values as they are: pandas would unpack arrays and tuples."""
+    objects = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        objects[index] = value
+    return pd.Series(objects)
+
+
+def as_instances(
+    boxes: Any,
+    *,
+    name: str,
+    needs_label: bool = True,
+    needs_score: bool = False,
+    one_per_image: bool = False,
+) -> Instances:
+    """Return the checked columns of a table of instances, or of an array of boxes.
+
+    The rows of an array are the boxes of one image and one label, by descending score;
+    with ``one_per_image``, each is the only box of the image of its number.
+    """
+    if isinstance(boxes, pd.DataFrame):
+        return check_instances(
+            boxes, name=name, needs_label=needs_label, needs_score=needs_score
+        )
+    coordinates = box_coordinates(boxes, name=name)
+    number = np.arange(len(coordinates))
+    nought = pd.Series(np.zeros(len(number), dtype=np.int64))
+    return Instances(
+        rows=pd.RangeIndex(len(number)),
+        boxes=coordinates,
+        image=pd.Series(number) if one_per_image else nought,
+        label=nought,
+        score=-number.astype(np.float64),
+    )
 
 
 def check_instances(
-    frame: Any,
-    *,
-    name: str,
-    image_shapes: Sequence[tuple[int, int]]
-    | Mapping[Any, tuple[int, int]]
-    | None = None,
-    needs_score: bool = False,
-    needs_label: bool = True,
-) -> None:
-    """Check a table of instances.
+    table: Any, *, name: str, needs_label: bool = True, needs_score: bool = False
+) -> Instances:
+    """Return the checked columns of a table of instances.
 
     Parameters
     ----------
-    frame : DataFrame
+    table : DataFrame
         Columns of `INSTANCE_COLUMNS`, one row for each instance.
     name : str
         Name of the table in messages.
-    image_shapes : sequence or mapping of (height, width), optional
-        The shape of every image in pixels, looked up by the column ``image``. Boxes
-        must then lie inside their image.
-    needs_score, needs_label : bool
-        Whether these columns must be there.
+    needs_label, needs_score : bool
+        Whether these columns must be there. Others are not looked at.
 
     Raises
     ------
     ValueError
-        For unknown, repeated or missing columns, missing values, negative extents, and
-        boxes outside their image. The message names the row.
+        For unknown, repeated or missing columns, missing values, labels and images of
+        several kinds, and negative extents. The message names the row.
     """
-    if not isinstance(frame, pd.DataFrame):
+    if not isinstance(table, pd.DataFrame):
         raise ValueError(
-            f"{name} is a {type(frame).__name__}; pass a DataFrame of instances with "
+            f"{name} is {_a(table)}; pass a DataFrame of instances with "
             f"the columns {', '.join(INSTANCE_COLUMNS)}."
         )
     needed = ["image", *["label"] * needs_label, *["score"] * needs_score, *BOX_COLUMNS]
-    _check_columns(frame.columns, needed, name=name)
-    coordinates = box_coordinates(frame, name=name)
-    for column in {"image", "label"} & set(frame.columns):
-        missing = frame[column].isna().to_numpy()
-        if missing.any():
-            raise ValueError(
-                f"Row {frame.index[missing.argmax()]} of {name} has no {column}; fill "
-                "it in or drop the row."
-            )
+    if table.columns.nlevels == 1:
+        _check_known(table.columns, name=name)
+    _check_columns(table.columns, needed, name=name)
+    score = None
     if needs_score:
-        score = as_float(frame["score"], name=name)
+        score = _as_floats(table["score"], name=name)
         bad = ~np.isfinite(score)
         if bad.any():
             raise ValueError(
-                f"Row {frame.index[bad.argmax()]} of {name} has score="
+                f"Row {table.index[bad.argmax()]} of {name} has score="
                 f"{score[bad.argmax()]}; give a finite score or drop the row."
             )
-    if image_shapes is not None:
-        _check_inside(frame, coordinates, image_shapes, name=name)
+    return Instances(
+        rows=table.index,
+        boxes=box_coordinates(table, name=name),
+        image=_read_keys(table, "image", name=name),
+        label=_read_keys(table, "label", name=name) if needs_label else None,
+        score=score,
+    )
 
 
-def _check_columns(
-    columns: Sequence[Hashable] | pd.Index, needed: list[str], *, name: str
-) -> None:
-    """Raise for unknown, repeated and missing column names."""
+def _check_known(columns: pd.Index, *, name: str) -> None:
+    """Raise for the first column that instances do not have."""
     for column in columns:
-        if column not in INSTANCE_COLUMNS:
+        if not isinstance(column, str) or column not in INSTANCE_COLUMNS:
             close = difflib.get_close_matches(
                 str(column), INSTANCE_COLUMNS, n=1, cutoff=0.7
             )
@@ -82,145 +208,171 @@ def _check_columns(
                 f"{name} has the unknown column {column!r}; {hint}: instances have the "
                 f"columns {', '.join(INSTANCE_COLUMNS)}."
             )
-    if len(set(columns)) < len(columns):
-        raise ValueError(f"{name} has a column twice; keep one of {list(columns)}.")
+
+
+def _check_columns(columns: pd.Index, needed: Sequence[str], *, name: str) -> None:
+    """Raise for needed columns that are missing or there more than once."""
+    if columns.nlevels > 1:
+        raise ValueError(
+            f"{name} has columns of {columns.nlevels} levels; give each one name: it "
+            f"needs {', '.join(needed)}."
+        )
     missing = [column for column in needed if column not in columns]
     if missing:
-        raise ValueError(missing_message(name, missing, needed))
+        raise ValueError(
+            f"{name} lacks the column {', '.join(missing)}; it needs "
+            f"{', '.join(needed)}."
+        )
+    twice = columns[columns.duplicated()].intersection(needed)
+    if len(twice):
+        raise ValueError(f"{name} has a column twice, {twice[0]}; drop one of them.")
 
 
-def _check_inside(
-    frame: pd.DataFrame,
-    coordinates: np.ndarray,
-    image_shapes: Sequence[tuple[int, int]] | Mapping[Any, tuple[int, int]],
-    *,
-    name: str,
-) -> None:
-    """Raise for the first row whose image is unknown or too small for its box."""
-    if not isinstance(image_shapes, Mapping):
-        image_shapes = dict(enumerate(image_shapes))
-    for row, image, box in zip(frame.index, frame["image"], coordinates, strict=True):
-        shape = image_shapes.get(image)
-        if shape is None:
+def box_coordinates(boxes: Any, *, name: str) -> np.ndarray:
+    """Return checked boxes, a DataFrame or an array-like, as float64 (n, 4)."""
+    if isinstance(boxes, pd.DataFrame):
+        _check_columns(boxes.columns, BOX_COLUMNS, name=name)
+        rows = boxes.index
+        columns = [_as_floats(boxes[column], name=name) for column in BOX_COLUMNS]
+        coordinates = np.stack(columns, axis=1)
+    else:
+        coordinates = as_numbers(boxes, name).astype(np.float64)
+        if coordinates.size == 0 and coordinates.ndim <= 2:
+            coordinates = coordinates.reshape(0, 4)
+        if coordinates.ndim != 2 or coordinates.shape[1] != 4:
             raise ValueError(
-                f"Row {row} of {name} has image={image!s}, which is none of the "
-                f"{len(image_shapes)} images; number the images from 0 in the order in "
-                "which they are passed."
+                f"{name} has shape {coordinates.shape}; pass one row x_min, y_min, "
+                "x_max, y_max for each box."
             )
-        height, width = shape[:2]
-        if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
-            raise ValueError(
-                f"Row {row} of {name} has the box ({', '.join(f'{v:g}' for v in box)}) "
-                f"outside its image of height {height} and width {width}; clip it to "
-                "the image."
-            )
+        rows = pd.RangeIndex(len(coordinates))
+    _check_coordinates(coordinates, rows, name=name)
+    return coordinates
 
 
-def as_instances(
-    boxes: Any,
-    *,
-    name: str,
-    one_per_image: bool = False,
-    **checks: Any,
-) -> pd.DataFrame:
-    """Return a checked table of instances, made from a plain array where need be.
+def _check_coordinates(coordinates: np.ndarray, rows: pd.Index, *, name: str) -> None:
+    """Raise for the first row with non-finite values or a negative extent."""
+    # NaN makes the comparison false.
+    bad = ~(np.abs(coordinates) <= _LARGEST_COORDINATE)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        value = coordinates[row, column]
+        wanted = "whole numbers of pixels" if np.isfinite(value) else "finite numbers"
+        raise ValueError(
+            f"Row {rows[row]} of {name} has {BOX_COLUMNS[column]}={value:g}; give "
+            f"pixel coordinates, which are {wanted}, or drop the row."
+        )
+    bad = coordinates[:, 2:] < coordinates[:, :2]
+    if bad.any():
+        row, axis = np.argwhere(bad)[0]
+        low, high = BOX_COLUMNS[axis], BOX_COLUMNS[axis + 2]
+        raise ValueError(
+            f"Row {rows[row]} of {name} has a negative extent, {low}="
+            f"{coordinates[row, axis]:g} and {high}={coordinates[row, axis + 2]:g}; "
+            f"swap them so that {low} <= {high}."
+        )
 
-    The rows of an array are the boxes of one image and one label, by descending score;
-    with ``one_per_image``, each is the only box of the image of its number.
+
+def _as_floats(column: pd.Series, *, name: str) -> np.ndarray:
+    """Return a column as float64, missing values as NaN."""
+    # An array of a column of pandas' own types is one of numbers or of objects.
+    values = np.asarray(column)
+    if values.dtype.kind == "O":
+        values = np.where(column.isna().to_numpy(), np.nan, values)
+    try:
+        return as_numbers(values, name).astype(np.float64)
+    except ValueError as error:
+        raise ValueError(
+            f"Column {column.name!r} of {name} has dtype {column.dtype}; convert it to "
+            "numbers."
+        ) from error
+
+
+def _read_keys(table: pd.DataFrame, column: str, *, name: str) -> pd.Series:
+    where = f"Column {column!r} of {name}"
+    return _check_keys(table[column], column, where=where, name=name)
+
+
+def _check_keys(column: pd.Series, what: str, *, where: str, name: str) -> pd.Series:
+    """Return images or labels, which must be there, hashable and of one kind.
+
+    An index from 0 and the type of the values themselves: categories of one table are
+    not those of the other.
     """
-    if not isinstance(boxes, pd.DataFrame):
-        coordinates = box_coordinates(boxes, name=name)
-        number = np.arange(len(coordinates))
-        boxes = pd.DataFrame(coordinates, columns=BOX_COLUMNS)
-        boxes["image"] = number if one_per_image else 0
-        boxes["label"] = 0
-        boxes["score"] = -number.astype(np.float64)
-    check_instances(boxes, name=name, **checks)
-    return boxes
-
-
-def check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
-    """Return the heatmaps as float64 arrays of shape (h, w)."""
-    if isinstance(heatmaps, pd.DataFrame):
+    missing = column.isna().to_numpy()
+    if missing.any():
         raise ValueError(
-            "heatmaps is a DataFrame; reshape its rows to an array of shape (n, h, w)."
+            f"Row {column.index[missing.argmax()]} of {name} has no {what}; fill it in "
+            "or drop the row."
         )
-    maps = [np.asarray(heatmap, dtype=np.float64) for heatmap in heatmaps]
-    if not maps:
-        raise ValueError("heatmaps is empty; pass at least one heatmap.")
-    for number, heatmap in enumerate(maps):
-        if heatmap.ndim != 2 or not heatmap.size:
-            raise ValueError(
-                f"Heatmap {number} has shape {heatmap.shape}; pass arrays of shape "
-                "(height, width)."
-            )
-        if not np.isfinite(heatmap).all():
-            raise ValueError(
-                f"Heatmap {number} contains NaN or infinity; drop that image or "
-                "replace the values."
-            )
-    return maps
-
-
-def true_boxes(
-    boxes: Any, maps: list[np.ndarray], *, labels: Any = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image number and the coordinates of the boxes that count."""
-    is_table = isinstance(boxes, pd.DataFrame)
-    if not is_table and len(boxes) != len(maps):
+    values = column.tolist()
+    try:
+        set(values)
+    except TypeError as error:
+        row = next(row for row, value in enumerate(values) if not _is_hashable(value))
         raise ValueError(
-            f"boxes has {len(boxes)} rows for {len(maps)} heatmaps; pass one box for "
-            "each heatmap, or a DataFrame with the column image."
-        )
-    frame = as_instances(
-        boxes,
-        name="boxes",
-        one_per_image=True,
-        image_shapes=[heatmap.shape for heatmap in maps],
-        needs_label=is_table and labels is not None,
-    )
-    if labels is not None:
-        labels = np.asarray(labels)
-        if labels.shape != (len(maps),):
-            raise ValueError(
-                f"labels has shape {labels.shape} for {len(maps)} heatmaps; pass one "
-                "label for each."
-            )
-        if is_table:
-            wanted = labels[frame["image"].to_numpy(dtype=np.intp)]
-            frame = frame[np.asarray(frame["label"]) == wanted]
-    if frame.empty:
+            f"Row {column.index[row]} of {name} has {_a(values[row])} as {what}; give "
+            "a number or a string."
+        ) from error
+    kinds = _kinds(column)
+    if len(kinds) > 1:
         raise ValueError(
-            "boxes has no box of any image and label asked for; pass at least one."
+            f"{where} holds {' and '.join(kinds)}; convert them to one type."
         )
-    image = frame["image"].to_numpy(dtype=np.intp)
-    return image, box_coordinates(frame, name="boxes")
+    return pd.Series(np.asarray(column)).infer_objects()
 
 
-def true_masks(masks: Any, maps: list[np.ndarray]) -> list[np.ndarray]:
-    """Return a boolean mask for each map, drawn from boxes where need be."""
-    if isinstance(masks, pd.DataFrame) or (len(masks) and np.ndim(masks[0]) == 1):
-        image, coordinates = true_boxes(masks, maps)
-        return [
-            rasterize(coordinates[image == number], heatmap.shape)
-            for number, heatmap in enumerate(maps)
-        ]
-    if len(masks) != len(maps):
+def _is_hashable(value: Any) -> bool:
+    # A tuple is an instance of Hashable whatever it holds.
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _kinds(column: pd.Series) -> list[str]:
+    """Names of the kinds of values in a column; those of one kind may be equal."""
+    examples = {type(value): value for value in column.tolist()}
+    return sorted({_kind(value) for value in examples.values()})
+
+
+def _kind(value: Hashable) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "booleans"
+    if isinstance(value, Number):
+        return "numbers"
+    if isinstance(value, str):
+        return "strings"
+    if isinstance(value, datetime):
+        return "timestamps" if value.tzinfo is None else "timestamps with a time zone"
+    if isinstance(value, timedelta):
+        return "durations"
+    return f"objects of type {type(value).__name__}"
+
+
+def shared_codes(
+    a: pd.Series, b: pd.Series, what: str, *, names: tuple[str, str]
+) -> tuple[np.ndarray, np.ndarray, pd.Index]:
+    """Give equal values of two columns the same number, in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If the values of one can never be equal to those of the other.
+    """
+    kinds = [_kinds(a), _kinds(b)]
+    if kinds[0] and kinds[1] and kinds[0] != kinds[1]:
         raise ValueError(
-            f"masks has {len(masks)} entries for {len(maps)} heatmaps; pass one mask "
-            "for each."
+            f"Column {what!r} holds {kinds[0][0]} in {names[0]} and {kinds[1][0]} in "
+            f"{names[1]}, so that none would match; convert one of them."
         )
-    checked = []
-    for number, (mask, heatmap) in enumerate(zip(masks, maps, strict=True)):
-        mask = np.asarray(mask)
-        if mask.shape != heatmap.shape:
-            raise ValueError(
-                f"Mask {number} has shape {mask.shape} and its heatmap "
-                f"{heatmap.shape}; resize one of them."
-            )
-        if not np.isin(mask, (0, 1)).all():
-            raise ValueError(
-                f"Mask {number} has values other than 0 and 1; pass a boolean mask."
-            )
-        checked.append(mask.astype(bool))
-    return checked
+    columns = [column for column in (a, b) if len(column)] or [a, b]
+    if columns[0].dtype != columns[-1].dtype:
+        # A common type may not hold them: uint64 and int64 have floats in common.
+        columns = [column.astype(object) for column in columns]
+    both = pd.concat(columns)
+    try:
+        codes, uniques = pd.factorize(both, sort=True)
+    except TypeError:  # no order: that of the rows
+        codes, uniques = pd.factorize(both)
+    return codes[: len(a)], codes[len(a) :], pd.Index(uniques).infer_objects()

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval, validate_params
-from ._checks import as_instances
-from ._matching import TABLES, shared_codes
+from ._checks import as_instances, shared_codes
+from ._matching import NAMES, TABLES
 
 
 @validate_params(
@@ -23,8 +23,8 @@ def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> flo
     Parameters
     ----------
     y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances; of a DataFrame only ``image`` counts. An array
-        holds the boxes of one image.
+        True and predicted instances; labels and scores of a DataFrame do not count. An
+        array holds the boxes of one image.
     n_images : int, default=None
         Number of images looked at. None: those that y_true or y_pred mentions. Give it
         where images may be empty, for an empty image has no row.
@@ -52,7 +52,9 @@ def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> flo
     """
     truth = as_instances(y_true, name="y_true", needs_label=False)
     found = as_instances(y_pred, name="y_pred", needs_label=False)
-    true_image, found_image, images = shared_codes(truth, found, "image")
+    true_image, found_image, images = shared_codes(
+        truth.image, found.image, "image", names=NAMES
+    )
     if n_images is None:
         n_images = len(images)
     if len(images) > n_images:

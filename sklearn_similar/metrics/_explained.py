@@ -12,6 +12,7 @@ from sklearn.utils import check_array, gen_batches
 from .._compat import HasMethods
 from .._inputs.images import (
     Images,
+    check_numeric,
     check_one_size,
     infer_image_shape,
     is_images,
@@ -21,12 +22,15 @@ from .._inputs.images import (
     shape_text,
 )
 from .._inputs.validation import (
-    check_labels,
-    check_values,
     find_labels,
     readable_rows,
 )
-from ._checks import check_heatmaps
+from .._inputs.value_range import value_ranges
+from ._checks import as_labels, as_numbers, each_array
+from ._truth import check_heatmaps
+
+# Probabilities in float32 may sum up to a little more than 1.
+_ROUNDING = 1e-3
 
 EXPLAINED: dict[str, Any] = {
     "estimator": [HasMethods("predict_proba")],
@@ -76,16 +80,15 @@ class Explained:
         self._estimator = estimator
         self._classes = np.asarray(estimator.classes_)
         self._columns = X.columns if isinstance(X, pd.DataFrame) else None
-        self._images = _read(estimator, X, heatmaps)
+        maps = None if heatmaps is None else _read_maps(heatmaps, "heatmaps")
+        self._images = _read(estimator, X, maps)
         self._has_channels = self._images.layout == "images" and np.ndim(X[0]) == 3
         self.pixels = check_one_size(self._images)
         is_bool = self.pixels.dtype.kind == "b"
         self.dtype = np.dtype(np.float32) if is_bool else self.pixels.dtype
         n_images, *size = self.pixels.shape[:3]
         self._labels = _find_columns(labels, self._classes, n_images)
-        self._maps = None
-        if heatmaps is not None:
-            self._maps = _as_maps(heatmaps, n_images, size)
+        self._maps = None if maps is None else _fit_maps(maps, n_images, size)
 
     def batches(self) -> Iterator[Batch]:
         """All images in order, as many at once as `predict_proba` gets."""
@@ -113,8 +116,23 @@ class Explained:
         return np.broadcast_to(values, shape).reshape(self.pixels.shape)
 
     def _predict(self, pixels: np.ndarray) -> np.ndarray:
-        found = self._estimator.predict_proba(self._in_layout(pixels))
-        return np.asarray(found, dtype=np.float64)
+        name = f"The result of {type(self._estimator).__name__}.predict_proba"
+        returned = self._estimator.predict_proba(self._in_layout(pixels))
+        probabilities = as_numbers(returned, name).astype(np.float64)
+        wanted = (len(pixels), len(self._classes))
+        if probabilities.shape != wanted:
+            raise ValueError(
+                f"{name} has shape {probabilities.shape} for {wanted[0]} images and "
+                f"{wanted[1]} classes; it should have a row for each image and a "
+                "column for each of classes_."
+            )
+        # NaN makes the comparison false.
+        if not np.all(np.abs(probabilities - 0.5) <= 0.5 + _ROUNDING):
+            raise ValueError(
+                f"{name} holds values from {probabilities.min():.3g} to "
+                f"{probabilities.max():.3g}; probabilities lie between 0 and 1."
+            )
+        return np.clip(probabilities, 0, 1)
 
     def _explain(
         self, pixels: np.ndarray, label: np.ndarray, span: slice
@@ -127,8 +145,12 @@ class Explained:
             X = self._in_layout(pixels[own])
             if isinstance(self._estimator, Pipeline) and len(self._estimator) > 1:
                 X = self._estimator[:-1].transform(X)
-            maps = _last_step(self._estimator).heatmap(X, self._classes[column])
-            heat[own] = _as_maps(maps, len(own), heat.shape[1:])
+            last = _last_step(self._estimator)
+            maps = _read_maps(
+                last.heatmap(X, self._classes[column]),
+                f"The result of {type(last).__name__}.heatmap",
+            )
+            heat[own] = _fit_maps(maps, len(own), heat.shape[1:])
         return heat
 
     def _in_layout(self, pixels: np.ndarray) -> Any:
@@ -151,15 +173,24 @@ def _last_step(estimator: Any) -> Any:
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
-def _read(estimator: Any, X: Any, heatmaps: Any) -> Images:
+def _read(estimator: Any, X: Any, heatmaps: list[np.ndarray] | None) -> Images:
+    if isinstance(X, list | tuple):
+        X = [as_numbers(image, f"Image {index} of X") for index, image in enumerate(X)]
     if is_images(X):
         images = read_images(X)
         _check_alike(images)
-        return Images(check_one_size(images), "images")
-    rows = check_array(readable_rows(X), ensure_all_finite=False)
-    check_values(rows)
-    shape = _shape_of_rows(estimator, rows.shape[1], heatmaps)
-    return Images(rows.reshape(len(rows), *shape[:2], n_channels(shape)), "rows")
+        images = Images(check_one_size(images), "images")
+    else:
+        rows = readable_rows(X)
+        if 0 in rows.shape:
+            raise ValueError(f"X has shape {rows.shape}; pass at least one image.")
+        rows = check_array(rows, ensure_all_finite=False, input_name="X")
+        check_numeric(rows, "X")
+        shape = _shape_of_rows(estimator, rows.shape[1], heatmaps)
+        pixels = rows.reshape(len(rows), *shape[:2], n_channels(shape))
+        images = Images(pixels, "rows")
+    value_ranges(images)
+    return images
 
 
 def _check_alike(images: Images) -> None:
@@ -176,10 +207,13 @@ def _check_alike(images: Images) -> None:
         )
 
 
-def _shape_of_rows(estimator: Any, n_features: int, heatmaps: Any) -> tuple[int, ...]:
+def _shape_of_rows(
+    estimator: Any, n_features: int, maps: list[np.ndarray] | None
+) -> tuple[int, ...]:
     """That of the estimator or of the heatmaps if it fits, else a square or a row."""
-    first = next(iter(() if heatmaps is None else heatmaps), ())
-    for shape in (getattr(_last_step(estimator), "image_shape_", ()), np.shape(first)):
+    shapes = [getattr(_last_step(estimator), "image_shape_", ())]
+    shapes += [heatmap.shape for heatmap in maps or ()][:1]
+    for shape in shapes:
         if len(shape) > 1 and np.prod(shape) == n_features:
             return shape
     return infer_image_shape(None, n_features, None)
@@ -189,29 +223,30 @@ def _find_columns(labels: Any, classes: np.ndarray, n_images: int) -> Any:
     """The column of each image's label, or None for what is predicted."""
     if labels is None:
         return None
-    check_labels(labels, n_images, "labels")
-    if np.ndim(labels) == 0:
-        labels = np.repeat(labels, n_images)
-    if np.ndim(labels) != 1:
-        raise ValueError(
-            f"labels has shape {shape_text(np.shape(labels))}; pass one label for all "
-            "images or one for each."
-        )
-    # Unlike numpy.unique, this names unknown labels in their order, of any types.
-    codes, found = pd.factorize(np.asarray(labels), use_na_sentinel=False)
+    is_one = isinstance(labels, str | bytes) or not hasattr(labels, "__len__")
+    if is_one or getattr(labels, "shape", None) == ():
+        return np.repeat(find_labels(classes, labels, "labels"), n_images)
+    codes, found = pd.factorize(as_labels(labels, "labels", n=n_images))
     return find_labels(classes, found, "labels")[codes]
 
 
-def _as_maps(heatmaps: Any, n_images: int, size: Sequence[int]) -> list[np.ndarray]:
-    """Heatmaps of shape (h, w) each, from such or from rows."""
+def _read_maps(heatmaps: Any, name: str) -> list[np.ndarray]:
+    """Heatmaps as arrays, each of shape (h, w) or (h * w,)."""
     if isinstance(heatmaps, pd.DataFrame):
         heatmaps = heatmaps.to_numpy()
-    if len(heatmaps) != n_images:
+    return each_array(heatmaps, name, "Heatmap")
+
+
+def _fit_maps(
+    maps: list[np.ndarray], n_images: int, size: Sequence[int]
+) -> list[np.ndarray]:
+    """Heatmaps of shape (h, w), one for each image."""
+    if len(maps) != n_images:
         raise ValueError(
-            f"heatmaps has {len(heatmaps)} entries for {n_images} images; pass one for "
+            f"heatmaps has {len(maps)} entries for {n_images} images; pass one for "
             "each."
         )
-    maps = check_heatmaps([np.atleast_2d(heatmap) for heatmap in heatmaps])
+    maps = check_heatmaps([np.atleast_2d(heatmap) for heatmap in maps])
     for number, heatmap in enumerate(maps):
         if heatmap.shape == (1, np.prod(size)):
             maps[number] = heatmap.reshape(size)

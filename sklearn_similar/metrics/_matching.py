@@ -1,6 +1,5 @@
 """Greedy matching of predicted to true instances, as COCO does it."""
 
-import warnings
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -10,14 +9,16 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from .._compat import Interval, Options, StrOptions
 from .._grouping import rank_within
-from ._boxes import as_float, box_coordinates, overlapping_pairs
-from ._checks import as_instances
+from .._warnings import warn_user
+from ._boxes import overlapping_pairs
+from ._checks import as_instances, shared_codes
 
 IOU_THRESHOLD = Interval(Real, 0, 1, closed="right")
 TABLES: dict[str, Any] = {
     "y_true": [pd.DataFrame, "array-like"],
     "y_pred": [pd.DataFrame, "array-like"],
 }
+NAMES = ("y_true", "y_pred")
 ZERO_DIVISION = [Options(Real, {0.0, 1.0}), "nan", StrOptions({"warn"})]
 
 
@@ -47,28 +48,28 @@ def find_pairs(
     found = as_instances(
         y_pred, name="y_pred", needs_label=match_label, needs_score=True
     )
-    true_image, image, _ = shared_codes(truth, found, "image")
-    if match_label:
-        true_label, label, labels = shared_codes(truth, found, "label")
-    else:
+    true_image, image, _ = shared_codes(truth.image, found.image, "image", names=NAMES)
+    if truth.label is None or found.label is None or not match_label:
         true_label, label = np.zeros_like(true_image), np.zeros_like(image)
         labels = pd.Index([0])
+    else:
+        true_label, label, labels = shared_codes(
+            truth.label, found.label, "label", names=NAMES
+        )
     true_group = true_image * len(labels) + true_label
     group = image * len(labels) + label
-    score = as_float(found["score"], name="y_pred")
-    boxes = box_coordinates(found, name="y_pred")
-    true_boxes = box_coordinates(truth, name="y_true")
+    boxes, score = found.boxes, found.score
     if max_detections is not None:
         kept = rank_within(group, -score) < max_detections
         boxes, group, image = boxes[kept], group[kept], image[kept]
         label, score = label[kept], score[kept]
     # The comparison of COCO's code: an IoU of exactly 1 must reach a threshold of 1.
     predicted, true, iou = overlapping_pairs(
-        boxes, group, true_boxes, true_group, min(min_iou, 1 - 1e-10)
+        boxes, group, truth.boxes, true_group, min(min_iou, 1 - 1e-10)
     )
     turn = np.empty(len(score), dtype=np.intp)
     turn[np.argsort(-score, kind="stable")] = np.arange(len(score))
-    # Of equally good true boxes COCO's code takes the last.
+    # COCO's code takes the last of equally good true boxes.
     order = np.lexsort((-true, -iou, turn[predicted]))
     present, true_label = np.unique(true_label, return_inverse=True)
     recode = np.full(len(labels), len(present))
@@ -102,25 +103,6 @@ def match_pairs(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
     return np.frombuffer(matched, dtype=bool)
 
 
-def shared_codes(
-    truth: pd.DataFrame, found: pd.DataFrame, column: str
-) -> tuple[np.ndarray, np.ndarray, pd.Index]:
-    """Give equal values of a column the same number in both tables."""
-    values = [
-        pd.Series(np.asarray(frame[column])).infer_objects() for frame in (truth, found)
-    ]
-    numeric = [pd.api.types.is_numeric_dtype(value) for value in values]
-    if len(truth) and len(found) and numeric[0] != numeric[1]:
-        raise ValueError(
-            f"Column {column!r} has dtype {values[0].dtype} in y_true and "
-            f"{values[1].dtype} in y_pred, so that none would match; convert one of "
-            "them."
-        )
-    both = pd.concat([value for value in values if len(value)] or values)
-    codes, uniques = pd.factorize(both, sort=True)
-    return codes[: len(truth)], codes[len(truth) :], pd.Index(uniques)
-
-
 def safe_ratio(
     part: float, whole: int, zero_division: float | str, name: str, what: str
 ) -> float:
@@ -128,11 +110,10 @@ def safe_ratio(
     if whole:
         return float(part / whole)
     if zero_division == "warn":
-        warnings.warn(
+        warn_user(
             f"{name} is undefined without {what} and set to 0.0; give zero_division to "
             "choose the value.",
             UndefinedMetricWarning,
-            stacklevel=4,
         )
         return 0.0
     return float(zero_division)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from .._compat import Interval, validate_params
 from ._boxes import rasterize
-from ._checks import check_heatmaps, true_boxes, true_masks
 from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
+from ._truth import check_heatmaps, true_boxes, true_masks
 
 
 @validate_params(
@@ -152,7 +152,7 @@ def pointing_game(
     """
     maps = check_heatmaps(heatmaps)
     image, coordinates = true_boxes(boxes, maps, labels=labels)
-    grown = coordinates + np.array([-1, -1, 1, 1]) * tolerance
+    grown = coordinates + np.array([-1.0, -1.0, 1.0, 1.0]) * float(tolerance)
     hits = []
     for number in np.unique(image):
         heatmap = maps[number]

@@ -1,7 +1,8 @@
 """A scorer for model selection where boxes of instances are known."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,16 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from .._boxes import BOX_COLUMNS
+from .._compat import StrOptions, fit_context
 from ._average_precision import average_precision, mean_average_precision
-from ._checks import check_instances
+from ._checks import (
+    as_labels,
+    as_numbers,
+    box_coordinates,
+    check_instances,
+    has_length,
+    shared_codes,
+)
 from ._detection import (
     detection_f1_score,
     detection_precision_score,
@@ -69,6 +78,13 @@ class LocalizationScorer(BaseEstimator):
     1.0
     """
 
+    _parameter_constraints: ClassVar[dict] = {
+        "boxes": [pd.DataFrame, None],
+        "metric": [StrOptions(set(_METRICS)), callable],
+        "scenes": "no_validation",
+        "instances": [pd.DataFrame, None],
+    }
+
     def __init__(self, boxes=None, *, metric="f1", scenes=None, instances=None):
         self.boxes = boxes
         self.metric = metric
@@ -79,6 +95,7 @@ class LocalizationScorer(BaseEstimator):
         """Score an estimator, as scikit-learn's model selection calls it."""
         return self.score(estimator, X, y, **params)
 
+    @fit_context(prefer_skip_nested_validation=False)
     def score(self, estimator, X, y=None, boxes=None) -> float:
         """Score what an estimator, or the last step of a pipeline, localises.
 
@@ -99,7 +116,8 @@ class LocalizationScorer(BaseEstimator):
         Raises
         ------
         ValueError
-            If there is nothing to compare with, or tables do not fit.
+            If there is nothing to compare with, tables do not fit, or `metric` is
+            unknown.
         """
         if (self.scenes is None) != (self.instances is None):
             raise ValueError(
@@ -117,17 +135,18 @@ class LocalizationScorer(BaseEstimator):
                 "and instances to it, or route boxes by set_score_request(boxes=True)."
             )
         check_instances(y_true, name="The table of true instances")
-        return float(self._metric(y_true, _localize(estimator, X)))
+        return self._compute(y_true, _localize(estimator, X))
 
-    def _metric(self, y_true: pd.DataFrame, y_pred: pd.DataFrame) -> float:
-        if callable(self.metric):
-            return self.metric(y_true, y_pred)
-        if self.metric not in _METRICS:
+    def _compute(self, y_true: pd.DataFrame, y_pred: pd.DataFrame) -> float:
+        if isinstance(self.metric, str):
+            return float(_METRICS[self.metric](y_true, y_pred, zero_division=0.0))
+        score = self.metric(y_true, y_pred)
+        if np.ndim(score) or not isinstance(score, Real):
             raise ValueError(
-                f"metric is {self.metric!r}; pass a function or one of "
-                f"{', '.join(map(repr, _METRICS))}."
+                f"metric returned a {type(score).__name__}; it should return one "
+                "number."
             )
-        return _METRICS[self.metric](y_true, y_pred, zero_division=0.0)
+        return float(score)
 
 
 def _localize(estimator: Any, X: Any) -> pd.DataFrame:
@@ -135,12 +154,15 @@ def _localize(estimator: Any, X: Any) -> pd.DataFrame:
         if len(estimator) > 1:
             X = estimator[:-1].transform(X)
         estimator = estimator[-1]
+    name = type(estimator).__name__
     if not hasattr(estimator, "localize"):
         raise ValueError(
-            f"{type(estimator).__name__} has no localize; score a SimilarNetClassifier "
-            "or a Pipeline that ends in one."
+            f"{name} has no localize; score an InstanceLocalizer or a Pipeline that "
+            "ends in one."
         )
-    return estimator.localize(X)
+    instances = estimator.localize(X)
+    check_instances(instances, name=f"The result of {name}.localize", needs_score=True)
+    return instances
 
 
 def _look_up(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
@@ -150,30 +172,46 @@ def _look_up(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
             f"y is a {type(y).__name__}, in which the scorer cannot look up the images "
             "of boxes; pass a pandas Series whose index holds their labels."
         )
-    check_instances(boxes, name="boxes")
-    position = pd.Series(np.arange(len(y)), index=y.index)
-    own = boxes[boxes["image"].isin(position.index)]
-    return own.assign(image=position[own["image"]].to_numpy())
+    if not y.index.is_unique:
+        raise ValueError(
+            f"The index of y holds {y.index[y.index.duplicated()][0]!r} twice; give "
+            "each image of X a label of its own."
+        )
+    images = check_instances(boxes, name="boxes").image
+    labels = as_labels(pd.Series(y.index), "The index of y", n=len(y))
+    # The labels come last, and those that boxes do not name are beside the point.
+    code, y_code, _ = shared_codes(
+        images, labels, "image", names=("boxes", "the index of y")
+    )
+    place = pd.Series(np.arange(len(y)), index=y_code).reindex(code).to_numpy()
+    own = ~np.isnan(place)
+    return boxes[own].assign(image=place[own].astype(np.intp))
 
 
 def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
     """One table from one entry of boxes for each image."""
     if isinstance(boxes, pd.DataFrame):
         boxes = [boxes.iloc[[row]] for row in range(len(boxes))]
-    if len(boxes) != n_images:
+    if not isinstance(boxes, Sequence | np.ndarray) or len(boxes) != n_images:
+        found = f"{len(boxes)} entries" if has_length(boxes) else "no length"
         raise ValueError(
-            f"boxes has {len(boxes)} entries for {n_images} images; pass one for each."
+            f"boxes has {found} for {n_images} images; pass a list of one entry for "
+            "each."
         )
-    labels = None if y is None else np.asarray(y)
+    labels = None if y is None else as_labels(y, "y", n=n_images)
     tables = []
     for image, entry in enumerate(boxes):
+        name = f"Entry {image} of boxes"
         if not isinstance(entry, pd.DataFrame):
-            coordinates = np.asarray(entry, dtype=float).reshape(-1, 4)
-            entry = pd.DataFrame(coordinates, columns=BOX_COLUMNS)
+            coordinates = np.atleast_2d(as_numbers(entry, name))
+            entry = pd.DataFrame(
+                box_coordinates(coordinates, name=name), columns=BOX_COLUMNS
+            )
         entry = entry.assign(image=image)
         if "label" not in entry:
             if labels is None:
                 raise ValueError("boxes has no labels and y is None; pass one of them.")
             entry["label"] = labels[image]
+        check_instances(entry, name=name)
         tables.append(entry)
     return pd.concat(tables, ignore_index=True)

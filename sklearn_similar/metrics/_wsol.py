@@ -8,9 +8,9 @@ import pandas as pd
 
 from .._compat import Options, validate_params
 from ._boxes import overlapping_pairs
-from ._checks import check_heatmaps, true_boxes
 from ._components import Components, threshold_components
 from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
+from ._truth import check_heatmaps, true_boxes
 
 _IOU_THRESHOLDS = {1: (0.5,), 2: (0.3, 0.5, 0.7)}
 
@@ -157,7 +157,7 @@ def box_accuracy_curve(
     iou_thresholds = np.array(_IOU_THRESHOLDS[version])
     # A pixel of level k is above the thresholds 0, ..., k - 1.
     levels = [count_below(heatmap, taus, side="left") for heatmap in maps]
-    hits = np.zeros((len(iou_thresholds), n_thresholds), dtype=np.int64)
+    hits = np.zeros((len(iou_thresholds), len(taus)), dtype=np.int64)
     for found in threshold_components(levels):
         if version == 1:
             found = _largest_by_threshold(found)
@@ -167,7 +167,7 @@ def box_accuracy_curve(
         for row, threshold in zip(hits, iou_thresholds, strict=True):
             good = np.unique(component[iou >= threshold])
             row += _count_images(
-                found.image[good], found.death[good], found.birth[good], n_thresholds
+                found.image[good], found.death[good], found.birth[good], len(taus)
             )
     return BoxAccuracyCurve(taus, iou_thresholds, hits / len(np.unique(image)))
 

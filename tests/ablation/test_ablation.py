@@ -110,7 +110,7 @@ def fast_sums(
             replacement = activations.new_zeros(activations.shape[1])
         sums = ErrorSums.zeros(len(replacement), N_CLASSES)
         for indices, batch in network.batches(as_images(images)):
-            add_errors(sums, network, strategy, batch, y[indices], replacement)
+            add_errors(sums, network, strategy, batch, indices, y, replacement)
     return sums, strategy.method
 
 
@@ -351,7 +351,9 @@ def test_memory_is_bounded_by_a_batch_whatever_the_number_of_filters(
         monkeypatch.setattr("sklearn_similar._ablation.strategies._MAX_VALUES", 30_000)
         with LargestTensor() as ablation:
             sums = ErrorSums.zeros(64, N_CLASSES)
-            add_errors(sums, as_network(module), head, images, y, torch.zeros(64))
+            add_errors(
+                sums, as_network(module), head, images, np.arange(5), y, torch.zeros(64)
+            )
     assert head.method == "linear"
     assert ablation.largest == forward.largest > 30_000
 

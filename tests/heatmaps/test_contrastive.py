@@ -60,7 +60,7 @@ def discount(positive, negative):
 
 
 def naive_sums(activations, weights):
-    """What speaks for a class, and what negative it."""
+    """Contributions for a class and against it, discounted."""
     positive, negative = 0.0, 0.0
     for response, weight in zip(activations, weights, strict=True):
         if weight > 0:

@@ -1,4 +1,4 @@
-"""What raw heatmaps are made of, and that each image has its own."""
+"""Heatmaps before normalisation, and their independence of other images."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -9,7 +9,6 @@ import torch
 from sklearn_similar._inputs.images import (
     Images,
     channels_seem_first,
-    check_finite,
     infer_image_shape,
     is_images,
     read_images,
@@ -18,6 +17,7 @@ from sklearn_similar._inputs.images import (
     to_tensor,
     white_level,
 )
+from sklearn_similar._inputs.value_range import value_ranges
 
 
 def mixed_images():
@@ -172,15 +172,15 @@ def test_values_that_float32_cannot_hold_are_found_wherever_they_are(value, posi
     pixels = np.zeros((400, 30, 30, 1))
     pixels[position, -1, -1] = value
     found = "NaN" if np.isnan(value) else f"{value:.3g}".replace("+", r"\+")
-    with pytest.raises(ValueError, match=f"Image {position} contains {found};"):
-        check_finite(pixels, "Image {}")
+    with pytest.raises(ValueError, match=f"Image {position} of X contains {found};"):
+        value_ranges(Images(pixels, "images"))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
 def test_the_largest_finite_values_pass(dtype):
     largest = min(float(np.finfo(dtype).max), float(np.finfo(np.float32).max))
     pixels = np.array([largest, -largest], dtype=dtype).reshape(2, 1, 1, 1)
-    check_finite(pixels, "Image {}")
+    value_ranges(Images(pixels, "images"))
 
 
 class TestInferImageShape:

@@ -508,9 +508,11 @@ class TestLabels:
         [
             ("up", "labels holds 'up', but the classes are 'left', 'right'"),
             (["left"] * 5 + ["up", "down"], "labels holds 'up', 'down', but"),
-            (["left"] * 6 + [None], "labels holds nan, but"),
-            ([["left"] * 2] * 7, "labels has shape 7x2"),
-            (["left"] * 6, "X holds 7 images, but labels holds 6 labels"),
+            (["left"] * 6 + [None], "Row 6 of labels has no label; fill it in"),
+            (["left"] * 6 + [1], "labels holds numbers and strings; convert"),
+            ([["left"] * 2] * 7, "Row 0 of labels has a list as label"),
+            (np.array([["left"] * 2] * 7), "labels has shape 7x2"),
+            (["left"] * 6, "labels holds 6 labels for 7 images"),
         ],
     )
     def test_unknown_labels_are_named(self, images, maps, labels, message):

@@ -311,7 +311,7 @@ class TestDetection:
     def test_labels_of_two_kinds_are_refused(self):
         truth = make_truth([0, "3", 0, 0, 4, 4])
         found = make_found([0, 3, 1.0, 0, 0, 4, 4])
-        with pytest.raises(ValueError, match=r"'label' has dtype .* convert one"):
+        with pytest.raises(ValueError, match=r"'label' holds strings .* convert one"):
             detection_scores(truth, found)
 
     @pytest.mark.parametrize("iou_threshold", [0, 1.1, "half"])
@@ -656,7 +656,7 @@ class TestPointingGame:
 
     def test_labels_must_fit(self):
         boxes = pd.DataFrame([[0, "a", 0, 0, 2, 2]], columns=["image", "label", *BOX])
-        with pytest.raises(ValueError, match=r"labels has shape \(2,\)"):
+        with pytest.raises(ValueError, match=r"labels holds 2 labels for 1 image;"):
             pointing_game(np.ones((1, 4, 4)), boxes, ["a", "b"])
         with pytest.raises(ValueError, match="no box of any image and label"):
             pointing_game(np.ones((1, 4, 4)), boxes, ["b"])
@@ -675,7 +675,12 @@ class TestPointingGame:
         ([np.ones((2, 2)), [[np.nan]]], [[0, 0, 1, 1]] * 2, "Heatmap 1 contains NaN"),
         (pd.DataFrame(np.ones((2, 4))), [[0, 0, 1, 1]] * 2, "reshape its rows"),
         (np.ones((2, 3, 3)), [[0, 0, 1, 1]], "1 rows for 2 heatmaps"),
-        (np.ones((1, 3, 3)), [[0, 0, 4, 1]], "Row 0 .*outside its image"),
+        (
+            np.ones((1, 3, 3)),
+            [[0, 0, 4, 1]],
+            r"Row 0 .*box \(0, 0, 4, 1\) outside .* 3",
+        ),
+        (np.ones((1, 3, 3)), [[-0.5, 0, 2, 1]], "Row 0 .*outside its image"),
         (np.ones((1, 3, 3)), make_truth([1, 0, 0, 0, 1, 1]), "image=1, which is none"),
         (np.ones((1, 3, 3)), make_truth(), "no box of any image"),
     ],
@@ -694,7 +699,6 @@ class TestCheckInstances:
         check_instances(self.good, name="t", needs_score=True)
         check_instances(self.good.drop(columns="score"), name="t")
         check_instances(self.good[:0], name="t", needs_score=True)
-        check_instances(self.good, name="t", image_shapes={"a": (4, 4), "b": (5, 5)})
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -710,21 +714,12 @@ class TestCheckInstances:
             ({"score": [0.1, np.nan]}, "Row 1 of t has score=nan"),
             ({"label": ["x", None]}, "Row 1 of t has no label"),
             ({"image": [None, "b"]}, "Row 0 of t has no image"),
-            ({"image": ["a", "c"]}, "Row 1 of t has image=c, which is none of the 2"),
-            ({"x_max": [4, 6]}, r"Row 1 of t has the box \(1, 1, 6, 5\) outside .* 5"),
-            ({"x_min": [-0.5, 1]}, "Row 0 of t has the box .*outside"),
             ({"x_min": ["left", "right"]}, "Column 'x_min' of t has dtype"),
         ],
     )
     def test_names_the_row_and_what_to_do(self, change, message):
-        shapes = {"a": (4, 4), "b": (5, 5)}
         with pytest.raises(ValueError, match=message) as error:
-            check_instances(
-                self.good.assign(**change),
-                name="t",
-                image_shapes=shapes,
-                needs_score=True,
-            )
+            check_instances(self.good.assign(**change), name="t", needs_score=True)
         assert str(error.value).count(". ") == 0
 
     @pytest.mark.parametrize("column", ["image", "label", "score", "x_min"])

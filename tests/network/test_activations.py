@@ -16,8 +16,8 @@ from sklearn_similar._network.activations import (
     extract_activations,
     find_layer,
     find_layers,
-    output_hook,
 )
+from sklearn_similar._network.hooks import output_hook
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

@@ -17,13 +17,12 @@ from sklearn_similar import LeNet
 from sklearn_similar._inputs.images import Images
 from sklearn_similar._network.net import (
     InverseDecay,
-    PixelDataset,
     build_net,
     collate,
     get_arrays,
     restore,
-    train_network,
 )
+from sklearn_similar._network.training import PixelDataset, train_network
 
 
 def spec(**params):

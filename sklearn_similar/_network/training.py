@@ -1,0 +1,103 @@
+"""Training the skorch net on images that are read a batch at a time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Subset
+
+from .._inputs.images import Images, n_channels, to_tensor
+from .activations import eval_mode
+from .net import SeededNet, get_arrays
+
+
+class PixelDataset(Dataset):
+    """Labelled images of one size for skorch, read a batch at a time."""
+
+    def __init__(
+        self,
+        images: Images,
+        y: np.ndarray,
+        n_channels: int,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ):
+        self.images = images
+        self.y = y
+        self.n_channels = n_channels
+        self.memory_format = memory_format
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index):
+        images, y = self.__getitems__([index])
+        return images[0], y[0]
+
+    def __getitems__(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and class indices at some positions: what a loader asks for."""
+        chosen = np.asarray(indices)
+        pixels = self.images.select(chosen)
+        images = to_tensor(pixels, self.n_channels, self.memory_format)
+        return images, torch.from_numpy(self.y[chosen])
+
+
+def train_network(
+    net: SeededNet,
+    spec: Mapping[str, Any],
+    images: Images,
+    y: np.ndarray,
+    training: np.ndarray,
+) -> tuple[dict[str, np.ndarray], list]:
+    """Train a new net; returns its weights and history, which a cache can hold.
+
+    Parameters
+    ----------
+    net : SeededNet
+        As `build_net` made it.
+    spec : dict
+        Arguments of `build_net`.
+    images : Images
+        All of one size.
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    training : ndarray of int
+        The images to train on.
+
+    Raises
+    ------
+    ValueError
+        If the loss diverged.
+    """
+    channels = n_channels(spec["image_shape"])
+    dataset = PixelDataset(images, y, channels, net.memory_format)
+    # The labels are in the dataset already; here they serve a stratified train_split.
+    try:
+        net.partial_fit(Subset(dataset, training.tolist()), y[training])
+    except KeyError as error:
+        if "valid_" not in str(error):
+            raise
+        raise ValueError(
+            "A callback needs what only a validation split gives; pass train_split="
+            f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
+        ) from error
+    net.module_.zero_grad(set_to_none=True)
+    _check_converged(net, dataset.__getitems__(training[:1])[0])
+    return get_arrays(net), net.history.to_list()
+
+
+def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
+    """Raise ValueError unless losses, and scores after the last update, are finite."""
+    found = None
+    for epoch in net.history:
+        loss = epoch.get("train_loss", 0.0)
+        if not np.isfinite(loss):
+            found = f"the loss is {loss} in epoch {epoch['epoch']}"
+            break
+    with eval_mode(net.module_) as module:
+        if not found and not module(images.to(net.device)).isfinite().all():
+            found = "scores are not finite"
+    if found:
+        raise ValueError(
+            f"Training diverged: {found} with lr={net.lr}; lower lr or scale X."
+        )

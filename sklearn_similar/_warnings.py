@@ -1,0 +1,24 @@
+"""Warnings that name the user's line of code, however deep the package finds out."""
+
+import contextlib
+import os
+import sys
+import warnings
+
+import sklearn
+
+# Frames of these lie between the user's call and the warning: decorators of methods,
+# pipelines and searches.
+_SKIPPED = tuple(os.path.dirname(path) for path in (__file__, sklearn.__file__)) + (
+    contextlib.__file__,
+)
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called the package from outside."""
+    level = 2
+    while sys._getframe(level - 1).f_code.co_filename.startswith(_SKIPPED):
+        if sys._getframe(level - 1).f_back is None:
+            break
+        level += 1
+    warnings.warn(message, category, stacklevel=level)

@@ -1,0 +1,81 @@
+"""The order in which images lie in memory: fast where it is safe, usual elsewhere."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_similar import LeNet
+from sklearn_similar._inputs.images import to_tensor
+from sklearn_similar._network.memory_format import safe_memory_format
+
+
+class Tutorial(nn.Module):
+    """The network of PyTorch's tutorials: flattened by `view`."""
+
+    def __init__(self, n_classes=10, in_channels=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 6, 5)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.fc1 = nn.Linear(16 * 4 * 4, n_classes)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(self.conv1(x).relu(), 2)
+        x = nn.functional.max_pool2d(self.conv2(x).relu(), 2)
+        return self.fc1(x.view(x.size(0), -1))
+
+
+class OwnLeNet(LeNet):
+    def forward(self, images):
+        return super().forward(images)
+
+
+def hooked():
+    network = LeNet()
+    network.features.relu1.register_forward_hook(lambda *_: None)
+    return network
+
+
+def strided(kernel):
+    return nn.Sequential(nn.Conv2d(4, 8, kernel, stride=2), nn.ReLU())
+
+
+@pytest.mark.parametrize(
+    ("module", "is_fast"),
+    [
+        (LeNet(), True),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten()), True),
+        (strided(3), True),
+        (strided(1), False),
+        (OwnLeNet(), False),
+        (Tutorial(), False),
+        (hooked(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_known_layers_are_given_channels_last(module, is_fast):
+    expected = torch.channels_last if is_fast else torch.contiguous_format
+    assert safe_memory_format(module) == expected
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_order_in_memory_is_the_one_asked_for(n_channels, dtype):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (2, 5, 4, 3)).astype(dtype)[..., :n_channels]
+    usual = to_tensor(pixels, n_channels)
+    last = to_tensor(pixels, n_channels, torch.channels_last)
+    area = 5 * 4
+    assert usual.stride() == (n_channels * area, area, 4, 1)
+    assert last.stride() == (n_channels * area, 1, 4 * n_channels, n_channels)
+    assert torch.equal(usual, last)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_network_that_flattens_by_view_is_trained(digits, quick, n_channels):
+    X, X_test = digits.X, digits.X_test
+    if n_channels == 3:
+        X, X_test = (np.stack([images] * 3, axis=3) for images in (X, X_test))
+    estimator = quick(module=Tutorial, max_epochs=8, lr=0.01).fit(X, digits.y)
+    assert estimator.score(X_test, digits.y_test) > 0.5
+    assert estimator.heatmap(X_test, target=3).shape == (100, 28, 28)
