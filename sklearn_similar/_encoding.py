@@ -1,7 +1,7 @@
 """Python values as JSON and arrays, and back, types included.
 
-JSON has no tuples, arrays, NumPy scalars or keys that are not text. These become objects
-with the key `_TYPE`, whose values are looked up here and nowhere else.
+JSON has no tuples, arrays, NumPy scalars or keys that are not text. These become
+objects with the key `_TYPE`, whose values are looked up here and nowhere else.
 """
 
 import re
