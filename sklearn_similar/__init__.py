@@ -5,8 +5,8 @@ from ._classifier import SimilarNetClassifier
 from ._detection.training_crops import make_training_crops
 from ._localizer import InstanceLocalizer
 from ._network.lenet import LeNet
-
-__version__ = "0.1.0"
+from ._version import __version__
+from .persistence import load, save
 
 __all__ = [
     "InstanceLocalizer",
@@ -14,6 +14,8 @@ __all__ = [
     "SimilarNetClassifier",
     "__version__",
     "datasets",
+    "load",
     "make_training_crops",
     "metrics",
+    "save",
 ]

@@ -19,7 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
-from ._detection.crop_specification import learn_crop_specification
+from ._detection.crop_specification import (
+    learn_crop_specification,
+    pack_specification,
+    unpack_specification,
+)
 from ._detection.localization import (
     Recognizer,
     Settings,
@@ -427,22 +431,28 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         for part in gen_batches(len(pixels), _IMAGES_AT_ONCE):
             unit = to_tensor(pixels[part], pixels.shape[3])
             images = specification.from_unit(unit)
-            parts.append(from_tensor(images, self._dtype, self._layout))
+            parts.append(from_tensor(images, np.dtype(self._dtype), self._layout))
         return np.concatenate(parts)
 
     def _for_estimator(self, images: Images, indices: np.ndarray) -> np.ndarray:
         """Some of the training images as the estimator takes images."""
         tensor = to_tensor(images.select(indices), n_channels(self.image_shape_))
-        return from_tensor(tensor, self._dtype, self._layout)
+        return from_tensor(tensor, np.dtype(self._dtype), self._layout)
 
     def _recognizer(self) -> Recognizer:
         return Recognizer(
             estimator=self.estimator_,
             specification=self.crop_specification_,
             columns=self._columns,
-            dtype=self._dtype,
+            dtype=np.dtype(self._dtype),
             layout=self._layout,
         )
+
+    def __getstate__(self):
+        return pack_specification(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(unpack_specification(state))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,6 +1,7 @@
 """Size, object extent and value range of training images, for crops to share."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,24 @@ class CropSpecification:
     def from_unit(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels in the range of the training images, from pixels between 0 and 1."""
         return pixels * (self.high - self.low) + self.low
+
+
+def pack_specification(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a localizer with a dict in the place of its crop specification.
+
+    Whoever loads it has no type to trust but those of the estimators.
+    """
+    if "crop_specification_" not in state:
+        return state
+    return state | {"crop_specification_": asdict(state["crop_specification_"])}
+
+
+def unpack_specification(state: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `pack_specification`."""
+    if "crop_specification_" not in state:
+        return state
+    specification = CropSpecification(**state["crop_specification_"])
+    return state | {"crop_specification_": specification}
 
 
 def learn_crop_specification(images: torch.Tensor) -> CropSpecification:

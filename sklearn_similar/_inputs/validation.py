@@ -86,14 +86,16 @@ def check_training_data(
     shape = infer_image_shape(found, rows.shape[1], image_shape)
     estimator.image_shape_ = shape
     images = Images(_as_images(rows, shape), layout)
-    estimator.value_range_, estimator._dtype = training_range(images), images.dtype
+    estimator.value_range_ = training_range(images)
+    # A name, as whoever loads the estimator should have no other type to trust.
+    estimator._dtype = images.dtype.name
     return images, y_index
 
 
 def check_images(estimator, X) -> Images:
     """Images of any size, or rows of the trained size; warns of other values."""
     images = _read(estimator, X)
-    check_value_range(images, estimator.value_range_, estimator._dtype)
+    check_value_range(images, estimator.value_range_, np.dtype(estimator._dtype))
     return images
 
 

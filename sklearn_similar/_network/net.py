@@ -219,12 +219,66 @@ def loss_weights(
 
 
 def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
-    """Load weights and history of a trained net into one of the same structure."""
-    net.module_.load_state_dict(
-        {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-    )
+    """Load weights and history of a trained net into one of the same structure.
+
+    Raises
+    ------
+    ValueError
+        If the network has other weights.
+    """
+    try:
+        net.module_.load_state_dict(
+            {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        )
+    except RuntimeError as error:
+        raise _other_network(net.module_.state_dict(), arrays) from error
     net.history = type(net.history)(history)
     net.module_.eval()
+
+
+def check_weights(spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError if `build_net` would make a network with other weights.
+
+    It takes no memory for them: properties of the data that come from a file can ask
+    for more than there is.
+    """
+    module = spec["module"]
+    if isinstance(module, nn.Module):
+        own = module.state_dict()
+    else:
+        data = _module_params(module, spec["n_classes"], spec["image_shape"])
+        given = {**data, **(spec["net_params"] or {})}
+        prefix = "module__"
+        arguments = {
+            name.removeprefix(prefix): value
+            for name, value in given.items()
+            if name.startswith(prefix)
+        }
+        try:
+            with torch.device("meta"):
+                own = (module or LeNet)(**arguments).state_dict()
+        except Exception:
+            # The code of a user's network may need values of tensors, or fail for a
+            # reason that `build_net` tells.
+            return
+    if {n: t.shape for n, t in own.items()} != {n: a.shape for n, a in arrays.items()}:
+        raise _other_network(own, arrays)
+
+
+def _other_network(own: Mapping[str, Any], stored: Mapping[str, Any]) -> ValueError:
+    difference = "its weights cannot be set"
+    for name in [*stored, *own]:
+        found, expected = (
+            f"the shape {tuple(weights[name].shape)}" if name in weights else "no value"
+            for weights in (own, stored)
+        )
+        if found != expected:
+            difference = f"{name!r} has {found} in it, and {expected} in what was saved"
+            break
+    return ValueError(
+        f"The network is not the one that was trained: {difference}; pass module and "
+        "net_params as in the fit."
+    )
 
 
 def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
@@ -318,7 +372,7 @@ def unpack_net(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_device(device) -> None:
-    """Raise ValueError for a device that PyTorch does not know or have."""
+    """Raise ValueError for a device that PyTorch does not know or cannot use here."""
     try:
         asked = torch.device(device)
     except RuntimeError as error:
@@ -330,3 +384,11 @@ def check_device(device) -> None:
             f"device is {str(device)!r}, but PyTorch sees {torch.cuda.device_count()} "
             "GPUs; pass device='cpu'."
         )
+    try:
+        # Names of devices that no build supports, or that hold no values, pass so far.
+        (torch.zeros(1, device=asked) + 1).item()
+    except Exception as error:
+        raise ValueError(
+            f"device is {str(device)!r}, on which PyTorch cannot compute here; pass "
+            "device='cpu'."
+        ) from error

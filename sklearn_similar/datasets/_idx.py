@@ -5,10 +5,13 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
 _N_AXES = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}
+# Bytes that are read at once.
+_PIECE = 2**20
 
 
 def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]:
@@ -37,7 +40,7 @@ def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]
             f"{source} is {str(folder)!r}, where {', '.join(missing)} cannot be found: "
             "put the IDX files there, or leave the folder unset to download MNIST."
         )
-    arrays = [_read_idx(paths[stem], n_axes) for stem, n_axes in _N_AXES.items()]
+    arrays = [read_idx(paths[stem], n_axes) for stem, n_axes in _N_AXES.items()]
     X_train, y_train, X_test, y_test = arrays
     lengths_agree = len(X_train) == len(y_train) and len(X_test) == len(y_test)
     if not lengths_agree or X_train.shape[1:] != X_test.shape[1:]:
@@ -59,31 +62,47 @@ def _find_files(folder: Path) -> dict[str, Path]:
     }
 
 
-def _read_idx(path: Path, n_axes: int) -> np.ndarray:
-    """Read an IDX file of unsigned bytes."""
-    content = path.read_bytes()
-    # By content, not by name: browsers unpack downloads and keep the ".gz".
-    if content.startswith(b"\x1f\x8b"):
+def read_idx(path: Path, n_axes: int) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, no further than its header promises."""
+    with path.open("rb") as file:
+        # By content, not by name: browsers unpack downloads and keep the ".gz".
+        is_gzip = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
         try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
+            shape = _read_header(stream, path, n_axes)
+            return _read_data(stream, path, shape)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
                 f"{path} is a truncated or damaged gzip file ({error}): download it "
                 "again."
             ) from error
+
+
+def _read_header(stream: BinaryIO, path: Path, n_axes: int) -> tuple[int, ...]:
+    """Shape of the data that follow."""
     # Two zeros, the type (8: unsigned byte), the number of axes, the length of each.
-    magic, header = bytes([0, 0, 8, n_axes]), content[: 4 + 4 * n_axes]
+    magic, header = bytes([0, 0, 8, n_axes]), stream.read(4 + 4 * n_axes)
     if not header.startswith(magic) or len(header) < 4 + 4 * n_axes:
         raise ValueError(
             f"{path} is no IDX file of unsigned bytes with {n_axes} axes: its header "
             f"is '{header.hex(' ')}', not '{magic.hex(' ')}' and {n_axes} lengths; "
             "download it again."
         )
-    shape = struct.unpack(f">{n_axes}I", header[4:])
-    n_bytes = len(content) - len(header)
-    if n_bytes != math.prod(shape) or n_bytes == 0:
+    return struct.unpack(f">{n_axes}I", header[4:])
+
+
+def _read_data(stream: BinaryIO, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    expected = math.prod(shape)
+    data = bytearray()
+    # Memory grows with what is there, whatever was promised. Asking for one byte more
+    # tells whether there are more, and has gzip check its checksum.
+    while piece := stream.read(min(_PIECE, expected + 1 - len(data))):
+        data += piece
+    if len(data) != expected or expected == 0:
+        found = f"{len(data)}" if len(data) <= expected else f"more than {expected}"
         raise ValueError(
-            f"{path} holds {n_bytes} bytes of data, but its header promises "
-            f"{math.prod(shape)} of the shape {shape}: download it again."
+            f"{path} holds {found} bytes of data, but its header promises {expected} "
+            f"of the shape {shape}: download it again."
         )
-    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -1,0 +1,101 @@
+"""Thousands of damaged and forged files: one clear error each, and no code is run.
+
+The environment variable SKLEARN_SIMILAR_STRESS sets how many files are tried; without
+it they are few.
+"""
+
+import os
+import resource
+import sys
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+from hostile_files import code_that_runs, damaged, forged
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, load, save
+
+N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "0"))
+# More than any of the files below needs: a file of 60 kB takes a network of as much.
+MAX_GROWTH = 300 * 2**20
+
+
+def peak_memory():
+    """Return the greatest memory of the process so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c"], 10)
+    X = rng.integers(0, 60, (30, 6, 6), dtype=np.uint8)
+    X[np.arange(30), 2, np.repeat([1, 2, 3], 10)] = 255
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def files(images, tmp_path_factory):
+    """Return the contents of files of a classifier and of a localizer."""
+    classifier = SimilarNetClassifier(
+        max_epochs=2,
+        batch_size=10,
+        class_weight={"a": 1.0, "b": 2.0, "c": 1.0},
+        random_state=np.random.RandomState(0),
+        net_params={"optimizer__weight_decay": 0.0},
+    ).fit(*images)
+    localizer = InstanceLocalizer(FrozenEstimator(classifier)).fit(*images)
+    path = tmp_path_factory.mktemp("files") / "file"
+    contents = []
+    for estimator in (classifier, localizer):
+        save(estimator, path)
+        contents.append(path.read_bytes())
+    return contents
+
+
+def outcome(path, X):
+    """Whether a file is refused, or gives an estimator that works or refuses X."""
+    try:
+        estimator = load(path)
+    except ValueError as error:
+        assert len(str(error)) < 2000
+        return "refused"
+    try:
+        if isinstance(estimator, InstanceLocalizer):
+            estimator.localize(X)
+        else:
+            proba = estimator.predict_proba(X)
+            assert proba.shape == (len(X), len(estimator.classes_))
+            estimator.transform(X)
+    except ValueError:
+        return "loaded, and X refused"
+    return "loaded"
+
+
+@pytest.mark.parametrize("change", [damaged, forged])
+def test_changed_files_are_refused_or_work(files, images, tmp_path, change, capsys):
+    path = tmp_path / "file"
+    X = images[0][::7]
+    for content in files:
+        path.write_bytes(content)
+        outcome(path, X)
+    before, counts = peak_memory(), Counter()
+    for seed in range(N_CASES or 300):
+        content, kind = change(files[seed % len(files)], seed)
+        path.write_bytes(content)
+        with warnings.catch_warnings(), code_that_runs() as events:
+            warnings.simplefilter("ignore")
+            try:
+                found = outcome(path, X)
+            except BaseException as error:
+                raise AssertionError(f"{change.__name__}, seed {seed}") from error
+        assert not events, (seed, events)
+        if change is damaged and content != files[seed % len(files)]:
+            assert found == "refused", seed
+        counts[kind, found] += 1
+    assert peak_memory() - before < MAX_GROWTH
+    with capsys.disabled():
+        print(f"\n{change.__name__}: {sum(counts.values())} files", dict(counts))
