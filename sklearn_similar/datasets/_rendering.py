@@ -7,7 +7,6 @@ from scipy import ndimage
 
 from sklearn_similar._inputs.images import VISIBLE_SHARE, shape_text
 
-
 # Pixels of an enlarged image: 64 of 1000x1000.
 _MAX_PIXELS = 2**26
 

@@ -95,7 +95,7 @@ def check_axes(axes, n_images: int) -> np.ndarray:
     wrong = [ax for ax in given if not is_axes(ax)]
     if wrong:
         raise ValueError(
-            f"axes holds a {type(wrong[0]).__name__}; pass matplotlib Axes, one for "
+            f"axes holds {wrong[0]!r}; pass matplotlib Axes, one for "
             "each image, or axes=None."
         )
     if len(given) < n_images:
@@ -121,7 +121,7 @@ def check_colormap(cmap) -> None:
 def axes_for(plt, axes, images, n_columns) -> Iterator[np.ndarray]:
     """Axes, given or new, one for each image; new ones are gone after an error."""
     if n_columns is not None and not (
-        isinstance(n_columns, Integral) and n_columns >= 1
+        isinstance(n_columns, Integral) and int(n_columns) >= 1
     ):
         raise ValueError(
             f"n_columns is {n_columns!r}; pass a positive integer or None."

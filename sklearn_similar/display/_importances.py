@@ -110,9 +110,7 @@ class FilterImportanceDisplay:
             )
         check_colormap(cmap)
         if ax is not None and not is_axes(ax):
-            raise ValueError(
-                f"ax is a {type(ax).__name__}; pass a matplotlib Axes, or ax=None."
-            )
+            raise ValueError(f"ax is {ax!r}; pass a matplotlib Axes, or ax=None.")
         order = np.arange(n_filters)
         if sort:
             order = np.argsort(-importances, kind="stable")

@@ -50,14 +50,14 @@ def true_boxes(
     )
     if not isinstance(boxes, pd.DataFrame) and len(instances.boxes) != len(maps):
         raise ValueError(
-            f"{name} has {len(instances.boxes)} rows for {len(maps)} heatmaps; pass one "
-            "box for each heatmap, or a DataFrame with the column image."
+            f"{name} has {len(instances.boxes)} rows for {len(maps)} heatmaps; pass "
+            "one box for each heatmap, or a DataFrame with the column image."
         )
     image = image_numbers(instances, [heat.shape for heat in maps], name=name)
     counts = np.ones(len(image), dtype=bool)
     if labels is not None:
         wanted = as_labels(labels, "labels", n=len(maps))
-        if has_labels and instances.label is not None:
+        if has_labels:
             label, wanted_label, _ = shared_codes(
                 instances.label, wanted, "label", names=(name, "labels")
             )

@@ -347,7 +347,6 @@ class TestDetection:
         shuffled = found.sample(frac=1, random_state=seed)
         assert detection_scores(truth, found) == detection_scores(truth, shuffled)
 
-
     @given(st.integers(0, 10_000), st.floats(0.05, 1.0))
     @settings(deadline=None, max_examples=30)
     def test_order_of_rows_and_names_of_images_do_not_matter(self, seed, threshold):
@@ -382,7 +381,11 @@ class TestDetection:
         ("true", "predicted", "message"),
         [
             ("3", 3, "strings in y_true and numbers in y_pred"),
-            (pd.Timestamp("2020"), "2020", "timestamps in y_true and strings in y_pred"),
+            (
+                pd.Timestamp("2020"),
+                "2020",
+                "timestamps in y_true and strings in y_pred",
+            ),
             (True, 1, "booleans in y_true and numbers in y_pred"),
             (pd.Timestamp("2020"), pd.Timestamp("2020", tz="UTC"), "with a time zone"),
             (b"a", "a", "objects of type bytes in y_true and strings in y_pred"),
