@@ -8,7 +8,6 @@ from numbers import Integral
 import numpy as np
 
 from sklearn_similar._inputs.images import (
-    check_finite,
     is_images,
     is_list_of_images,
     shape_text,
@@ -22,6 +21,14 @@ _PIXELS_PER_INCH = 50
 _IMAGE_WIDTHS = (1.5, 6.4)
 # No canvas has room for a column of pixels as wide as other images.
 _MAX_ROW_HEIGHT = 30.0
+
+
+def check_finite(values: np.ndarray, name: str) -> None:
+    """Raise ValueError unless all values can be drawn."""
+    bad = values[~np.isfinite(values)]
+    if bad.size:
+        found = "NaN" if np.isnan(bad[0]) else f"{bad[0]:.3g}"
+        raise ValueError(f"{name} contains {found}; pass finite numbers.")
 
 
 def import_pyplot(caller: str):
@@ -67,7 +74,7 @@ def check_images(images, name: str) -> list[np.ndarray]:
                 f"Image {index} of {name} has shape {shape_text(array.shape)}; pass "
                 "(height, width) or (height, width, n_channels)."
             )
-        check_finite(array[np.newaxis], f"Image {index} of {name}")
+        check_finite(array, f"Image {index} of {name}")
     return arrays
 
 
@@ -95,7 +102,7 @@ def check_axes(axes, n_images: int) -> np.ndarray:
     wrong = [ax for ax in given if not is_axes(ax)]
     if wrong:
         raise ValueError(
-            f"axes holds a {type(wrong[0]).__name__}; pass matplotlib Axes, one for "
+            f"axes holds {wrong[0]!r}; pass matplotlib Axes, one for "
             "each image, or axes=None."
         )
     if len(given) < n_images:
@@ -121,7 +128,7 @@ def check_colormap(cmap) -> None:
 def axes_for(plt, axes, images, n_columns) -> Iterator[np.ndarray]:
     """Axes, given or new, one for each image; new ones are gone after an error."""
     if n_columns is not None and not (
-        isinstance(n_columns, Integral) and n_columns >= 1
+        isinstance(n_columns, Integral) and int(n_columns) >= 1
     ):
         raise ValueError(
             f"n_columns is {n_columns!r}; pass a positive integer or None."

@@ -4,11 +4,13 @@ import math
 from numbers import Real
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_similar._inputs.images import check_finite, shape_text
+from sklearn_similar._inputs.images import shape_text
 from sklearn_similar.display._drawing import (
     axes_for,
     check_colormap,
+    check_finite,
     check_images,
     each_image,
     import_pyplot,
@@ -195,9 +197,10 @@ class HeatmapDisplay:
                 f"{type(estimator).__name__} has no heatmap; pass a fitted "
                 "SimilarNetClassifier."
             )
-        heatmaps = estimator.heatmap(X, target)
+        check_is_fitted(estimator, "image_shape_")
         shape = estimator.image_shape_
         images = each_image(X, shape)
+        heatmaps = estimator.heatmap(X, target)
         titles = None
         if y is not None:
             labels = as_labels(y, "y", n=len(images))
@@ -233,7 +236,7 @@ def _check_heatmaps(images, heatmaps) -> None:
                 f"Image {index} is {shape_text(image.shape)} and its heatmap "
                 f"{shape_text(heat.shape)}; height and width should be the same."
             )
-        check_finite(heat[np.newaxis], f"Heatmap {index}")
+        check_finite(heat, f"Heatmap {index}")
 
 
 def _check_titles(titles, n_images: int) -> list:
@@ -252,7 +255,7 @@ def _check_titles(titles, n_images: int) -> list:
 
 
 def _check_max_heat(max_heat) -> None:
-    is_number = isinstance(max_heat, Real) and 0 < max_heat < math.inf
+    is_number = isinstance(max_heat, Real) and 0 < float(max_heat) < math.inf
     if max_heat is not None and not is_number:
         raise ValueError(
             f"max_heat is {max_heat!r}; pass a finite number above 0, or None."
@@ -260,5 +263,5 @@ def _check_max_heat(max_heat) -> None:
 
 
 def _check_alpha(alpha) -> None:
-    if not (isinstance(alpha, Real) and 0 <= alpha <= 1):
+    if not (isinstance(alpha, Real) and 0 <= float(alpha) <= 1):
         raise ValueError(f"alpha is {alpha!r}; pass a number between 0 and 1.")

@@ -5,9 +5,9 @@ from contextlib import nullcontext
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_similar._inputs.images import check_finite
 from sklearn_similar.display._drawing import (
     check_colormap,
+    check_finite,
     closed_on_error,
     import_pyplot,
     is_axes,
@@ -110,9 +110,7 @@ class FilterImportanceDisplay:
             )
         check_colormap(cmap)
         if ax is not None and not is_axes(ax):
-            raise ValueError(
-                f"ax is a {type(ax).__name__}; pass a matplotlib Axes, or ax=None."
-            )
+            raise ValueError(f"ax is {ax!r}; pass a matplotlib Axes, or ax=None.")
         order = np.arange(n_filters)
         if sort:
             order = np.argsort(-importances, kind="stable")
@@ -214,7 +212,7 @@ def _check_importances(importances) -> np.ndarray:
         raise ValueError(
             f"importances has shape {values.shape}; pass one number for each filter."
         )
-    check_finite(values[np.newaxis], "importances")
+    check_finite(values, "importances")
     return values
 
 
@@ -226,7 +224,7 @@ def _check_classes(class_importances, classes, n_filters: int):
             f"class_importances has shape {values.shape} for {n_filters} importances; "
             "pass a row for each class and a column for each filter."
         )
-    check_finite(values[np.newaxis], "class_importances")
+    check_finite(values, "class_importances")
     if classes is None:
         return values, [str(number) for number in range(len(values))]
     if not has_length(classes) or len(classes) != len(values):

@@ -27,16 +27,16 @@ class Instances:
     rows : Index
         Names of the rows, for messages.
     boxes : ndarray of shape (n, 4)
-    image : Series of shape (n,)
-    label, score : Series and ndarray of shape (n,), or None
-        None where they were not asked for.
+    image, label : Series of shape (n,)
+    score : ndarray of shape (n,)
+        Like the label, all 0 where it was not asked for.
     """
 
     rows: pd.Index
     boxes: np.ndarray
     image: pd.Series
-    label: pd.Series | None
-    score: np.ndarray | None
+    label: pd.Series
+    score: np.ndarray
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
@@ -47,9 +47,8 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         raise ValueError(
             f"{name} is {_a(values)} that makes no array; pass rows of one length."
         ) from error
-    if array.dtype.kind == "O" and not any(
-        isinstance(value, (str, bytes)) for value in array.flat
-    ):
+    # None among numbers is a missing one, and strings are none, whatever they hold.
+    if array.dtype.kind == "O" and values is not None and not _holds_text(array):
         with contextlib.suppress(ValueError, TypeError, OverflowError):
             array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
@@ -57,6 +56,10 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         found = f"has dtype {array.dtype}" if is_array else f"is {_a(values)}"
         raise ValueError(f"{name} {found}; pass numbers, or an array of them.")
     return array
+
+
+def _holds_text(array: np.ndarray) -> bool:
+    return any(isinstance(value, str | bytes) for value in array.flat)
 
 
 def _a(value: Any) -> str:
@@ -138,14 +141,13 @@ def as_instances(
             boxes, name=name, needs_label=needs_label, needs_score=needs_score
         )
     coordinates = box_coordinates(boxes, name=name)
-    number = np.arange(len(coordinates))
-    nought = pd.Series(np.zeros(len(number), dtype=np.int64))
+    number = pd.Series(np.arange(len(coordinates)))
     return Instances(
-        rows=pd.RangeIndex(len(number)),
+        rows=number.index,
         boxes=coordinates,
-        image=pd.Series(number) if one_per_image else nought,
-        label=nought,
-        score=-number.astype(np.float64),
+        image=number if one_per_image else 0 * number,
+        label=0 * number,
+        score=-number.to_numpy(dtype=np.float64),
     )
 
 
@@ -178,7 +180,10 @@ def check_instances(
     if table.columns.nlevels == 1:
         _check_known(table.columns, name=name)
     _check_columns(table.columns, needed, name=name)
-    score = None
+    score = np.zeros(len(table))
+    label = pd.Series(np.zeros(len(table), dtype=np.int64))
+    if needs_label:
+        label = _read_keys(table, "label", name=name)
     if needs_score:
         score = _as_floats(table["score"], name=name)
         bad = ~np.isfinite(score)
@@ -191,7 +196,7 @@ def check_instances(
         rows=table.index,
         boxes=box_coordinates(table, name=name),
         image=_read_keys(table, "image", name=name),
-        label=_read_keys(table, "label", name=name) if needs_label else None,
+        label=label,
         score=score,
     )
 

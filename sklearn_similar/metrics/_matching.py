@@ -49,13 +49,9 @@ def find_pairs(
         y_pred, name="y_pred", needs_label=match_label, needs_score=True
     )
     true_image, image, _ = shared_codes(truth.image, found.image, "image", names=NAMES)
-    if truth.label is None or found.label is None or not match_label:
-        true_label, label = np.zeros_like(true_image), np.zeros_like(image)
-        labels = pd.Index([0])
-    else:
-        true_label, label, labels = shared_codes(
-            truth.label, found.label, "label", names=NAMES
-        )
+    true_label, label, labels = shared_codes(
+        truth.label, found.label, "label", names=NAMES
+    )
     true_group = true_image * len(labels) + true_label
     group = image * len(labels) + label
     boxes, score = found.boxes, np.asarray(found.score)

@@ -203,10 +203,10 @@ def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
     for image, entry in enumerate(boxes):
         name = f"Entry {image} of boxes"
         if not isinstance(entry, pd.DataFrame):
-            coordinates = np.atleast_2d(as_numbers(entry, name))
-            entry = pd.DataFrame(
-                box_coordinates(coordinates, name=name), columns=BOX_COLUMNS
-            )
+            entry = np.atleast_2d(as_numbers(entry, name))
+        coordinates = box_coordinates(entry, name=name)
+        if not isinstance(entry, pd.DataFrame):
+            entry = pd.DataFrame(coordinates, columns=BOX_COLUMNS)
         entry = entry.assign(image=image)
         if "label" not in entry:
             if labels is None:

@@ -57,7 +57,7 @@ def true_boxes(
     counts = np.ones(len(image), dtype=bool)
     if labels is not None:
         wanted = as_labels(labels, "labels", n=len(maps))
-        if has_labels and instances.label is not None:
+        if has_labels:
             label, wanted_label, _ = shared_codes(
                 instances.label, wanted, "label", names=(name, "labels")
             )
