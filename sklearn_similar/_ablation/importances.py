@@ -228,14 +228,13 @@ def _by_class(
 
 
 def _check_finite(layer: str, sums: ErrorSums) -> None:
-    """Raise ValueError where the log loss on validation images is not finite."""
+    """Raise ValueError where the log loss without a filter is not finite."""
     bad = np.flatnonzero(~np.isfinite(sums.log_loss).all(axis=1))
     if len(bad):
-        absent = f"without filter {bad[0] - 1} of layer {layer!r}"
         raise ValueError(
-            "The log loss on the validation images is not finite "
-            f"{absent if bad[0] else 'with all filters'}; look for a division by the "
-            "sum of activations, or for weights that are not finite."
+            "The log loss on the validation images is not finite without filter "
+            f"{bad[0] - 1} of layer {layer!r}; look for a division by the sum of "
+            "activations."
         )
 
 

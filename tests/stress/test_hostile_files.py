@@ -61,8 +61,7 @@ def outcome(path, X):
     try:
         estimator = load(path)
     except ValueError as error:
-        assert len(str(error)) < 2000
-        return "refused"
+        return "refused" if len(str(error)) < 2000 else "refused at length"
     try:
         if isinstance(estimator, InstanceLocalizer):
             estimator.localize(X)
