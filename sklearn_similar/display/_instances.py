@@ -26,8 +26,8 @@ class InstancesDisplay:
             (height, width, n_channels)
         Images of one or of several sizes; integers or floats.
     instances : DataFrame
-        Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max`` and, if
-        known, ``score``.
+        Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max``
+        and, if known, ``score``.
     truth : DataFrame, default=None
         True instances, drawn with dashed lines.
 

@@ -67,6 +67,11 @@ def as_labels(values: Any, name: str, *, n: int) -> pd.Series:
         raise ValueError(
             f"{name} is {type_text(values)}; pass one label for each image."
         )
+    if isinstance(values, np.ndarray) and values.dtype.names:
+        raise ValueError(
+            f"{name} has the fields {', '.join(values.dtype.names)}; pass one label for "
+            "each image."
+        )
     if not isinstance(values, pd.Series):
         shape = getattr(values, "shape", (len(values),))
         if len(shape) != 1:
