@@ -97,8 +97,8 @@ def sample_background(
     Raises
     ------
     ValueError
-        If neither background images nor crops are given, or a kind is unknown or needs
-        images that are not given.
+        If neither background images nor crops are given, a kind is unknown or needs
+        images that are not given, or there is no memory for the samples.
 
     See Also
     --------

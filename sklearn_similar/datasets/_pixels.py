@@ -143,14 +143,14 @@ def _values(value) -> list:
     return array.tolist() if array.ndim == 1 else []
 
 
-def check_size(size, name: str = "size") -> tuple[int, int]:
+def check_size(size) -> tuple[int, int]:
     """Return (height, width) as two positive integers."""
     values = _values(size)
     if len(values) != 2 or not all(
         isinstance(v, Integral) and int(v) > 0 for v in values
     ):
         raise ValueError(
-            f"{name} must be two positive integers (height, width), found {size!r}."
+            f"size must be two positive integers (height, width), found {size!r}."
         )
     return int(values[0]), int(values[1])
 

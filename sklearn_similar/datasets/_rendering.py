@@ -51,7 +51,7 @@ def render(image, scale, angle):
 def _turn(image, scale, angle):
     planes = np.atleast_3d(image).astype(np.float32)
     if scale < 1:
-        # Without smoothing, thin strokes would fall between the pixels kept.
+        # Without smoothing, thin strokes would fall between the new pixels.
         sigma = (1 / scale - 1) / 2
         planes = ndimage.gaussian_filter(planes, (sigma, sigma, 0), mode="constant")
     cos, sin = np.cos(angle), np.sin(angle)
@@ -98,8 +98,8 @@ def _strength(pixels):
 
 def _extent(mask):
     """Return the slices of rows and columns around the true pixels of a mask."""
-    found = ndimage.find_objects(mask.view(np.int8))
-    return found[0] if found else (slice(0, 1), slice(0, 1))
+    slices = ndimage.find_objects(mask.view(np.int8))
+    return slices[0] if slices else (slice(0, 1), slice(0, 1))
 
 
 def paste(scene, patch, corner, contrast):

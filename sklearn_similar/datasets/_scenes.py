@@ -20,7 +20,7 @@ from sklearn_similar.datasets._rendering import may_fit, paste, render, resize_t
 
 from .._compat import Interval, StrOptions, validate_params
 from .._inputs.images import count, shape_text
-from ..metrics._checks import as_labels
+from ..metrics._values import as_labels
 
 _SCENE_ATTEMPTS = 20
 # Instances in a row for which no place is found, after which a scene counts as full.
@@ -128,8 +128,8 @@ def make_scenes(
     Raises
     ------
     ValueError
-        If a parameter is outside its range, an image is blank, or a scene has no room
-        for the least number of instances.
+        If a parameter is outside its range, an image is blank, a scene has no room for
+        the least number of instances, or there is no memory for the scenes.
 
     See Also
     --------
@@ -204,7 +204,7 @@ def _check_scale(scale, images):
         raise ValueError(
             f"scale is {scale!r}, which leaves less than half a pixel of images of "
             f"{shape_text(images.shape[1:3])}: choose a scale of at least "
-            f"{0.5 / side:.2g}."
+            f"{1 / side:.2g}."
         )
     return least, greatest
 

@@ -13,14 +13,14 @@ from sklearn_similar._inputs.images import (
     shape_text,
     white_level,
 )
-from sklearn_similar.metrics._checks import as_numbers, each_array
+from sklearn_similar.metrics._values import as_numbers, each_array
 
 _FIGURE_WIDTH = 8.0
 _PIXELS_PER_INCH = 50
 # Inches that a single image may be wide: small ones stay visible, large ones fit.
 _IMAGE_WIDTHS = (1.5, 6.4)
-# No canvas has room for a column of pixels as wide as other images.
-_MAX_ROW_HEIGHT = 30.0
+# A column or row of pixels fits onto a canvas, and is seen.
+_ROW_HEIGHTS = (0.5, 30.0)
 
 
 def check_finite(values: np.ndarray, name: str) -> None:
@@ -161,7 +161,7 @@ def _new_axes(plt, images, n_columns) -> np.ndarray:
     n_columns = min(n_columns, len(images))
     n_rows = -(-len(images) // n_columns)
     inches = min(inches, _FIGURE_WIDTH / n_columns)
-    row_height = min(inches * height / width, _MAX_ROW_HEIGHT)
+    row_height = float(np.clip(inches * height / width, *_ROW_HEIGHTS))
     # A fifth of an inch for a title, one inch for the colour bar.
     size = (n_columns * inches + 1, n_rows * (row_height + 0.2))
     _, axes = plt.subplots(

@@ -16,7 +16,7 @@ from sklearn_similar.display._drawing import (
     import_pyplot,
     picture,
 )
-from sklearn_similar.metrics._checks import as_labels, each_array, has_length
+from sklearn_similar.metrics._values import as_labels, each_array, has_length
 
 
 class HeatmapDisplay:

@@ -12,7 +12,7 @@ from sklearn_similar.display._drawing import (
     import_pyplot,
     is_axes,
 )
-from sklearn_similar.metrics._checks import as_numbers, has_length
+from sklearn_similar.metrics._values import as_numbers, has_length
 
 # More numbers than this overlap on an axis.
 _MAX_TICK_LABELS = 40

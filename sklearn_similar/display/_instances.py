@@ -15,7 +15,7 @@ from sklearn_similar.metrics._truth import image_numbers
 
 
 class InstancesDisplay:
-    """Instances drawn over the images they were found in.
+    """Instances drawn over their images.
 
     `from_estimator` is the usual way to make one. All parameters are stored as
     attributes.
@@ -26,8 +26,8 @@ class InstancesDisplay:
             (height, width, n_channels)
         Images of one or of several sizes; integers or floats.
     instances : DataFrame
-        What `localize` returns: ``image, label, x_min, y_min, x_max, y_max`` and, if
-        known, ``score``.
+        Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max``
+        and, if known, ``score``.
     truth : DataFrame, default=None
         True instances, drawn with dashed lines.
 
@@ -109,7 +109,7 @@ class InstancesDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, *, truth=None, axes=None, **plot_params):
-        """Find the instances in images and draw them.
+        """Localize the instances in images and draw them.
 
         Parameters
         ----------

@@ -7,13 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ._boxes import rasterize
-from ._checks import (
-    Instances,
-    as_instances,
-    as_labels,
-    each_array,
-    shared_codes,
-)
+from ._checks import Instances, as_instances
+from ._values import as_labels, each_array, shared_codes
 
 
 def check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
@@ -74,7 +69,7 @@ def image_numbers(
 ) -> np.ndarray:
     """The number of each box's image; raise for the first that is not inside it."""
     numbers = {number: number for number in range(len(shapes))}
-    found = []
+    image_of_box = []
     for row, image, box in zip(
         instances.rows, instances.image.tolist(), instances.boxes, strict=True
     ):
@@ -93,8 +88,8 @@ def image_numbers(
                 f"outside its image of height {height} and width {width}; clip it to "
                 "the image."
             )
-        found.append(number)
-    return np.array(found, dtype=np.intp)
+        image_of_box.append(number)
+    return np.array(image_of_box, dtype=np.intp)
 
 
 def true_masks(masks: Any, maps: list[np.ndarray]) -> list[np.ndarray]:

@@ -394,7 +394,7 @@ def bounded_memory():
     ("kwargs", "message"),
     [
         ({"scale": 1e-9}, "scale is 1e-09, which leaves less than half a pixel of im"),
-        ({"scale": (1e-9, 2)}, r"28x28: choose a scale of at least 0\.018"),
+        ({"scale": (1e-9, 2)}, r"28x28: choose a scale of at least 0\.036"),
         ({"scale": 1e9}, "Scene 0 .* could take only 0 of at least 1"),
         ({"scale": 1e300}, "Scene 0 .* could take only 0 of at least 1"),
         ({"n_instances": 4000}, "could take only .* of at least 4000 instances"),

@@ -333,7 +333,7 @@ HEAT = np.eye(8)
         (
             lambda: HeatmapDisplay([IMAGE], [HEAT]),
             {"axes": "x"},
-            "axes holds 'x'; pass",
+            "axes holds 'x'",
         ),
         (lambda: HeatmapDisplay([IMAGE], [HEAT]), {"n_columns": 0}, "n_columns is 0"),
         (lambda: InstancesDisplay([], FOUND), {}, "no images to draw"),
@@ -368,7 +368,7 @@ HEAT = np.eye(8)
         (
             lambda: InstancesDisplay([IMAGE] * 2, FOUND),
             {"axes": [1, 2]},
-            "axes holds 1; pass",
+            "axes holds 1",
         ),
         (
             lambda: FilterImportanceDisplay([]),

@@ -736,6 +736,29 @@ class TestPointingGame:
         assert pointing_game(np.ones((1, 4, 4)), [[0, 0, 2, 2]]) == 0.25
         assert pointing_game([[[1, 0, 1, 0]]], [[0, 0, 2, 1]]) == 0.5
 
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            ["a", "b"],
+            np.array(["a", "b"]),
+            pd.Series(["a", "b"], index=[7, 7]),
+            pd.Categorical(["a", "b"]),
+            np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]"),
+            pd.date_range("2020", periods=2, tz="UTC"),
+            [("a", 1), ("b", 1)],
+        ],
+        ids=lambda labels: type(labels).__name__,
+    )
+    def test_labels_of_any_type_are_matched(self, labels):
+        boxes = pd.DataFrame(
+            [[0, 0, 0, 1, 1], [1, 2, 2, 3, 3]], columns=["image", *BOX]
+        )
+        boxes["label"] = list(pd.Series(labels))
+        maps = np.stack([np.eye(3)[:1].T @ np.eye(3)[:1], np.eye(3)])
+        assert pointing_game(maps, boxes, labels) == pytest.approx(2 / 3)
+        with pytest.raises(ValueError, match="no box of any image and label"):
+            pointing_game(maps, boxes, labels[::-1])
+
     def test_labels_must_fit(self):
         boxes = pd.DataFrame([[0, "a", 0, 0, 2, 2]], columns=["image", "label", *BOX])
         with pytest.raises(ValueError, match=r"labels holds 2 labels for 1 image;"):
