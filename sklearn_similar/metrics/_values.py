@@ -69,8 +69,8 @@ def as_labels(values: Any, name: str, *, n: int) -> pd.Series:
         )
     if isinstance(values, np.ndarray) and values.dtype.names:
         raise ValueError(
-            f"{name} has the fields {', '.join(values.dtype.names)}; pass one label for "
-            "each image."
+            f"{name} has the fields {', '.join(values.dtype.names)}; pass one label "
+            "for each image."
         )
     if not isinstance(values, pd.Series):
         shape = getattr(values, "shape", (len(values),))
