@@ -64,7 +64,8 @@ def write_archive(
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Any]:
     """Read what `write_archive` wrote; nothing in the file is executed or imported.
 
-    Memory is bounded by the size of the file.
+    Memory is in proportion to the size of the file: twice that of the arrays, and up to
+    thirty times that of a header of nothing but brackets.
 
     Returns
     -------
