@@ -136,9 +136,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Device on which PyTorch computes.
     memory : str, path-like or joblib.Memory, default=None
         Folder in which trained networks are cached. A search over parameters that act
-        after training then trains one network for each fold. A network is taken from
-        it only if data, parameters, code and versions are the same; see the user
-        guide.
+        after training then trains one network for each fold; see the user guide.
     random_state : int, RandomState instance or None, default=None
         Source of initialisation, order of the images, dropout and held-out images. The
         same number gives the same network bit for bit, on the same number of threads.
@@ -199,8 +197,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     Memory-mapped arrays are read batch by batch.
 
     `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in
-    `fit` and `fit_importance`; `resolution`, `normalize` and `threshold` at every call.
-    Normalisation constants are measured at the `resolution` of the fit.
+    `fit` and `fit_importance`; `resolution` (the constants are measured at that of the
+    fit), `normalize` and `threshold` at every call.
 
     References
     ----------
@@ -219,9 +217,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     (3, 28, 28)
     """
 
-    _nested_remedies: ClassVar[dict] = {
-        "module": "pass net_params={'module__<name>': <value>}"
-    }
+    _nested_remedies: ClassVar = {"module": "pass net_params={'module__<name>': ...}"}
     _parameter_constraints: ClassVar[dict] = {
         "module": [callable, None],
         "layer": [str, list, tuple, None],
@@ -451,8 +447,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image cannot be used, a target or label is not one of `classes_`, or
-            both are given.
+            If an image, a target or a label cannot be used, or both are given.
         """
         return snapshot(self)._heatmaps(X, target, labels, None)
 
@@ -477,9 +472,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Train the network and measure importances; sets all fitted attributes."""
         images, y = check_training_data(self, X, y, self.image_shape, self.classes)
         random_state = check_random_state(self.random_state)
-        training, validation = np.arange(len(y)), None
-        if self.validation_fraction is not None:
-            training, validation = hold_out(y, self.validation_fraction, random_state)
+        training, validation = hold_out(y, self.validation_fraction, random_state)
         seed = random_seed(random_state)
         self._net_spec = self._net_parameters(y[training], seed)
         self.net_ = build_net(**self._net_spec, verbose=self.verbose)
@@ -492,15 +485,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             if self.max_epochs == 0 and isinstance(self.module, nn.Module):
                 warn_if_guessing(network, images, y)
         check_regularity(network, self._layers(), images)
-        arrays, history = cached_training(
-            self.memory,
-            self.random_state,
-            net=self.net_,
-            spec=self._net_spec,
-            images=images,
-            y=y,
-            training=training,
-        )
+        task = self.net_, self._net_spec, images, y, training
+        arrays, history = cached_training(self.memory, self.random_state, *task)
         restore(self.net_, arrays, history)
         if validation is not None:
             self._measure(images, y, validation)

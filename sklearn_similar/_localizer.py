@@ -34,13 +34,13 @@ from ._detection.polarity import warn_if_dark_on_light
 from ._detection.training_crops import make_training_crops
 from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
-from ._inputs.parameters import NestedParametersMixin
+from ._inputs.parameters import NestedParametersMixin, set_random_states
 from ._inputs.validation import (
     check_images,
-    check_label_type,
     check_not_one_image,
     check_scales,
     check_training_data,
+    comparable_labels,
     published_at_end,
     snapshot,
     unused_label,
@@ -149,7 +149,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     classes_: np.ndarray
 
-    _nested_remedies: ClassVar[dict] = {
+    _nested_remedies: ClassVar = {
         "estimator": "pass estimator=SimilarNetClassifier() first"
     }
     _parameter_constraints: ClassVar[dict] = {
@@ -278,11 +278,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             return detection_f1_score(y, instances, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
-        check_label_type(fitted.classes_, y, "y")
+        labels = comparable_labels(y, "y", fitted.classes_, fitted.background_)
         best = instances.drop_duplicates("image").set_index("image")["label"]
-        predicted = [best.get(index, fitted.background_) for index in range(len(y))]
-        is_right = [a == b for a, b in zip(predicted, y.tolist(), strict=True)]
-        return float(np.mean(is_right))
+        found = [best.get(index, fitted.background_) for index in range(len(labels))]
+        return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
 
     def _localize(self, X) -> pd.DataFrame:
         settings = Settings(
@@ -297,8 +296,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         recognizer = self._recognizer()
         if settings.proposals == "heat" and not recognizer.has_heatmaps:
             raise ValueError(
-                f"proposals='heat' needs heatmaps, which {self.estimator_!r} does not "
-                "have; pass proposals='image'."
+                "proposals='heat' needs heatmaps, which the estimator does not have; "
+                "pass proposals='image'."
             )
         check_not_one_image(self, X, self._layout)
         images = check_images(self, X)
@@ -308,10 +307,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             for instances in find_instances(group, recognizer, settings)
         )
         with ranges_are_checked():
-            instances = list(
-                with_progress(found, "localize", len(images), "image", self.verbose)
-            )
-        return instances_table(instances, self.classes_)
+            bar = with_progress(found, "localize", len(images), "image", self.verbose)
+            return instances_table(list(bar), self.classes_)
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)
@@ -321,8 +318,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
         chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
-        samples = images.select(instances[chosen])
-        samples = to_tensor(samples, n_channels(self.image_shape_))
+        pixels = images.select(instances[chosen])
+        samples = to_tensor(pixels, n_channels(self.image_shape_))
         self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
@@ -344,6 +341,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _take_frozen(self, images: Images) -> None:
         """Set what depends on an estimator that is trained already."""
         self.estimator_ = self.estimator
+        check_is_fitted(self.estimator_)
         known = np.asarray(self.estimator_.classes_)
         unknown = np.setdiff1d(self.classes_, known).tolist()
         if unknown:
@@ -361,6 +359,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _train(self, images: Images, labels: np.ndarray, background_images) -> None:
         """Train the estimator on crops of scenes that are made of the images."""
         random_state = check_random_state(self.random_state)
+        estimator = self.estimator
+        if estimator is None:
+            estimator = SimilarNetClassifier(
+                lr=_LR, lr_decay=_LR_DECAY, verbose=self.verbose
+            )
+        # First, as an estimator that cannot be cloned is refused before crops are made.
+        estimator = clone(estimator)
         is_background = labels == _BACKGROUND
         instances = np.flatnonzero(~is_background)
         pixels = self._as_uint8(images, instances)
@@ -394,13 +399,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         # The index of the background is that of the last name.
         names = np.append(self.classes_, self.background_)
         y = names[np.concatenate([crop_labels, labels[is_background]])]
-        estimator = self.estimator
-        if estimator is None:
-            estimator = SimilarNetClassifier(
-                lr=_LR, lr_decay=_LR_DECAY, verbose=self.verbose
-            )
-        estimator = clone(estimator)
-        _set_random_states(estimator, random_state)
+        set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
         with ranges_are_checked():
@@ -460,14 +459,3 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
-
-
-def _set_random_states(estimator, random_state: np.random.RandomState) -> None:
-    """Seed what is random in an estimator and was not seeded by the user."""
-    seeds = {
-        name: random_state.randint(np.iinfo(np.int32).max)
-        for name, value in sorted(estimator.get_params(deep=True).items())
-        if name.split("__")[-1] == "random_state" and value is None
-    }
-    if seeds:
-        estimator.set_params(**seeds)

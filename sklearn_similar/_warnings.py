@@ -9,7 +9,9 @@ import sklearn
 
 # Frames of these lie between the user's call and the warning: decorators of methods,
 # pipelines and searches.
-_SKIPPED = tuple(os.path.dirname(path) for path in (__file__, sklearn.__file__)) + (
+_SKIPPED = (
+    os.path.dirname(__file__),
+    os.path.dirname(sklearn.__file__),
     contextlib.__file__,
 )
 

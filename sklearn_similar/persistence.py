@@ -147,8 +147,8 @@ def _check_format(metadata: Any, name: str) -> tuple[Any, dict[str, str]]:
     if metadata["format"] != _FORMAT:
         raise ValueError(
             f"{name} is in format {metadata['format']!r:.20} of sklearn_similar "
-            f"{metadata.get('version')!r:.20}, but {__version__} reads format {_FORMAT}; "
-            "load it with the version that saved it."
+            f"{metadata.get('version')!r:.20}, but {__version__} reads format "
+            f"{_FORMAT}; load it with the version that saved it."
         )
     passed = metadata.get("passed")
     if not isinstance(passed, dict) or "estimator" not in metadata:

@@ -245,6 +245,132 @@ class BothSigns(nn.Module):
         return torch.cat([torch.relu(x), torch.relu(-x)], 1)
 
 
+class Function(nn.Module):
+    """A function of tensors as a layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def overwrite_reshaped(x):
+    F.hardtanh(x.reshape(x.shape[0], -1), -3, 1, inplace=True)
+    return x
+
+
+def overwrite_channels(x):
+    x[:, :4].clamp_(max=1)
+    return x
+
+
+def overwrite_data(x):
+    x.data.clamp_(max=1)
+    return x
+
+
+def overwrite_select(x):
+    x.select(1, 2).clamp_(max=1)
+    return x
+
+
+def overwrite_out(x):
+    torch.clamp(x, max=1, out=x)
+    return x
+
+
+def overwrite_before_view_is_read(x):
+    view = x.view(x.shape)
+    x += 1
+    return view
+
+
+def assign_data(x):
+    x.data = x.data.clamp(max=1)
+    return x
+
+
+def clamp_tensors(x):
+    return x.clamp(max=1) if isinstance(x, torch.Tensor) else x
+
+
+def clamp_large_tensors(x):
+    return x.clamp(max=1) if isinstance(x, torch.Tensor) and x.max() > 1 else x
+
+
+def clamp_unless_it_fails(x):
+    try:
+        return x.clamp(max=1 if x.mean() > -9 else 9)
+    except Exception:
+        return x
+
+
+def clamp_large_batches(x):
+    return x.clamp(max=0.1) if isinstance(x, torch.Tensor) and x.shape[0] > 9 else x
+
+
+class ImagesInPlace(nn.Module):
+    """Normalises its images where they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.rest = global_pooling(nn.ReLU())
+
+    def forward(self, x):
+        x -= 0.4
+        x /= 0.5
+        return self.rest(x)
+
+
+class LayerInPlace(nn.Module):
+    """What the layer overwrites is read again."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.mix = nn.Conv2d(8, 8, 1)
+        self.fc = nn.Linear(8, N_CLASSES)
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = self.mix(self.relu(x)) + x
+        return self.fc(x.mean((2, 3)))
+
+
+class SharedConvolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.again = nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, N_CLASSES)
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x))
+        x = torch.relu(self.again(torch.relu(self.again(x))))
+        return self.fc(x.mean((2, 3)))
+
+
+class FeaturesFromHook(nn.Module):
+    """A hook keeps the features, which are read after the trunk has run."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(*convolutions(8, nn.ReLU()))
+        self.fc = nn.Linear(8, N_CLASSES)
+        self.features = []
+        self.trunk[5].register_forward_hook(self.keep)
+
+    def keep(self, _module, _inputs, output):
+        self.features.append(output)
+
+    def forward(self, x):
+        self.trunk(x)
+        return self.fc(self.features.pop(0).mean((2, 3)))
+
+
 def convolutions(n_out=8, *rest):
     """Two convolutions, the second with batch norm."""
     return [
@@ -404,6 +530,32 @@ def shuffled():
         nn.ReLU(),
         *pooled_linear(6),
     )
+
+
+def altered_by(function):
+    """A function of the activations comes before what mixes channels."""
+    return nn.Sequential(
+        *convolutions(8, nn.ReLU()),
+        Function(function),
+        nn.Conv2d(8, 6, 3, padding=1),
+        nn.ReLU(),
+        *pooled_linear(6),
+    )
+
+
+def hooked(register, hook):
+    """The layer that mixes channels has a hook."""
+    module = mixed_by(nn.Conv2d(8, 6, 3, padding=1))
+    getattr(module[6], register)(hook)
+    return module
+
+
+def clamp_output(_module, _inputs, output):
+    return output.clamp(max=0.3)
+
+
+def clamp_input(_module, inputs):
+    return (inputs[0].clamp(max=0.3),)
 
 
 def probabilities():

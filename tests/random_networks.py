@@ -25,7 +25,6 @@ def overwrite_data(x):
 
 
 def overwrite_detached(x):
-    F.relu6(x.detach() * 1, inplace=True)
     x.detach().clamp_(max=1.5)
     return x
 
@@ -188,7 +187,7 @@ class Residual(nn.Module):
 
 
 class Permutation(nn.Module):
-    def __init__(self, n, draw, axis=1):
+    def __init__(self, n, draw):
         super().__init__()
         self.register_buffer("order", torch.tensor(draw.sample(range(n), n)))
 
@@ -213,7 +212,7 @@ class Stash(nn.Module):
 
 
 class RandomNetwork(nn.Module):
-    """In double precision, so that what is exact differs by rounding alone, by 1e-15."""
+    """In double precision, so that exact results differ by rounding, 1e-15."""
 
     def __init__(self, seed):
         super().__init__()
@@ -229,7 +228,7 @@ class RandomNetwork(nn.Module):
 
     def _convolution(self, n_out):
         draw, n = self.draw, self.n
-        groups = draw.choice([g for g in (1, 1, 1, 2, n) if n_out % g == 0 == n % g])
+        groups = draw.choice([g for g in (1, 1, 1, 2, n) if n_out % g == n % g == 0])
         size = draw.choice([1, 3])
         layer = nn.Conv2d(
             n, n_out, size, padding=size // 2, groups=groups, bias=draw.random() < 0.7
@@ -240,8 +239,7 @@ class RandomNetwork(nn.Module):
         elif kind < 0.12:
             layer = parametrizations.spectral_norm(layer)
         elif kind < 0.16:
-            layer.padding_mode = "reflect" if size == 3 else "zeros"
-            layer.__init__(n, n_out, size, padding=size // 2, padding_mode="circular")
+            layer = nn.Conv2d(n, n_out, 3, padding=1, padding_mode="circular")
         return self._hooked(layer)
 
     def _hooked(self, layer):

@@ -1,5 +1,8 @@
 """`InstanceLocalizer`: training from crops alone, around any classifier."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +59,20 @@ def few():
     return DIGITS.X_train[::40], DIGITS.y_train[::40]
 
 
+@pytest.mark.parametrize("method", ["make_training_crops"])
+def test_an_estimator_that_cannot_be_used_is_refused_before_crops_are_made(
+    few, monkeypatch, method
+):
+    def made(*args, **kwargs):
+        raise AssertionError("crops are made")
+
+    monkeypatch.setattr(f"sklearn_similar._localizer.{method}", made)
+    with pytest.raises(TypeError, match="an instance"):
+        InstanceLocalizer(SimilarNetClassifier).fit(*few)
+    with pytest.raises(NotFittedError):
+        InstanceLocalizer(FrozenEstimator(SimilarNetClassifier())).fit(*few)
+
+
 def test_digits_are_found_from_crops_alone(localizer, scenes):
     images, truth = scenes
     scores = detection_scores(truth, localizer.localize(images))
@@ -74,6 +91,7 @@ def test_classes_are_those_of_the_user_and_background_is_not_one(localizer):
         np.array(["zero", "one", "two"]),
         np.array([-1, -7, 30]),
         np.array([True, False, False]),
+        np.array(["2020-01-01", "2021-01-01", "2022-01-01"], "M8[s]"),
     ],
 )
 def test_labels_may_be_of_any_kind(few, names):
@@ -82,7 +100,8 @@ def test_labels_may_be_of_any_kind(few, names):
     found = localizer.localize(list(DIGITS.X_test[:20]))
     assert_array_equal(localizer.classes_, np.unique(names))
     assert len(found)
-    assert set(found["label"]) <= set(names.tolist())
+    assert set(found["label"]) <= set(pd.Series(names))
+    assert localizer.score(X, y) > 0.2
     assert (
         found["label"].dtype == localizer.localize(np.zeros((1, 9, 9)))["label"].dtype
     )
@@ -154,6 +173,29 @@ def test_verbose_shows_a_bar_for_crops_and_images(few, capsys):
     assert "training crops: 100%" in capsys.readouterr().err
     localizer.localize([DIGITS.X_test[0]])
     assert "localize: 100%" in capsys.readouterr().err
+
+
+def test_without_a_bar_there_is_no_thread_of_one():
+    code = (
+        "import threading; from sklearn.datasets import load_digits;"
+        "from sklearn.dummy import DummyClassifier;"
+        "from sklearn_similar import InstanceLocalizer;"
+        "X, y = load_digits(return_X_y=True);"
+        "fit = InstanceLocalizer(DummyClassifier(), n_instance_crops=20,"
+        "n_background_crops=20).fit;"
+        "fit(X, y).localize(X[:2]);"
+        "print([type(thread).__name__ for thread in threading.enumerate()])"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "['_MainThread']"
+
+
+def test_labels_of_another_type_are_not_all_wrong(localizer):
+    with pytest.raises(ValueError, match=r"y holds '3', but .*; convert str to int"):
+        localizer.score(DIGITS.X_test[:2], ["3", "3"])
+    # Labels that were not learned are just not found.
+    assert localizer.score(DIGITS.X_test[:2], [77, 78]) == 0
 
 
 def test_one_class_is_enough(few):

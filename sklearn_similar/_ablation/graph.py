@@ -91,6 +91,9 @@ class LayerGraph:
             raise NotTraceable
         if not make_out_of_place(run, operations, layers[0]):
             raise NotTraceable
+        run = _run(root, operations, images)
+        if run.overwrites_values():
+            raise NotTraceable
         n_values = run.n_values()
         dependent = set(layers)
         for node in operations.nodes:
@@ -201,7 +204,7 @@ class _OneArgument(nn.Module):
         return self.network(images)
 
 
-class _Placeholder(fx.Proxy):
+class Proxy(fx.Proxy):
     """Placeholder on which ``x += y`` overwrites x, as on tensors."""
 
 
@@ -224,7 +227,7 @@ for _operation in (
     operator.itruediv,
     operator.ixor,
 ):
-    setattr(_Placeholder, f"__{_operation.__name__}__", _overwriting(_operation))
+    setattr(Proxy, f"__{_operation.__name__}__", _overwriting(_operation))
 
 
 class _LayerTracer(fx.Tracer):
@@ -241,7 +244,7 @@ class _LayerTracer(fx.Tracer):
         )
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Placeholder(node, self)
+        return Proxy(node, self)
 
     # Other threads that run a network meanwhile come here too, and just run it.
     def call_module(self, m, forward, args, kwargs):

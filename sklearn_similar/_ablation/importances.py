@@ -100,11 +100,12 @@ def ablate(
     """
     _, batch = next(network.batches(images, indices))
     probes = batch[:_N_PROBES].clone()
+    # The values of a network that is random are not those of its traced graph.
+    is_regular = find_irregularity(network.module, layers, probes) is None
     maps = extract_activations(network.module, layers, probes.clone(), "pooled")
     masking = [NetworkMasking(network.module, layer) for layer in layers]
     strategies: list[AblationStrategy] = [*masking]
-    # The values of a network that is random are not those of its traced graph.
-    if find_irregularity(network.module, layers, probes) is None:
+    if is_regular:
         strategies = [
             choose_strategy(network.module, layer, probes, probed.activations)
             for layer, probed in zip(layers, maps, strict=True)
@@ -227,14 +228,13 @@ def _by_class(
 
 
 def _check_finite(layer: str, sums: ErrorSums) -> None:
-    """Raise ValueError where the log loss on validation images is not finite."""
+    """Raise ValueError where the log loss without a filter is not finite."""
     bad = np.flatnonzero(~np.isfinite(sums.log_loss).all(axis=1))
     if len(bad):
-        absent = f"without filter {bad[0] - 1} of layer {layer!r}"
         raise ValueError(
-            "The log loss on the validation images is not finite "
-            f"{absent if bad[0] else 'with all filters'}; look for a division by the "
-            "sum of activations, or for weights that are not finite."
+            "The log loss on the validation images is not finite without filter "
+            f"{bad[0] - 1} of layer {layer!r}; look for a division by the sum of "
+            "activations."
         )
 
 

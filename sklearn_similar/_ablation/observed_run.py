@@ -105,6 +105,17 @@ class ObservedRun(fx.Interpreter):
         """Whether Python code reads values that depend on the images."""
         return any("_local_scalar_dense" in name for name, *_ in self.operations)
 
+    def overwrites_values(self) -> bool:
+        """Whether a node writes to a value that another node could read."""
+        for position, (node, written) in enumerate(self.written.items()):
+            own = node.args[0] if written and node.args else None
+            if isinstance(own, fx.Node) and len(own.users) > 1:
+                own = None
+            for other in list(self.values)[: position if written else 0]:
+                if other is not own and written & storages(self.values[other]):
+                    return True
+        return False
+
     def n_values(self) -> dict[fx.Node, int]:
         """Values for an image in each node that holds tensors."""
         counts = {}
@@ -169,6 +180,6 @@ def make_out_of_place(run: ObservedRun, graph: fx.Graph, layer: fx.Node) -> bool
             user.replace_input_with(target, node)
         with graph.inserting_before(node):
             copied = graph.call_method("clone", (target,))
-        order[copied], run.values[copied] = order[node], run.values[target]
+        order[copied] = order[node]
         node.args = (copied, *node.args[1:])
     return True

@@ -6,8 +6,8 @@ from .._grouping import rank_within
 
 
 def hold_out(
-    y: np.ndarray, fraction: float, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
+    y: np.ndarray, fraction: float | None, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Split indices into training and validation, the same share of each class.
 
     At least one image of each class is trained on, so a class with one image is never
@@ -17,14 +17,17 @@ def hold_out(
     ----------
     y : ndarray of shape (n_images,)
         Class index of each image.
-    fraction : float
-        Share to hold out.
+    fraction : float or None
+        Share to hold out; None: hold out nothing.
     random_state : RandomState
 
     Returns
     -------
-    training, validation : ndarray of int, sorted
+    training : ndarray of int, sorted
+    validation : ndarray of int, sorted, or None
     """
+    if fraction is None:
+        return np.arange(len(y)), None
     order = random_state.permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
     counts = np.bincount(y)

@@ -1,7 +1,8 @@
-"""Setting parameters, with a clear word where a nested one has no owner."""
+"""Setting parameters of estimators and of estimators in them."""
 
 from typing import ClassVar, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 
@@ -38,3 +39,14 @@ class NestedParametersMixin(BaseEstimator):
                     f"no parameters; {remedy}."
                 )
         return super().set_params(**params)
+
+
+def set_random_states(estimator, random_state: np.random.RandomState) -> None:
+    """Seed what is random in an estimator and was not seeded by the user."""
+    seeds = {
+        name: random_state.randint(np.iinfo(np.int32).max)
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if name.split("__")[-1] == "random_state" and value is None
+    }
+    if seeds:
+        estimator.set_params(**seeds)

@@ -140,7 +140,9 @@ def check_not_one_image(estimator, X, layout: str) -> None:
 
 
 def unused_label(classes: np.ndarray):
-    """A label like those of the classes: a negative integer, or "background"."""
+    """A label like those of the classes: a negative integer, a date, "background"."""
+    if classes.dtype.kind in "mM":
+        return classes.max() + 1
     if classes.dtype.kind in "biuf":
         return next(label for label in itertools.count(-1, -1) if label not in classes)
     name = "background"
@@ -226,14 +228,15 @@ def find_labels(
     return np.array([known.index(label) for label in labels])
 
 
-def check_label_type(classes: np.ndarray, labels, name: str) -> None:
-    """Raise ValueError for labels of a type that equals no label of the classes."""
+def comparable_labels(labels, name: str, classes: np.ndarray, background) -> list:
+    """Labels as objects; ValueError if their type is that of no class or background."""
     values, known = _values(np.asarray(labels)), _values(classes)
-    if conversion := _conversion(values, known):
+    if conversion := _conversion(values, [*known, background]):
         raise ValueError(
             f"{name} holds {_some(dict.fromkeys(values))}, but the classes are "
             f"{_some(known)}; {conversion}."
         )
+    return values
 
 
 def _values(labels: np.ndarray) -> list:

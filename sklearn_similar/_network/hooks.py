@@ -12,7 +12,8 @@ from .._compat import global_forward_hooks
 class _Hook:
     """Forward hook that acts only inside its block, and only in the block's thread.
 
-    An interrupt can leave it registered; it does nothing then.
+    An interrupt can leave it registered; it does nothing then, and the next hook takes
+    it along.
     """
 
     def __init__(self, function: Callable):
@@ -47,9 +48,11 @@ def forward_hook(module: nn.Module, function: Callable) -> Iterator[None]:
         finally:
             hook.is_active = False
     finally:
-        hooks = module._forward_hooks
-        for key in [key for key, found in list(hooks.items()) if found is hook]:
-            hooks.pop(key, None)
+        for key, found in list(module._forward_hooks.items()):
+            if not isinstance(found, _Hook) or found.owner != hook.owner:
+                continue
+            if found is hook or not found.is_active:
+                module._forward_hooks.pop(key, None)
 
 
 @contextmanager

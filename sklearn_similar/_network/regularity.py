@@ -26,7 +26,7 @@ def check_regularity(
     Raises
     ------
     ValueError
-        If the network cannot take one image alone.
+        If the network cannot take one image alone, or keeps values for the next images.
     """
     _, batch = next(network.batches(images, np.arange(min(_N_PROBES, len(images)))))
     with eval_mode(network.module):
@@ -53,13 +53,12 @@ def find_irregularity(
     # Different images, or what depends on the others would not show.
     probes = torch.cat([images, images.flip(3), images / 2])
     first = run_network(module, probes)
-    # Heatmaps leave a forward pass half-way.
-    extract_activations(module, layers, probes.clone(), "pooled")
     if not _same(first, run_network(module, probes)):
         return (
             "the network scores the same images differently each time, as it is "
             "random or keeps a state"
         )
+    _check_interruptible(module, layers, probes, first)
     try:
         alone = module(probes[:1].clone())
     except (RuntimeError, ValueError) as error:
@@ -76,6 +75,25 @@ def find_irregularity(
             "(batch normalisation with track_running_stats=False does that)"
         )
     return None
+
+
+def _check_interruptible(
+    module: nn.Module, layers: Sequence[str], images: torch.Tensor, scores: torch.Tensor
+) -> None:
+    """Raise ValueError if a forward pass that ends half-way alters the next one."""
+    # Heatmaps end it where they have the activations, of other images.
+    extract_activations(module, layers, images.flip(0), "pooled")
+    try:
+        is_same = _same(scores, module(images.clone()))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        is_same = False
+    if not is_same:
+        raise ValueError(
+            "The network keeps values of one forward pass for the next, and heatmaps "
+            "end a pass at the layer; let forward clear what it keeps before it starts."
+        )
 
 
 def _same(scores: torch.Tensor, others: torch.Tensor) -> bool:

@@ -94,8 +94,9 @@ def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
     if not values.sum().isfinite() and not values.isfinite().all():
         bad = ~values.isfinite().flatten(1).all(dim=1).cpu().numpy()
         raise ValueError(
-            f"Image {indices[bad][0]} gets {name} that are not finite: its pixel "
-            "values are too large for the network, or the network's weights are NaN."
+            f"Image {indices[bad][0]} gets {name} that are not finite; look for pixel "
+            "values too large for float32, for a division by a sum that is 0, or for "
+            "weights that are not finite."
         )
 
 

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_similar.datasets._background_kinds import KINDS, NEEDS
 from sklearn_similar.datasets._pixels import (
+    allocate,
     check_background_images,
     check_images,
     check_size,
@@ -16,8 +17,11 @@ from sklearn_similar.datasets._pixels import (
 )
 
 from .._compat import Interval, validate_params
+from .._inputs.images import to_numpy
 
+# Samples that are made together, and their pixels.
 _CHUNK = 1000
+_MAX_PIXELS = 2**24
 
 
 @validate_params(
@@ -93,8 +97,8 @@ def sample_background(
     Raises
     ------
     ValueError
-        If neither background images nor crops are given, or a kind is unknown or needs
-        images that are not given.
+        If neither background images nor crops are given, a kind is unknown or needs
+        images that are not given, or there is no memory for the samples.
 
     See Also
     --------
@@ -131,15 +135,18 @@ def sample_background(
         n_channels = shape[2] if len(shape) == 3 else None
         background_images = [with_channels(p, n_channels) for p in background_images]
 
+    dtype = np.float32 if as_float else np.uint8
+    samples = allocate((n_samples, *shape), dtype, "n_samples")
+    # Large samples are made in small numbers, but every grain of noise comes up.
+    n_at_once = int(np.clip(_MAX_PIXELS // np.prod(shape[:2]), 4, _CHUNK))
     rng = check_random_state(random_state)
-    samples = np.empty((n_samples, *shape), dtype=np.float32 if as_float else np.uint8)
     order = rng.permutation(n_samples)
     # On matrices as small as these, the threads of BLAS only wait for each other.
     with threadpool_limits(1, user_api="blas"):
         for kind, count in _apportion(shares, n_samples).items():
             rows, order = order[:count], order[count:]
-            for start in range(0, count, _CHUNK):
-                part = rows[start : start + _CHUNK]
+            for start in range(0, count, n_at_once):
+                part = rows[start : start + n_at_once]
                 pixels = KINDS[kind](background_images, crops, len(part), shape, rng)
                 samples[part] = pixels if as_float else np.rint(255 * pixels)
     return samples
@@ -156,7 +163,14 @@ def _check_kinds(kinds, background_images, crops) -> dict[str, float]:
             for kind in KINDS
             if given.get(NEEDS.get(kind, ""), True)
         }
-    shares = dict(kinds if isinstance(kinds, Mapping) else dict.fromkeys(kinds, 1.0))
+    if not isinstance(kinds, Mapping):
+        unknown = [kind for kind in kinds if not isinstance(kind, str)]
+        if unknown:
+            raise ValueError(
+                f"kinds must be among {', '.join(KINDS)}, found {unknown[0]!r}."
+            )
+        kinds = dict.fromkeys(kinds, 1.0)
+    shares = dict(kinds)
     for kind, share in shares.items():
         if kind not in KINDS:
             raise ValueError(f"kinds must be among {', '.join(KINDS)}, found {kind!r}.")
@@ -170,15 +184,17 @@ def _check_kinds(kinds, background_images, crops) -> dict[str, float]:
                 f"kinds holds {kind!r}, which is made of {NEEDS[kind]}, but "
                 f"{NEEDS[kind]} is None: pass them or leave the kind out."
             )
-    if not sum(shares.values()):
+    largest = max(shares.values(), default=0)
+    if not largest:
         raise ValueError(f"kinds must name at least one kind to sample, found {kinds}.")
-    return shares
+    # The sum of large shares may overflow.
+    return {kind: share / largest for kind, share in shares.items()}
 
 
 def _is_float(images) -> bool:
     if isinstance(images, list | tuple):
         return any(_is_float(image) for image in images)
-    return np.asarray(images).dtype.kind == "f"
+    return to_numpy(images).dtype.kind == "f"
 
 
 def _sample_shape(background_images, crops, size) -> tuple[int, ...]:

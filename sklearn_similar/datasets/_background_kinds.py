@@ -120,8 +120,8 @@ def _view(images, zoom, dy, dx):
     rows = _viewing(images.shape[1], zoom, dy)[:, None]
     columns = _viewing(images.shape[2], zoom, dx)[:, None]
     planes = np.moveaxis(images.reshape(*images.shape[:3], -1), 3, 1)
-    seen = np.matmul(np.matmul(rows, planes), columns.swapaxes(2, 3))
-    return np.clip(np.moveaxis(seen, 1, 3).reshape(images.shape), 0, 1)
+    views = np.matmul(np.matmul(rows, planes), columns.swapaxes(2, 3))
+    return np.clip(np.moveaxis(views, 1, 3).reshape(images.shape), 0, 1)
 
 
 def _viewing(n, zoom, shift):

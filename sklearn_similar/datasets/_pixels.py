@@ -1,16 +1,45 @@
 """Checks that turn what callers pass as images, sizes and ranges into one form."""
 
+import math
+import os
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
 
-from sklearn_similar._inputs.images import LUMA
+from sklearn_similar._inputs.images import LUMA, shape_text, to_numpy
+
+
+def allocate(shape: tuple[int, ...], dtype: type, name: str) -> np.ndarray:
+    """Return an array to be filled, or raise for one that no memory can hold.
+
+    Where a system promises more memory than it has, it would end the process while the
+    array is being filled.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes <= _physical_memory():
+        try:
+            return np.empty(shape, dtype=dtype)
+        except MemoryError:
+            pass
+    raise ValueError(
+        f"{name}={shape[0]} images of {shape_text(shape[1:])} take "
+        f"{n_bytes / 2**30:,.0f} GiB, more than there is memory: make fewer or smaller "
+        "ones at a time."
+    )
+
+
+def _physical_memory() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # unknown to this system
+        return math.inf
 
 
 def check_images(images, name: str) -> np.ndarray:
     """Return same-sized images as uint8 of shape (n, h, w) or (n, h, w, c)."""
     try:
-        array = np.asarray(images)
+        array = to_numpy(images)
     except ValueError as error:
         raise ValueError(
             f"{name} must all have one size, found several: resize them first."
@@ -31,12 +60,17 @@ def check_images(images, name: str) -> np.ndarray:
 
 def check_background_images(images, name: str) -> list[np.ndarray]:
     """Return images of any sizes as a list of uint8 (h, w) or (h, w, c)."""
-    if isinstance(images, np.ndarray):
-        images = _split_images(images)
-    arrays = [np.asarray(image) for image in images]
-    if not arrays:
+    if hasattr(images, "__array__"):
+        images = _split_images(to_numpy(images))
+    is_array = isinstance(images, np.ndarray) and images.ndim > 0
+    if not is_array and not isinstance(images, Sequence):
+        raise ValueError(
+            f"{name} is of the type {type(images).__name__}: pass one image, an array "
+            "or a list of images."
+        )
+    if not len(images):
         raise ValueError(f"{name} holds no image: pass at least one.")
-    return [_check_image(a, f"{name}[{i}]") for i, a in enumerate(arrays)]
+    return [_check_image(image, f"{name}[{i}]") for i, image in enumerate(images)]
 
 
 def _split_images(array: np.ndarray) -> np.ndarray:
@@ -45,7 +79,13 @@ def _split_images(array: np.ndarray) -> np.ndarray:
     return array[np.newaxis] if one_grey or one_colour else array
 
 
-def _check_image(array: np.ndarray, name: str) -> np.ndarray:
+def _check_image(image, name: str) -> np.ndarray:
+    try:
+        array = to_numpy(image)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has rows of several lengths: pass grey or RGB images."
+        ) from error
     colour = array.ndim == 3 and array.shape[2] in (1, 3)
     if not (array.ndim == 2 or colour) or array.size == 0:
         raise ValueError(
@@ -95,16 +135,32 @@ def _luminance(image: np.ndarray) -> np.ndarray:
     )
 
 
-def check_size(size, name: str = "size") -> tuple[int, int]:
+def _values(value) -> list:
+    """The numbers of a sequence, or a number alone; empty for other things."""
+    if isinstance(value, Real):
+        return [value]
+    array = np.asarray(value, dtype=object)
+    return array.tolist() if array.ndim == 1 else []
+
+
+def check_size(size) -> tuple[int, int]:
     """Return (height, width) as two positive integers."""
-    values = np.asarray(size, dtype=object).ravel().tolist()
+    values = _values(size)
     if len(values) != 2 or not all(
         isinstance(v, Integral) and int(v) > 0 for v in values
     ):
         raise ValueError(
-            f"{name} must be two positive integers (height, width), found {size!r}."
+            f"size must be two positive integers (height, width), found {size!r}."
         )
     return int(values[0]), int(values[1])
+
+
+def _is_finite(value) -> bool:
+    """Whether a number is one that a float can be: integers may be larger."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_range(value, name: str, *, low=None, high=np.inf, kind: type = Real):
@@ -112,10 +168,10 @@ def check_range(value, name: str, *, low=None, high=np.inf, kind: type = Real):
 
     Both must be finite and lie between `low` and `high`; None is "above 0".
     """
-    values = np.asarray(value, dtype=object).ravel().tolist()
+    values = _values(value)
     pair = values * 2 if len(values) == 1 else values
     valid = len(pair) == 2 and all(isinstance(v, kind) for v in pair)
-    valid = valid and pair[0] <= pair[1] <= high and pair[1] < np.inf
+    valid = valid and pair[0] <= pair[1] <= high and _is_finite(pair[1])
     if not valid or not (pair[0] > 0 if low is None else pair[0] >= low):
         noun = "integers" if kind is Integral else "finite numbers"
         bounds = "above 0" if low is None else f"of at least {low}"

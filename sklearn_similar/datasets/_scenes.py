@@ -9,17 +9,22 @@ from sklearn.utils import check_random_state
 
 from sklearn_similar._boxes import BOX_COLUMNS
 from sklearn_similar.datasets._pixels import (
+    allocate,
     check_background_images,
     check_images,
     check_range,
     check_size,
     with_channels,
 )
-from sklearn_similar.datasets._rendering import paste, render, resize_to_cover
+from sklearn_similar.datasets._rendering import may_fit, paste, render, resize_to_cover
 
 from .._compat import Interval, StrOptions, validate_params
+from .._inputs.images import count, shape_text
+from ..metrics._values import as_labels
 
 _SCENE_ATTEMPTS = 20
+# Instances in a row for which no place is found, after which a scene counts as full.
+_FULL_AFTER = 100
 _CORNER_BATCHES = 8
 _CORNERS_PER_BATCH = 25
 
@@ -123,8 +128,8 @@ def make_scenes(
     Raises
     ------
     ValueError
-        If a parameter is outside its range, an image is blank, or a scene has no room
-        for the least number of instances.
+        If a parameter is outside its range, an image is blank, a scene has no room for
+        the least number of instances, or there is no memory for the scenes.
 
     See Also
     --------
@@ -152,14 +157,13 @@ def make_scenes(
     """
     images = check_images(images, "images")
     labels = _check_labels(labels, images)
+    size = check_size(size)
     specification = _SceneSpecification(
         images=images,
-        size=check_size(size),
-        n_instances=check_range(n_instances, "n_instances", low=0, kind=Integral),
-        scale=check_range(scale, "scale"),
-        background_images=_check_background(
-            background_images, check_size(size), images
-        ),
+        size=size,
+        n_instances=_check_n_instances(n_instances, size),
+        scale=_check_scale(scale, images),
+        background_images=_check_background(background_images, size, images),
         background_brightness=check_range(
             background_brightness, "background_brightness", low=0, high=1
         ),
@@ -169,10 +173,9 @@ def make_scenes(
         allow_overlap=allow_overlap,
     )
     # A generator for each scene keeps a scene the same however many follow it.
+    shape = (n_scenes, *specification.size, *images.shape[3:])
+    scenes = allocate(shape, np.uint8, "n_scenes")
     seeds = check_random_state(random_state).randint(2**31 - 1, size=n_scenes)
-    scenes = np.empty(
-        (n_scenes, *specification.size, *images.shape[3:]), dtype=np.uint8
-    )
     chosen, boxes = [], []
     for index, seed in enumerate(seeds):
         scenes[index], scene_chosen, scene_boxes = _make_scene(
@@ -183,20 +186,38 @@ def make_scenes(
     return scenes, _tabulate(labels, chosen, boxes)
 
 
-def _check_labels(labels, images):
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or len(labels) != len(images):
+def _check_n_instances(n_instances, size):
+    least, greatest = check_range(n_instances, "n_instances", low=0, kind=Integral)
+    if greatest > size[0] * size[1]:
         raise ValueError(
-            f"labels must be one for each of the {len(images)} images, found the shape "
-            f"{labels.shape}."
+            f"n_instances is {n_instances!r}, but a scene of {shape_text(size)} has "
+            f"{count(size[0] * size[1], 'pixel')}: choose fewer instances or a larger "
+            "size."
         )
+    return least, greatest
+
+
+def _check_scale(scale, images):
+    least, greatest = check_range(scale, "scale")
+    side = max(images.shape[1:3])
+    if least * side < 0.5:
+        raise ValueError(
+            f"scale is {scale!r}, which leaves less than half a pixel of images of "
+            f"{shape_text(images.shape[1:3])}: choose a scale of at least "
+            f"{1 / side:.2g}."
+        )
+    return least, greatest
+
+
+def _check_labels(labels, images):
+    as_labels(labels, "labels", n=len(images))
     blank = np.flatnonzero(images.reshape(len(images), -1).max(axis=1) == 0)
     if len(blank):
         raise ValueError(
             f"images[{blank[0]}] is blank ({len(blank)} such in all), so that no box "
             "can be drawn around it: leave it out."
         )
-    return labels
+    return np.asarray(labels)
 
 
 def _check_background(background_images, size, images):
@@ -204,8 +225,12 @@ def _check_background(background_images, size, images):
         return background_images
     n_channels = images.shape[3] if images.ndim == 4 else None
     return [
-        resize_to_cover(with_channels(image, n_channels), size)
-        for image in check_background_images(background_images, "background_images")
+        resize_to_cover(
+            with_channels(image, n_channels), size, f"background_images[{index}]"
+        )
+        for index, image in enumerate(
+            check_background_images(background_images, "background_images")
+        )
     ]
 
 
@@ -214,14 +239,16 @@ def _make_scene(specification, index, seed):
     dark = specification.polarity == "dark" or (
         specification.polarity == "both" and bool(rng.randint(2))
     )
+    most = 0
     for _ in range(_SCENE_ATTEMPTS):
         chosen, patches, corners, boxes = _place_instances(specification, rng)
         if len(boxes) >= specification.n_instances[0]:
             break
+        most = max(most, len(boxes))
     else:
         raise ValueError(
             f"Scene {index} of {specification.size} pixels could take only "
-            f"{len(boxes)} of at least {specification.n_instances[0]} instances: "
+            f"{most} of at least {specification.n_instances[0]} instances: "
             "choose a larger size, a smaller scale, fewer n_instances or "
             "allow_overlap=True."
         )
@@ -237,14 +264,23 @@ def _place_instances(specification, rng):
     count = rng.randint(specification.n_instances[0], specification.n_instances[1] + 1)
     chosen, patches, corners, boxes = [], [], [], []
     taken = np.empty((count, 2, 2), dtype=np.int64)
+    n_missed = n_missed_in_a_row = 0
     for image in rng.randint(len(specification.images), size=count):
         angle = rng.uniform(-specification.rotation, specification.rotation)
         scale = rng.uniform(*specification.scale)
-        patch, box = render(specification.images[image], scale, angle)
-        obstacles = taken[: 0 if specification.allow_overlap else len(boxes)]
-        corner = _free_corner(rng, patch.shape[:2], specification.size, obstacles)
+        corner = None
+        if may_fit(specification.images[image], scale, specification.size):
+            patch, box = render(specification.images[image], scale, angle)
+            obstacles = taken[: 0 if specification.allow_overlap else len(boxes)]
+            corner = _free_corner(rng, patch.shape[:2], specification.size, obstacles)
         if corner is None or not patch.any():
+            n_missed += 1
+            n_missed_in_a_row += 1
+            too_few = count - n_missed < specification.n_instances[0]
+            if too_few or n_missed_in_a_row == _FULL_AFTER:
+                break
             continue
+        n_missed_in_a_row = 0
         taken[len(boxes)] = corner, corner + patch.shape[:2]
         chosen.append(image)
         patches.append(patch)

@@ -1,4 +1,4 @@
-"""Plots of heatmaps, of found instances, and of what the filters are worth.
+"""Plots of heatmaps, of instances, and of the filters' importances.
 
 Matplotlib is imported when something is plotted, not before.
 """

@@ -1,15 +1,22 @@
 """Heatmaps over images."""
 
+import math
+from numbers import Real
+
 import numpy as np
-from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_similar._inputs.images import shape_text
 from sklearn_similar.display._drawing import (
+    axes_for,
+    check_colormap,
+    check_finite,
+    check_images,
     each_image,
     import_pyplot,
-    new_axes,
     picture,
 )
+from sklearn_similar.metrics._values import as_labels, each_array, has_length
 
 
 class HeatmapDisplay:
@@ -96,40 +103,35 @@ class HeatmapDisplay:
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
-        images = [np.asarray(image) for image in self.images]
-        heatmaps = [np.asarray(heat) for heat in self.heatmaps]
-        check_heatmaps(images, heatmaps, self.titles)
-        if axes is None:
-            axes = new_axes(plt, images, n_columns)
-        else:
-            axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-            if len(axes) < len(images):
-                raise ValueError(
-                    f"axes has {len(axes)} axes for {len(images)} images; pass one for "
-                    "each, or axes=None."
-                )
-        axes = axes[: len(images)]
+        images = check_images(self.images, "images")
+        heatmaps = each_array(self.heatmaps, "heatmaps", "Heatmap")
+        titles = _check_titles(self.titles, len(images))
+        _check_heatmaps(images, heatmaps)
+        _check_max_heat(self.max_heat)
+        _check_alpha(alpha)
+        check_colormap(cmap)
         largest = max(float(heat.max()) for heat in heatmaps)
         scale = Normalize(0, self.max_heat or (largest if largest > 0 else 1.0))
-        for index, (ax, image, heat) in enumerate(
-            zip(axes, images, heatmaps, strict=True)
-        ):
-            ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
-            covered = alpha * np.clip(heat / scale.vmax, 0, 1)
-            ax.imshow(heat, cmap=cmap, norm=scale, alpha=covered)
-            ax.set(xticks=[], yticks=[])
-            if self.titles is not None:
-                ax.set_title(str(self.titles[index]), fontsize="medium")
-        self.axes_ = axes
-        self.figure_ = axes[0].figure
-        if colorbar:
-            self.figure_.colorbar(
-                ScalarMappable(scale, cmap),
-                ax=list(axes),
-                label=self.label,
-                extend="max" if largest > scale.vmax else "neither",
-                aspect=30,
-            )
+        with axes_for(plt, axes, images, n_columns) as axes:
+            for ax, image, heat, title in zip(
+                axes, images, heatmaps, titles, strict=True
+            ):
+                ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
+                covered = alpha * np.clip(heat / scale.vmax, 0, 1)
+                ax.imshow(heat, cmap=cmap, norm=scale, alpha=covered)
+                ax.set(xticks=[], yticks=[])
+                if title is not None:
+                    ax.set_title(title, fontsize="medium")
+            figure = axes[0].figure
+            if colorbar:
+                figure.colorbar(
+                    ScalarMappable(scale, cmap),
+                    ax=list(axes),
+                    label=self.label,
+                    extend="max" if largest > scale.vmax else "neither",
+                    aspect=30,
+                )
+        self.axes_, self.figure_ = axes, figure
         return self
 
     @classmethod
@@ -190,14 +192,21 @@ class HeatmapDisplay:
         3
         """
         import_pyplot("HeatmapDisplay.from_estimator")
+        if not hasattr(estimator, "heatmap"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no heatmap; pass a fitted "
+                "SimilarNetClassifier."
+            )
+        check_is_fitted(estimator, "image_shape_")
+        shape = estimator.image_shape_
+        images = each_image(X, shape)
         heatmaps = estimator.heatmap(X, target)
         titles = None
         if y is not None:
-            check_consistent_length(X, y)
-            titles = [str(label) for label in np.asarray(y)]
-        shape = estimator.image_shape_
+            labels = as_labels(y, "y", n=len(images))
+            titles = [str(label) for label in labels]
         display = cls(
-            each_image(X, shape),
+            images,
             each_image(heatmaps, shape[:2]),
             titles=titles,
             label=_heat_label(target),
@@ -215,22 +224,44 @@ def _heat_label(target) -> str:
     return f"heat of {' or '.join(str(label) for label in np.atleast_1d(target))}"
 
 
-def check_heatmaps(images, heatmaps, titles) -> None:
-    if not images:
-        raise ValueError("There are no images to draw; pass at least one.")
+def _check_heatmaps(images, heatmaps) -> None:
     if len(heatmaps) != len(images):
         raise ValueError(
             f"There are {len(heatmaps)} heatmaps for {len(images)} images; pass one "
             "for each."
         )
     for index, (image, heat) in enumerate(zip(images, heatmaps, strict=True)):
-        if image.ndim not in (2, 3) or heat.shape != image.shape[:2]:
+        if heat.shape != image.shape[:2]:
             raise ValueError(
                 f"Image {index} is {shape_text(image.shape)} and its heatmap "
                 f"{shape_text(heat.shape)}; height and width should be the same."
             )
-    if titles is not None and len(titles) != len(images):
+        check_finite(heat, f"Heatmap {index}")
+
+
+def _check_titles(titles, n_images: int) -> list:
+    if titles is None:
+        return [None] * n_images
+    if isinstance(titles, str) or not has_length(titles):
         raise ValueError(
-            f"There are {len(titles)} titles for {len(images)} images; pass one for "
-            "each, or titles=None."
+            f"titles is {titles!r}; pass a list of one for each image, or titles=None."
         )
+    if len(titles) != n_images:
+        raise ValueError(
+            f"There are {len(titles)} titles for {n_images} images; pass one for each, "
+            "or titles=None."
+        )
+    return [str(title) for title in titles]
+
+
+def _check_max_heat(max_heat) -> None:
+    is_number = isinstance(max_heat, Real) and 0 < float(max_heat) < math.inf
+    if max_heat is not None and not is_number:
+        raise ValueError(
+            f"max_heat is {max_heat!r}; pass a finite number above 0, or None."
+        )
+
+
+def _check_alpha(alpha) -> None:
+    if not (isinstance(alpha, Real) and 0 <= float(alpha) <= 1):
+        raise ValueError(f"alpha is {alpha!r}; pass a number between 0 and 1.")

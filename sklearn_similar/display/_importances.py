@@ -1,9 +1,18 @@
 """Display of the filters' importances."""
 
+from contextlib import nullcontext
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_similar.display._drawing import import_pyplot
+from sklearn_similar.display._drawing import (
+    check_colormap,
+    check_finite,
+    closed_on_error,
+    import_pyplot,
+    is_axes,
+)
+from sklearn_similar.metrics._values import as_numbers, has_length
 
 # More numbers than this overlap on an axis.
 _MAX_TICK_LABELS = 40
@@ -85,50 +94,59 @@ class FilterImportanceDisplay:
         ImportError
             If Matplotlib is not installed.
         ValueError
-            If `by_class` is True and there are no class importances.
+            If importances, class importances and classes do not fit each other, or
+            `by_class` is True and there are no class importances.
         """
         plt = import_pyplot("FilterImportanceDisplay.plot")
-        importances = np.asarray(self.importances)
+        importances = _check_importances(self.importances)
         n_filters = len(importances)
         if by_class and self.class_importances is None:
             raise ValueError(
                 "by_class is True, but class_importances is None; pass them too."
             )
-        self.order_ = np.arange(n_filters)
-        if sort:
-            self.order_ = np.argsort(-importances, kind="stable")
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
-        self.bars_ = self.im_ = None
         if by_class:
-            self._plot_by_class(cmap, colorbar)
-        else:
-            self.bars_ = ax.bar(np.arange(n_filters), importances[self.order_])
-            ax.axhline(0, color="black", linewidth=0.8)
-            ax.set(ylabel=f"increase of the {self.measure}")
-            ax.set_title("How much worse it gets without a filter")
-        ax.set(xlabel="filter, most important first" if sort else "filter")
-        if n_filters <= _MAX_TICK_LABELS:
-            ax.set_xticks(np.arange(n_filters), self.order_)
-        elif sort:
-            ax.set_xticks([])
+            values, classes = _check_classes(
+                self.class_importances, self.classes, n_filters
+            )
+        check_colormap(cmap)
+        if ax is not None and not is_axes(ax):
+            raise ValueError(f"ax is {ax!r}; pass a matplotlib Axes, or ax=None.")
+        order = np.arange(n_filters)
+        if sort:
+            order = np.argsort(-importances, kind="stable")
+        is_new = ax is None
+        if is_new:
+            _, ax = plt.subplots(layout="constrained")
+        with closed_on_error(plt, ax.figure) if is_new else nullcontext():
+            bars = image = None
+            if by_class:
+                image = self._plot_by_class(
+                    ax, values[:, order], classes, cmap, colorbar
+                )
+            else:
+                bars = ax.bar(np.arange(n_filters), importances[order])
+                ax.axhline(0, color="black", linewidth=0.8)
+                ax.set(ylabel=f"increase of the {self.measure}")
+                ax.set_title("How much worse it gets without a filter")
+            ax.set(xlabel="filter, most important first" if sort else "filter")
+            if n_filters <= _MAX_TICK_LABELS:
+                ax.set_xticks(np.arange(n_filters), order)
+            elif sort:
+                ax.set_xticks([])
+        self.order_, self.bars_, self.im_ = order, bars, image
+        self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _plot_by_class(self, cmap, colorbar):
-        values = np.asarray(self.class_importances)[:, self.order_]
-        classes = np.arange(len(values)) if self.classes is None else self.classes
+    def _plot_by_class(self, ax, values, classes, cmap, colorbar):
         largest = np.abs(values).max() or 1.0
-        ax = self.ax_
-        self.im_ = ax.imshow(
-            values, cmap=cmap, vmin=-largest, vmax=largest, aspect="auto"
-        )
+        image = ax.imshow(values, cmap=cmap, vmin=-largest, vmax=largest, aspect="auto")
         ax.set_yticks(np.arange(len(values)), classes)
         ax.set(ylabel="class")
         ax.set_title("How much worse it gets for a class without a filter")
         if colorbar:
             label = f"increase of the {self.measure}"
-            self.figure_.colorbar(self.im_, ax=ax, label=label)
+            ax.figure.colorbar(image, ax=ax, label=label)
+        return image
 
     @classmethod
     def from_estimator(
@@ -186,6 +204,35 @@ class FilterImportanceDisplay:
         return display.plot(
             ax, sort=sort, by_class=by_class, cmap=cmap, colorbar=colorbar
         )
+
+
+def _check_importances(importances) -> np.ndarray:
+    values = as_numbers(importances, "importances")
+    if values.ndim != 1 or not values.size:
+        raise ValueError(
+            f"importances has shape {values.shape}; pass one number for each filter."
+        )
+    check_finite(values, "importances")
+    return values
+
+
+def _check_classes(class_importances, classes, n_filters: int):
+    """The importances for each class, and the names of the classes."""
+    values = as_numbers(class_importances, "class_importances")
+    if values.ndim != 2 or values.shape[1] != n_filters or not len(values):
+        raise ValueError(
+            f"class_importances has shape {values.shape} for {n_filters} importances; "
+            "pass a row for each class and a column for each filter."
+        )
+    check_finite(values, "class_importances")
+    if classes is None:
+        return values, [str(number) for number in range(len(values))]
+    if not has_length(classes) or len(classes) != len(values):
+        raise ValueError(
+            f"classes is {classes!r} for {len(values)} rows of class_importances; pass "
+            "one label for each."
+        )
+    return values, [str(label) for label in classes]
 
 
 _NO_IMPORTANCES = (

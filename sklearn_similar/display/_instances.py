@@ -1,17 +1,21 @@
 """Boxes of instances over images."""
 
-import numpy as np
+import pandas as pd
 
+from sklearn_similar._boxes import BOX_COLUMNS
 from sklearn_similar.display._drawing import (
+    axes_for,
+    check_images,
     each_image,
     import_pyplot,
-    new_axes,
     picture,
 )
+from sklearn_similar.metrics._checks import check_instances
+from sklearn_similar.metrics._truth import image_numbers
 
 
 class InstancesDisplay:
-    """Instances drawn over the images they were found in.
+    """Instances drawn over their images.
 
     `from_estimator` is the usual way to make one. All parameters are stored as
     attributes.
@@ -22,8 +26,8 @@ class InstancesDisplay:
             (height, width, n_channels)
         Images of one or of several sizes; integers or floats.
     instances : DataFrame
-        What `localize` returns: ``image, label, x_min, y_min, x_max, y_max`` and, if
-        known, ``score``.
+        Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max``
+        and, if known, ``score``.
     truth : DataFrame, default=None
         True instances, drawn with dashed lines.
 
@@ -62,10 +66,10 @@ class InstancesDisplay:
 
         Parameters
         ----------
-        axes : sequence of matplotlib Axes, default=None
-            One for each image; None: a new figure.
+        axes : matplotlib Axes or array-like of them, default=None
+            At least one for each image; None: a new figure.
         n_columns : int, default=None
-            Images in a row of a new figure; None: as many as fit.
+            Images side by side in a new figure; None: as many as have room.
         color : matplotlib colour, default="tab:orange"
             Colour of boxes and labels.
 
@@ -78,68 +82,93 @@ class InstancesDisplay:
         ImportError
             If Matplotlib is not installed.
         ValueError
-            If there are no images, or not as many axes as images.
+            If images, tables and axes do not fit each other.
         """
         plt = import_pyplot("InstancesDisplay.plot")
-        images = [np.asarray(image) for image in self.images]
-        if not images:
-            raise ValueError("There are no images to draw; pass at least one.")
-        axes = new_axes(plt, images, n_columns) if axes is None else np.ravel(axes)
-        if len(axes) != len(images):
-            raise ValueError(
-                f"There are {len(axes)} axes for {len(images)} images; pass one for "
-                "each, or axes=None."
-            )
-        for index, (ax, image) in enumerate(zip(axes, images, strict=True)):
-            ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
-            ax.set_axis_off()
-            own = self.instances[self.instances["image"] == index]
-            for instance in own.to_dict("records"):
-                _draw_box(plt, ax, instance, color, "-")
-                text = str(instance["label"])
-                if "score" in instance:
-                    text += f" {instance['score']:.2f}"
-                ax.text(
-                    instance["x_min"],
-                    instance["y_min"] - 1,
-                    text,
-                    color=color,
-                    fontsize="x-small",
-                    verticalalignment="bottom",
-                    clip_on=True,
-                )
-            if self.truth is not None:
-                own = self.truth[self.truth["image"] == index]
-                for instance in own.to_dict("records"):
-                    _draw_box(plt, ax, instance, "tab:blue", "--")
-        self.axes_ = axes
-        self.figure_ = axes[0].figure
+        from matplotlib.colors import is_color_like
+
+        images = check_images(self.images, "images")
+        instances = _check_table(self.instances, "instances", images)
+        truth = None
+        if self.truth is not None:
+            truth = _check_table(self.truth, "truth", images)
+        if not is_color_like(color):
+            raise ValueError(f"color is {color!r}; pass a colour of matplotlib's.")
+        with axes_for(plt, axes, images, n_columns) as axes:
+            for index, (ax, image) in enumerate(zip(axes, images, strict=True)):
+                ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
+                ax.set_axis_off()
+                for instance in _of_image(instances, index):
+                    _draw_box(plt, ax, instance, color, "-")
+                    _write_label(ax, instance, color)
+                if truth is not None:
+                    for instance in _of_image(truth, index):
+                        _draw_box(plt, ax, instance, "tab:blue", "--")
+        self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
     @classmethod
     def from_estimator(cls, estimator, X, *, truth=None, axes=None, **plot_params):
-        """Find the instances in images and draw them.
+        """Localize the instances in images and draw them.
 
         Parameters
         ----------
-        estimator : SimilarNetClassifier
+        estimator : InstanceLocalizer
             Fitted.
         X : array-like or list of images
             As `localize` takes them.
         truth : DataFrame, default=None
             True instances.
-        axes : sequence of matplotlib Axes, default=None
-            One for each image; None: a new figure.
+        axes : matplotlib Axes or array-like of them, default=None
+            At least one for each image; None: a new figure.
         **plot_params : dict
             More parameters of `plot`.
 
         Returns
         -------
         display : InstancesDisplay
+
+        Raises
+        ------
+        ValueError
+            If an image cannot be used, or images and truth do not fit each other.
         """
+        if not hasattr(estimator, "localize"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no localize; pass a fitted "
+                "InstanceLocalizer."
+            )
         images = each_image(X, getattr(estimator, "image_shape_", None))
         display = cls(images, estimator.localize(X), truth=truth)
         return display.plot(axes, **plot_params)
+
+
+def _check_table(table, name: str, images) -> pd.DataFrame:
+    """The table, if it is one of instances in these images."""
+    has_score = isinstance(table, pd.DataFrame) and "score" in table
+    checked = check_instances(table, name=name, needs_score=has_score)
+    numbers = image_numbers(checked, [image.shape for image in images], name=name)
+    boxes = pd.DataFrame(checked.boxes, columns=BOX_COLUMNS, index=table.index)
+    return table.assign(image=numbers, **boxes)
+
+
+def _of_image(table: pd.DataFrame, index: int) -> list[dict]:
+    return table[table["image"] == index].to_dict("records")
+
+
+def _write_label(ax, instance: dict, color: str) -> None:
+    text = str(instance["label"])
+    if "score" in instance:
+        text += f" {instance['score']:.2f}"
+    ax.text(
+        instance["x_min"],
+        instance["y_min"] - 1,
+        text,
+        color=color,
+        fontsize="x-small",
+        verticalalignment="bottom",
+        clip_on=True,
+    )
 
 
 def _draw_box(plt, ax, instance: dict, color: str, linestyle: str) -> None:

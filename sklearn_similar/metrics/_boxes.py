@@ -93,8 +93,8 @@ def overlapping_pairs(
         a = np.repeat(np.arange(start, stop), count[start:stop])
         b = order[first[a] + np.arange(a.size) - (end[a] - count[a] - offset)]
         iou = paired_iou(boxes_a[a], boxes_b[b])
-        kept = iou >= min_iou
-        parts.append((a[kept], b[kept], iou[kept]))
+        near = iou >= min_iou
+        parts.append((a[near], b[near], iou[near]))
         start = stop
     if not parts:
         none = np.empty(0, dtype=np.intp)

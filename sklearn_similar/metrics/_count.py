@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval, validate_params
-from ._checks import as_instances, shared_codes
+from ._checks import as_instances
 from ._matching import NAMES, TABLES
+from ._values import shared_codes
 
 
 @validate_params(
@@ -51,9 +52,9 @@ def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> flo
     2.0
     """
     truth = as_instances(y_true, name="y_true", needs_label=False)
-    found = as_instances(y_pred, name="y_pred", needs_label=False)
-    true_image, found_image, images = shared_codes(
-        truth.image, found.image, "image", names=NAMES
+    detections = as_instances(y_pred, name="y_pred", needs_label=False)
+    true_image, predicted_image, images = shared_codes(
+        truth.image, detections.image, "image", names=NAMES
     )
     if n_images is None:
         n_images = len(images)
@@ -63,6 +64,7 @@ def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> flo
             "give the number of all images."
         )
     counts = [
-        np.bincount(image, minlength=len(images)) for image in (true_image, found_image)
+        np.bincount(image, minlength=len(images))
+        for image in (true_image, predicted_image)
     ]
     return float(np.abs(counts[0] - counts[1]).sum() / max(n_images, 1))

@@ -26,8 +26,8 @@ from .._inputs.validation import (
     readable_rows,
 )
 from .._inputs.value_range import value_ranges
-from ._checks import as_labels, as_numbers, each_array
 from ._truth import check_heatmaps
+from ._values import as_labels, as_numbers, each_array
 
 # Probabilities in float32 may sum up to a little more than 1.
 _ROUNDING = 1e-3
@@ -141,8 +141,8 @@ class Explained:
             return np.stack(self._maps[span])
         heat = np.empty(pixels.shape[:3])
         for column in np.unique(label):
-            own = np.flatnonzero(label == column)
-            X = self._in_layout(pixels[own])
+            members = np.flatnonzero(label == column)
+            X = self._in_layout(pixels[members])
             if isinstance(self._estimator, Pipeline) and len(self._estimator) > 1:
                 X = self._estimator[:-1].transform(X)
             last = _last_step(self._estimator)
@@ -150,7 +150,7 @@ class Explained:
                 last.heatmap(X, self._classes[column]),
                 f"The result of {type(last).__name__}.heatmap",
             )
-            heat[own] = _fit_maps(maps, len(own), heat.shape[1:])
+            heat[members] = _fit_maps(maps, len(members), heat.shape[1:])
         return heat
 
     def _in_layout(self, pixels: np.ndarray) -> Any:
@@ -226,8 +226,8 @@ def _find_columns(labels: Any, classes: np.ndarray, n_images: int) -> Any:
     is_one = isinstance(labels, str | bytes) or not hasattr(labels, "__len__")
     if is_one or getattr(labels, "shape", None) == ():
         return np.repeat(find_labels(classes, labels, "labels"), n_images)
-    codes, found = pd.factorize(as_labels(labels, "labels", n=n_images))
-    return find_labels(classes, found, "labels")[codes]
+    codes, unique = pd.factorize(as_labels(labels, "labels", n=n_images))
+    return find_labels(classes, unique, "labels")[codes]
 
 
 def _read_maps(heatmaps: Any, name: str) -> list[np.ndarray]:

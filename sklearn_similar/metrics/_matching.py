@@ -11,7 +11,8 @@ from .._compat import Interval, Options, StrOptions
 from .._grouping import rank_within
 from .._warnings import warn_user
 from ._boxes import overlapping_pairs
-from ._checks import as_instances, shared_codes
+from ._checks import as_instances
+from ._values import shared_codes
 
 IOU_THRESHOLD = Interval(Real, 0, 1, closed="right")
 TABLES: dict[str, Any] = {
@@ -45,24 +46,22 @@ def find_pairs(
 ) -> _Pairs:
     """Validate both tables and find their overlaps within each image and label."""
     truth = as_instances(y_true, name="y_true", needs_label=match_label)
-    found = as_instances(
+    detections = as_instances(
         y_pred, name="y_pred", needs_label=match_label, needs_score=True
     )
-    true_image, image, _ = shared_codes(truth.image, found.image, "image", names=NAMES)
-    if truth.label is None or found.label is None or not match_label:
-        true_label, label = np.zeros_like(true_image), np.zeros_like(image)
-        labels = pd.Index([0])
-    else:
-        true_label, label, labels = shared_codes(
-            truth.label, found.label, "label", names=NAMES
-        )
+    true_image, image, _ = shared_codes(
+        truth.image, detections.image, "image", names=NAMES
+    )
+    true_label, label, labels = shared_codes(
+        truth.label, detections.label, "label", names=NAMES
+    )
     true_group = true_image * len(labels) + true_label
     group = image * len(labels) + label
-    boxes, score = found.boxes, found.score
+    boxes, score = detections.boxes, np.asarray(detections.score)
     if max_detections is not None:
-        kept = rank_within(group, -score) < max_detections
-        boxes, group, image = boxes[kept], group[kept], image[kept]
-        label, score = label[kept], score[kept]
+        most_sure = rank_within(group, -score) < max_detections
+        boxes, group, image = boxes[most_sure], group[most_sure], image[most_sure]
+        label, score = label[most_sure], score[most_sure]
     # The comparison of COCO's code: an IoU of exactly 1 must reach a threshold of 1.
     predicted, true, iou = overlapping_pairs(
         boxes, group, truth.boxes, true_group, min(min_iou, 1 - 1e-10)
@@ -87,7 +86,7 @@ def find_pairs(
 
 
 def match_pairs(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
-    """Match greedily; return for each prediction whether it found a true box.
+    """Match greedily; return for each prediction whether it matches a true box.
 
     The pairs come by descending score, then by descending IoU, so that the first pair
     of which both sides are free is the greedy choice.

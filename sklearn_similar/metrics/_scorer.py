@@ -12,19 +12,13 @@ from sklearn.pipeline import Pipeline
 from .._boxes import BOX_COLUMNS
 from .._compat import StrOptions, fit_context
 from ._average_precision import average_precision, mean_average_precision
-from ._checks import (
-    as_labels,
-    as_numbers,
-    box_coordinates,
-    check_instances,
-    has_length,
-    shared_codes,
-)
+from ._checks import box_coordinates, check_instances
 from ._detection import (
     detection_f1_score,
     detection_precision_score,
     detection_recall_score,
 )
+from ._values import as_labels, as_numbers, has_length, shared_codes
 
 _METRICS: dict[str, Callable[..., float]] = {
     "f1": detection_f1_score,
@@ -36,10 +30,10 @@ _METRICS: dict[str, Callable[..., float]] = {
 
 
 class LocalizationScorer(BaseEstimator):
-    """Score an estimator's `localize` against known instances.
+    """Score an estimator's `localize` against true instances.
 
     Use it as `scoring` in `sklearn.model_selection.GridSearchCV` and its like. The
-    known instances are found in one of three ways:
+    true instances are given in one of three ways:
 
     - `scenes` and `instances`: images apart from the data that is split. X and y are
       not looked at.
@@ -59,7 +53,7 @@ class LocalizationScorer(BaseEstimator):
         "mean_average_precision", or a function of (y_true, y_pred), two tables of
         instances.
     scenes : array or list of images, default=None
-        What `localize` is called with, instead of X.
+        Images that are passed to `localize` instead of X.
     instances : DataFrame, default=None
         True instances in `scenes`; the column ``image`` counts scenes from 0.
 
@@ -184,8 +178,8 @@ def _look_up(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
         images, labels, "image", names=("boxes", "the index of y")
     )
     place = pd.Series(np.arange(len(y)), index=y_code).reindex(code).to_numpy()
-    own = ~np.isnan(place)
-    return boxes[own].assign(image=place[own].astype(np.intp))
+    is_known = ~np.isnan(place)
+    return boxes[is_known].assign(image=place[is_known].astype(np.intp))
 
 
 def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
@@ -193,9 +187,9 @@ def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
     if isinstance(boxes, pd.DataFrame):
         boxes = [boxes.iloc[[row]] for row in range(len(boxes))]
     if not isinstance(boxes, Sequence | np.ndarray) or len(boxes) != n_images:
-        found = f"{len(boxes)} entries" if has_length(boxes) else "no length"
+        size = f"{len(boxes)} entries" if has_length(boxes) else "no length"
         raise ValueError(
-            f"boxes has {found} for {n_images} images; pass a list of one entry for "
+            f"boxes has {size} for {n_images} images; pass a list of one entry for "
             "each."
         )
     labels = None if y is None else as_labels(y, "y", n=n_images)
@@ -203,10 +197,10 @@ def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
     for image, entry in enumerate(boxes):
         name = f"Entry {image} of boxes"
         if not isinstance(entry, pd.DataFrame):
-            coordinates = np.atleast_2d(as_numbers(entry, name))
-            entry = pd.DataFrame(
-                box_coordinates(coordinates, name=name), columns=BOX_COLUMNS
-            )
+            entry = np.atleast_2d(as_numbers(entry, name))
+        coordinates = box_coordinates(entry, name=name)
+        if not isinstance(entry, pd.DataFrame):
+            entry = pd.DataFrame(coordinates, columns=BOX_COLUMNS)
         entry = entry.assign(image=image)
         if "label" not in entry:
             if labels is None:

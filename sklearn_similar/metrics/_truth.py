@@ -1,18 +1,14 @@
 """Heatmaps, and the boxes or masks that they should cover."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ._boxes import rasterize
-from ._checks import (
-    Instances,
-    as_instances,
-    as_labels,
-    each_array,
-    shared_codes,
-)
+from ._checks import Instances, as_instances
+from ._values import as_labels, each_array, shared_codes
 
 
 def check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
@@ -52,11 +48,11 @@ def true_boxes(
             f"{name} has {len(instances.boxes)} rows for {len(maps)} heatmaps; pass "
             "one box for each heatmap, or a DataFrame with the column image."
         )
-    image = _image_numbers(instances, maps, name=name)
+    image = image_numbers(instances, [heat.shape for heat in maps], name=name)
     counts = np.ones(len(image), dtype=bool)
     if labels is not None:
         wanted = as_labels(labels, "labels", n=len(maps))
-        if has_labels and instances.label is not None:
+        if has_labels:
             label, wanted_label, _ = shared_codes(
                 instances.label, wanted, "label", names=(name, "labels")
             )
@@ -68,12 +64,12 @@ def true_boxes(
     return image[counts], instances.boxes[counts]
 
 
-def _image_numbers(
-    instances: Instances, maps: list[np.ndarray], *, name: str
+def image_numbers(
+    instances: Instances, shapes: Sequence[tuple[int, ...]], *, name: str
 ) -> np.ndarray:
-    """The number of each box's map; raise for the first row whose map has no room."""
-    numbers = {number: number for number in range(len(maps))}
-    found = []
+    """The number of each box's image; raise for the first that is not inside it."""
+    numbers = {number: number for number in range(len(shapes))}
+    image_of_box = []
     for row, image, box in zip(
         instances.rows, instances.image.tolist(), instances.boxes, strict=True
     ):
@@ -82,18 +78,18 @@ def _image_numbers(
         if number is None:
             raise ValueError(
                 f"Row {row} of {name} has image={image!s}, which is none of the "
-                f"{len(maps)} images; number the images from 0 in the order in which "
+                f"{len(shapes)} images; number the images from 0 in the order in which "
                 "they are passed."
             )
-        height, width = maps[number].shape
+        height, width = shapes[number][:2]
         if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
             raise ValueError(
                 f"Row {row} of {name} has the box ({', '.join(f'{v:g}' for v in box)}) "
                 f"outside its image of height {height} and width {width}; clip it to "
                 "the image."
             )
-        found.append(number)
-    return np.array(found, dtype=np.intp)
+        image_of_box.append(number)
+    return np.array(image_of_box, dtype=np.intp)
 
 
 def true_masks(masks: Any, maps: list[np.ndarray]) -> list[np.ndarray]:

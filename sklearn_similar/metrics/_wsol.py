@@ -158,38 +158,41 @@ def box_accuracy_curve(
     # A pixel of level k is above the thresholds 0, ..., k - 1.
     levels = [count_below(heatmap, taus, side="left") for heatmap in maps]
     hits = np.zeros((len(iou_thresholds), len(taus)), dtype=np.int64)
-    for found in threshold_components(levels):
+    for components in threshold_components(levels):
         if version == 1:
-            found = _largest_by_threshold(found)
+            components = _largest_by_threshold(components)
         component, _, iou = overlapping_pairs(
-            found.box, found.image, coordinates, image, iou_thresholds.min()
+            components.box, components.image, coordinates, image, iou_thresholds.min()
         )
         for row, threshold in zip(hits, iou_thresholds, strict=True):
             good = np.unique(component[iou >= threshold])
             row += _count_images(
-                found.image[good], found.death[good], found.birth[good], len(taus)
+                components.image[good],
+                components.death[good],
+                components.birth[good],
+                len(taus),
             )
     return BoxAccuracyCurve(taus, iou_thresholds, hits / len(np.unique(image)))
 
 
-def _largest_by_threshold(found: Components) -> Components:
+def _largest_by_threshold(components: Components) -> Components:
     """Keep the largest component of each map, for the thresholds at which it is that.
 
     Components only grow as the threshold falls, so the largest at a threshold is the
     largest of all that were born above it, whether they still exist or not.
     """
-    n = len(found.area)
+    n = len(components.area)
     size_rank = np.empty(n, dtype=np.int64)
-    size_rank[np.lexsort((-found.first, found.area))] = np.arange(n)
-    order = np.lexsort((size_rank, -found.birth, found.image))
+    size_rank[np.lexsort((-components.first, components.area))] = np.arange(n)
+    order = np.lexsort((size_rank, -components.birth, components.image))
     # The offset by image makes the running maximum start anew at each image.
-    key = (found.image.astype(np.int64) * n + size_rank)[order]
-    kept = order[key == np.maximum.accumulate(key)]
-    image, birth = found.image[kept], found.birth[kept]
-    same_image = np.append(image[1:] == image[:-1], False)[: len(kept)]
-    # Of several records born at one threshold only the last has a range left.
-    death = np.where(same_image, np.append(birth[1:], 0)[: len(kept)], 0)
-    return Components(*(column[kept] for column in found))._replace(death=death)
+    key = (components.image.astype(np.int64) * n + size_rank)[order]
+    largest = order[key == np.maximum.accumulate(key)]
+    image, birth = components.image[largest], components.birth[largest]
+    same_image = np.append(image[1:] == image[:-1], False)[: len(largest)]
+    # Only the last of several records born at one threshold has a range left.
+    death = np.where(same_image, np.append(birth[1:], 0)[: len(largest)], 0)
+    return Components(*(column[largest] for column in components))._replace(death=death)
 
 
 def _count_images(

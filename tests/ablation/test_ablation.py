@@ -2,6 +2,8 @@
 
 import sys
 import threading
+import warnings
+from functools import partial
 
 import networks
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import N_CLASSES, as_images, as_network, feature_maps, trained
+from sklearn.exceptions import EfficiencyWarning
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,9 +26,13 @@ from sklearn_similar._ablation.importances import (
     importances,
     mean_activations,
 )
-from sklearn_similar._ablation.strategies import choose_strategy
+from sklearn_similar._ablation.strategies import NetworkMasking, choose_strategy
 from sklearn_similar._heatmaps.contrastive import mean_log_odds_drops
 from sklearn_similar._network.activations import eval_mode
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The network cannot be traced .TypeError"
+)
 
 # Network, layer, and the cheapest way that is exact for it.
 CASES = {
@@ -86,6 +93,60 @@ CASES = {
     "writes to a view": (networks.WritesToView, "conv", "network"),
     "writes without return": (networks.WritesWithoutReturn, "conv", "network"),
     "probabilities": (networks.probabilities, "5", "linear"),
+    "flipped channels": (
+        lambda: networks.altered_by(lambda x: x.flip(1)),
+        "5",
+        "linear",
+    ),
+    "in place on itself": (
+        lambda: networks.altered_by(lambda x: x.clamp_(max=1)),
+        "5",
+        "linear",
+    ),
+    "weight normalisation": (
+        lambda: networks.mixed_by(
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 6, 3))
+        ),
+        "5",
+        "linear",
+    ),
+    "spectral normalisation": (
+        lambda: networks.mixed_by(nn.utils.spectral_norm(nn.Conv2d(8, 6, 3))),
+        "5",
+        "linear",
+    ),
+    "images in place": (networks.ImagesInPlace, "rest.5", "linear"),
+    "overwritten by the layer": (networks.LayerInPlace, "relu", "network"),
+    "shared convolution": (networks.SharedConvolution, "conv", "head"),
+    "features from a hook": (networks.FeaturesFromHook, "trunk.4", "network"),
+    "hook on the output": (
+        lambda: networks.hooked("register_forward_hook", networks.clamp_output),
+        "5",
+        "network",
+    ),
+    "hook on the input": (
+        lambda: networks.hooked("register_forward_pre_hook", networks.clamp_input),
+        "5",
+        "network",
+    ),
+} | {
+    function.__name__.replace("_", " "): (
+        partial(networks.altered_by, function),
+        "5",
+        "network",
+    )
+    for function in (
+        networks.overwrite_reshaped,
+        networks.overwrite_channels,
+        networks.overwrite_data,
+        networks.overwrite_select,
+        networks.overwrite_out,
+        networks.overwrite_before_view_is_read,
+        networks.assign_data,
+        networks.clamp_tensors,
+        networks.clamp_large_tensors,
+        networks.clamp_unless_it_fails,
+    )
 }
 
 
@@ -123,7 +184,7 @@ def naive_log_proba(module, layer, images, index, value, log_probabilities):
     handle = module.get_submodule(layer).register_forward_hook(mask)
     try:
         with torch.no_grad():
-            return log_probabilities(module(images)).double()
+            return log_probabilities(module(images.clone())).double()
     finally:
         handle.remove()
 
@@ -132,7 +193,7 @@ def naive_log_probas(module, layer, images, replacement, log_probabilities=log_s
     """With all filters, then without each."""
     module.eval()
     with torch.no_grad():
-        whole = log_probabilities(module(images)).double()
+        whole = log_probabilities(module(images.clone())).double()
     return [whole] + [
         naive_log_proba(module, layer, images, index, value, log_probabilities)
         for index, value in enumerate(replacement)
@@ -227,6 +288,82 @@ def test_any_number_of_filters_is_taken_apart(n_filters):
     )
 
 
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("mixing", ["linear", "convolution", "grouped", "per place"])
+def test_permuted_channels_are_taken_apart(mixing, seed):
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(seed))
+    permutation = networks.Function(lambda x: x[:, order])
+    layers = {
+        "linear": [*networks.pooled_linear(8)[:2], permutation, nn.Linear(8, 4)],
+        "convolution": [permutation, nn.Conv2d(8, 6, 3), *networks.pooled_linear(6)],
+        "grouped": [
+            permutation,
+            nn.Conv2d(8, 6, 3, groups=2),
+            nn.ReLU(),
+            *networks.pooled_linear(6),
+        ],
+        # Two places of each filter, and the filters permuted.
+        "per place": [
+            nn.AdaptiveAvgPool2d((1, 2)),
+            permutation,
+            nn.Flatten(),
+            nn.Linear(16, N_CLASSES),
+        ],
+    }[mixing]
+
+    def build():
+        return nn.Sequential(*networks.convolutions(8, nn.ReLU()), *layers)
+
+    assert_equal_to_naive(
+        trained(build), "5", "linear", torch.zeros(8), log_softmax, 1e-5
+    )
+
+
+@pytest.mark.parametrize("place", ["before the layer that mixes channels", "after it"])
+def test_masking_takes_over_where_the_shortcut_fails_on_later_images(place):
+    """Which no comparison on the first images can see."""
+    function = networks.Function(networks.clamp_large_batches)
+    mixing = nn.Conv2d(8, 6, 3, padding=1)
+    order = [function, mixing] if place.startswith("before") else [mixing, function]
+    module = trained(lambda: networks.mixed_by(*order))
+    images, y = draw_images(13) * 3, np.arange(13) % N_CLASSES
+    with eval_mode(module):
+        methods, (sums,) = ablate(
+            as_network(module, batch_size=13),
+            ["5"],
+            as_images(images),
+            np.arange(13),
+            y,
+            "zero",
+        )
+    assert methods == ["network"]
+    expected, error = naive_sums(module, "5", images, y, torch.zeros(8))
+    np.testing.assert_allclose(sums.log_loss, expected, rtol=1e-5)
+    np.testing.assert_array_equal(sums.error, error)
+
+
+@pytest.mark.parametrize("strategy", ["choose_strategy", "NetworkMasking"])
+def test_images_with_scores_that_are_not_finite_are_named(strategy, monkeypatch):
+    module = trained(networks.vgg)
+    nn.init.constant_(module[0].weight, 1.0)
+    images = draw_images(13)
+    images[9] *= 1e38
+    if strategy == "NetworkMasking":
+        monkeypatch.setattr(
+            "sklearn_similar._ablation.importances.choose_strategy",
+            lambda module, layer, *_: NetworkMasking(module, layer),
+        )
+    with eval_mode(module), pytest.raises(ValueError, match="Image 9 gets scores"):
+        ablate(
+            as_network(module),
+            ["5"],
+            as_images(images),
+            np.arange(13),
+            np.arange(13) % N_CLASSES,
+            "zero",
+        )
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name][2] == "head"])
 def test_filters_that_meet_otherwise_are_not_taken_apart(name):
     """Not even where the comparison with masking would not have noticed."""
@@ -288,6 +425,62 @@ def test_the_network_is_left_as_it_was(name):
     assert [path for path, _ in module.named_modules()] == paths
     for key, value in module.state_dict().items():
         assert torch.equal(value, weights[key]), key
+
+
+class Failing(nn.Module):
+    """Fails while it is traced, and at no other time."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, x):
+        if isinstance(x, torch.fx.Proxy):
+            raise self.error
+        return x
+
+
+def strategy_of(module, layer="5"):
+    images = draw_images(3)
+    with eval_mode(module):
+        activations = feature_maps(module, layer, images).activations
+        return choose_strategy(module, layer, images, activations).method
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        KeyboardInterrupt(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_interrupts_and_lack_of_memory_while_tracing_are_not_swallowed(error):
+    with pytest.raises(type(error)):
+        strategy_of(networks.altered_by(Failing(error)))
+
+
+def test_faults_of_our_own_while_tracing_are_not_swallowed(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sklearn_similar._ablation.graph.make_out_of_place", fail)
+    with pytest.raises(ZeroDivisionError):
+        strategy_of(networks.vgg())
+
+
+def test_the_reason_is_named_where_a_network_is_slower_for_an_exception():
+    module = networks.altered_by(Failing(KeyError("scale")))
+    said = r"cannot be traced \(KeyError: 'scale'\).*the importances are the same"
+    with pytest.warns(EfficiencyWarning, match=said):
+        assert strategy_of(module) == "network"
+
+
+def test_networks_that_decide_by_values_are_masked_without_a_word():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert strategy_of(trained(networks.DataDependent), "conv2") == "network"
 
 
 def test_networks_can_be_trained_after_they_were_looked_at():

@@ -500,3 +500,35 @@ def test_background_refuses_unusable_input(kwargs, message):
 def test_background_wants_a_sample():
     with pytest.raises(ValueError, match="'n_samples' parameter"):
         sample_background(crops=np.zeros((2, 4, 4)), n_samples=0)
+
+
+@pytest.mark.parametrize("n_samples", [10**9, 10**30])
+def test_more_background_than_memory_is_refused_at_once(digits, n_samples):
+    with pytest.raises(ValueError, match=r"n_samples=1000.* GiB, more than there is"):
+        sample_background(crops=digits, n_samples=n_samples)
+
+
+def test_large_samples_are_made_few_at_a_time():
+    # All at once, this much noise would take 0.7 GiB and more.
+    tracemalloc.start()
+    sampled = sample_background(
+        np.eye(8), n_samples=60, kinds=["noise"], size=(1000, 1000), random_state=0
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - sampled.nbytes < 0.4 * 2**30
+    # Grains from one pixel to many come up, though four are made at a time.
+    steps = np.abs(np.diff(sampled[:16, :500, :500].astype(float), axis=2)).mean(
+        axis=(1, 2)
+    )
+    assert steps.max() > 5 * steps.min()
+
+
+def test_shares_of_kinds_may_be_of_any_size():
+    small = sample_background(
+        np.eye(8), n_samples=9, kinds={"patch": 1, "noise": 1}, random_state=0
+    )
+    large = sample_background(
+        np.eye(8), n_samples=9, kinds={"patch": 1e308, "noise": 1e308}, random_state=0
+    )
+    np.testing.assert_array_equal(small, large)

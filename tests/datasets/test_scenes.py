@@ -1,8 +1,14 @@
 """Scenes: where instances lie, what they lie on, and the boxes around them."""
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
@@ -325,17 +331,25 @@ def test_overlap_makes_room_for_any_count():
         ({"images": np.zeros((3, 784), dtype=np.uint8)}, "images must have the shape"),
         ({"images": np.full((3, 8, 8), -1.0)}, "images of dtype float64 .*-1.0"),
         ({"images": np.zeros((3, 8, 8))}, r"images\[0\] is blank \(3 such"),
-        ({"labels": [1, 2]}, r"labels must be one for each of the 3 .*\(2,\)"),
-        ({"labels": np.zeros((3, 2))}, r"labels must be one for each .*\(3, 2\)"),
+        ({"labels": [1, 2]}, "labels holds 2 labels for 3 images"),
+        ({"labels": np.zeros((3, 2))}, "labels has shape 3x2"),
+        ({"labels": [1, "2", 3]}, "labels holds numbers and strings"),
+        ({"labels": [1, None, 3]}, "Row 1 of labels has no label"),
+        ({"labels": [1, [2], 3]}, "Row 1 of labels has a list as label"),
         ({"n_scenes": 0}, "'n_scenes' parameter"),
         ({"size": (160,)}, r"size must be two positive integers.*\(160,\)"),
         ({"size": (160.5, 9)}, "size must be two positive integers"),
+        ({"size": (1, 1)}, r"n_instances is \(1, 5\), but a scene of 1x1 has 1 pixel:"),
         ({"n_instances": (3, 1)}, r"n_instances must be one or two integers.*\(3, 1\)"),
         ({"n_instances": 1.5}, "n_instances"),
         ({"scale": 0}, "scale must be one or two finite numbers above 0.* 0"),
         ({"scale": (1, np.inf)}, "scale must be one or two finite numbers"),
         ({"scale": (1, np.nan)}, "scale must be one or two finite numbers"),
+        ({"scale": 10**400}, "scale must be one or two finite numbers"),
         ({"contrast": (0.5, 1.5)}, "contrast must be .* above 0 and at most 1"),
+        ({"background_images": {}}, "background_images is of the type dict"),
+        ({"background_images": np.zeros(())}, "background_images is of the type ndar"),
+        ({"background_images": [[[1], [1, 2]]]}, r"images\[0\] has rows of several"),
         ({"background_images": "white"}, "'background_images' parameter"),
         (
             {"background_images": [np.zeros((9, 9, 4))]},
@@ -359,3 +373,114 @@ def test_unusable_input_is_refused_by_name(kwargs, message):
     }
     with pytest.raises(ValueError, match=message):
         make_scenes(**(defaults | kwargs))
+
+
+@pytest.fixture
+def bounded_memory():
+    """Let the test take 2 GiB more than there is now, where the system can tell."""
+    resource = pytest.importorskip("resource")
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("needs /proc to read the memory in use")
+    in_use = int(statm.read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 2 * 2**30, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.usefixtures("bounded_memory")
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"scale": 1e-9}, "scale is 1e-09, which leaves less than half a pixel of im"),
+        ({"scale": (1e-9, 2)}, r"28x28: choose a scale of at least 0\.036"),
+        ({"scale": 1e9}, "Scene 0 .* could take only 0 of at least 1"),
+        ({"scale": 1e300}, "Scene 0 .* could take only 0 of at least 1"),
+        ({"n_instances": 4000}, "could take only .* of at least 4000 instances"),
+        ({"n_instances": 25600}, "could take only .* of at least 25600 instances"),
+        ({"n_instances": (0, 10**9)}, "but a scene of 160x160 has 25600 pixels"),
+        ({"n_scenes": 10**9}, "n_scenes=1000000000 images of 160x160 take 23,842 GiB"),
+        ({"size": (10**6, 10**6)}, "images of 1000000x1000000 take 1,863 GiB"),
+        (
+            {"background_images": [np.zeros((160, 160)), np.zeros((1, 100_000))]},
+            r"background_images\[1\] is 1x100000 and would have 2.6e\+09 pixels",
+        ),
+    ],
+)
+def test_what_would_take_memory_or_minutes_is_refused_at_once(digits, kwargs, message):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=message):
+        make_scenes(*digits, **({"n_scenes": 2, "random_state": 0} | kwargs))
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.usefixtures("bounded_memory")
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"scale": (1, 1e9), "n_instances": (0, 5)},
+        {"scale": (np.float32(1), np.float32(2))},
+        {"n_instances": (1, 25600)},
+        {"size": (1, 1), "n_instances": 0},
+        {"background_images": np.zeros((1, 1))},
+    ],
+)
+def test_extremes_that_make_sense_are_done_at_once(digits, kwargs):
+    start = time.perf_counter()
+    make_scenes(*digits, **({"n_scenes": 2, "random_state": 0} | kwargs))
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.usefixtures("bounded_memory")
+def test_a_small_object_in_a_large_image_takes_little_memory_enlarged():
+    image = np.zeros((1, 2000, 2000), dtype=np.uint8)
+    image[0, 10:12, 1500:1502] = 255
+    _, instances = make_scenes(
+        image, ["dot"], n_scenes=2, n_instances=1, scale=30, rotation=45, random_state=0
+    )
+    # Linear interpolation reaches 0.8 of a pixel beyond each side.
+    sides = instances[["x_max", "y_max"]].to_numpy() - instances[["x_min", "y_min"]]
+    assert sides.to_numpy().min() > 2 * 30
+    assert sides.to_numpy().max() < np.sqrt(2) * 4 * 30
+
+
+small_images = hnp.arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
+    elements=st.sampled_from([0, 0, 1, 40, 60, 128, 255]),
+).filter(lambda images: (images.max(axis=(1, 2)) > 0).all())
+
+
+@given(
+    small_images,
+    st.integers(0, 10_000),
+    st.floats(0.6, 6),
+    st.sampled_from([0, 15, 180]),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=60)
+def test_boxes_are_inside_tight_and_determined(images, seed, scale, rotation, overlap):
+    kwargs = {
+        "n_scenes": 2,
+        "size": (60, 70),
+        "n_instances": (0, 4),
+        "scale": scale,
+        "rotation": rotation,
+        "allow_overlap": overlap,
+        "random_state": seed,
+    }
+    labels = np.arange(len(images))
+    scenes, instances = make_scenes(images, labels, **kwargs)
+    again, again_table = make_scenes(images, labels, **kwargs)
+    np.testing.assert_array_equal(scenes, again)
+    pd.testing.assert_frame_equal(instances, again_table)
+    assert (instances[["x_min", "y_min"]] >= 0).all(axis=None)
+    assert (instances["x_max"] <= 70).all()
+    assert (instances["y_max"] <= 60).all()
+    if overlap:
+        return
+    for row in instances.itertuples():
+        part = scenes[row.image, row.y_min : row.y_max, row.x_min : row.x_max]
+        height, width = part.shape
+        assert bounding_box(part) == [0, 0, width, height]

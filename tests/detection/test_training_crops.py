@@ -1,5 +1,7 @@
 """Training crops for localisation."""
 
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -81,6 +83,23 @@ def test_labels_may_be_strings():
 def test_a_background_that_is_a_label_is_refused():
     with pytest.raises(ValueError, match="background is 3, which is one of the labels"):
         make_training_crops(IMAGES, LABELS, background=3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "background"),
+    [
+        (LABELS, "x"),
+        (LABELS, None),
+        (LABELS.astype(str), -1),
+        (LABELS.astype("M8[D]"), "none"),
+    ],
+)
+def test_a_background_that_would_change_the_type_of_the_labels_is_refused(
+    labels, background
+):
+    message = f"background is {background!r}, but labels are of type {labels.dtype}; "
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make_training_crops(IMAGES, labels, background=background)
 
 
 def test_labels_of_another_length_are_refused():

@@ -116,7 +116,7 @@ def test_labels_become_titles(fitted, digits):
     X, y = digits
     display = HeatmapDisplay.from_estimator(fitted, X[:2], y=y[:2])
     assert [ax.get_title() for ax in display.axes_] == [str(label) for label in y[:2]]
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="y holds 3 labels for 2 images; pass one"):
         HeatmapDisplay.from_estimator(fitted, X[:2], y=y[:3])
 
 
@@ -268,19 +268,187 @@ def test_instances_are_drawn_at_their_pixels_with_label_and_score():
 
 
 def test_true_instances_are_dashed():
-    truth = Finder().localize(None).drop(columns=["score", "heat"])
+    truth = Finder().localize(None).drop(columns=["score", "heat"])[:1]
     display = InstancesDisplay([np.zeros((8, 8))], truth, truth=truth).plot()
     found, true = display.axes_[0].patches
     assert (found.get_linestyle(), true.get_linestyle()) == ("-", "--")
     assert display.axes_[0].texts[0].get_text() == "a"
 
 
-def test_instances_need_images_and_as_many_axes():
+def test_both_displays_take_one_axes_or_more_for_each_image():
     nothing = Finder().localize(None).iloc[:0]
-    with pytest.raises(ValueError, match="no images to draw"):
-        InstancesDisplay([], nothing).plot()
-    with pytest.raises(ValueError, match="2 axes for 1 images"):
-        InstancesDisplay([np.zeros((4, 4))], nothing).plot(plt.subplots(1, 2)[1])
+    images = [np.zeros((4, 4))] * 2
+    for display in (InstancesDisplay(images, nothing), HeatmapDisplay(images, images)):
+        _, axes = plt.subplots(1, 3)
+        assert list(display.plot(axes).axes_) == list(axes[:2])
+        assert not axes[2].get_images()
+        with pytest.raises(ValueError, match="1 axes for 2 images; pass one for each"):
+            display.plot(axes[0])
+
+
+def test_one_image_is_asked_for_in_a_list(fitted, digits):
+    image = digits[0][0]
+    for X in (image, image.tolist(), np.zeros((30, 50))):
+        with pytest.raises(ValueError, match=r"pass \[X\], if it is one image"):
+            InstancesDisplay.from_estimator(Finder(), X)
+    with pytest.raises(ValueError, match=r"images has shape 28x28, .*pass \[image\]"):
+        InstancesDisplay(image, Finder().localize(None)).plot()
+    with pytest.raises(ValueError, match=r"pass \[X\]"):
+        HeatmapDisplay.from_estimator(fitted, np.zeros((30, 50)))
+
+
+FOUND = Finder().localize(None)
+IMAGE = np.eye(8)
+HEAT = np.eye(8)
+
+
+@pytest.mark.parametrize(
+    ("make", "params", "message"),
+    [
+        (lambda: HeatmapDisplay([], []), {}, "no images to draw"),
+        (lambda: HeatmapDisplay(5, [HEAT]), {}, "images is an int; pass an array"),
+        (lambda: HeatmapDisplay([IMAGE], None), {}, "heatmaps is a NoneType; pass"),
+        (
+            lambda: HeatmapDisplay([["a"]], [HEAT]),
+            {},
+            "Image of images 0 has dtype <U1",
+        ),
+        (lambda: HeatmapDisplay([IMAGE[:0]], [HEAT]), {}, "0 of images has shape 0x8"),
+        (lambda: HeatmapDisplay([IMAGE * np.nan], [HEAT]), {}, "0 of images contains"),
+        (
+            lambda: HeatmapDisplay([IMAGE], [HEAT * np.nan]),
+            {},
+            "Heatmap 0 contains NaN",
+        ),
+        (
+            lambda: HeatmapDisplay([IMAGE], [HEAT], titles="a"),
+            {},
+            "titles is 'a'; pass",
+        ),
+        (lambda: HeatmapDisplay([IMAGE], [HEAT], titles=3), {}, "titles is 3; pass"),
+        (lambda: HeatmapDisplay([IMAGE], [HEAT], max_heat=-1), {}, "max_heat is -1"),
+        (lambda: HeatmapDisplay([IMAGE], [HEAT], max_heat="a"), {}, "max_heat is 'a'"),
+        (lambda: HeatmapDisplay([IMAGE], [HEAT]), {"alpha": 2}, "alpha is 2; pass a"),
+        (lambda: HeatmapDisplay([IMAGE], [HEAT]), {"cmap": "x"}, "cmap is 'x'; pass"),
+        (
+            lambda: HeatmapDisplay([IMAGE], [HEAT]),
+            {"axes": "x"},
+            "axes holds 'x'",
+        ),
+        (lambda: HeatmapDisplay([IMAGE], [HEAT]), {"n_columns": 0}, "n_columns is 0"),
+        (lambda: InstancesDisplay([], FOUND), {}, "no images to draw"),
+        (
+            lambda: InstancesDisplay([IMAGE], FOUND),
+            {},
+            "image=1, which is none of the 1",
+        ),
+        (lambda: InstancesDisplay([IMAGE[:4]] * 2, FOUND), {}, "outside its image of"),
+        (
+            lambda: InstancesDisplay([IMAGE], None),
+            {},
+            "instances is a NoneType; pass a",
+        ),
+        (
+            lambda: InstancesDisplay(
+                [IMAGE] * 2, FOUND, truth=FOUND.drop(columns="x_min")
+            ),
+            {},
+            "truth lacks the column x_min",
+        ),
+        (
+            lambda: InstancesDisplay([IMAGE] * 2, FOUND.assign(score=np.nan)),
+            {},
+            "Row 0 of instances has score=nan",
+        ),
+        (
+            lambda: InstancesDisplay([IMAGE] * 2, FOUND),
+            {"color": "no colour"},
+            "color is 'no colour'; pass",
+        ),
+        (
+            lambda: InstancesDisplay([IMAGE] * 2, FOUND),
+            {"axes": [1, 2]},
+            "axes holds 1",
+        ),
+        (
+            lambda: FilterImportanceDisplay([]),
+            {},
+            r"importances has shape \(0,\); pass",
+        ),
+        (
+            lambda: FilterImportanceDisplay("ab"),
+            {},
+            "importances has dtype|importances is",
+        ),
+        (lambda: FilterImportanceDisplay([1, np.nan]), {}, "importances contains NaN"),
+        (
+            lambda: FilterImportanceDisplay([[1, 2]]),
+            {},
+            r"has shape \(1, 2\); pass one",
+        ),
+        (lambda: FilterImportanceDisplay([1, 2]), {"ax": "x"}, "ax is 'x'; pass a"),
+        (lambda: FilterImportanceDisplay([1, 2]), {"cmap": 3}, "cmap is 3; pass"),
+        (
+            lambda: FilterImportanceDisplay([1, 2], class_importances=[[1, 2, 3]]),
+            {"by_class": True},
+            r"class_importances has shape \(1, 3\) for 2 importances; pass",
+        ),
+        (
+            lambda: FilterImportanceDisplay(
+                [1, 2], class_importances=[[1, 2]], classes=["a", "b"]
+            ),
+            {"by_class": True},
+            r"classes is \['a', 'b'\] for 1 rows of class_importances; pass",
+        ),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_no_figure(make, params, message):
+    display = make()
+    with pytest.raises(ValueError, match=message) as error:
+        display.plot(**params)
+    assert str(error.value).count(". ") == 0
+    assert plt.get_fignums() == []
+    assert not [name for name in vars(display) if name.endswith("_")]
+
+
+def test_an_error_while_drawing_leaves_no_figure(monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("matplotlib.axes.Axes.imshow", fail)
+    for display, params in [
+        (HeatmapDisplay([IMAGE], [HEAT]), {}),
+        (InstancesDisplay([IMAGE] * 2, FOUND), {}),
+        (
+            FilterImportanceDisplay([1, 2], class_importances=[[1, 2]]),
+            {"by_class": True},
+        ),
+    ]:
+        with pytest.raises(RuntimeError, match="no ink"):
+            display.plot(**params)
+        assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("display", [HeatmapDisplay, InstancesDisplay])
+def test_estimators_that_cannot_are_named(display, digits):
+    with pytest.raises(
+        ValueError, match=r"object has no (heatmap|localize); pass a fit"
+    ):
+        display.from_estimator(object(), digits[0][:1])
+
+
+def test_titles_may_have_an_index_of_their_own():
+    titles = pd.Series(["a", "b"], index=[7, 8])
+    display = HeatmapDisplay([IMAGE] * 2, [HEAT] * 2, titles=titles).plot()
+    assert [ax.get_title() for ax in display.axes_] == ["a", "b"]
+
+
+def test_images_of_extreme_shape_are_drawn():
+    for shape in [(1, 20_000), (20_000, 1)]:
+        images = [np.zeros(shape)]
+        display = HeatmapDisplay(images, images).plot()
+        assert max(display.figure_.get_size_inches()) < 100
+        display.figure_.canvas.draw()
 
 
 @pytest.mark.parametrize("n_images", [5, 7])

@@ -1,5 +1,8 @@
 """Bad input: one sentence that says what was found, and nothing is changed."""
 
+from datetime import datetime
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,8 +74,14 @@ BAD_X = {
         FLOATS.astype("M8[s]"),
         r"Each image of X has dtype datetime64\[s\]; pass",
     ),
-    "paths": (["a.png", "b.png"], "X has dtype <U5; pass numbers"),
-    "a string": ("a.png", r"X is of type str; pass rows \(n, n_features\), grey"),
+    "a path": ("a.png", r"'a.png'; if .* file paths, .*\(PIL.Image.open\(path\)\) for"),
+    "a pathlib path": (Path("a.png"), "X holds text, 'a.png'; if these are file path"),
+    "paths": (["a.png", "b.png"], "X holds text, 'a.png'; if these are file paths, p"),
+    "paths in a series": (pd.Series(["a.png"] * 6), "X holds text, 'a.png'; if these"),
+    "paths in a table": (
+        pd.DataFrame({"file": [Path("a.png")] * 6}),
+        "X holds text, 'a.png'; if these are file paths",
+    ),
     "nothing": (None, "X is of type NoneType; pass rows"),
     "a generator": ((image for image in FLOATS), "X is of type generator; pass rows"),
     "one dimension": (ROWS[0], r"Reshape your data of shape \(784,\) with X.reshape"),
@@ -132,7 +141,14 @@ def assert_refuses(state_of):
 def test_bad_images_are_refused_by_every_method(fitted, assert_refuses, name, method):
     X, message = BAD_X[name]
     y = (LABELS,) if method.startswith("fit") else ()
-    if name in ("a string", "nothing", "a generator", "empty list", "no images"):
+    if name in (
+        "a path",
+        "a pathlib path",
+        "nothing",
+        "a generator",
+        "empty list",
+        "no images",
+    ):
         y = y and ([],)
     elif y and isinstance(X, list):
         y = (LABELS[: len(X)],)
@@ -175,9 +191,13 @@ def test_sparse_rows_are_refused(fitted, assert_refuses, method):
         ),
         (
             np.array(["a", None, *"abab"], dtype=object),
-            "of the types NoneType, str; mak",
+            "y holds None for image 1, which is no label; leave such images out",
         ),
-        (np.where(LABELS == 0, np.nan, LABELS), "Input y contains NaN"),
+        (np.where(LABELS == 1, np.nan, LABELS), "y holds nan for image 1, which is no"),
+        # NumPy makes the label "nan" of it.
+        (["a", "b", np.nan, "a", "b", "a"], "y holds nan for image 2, which is no"),
+        (pd.Series(["a", "b", pd.NA] * 2, dtype="string"), "y holds <NA> for image 2"),
+        (pd.to_datetime(["2020-01-01", "2021-01-01", None] * 2), "y holds NaT for im"),
         (np.eye(3)[LABELS], r"y should be a 1d array, got an array of shape \(6, 3\)"),
         (3, "y should be a 1d array"),
         (None, "requires y to be passed, but the target y is None"),
@@ -407,8 +427,9 @@ class TestFitImportance:
             ),
             (
                 list("012345"),
-                "labels that fit was not given: '0', '1', '2', '3', '4', '5'",
+                "was not given: '0', '1', '2', '3', '4', '5'; convert str to int",
             ),
+            ([0, 1, np.nan, 2, 0, 1], "y_val holds nan for image 2, which is no label"),
             (LABELS[:-1], "X holds 6 images, but y_val holds 5 labels"),
             (np.zeros(6, dtype=[("label", int)]), "y_val has the fields label"),
             (np.eye(3)[LABELS], "y should be a 1d array"),
@@ -435,7 +456,7 @@ class TestTarget:
                 11,
                 "target holds 11, but the classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9; pa",
             ),
-            ("3", "target holds '3', but the classes are 0, 1"),
+            ("3", "target holds '3', but the classes are 0, 1.* convert str to int"),
             ([1, 12, 13], "target holds 12, 13, but"),
             ([], "target holds no label, but"),
             ([[1, 2]], r"target holds \[1, 2\], but"),
@@ -456,6 +477,37 @@ class TestTarget:
         ) as error:
             find_labels(np.arange(1000), -1, "target")
         assert len(str(error.value)) < 120
+
+    @pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
+    def test_dates_are_found_by_value_and_text_is_refused(self, unit):
+        classes = np.array(["2020-01-01", "2021-05-03"], f"M8[{unit}]")
+        for date in (
+            np.datetime64("2021-05-03"),
+            pd.Timestamp("2021-05-03"),
+            datetime(2021, 5, 3),
+            classes[1],
+        ):
+            assert find_labels(classes, date, "target").tolist() == [1]
+        with pytest.raises(ValueError, match="convert str to Timestamp"):
+            find_labels(classes, "2021-05-03", "target")
+
+    def test_numbers_are_found_by_value(self):
+        assert find_labels(np.array([0, 3]), 3.0, "target").tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("background", "message"),
+    [
+        (7, "background holds 7, but the classes are 0, 1, 2; pass one of them, or N"),
+        ("none", "background holds 'none', but .*; convert str to int"),
+        ([1], r"background is \[1\]; pass one label of y, or None"),
+    ],
+)
+def test_a_background_that_y_lacks_is_refused(
+    quick, assert_refuses, background, message
+):
+    estimator = quick(background=background)
+    assert_refuses(estimator, "fit", FLOATS, LABELS, match=message)
 
 
 @pytest.mark.parametrize(

@@ -611,9 +611,50 @@ class TestErrors:
         with pytest.raises(NotFittedError, match="SimilarNetClassifier has no"):
             function(SimilarNetClassifier(), images)
 
+    @pytest.mark.parametrize("function", ALL + CURVES)
+    @pytest.mark.parametrize(
+        ("returned", "message"),
+        [
+            (None, "result of Broken.predict_proba is a NoneType; pass numbers"),
+            (np.zeros((7, 1)), r"shape \(7, 1\) for 7 images and 2 classes; it should"),
+            (np.zeros(7), r"shape \(7,\) for 7 images and 2 classes; it should"),
+            (np.zeros((6, 2)), r"shape \(6, 2\) for 7 images and 2 classes; it should"),
+            (np.full((7, 2), 3.5), "holds values from 3.5 to 3.5; probabilities lie"),
+            (np.full((7, 2), np.nan), "holds values from nan to nan; probabilities"),
+        ],
+    )
+    def test_what_is_no_table_of_probabilities(
+        self, function, returned, message, images, maps
+    ):
+        class Broken(Halves):
+            def predict_proba(self, X):
+                return returned
+
+        with pytest.raises(ValueError, match=message):
+            function(Broken(), images, maps)
+
+    @pytest.mark.parametrize(
+        ("returned", "message"),
+        [
+            (None, "The result of Broken.heatmap is a NoneType; pass an array"),
+            (np.zeros((1, 3, 3)), "heatmaps has 1 entries for"),
+            ("heat", "The result of Broken.heatmap is a str; pass an array"),
+        ],
+    )
+    def test_what_is_no_heatmap(self, images, returned, message):
+        class Broken(Halves):
+            def heatmap(self, X, target=None):
+                return returned
+
+        with pytest.raises(ValueError, match=message):
+            average_drop(Broken(), images)
+
     @pytest.mark.parametrize(
         ("X", "message"),
         [
+            ([[[1, 2], [3]]], "Image 0 of X is a list that makes no array"),
+            (pd.DataFrame(), r"X has shape \(0, 0\); pass at least one image"),
+            (np.zeros((3, 0)), r"X has shape \(3, 0\); pass at least one image"),
             (np.zeros((0, 4, 6)), "no images"),
             (np.full((7, 4, 6), np.inf), "Image 0 of X contains inf"),
             (np.full((7, 24), np.nan), "Row 0 of X contains NaN"),

@@ -220,6 +220,13 @@ class TestBoxIou:
             ([[0, 0, 1, 1], [3, 0, 1, 1]], "Row 1 .*negative.*x_min=3 and x_max=1"),
             ([[0, 0, 1, np.nan]], "Row 0 .*y_max=nan"),
             (make_truth([0, 0, 1, 1, 2, 2]).drop(columns="y_max"), "lacks .* y_max"),
+            (make_truth([0, 0, 1, 1, 2, 2])[[*BOX, "x_min"]], "column twice, x_min"),
+            ([[0, 0, 1, 1], [0, 0, 1]], "boxes_a is a list that makes no array"),
+            ([["0", "0", "1", "1"]], "boxes_a has dtype <U1; pass numbers"),
+            ([[0, 0, 1, 1 + 2j]], "boxes_a has dtype complex128; pass numbers"),
+            ([[0, 0, 1, 10**400]], "boxes_a has dtype object; pass numbers"),
+            ([[0, 0, 1e200, 1]], "Row 0 of boxes_a has x_max=1e\\+200"),
+            ({"x_min": [0]}, "boxes_a is a dict; pass numbers"),
         ],
     )
     def test_names_what_is_wrong(self, boxes, message):
@@ -339,6 +346,65 @@ class TestDetection:
         found["score"] = np.random.default_rng(seed).permutation(len(found))
         shuffled = found.sample(frac=1, random_state=seed)
         assert detection_scores(truth, found) == detection_scores(truth, shuffled)
+
+    @given(st.integers(0, 10_000), st.floats(0.05, 1.0))
+    @settings(deadline=None, max_examples=30)
+    def test_order_of_rows_and_names_of_images_do_not_matter(self, seed, threshold):
+        truth, found = random_instances(seed)
+        rng = np.random.default_rng(seed)
+        # Equal scores are ranked by row, so there are none.
+        found["score"] = rng.permutation(len(found))
+        new_names = dict(enumerate(rng.permutation(100)[:9]))
+        others = [
+            table.sample(frac=1, random_state=seed).replace({"image": new_names})
+            for table in (truth, found)
+        ]
+        for metric in (detection_scores, average_precision):
+            expected = metric(truth, found, iou_threshold=threshold)
+            assert metric(*others, iou_threshold=threshold) == pytest.approx(expected)
+
+    @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.integers(2, 4))
+    @settings(deadline=None, max_examples=30)
+    def test_no_true_box_is_used_twice(self, seed, threshold, n):
+        truth, found = random_instances(seed)
+        scores = detection_scores(truth, found, iou_threshold=threshold)
+        assert scores.n_matched <= scores.n_true
+        # The same predictions again find what is left, and what is found stays found.
+        again = pd.concat([found] * n)
+        repeated = detection_scores(truth, again, iou_threshold=threshold)
+        assert scores.n_matched <= repeated.n_matched <= scores.n_true
+        same = pd.concat([truth.assign(score=1.0)] * n)
+        assert detection_scores(truth, same).n_matched == len(truth)
+
+    @pytest.mark.parametrize("column", ["label", "image"])
+    @pytest.mark.parametrize(
+        ("true", "predicted", "message"),
+        [
+            ("3", 3, "strings in y_true and numbers in y_pred"),
+            (
+                pd.Timestamp("2020"),
+                "2020",
+                "timestamps in y_true and strings in y_pred",
+            ),
+            (True, 1, "booleans in y_true and numbers in y_pred"),
+            (pd.Timestamp("2020"), pd.Timestamp("2020", tz="UTC"), "with a time zone"),
+            (b"a", "a", "objects of type bytes in y_true and strings in y_pred"),
+        ],
+    )
+    def test_what_can_never_be_equal_is_refused(self, column, true, predicted, message):
+        truth = make_truth([0, 0, 0, 0, 4, 4]).assign(**{column: [true]})
+        found = make_found([0, 0, 1.0, 0, 0, 4, 4]).assign(**{column: [predicted]})
+        for metric in (detection_f1_score, average_precision):
+            with pytest.raises(ValueError, match=f"'{column}' holds .*{message}"):
+                metric(truth, found)
+        # An empty table holds nothing that could differ.
+        assert detection_f1_score(truth, found[:0]) == 0.0
+
+    def test_large_labels_of_two_types_are_not_rounded(self):
+        # A float is the common type of both, and cannot tell these apart.
+        truth = make_truth([0, 2**62 + 1, 0, 0, 4, 4]).astype({"label": "uint64"})
+        found = make_found([0, 2**62, 1.0, 0, 0, 4, 4]).astype({"label": "int64"})
+        assert detection_f1_score(truth, found) == 0.0
 
 
 class TestAveragePrecision:
@@ -527,6 +593,14 @@ class TestBoxAccuracy:
         np.testing.assert_array_equal(curve.iou_thresholds, [0.3, 0.5, 0.7])
         assert curve.accuracies.max(axis=1).tolist() == [1.0, 1.0, 0.0]
 
+    @given(st.integers(0, 10_000), st.floats(0.3, 3))
+    @settings(deadline=None, max_examples=20)
+    def test_no_stricter_iou_localises_more(self, seed, sigma):
+        maps = smooth_maps(seed, 4, sigma=sigma)
+        boxes = random_boxes(np.random.default_rng(seed), 4, 16)
+        accuracies = box_accuracy_curve(maps, boxes).accuracies
+        assert (np.diff(accuracies, axis=0) <= 0).all()
+
     def test_version_1_looks_at_the_largest_component_alone(self):
         heatmap = np.zeros((8, 8))
         heatmap[0:2, 0:2] = heatmap[4:8, 4:8] = 1.0
@@ -650,9 +724,40 @@ class TestPointingGame:
             actual = pointing_game(maps, boxes, labels, tolerance=tolerance)
             assert actual == pytest.approx(np.mean(own))
 
+    @given(st.integers(0, 10_000), st.lists(st.floats(0, 20), min_size=2))
+    @settings(deadline=None, max_examples=20)
+    def test_no_larger_tolerance_hits_less(self, seed, tolerances):
+        maps = smooth_maps(seed, 4)
+        boxes = random_boxes(np.random.default_rng(seed), 4, 16)
+        shares = [pointing_game(maps, boxes, tolerance=t) for t in sorted(tolerances)]
+        assert (np.diff(shares) >= 0).all()
+
     def test_equal_peaks_count_by_their_share(self):
         assert pointing_game(np.ones((1, 4, 4)), [[0, 0, 2, 2]]) == 0.25
         assert pointing_game([[[1, 0, 1, 0]]], [[0, 0, 2, 1]]) == 0.5
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            ["a", "b"],
+            np.array(["a", "b"]),
+            pd.Series(["a", "b"], index=[7, 7]),
+            pd.Categorical(["a", "b"]),
+            np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]"),
+            pd.date_range("2020", periods=2, tz="UTC"),
+            [("a", 1), ("b", 1)],
+        ],
+        ids=lambda labels: type(labels).__name__,
+    )
+    def test_labels_of_any_type_are_matched(self, labels):
+        boxes = pd.DataFrame(
+            [[0, 0, 0, 1, 1], [1, 2, 2, 3, 3]], columns=["image", *BOX]
+        )
+        boxes["label"] = list(pd.Series(labels))
+        maps = np.stack([np.eye(3)[:1].T @ np.eye(3)[:1], np.eye(3)])
+        assert pointing_game(maps, boxes, labels) == pytest.approx(2 / 3)
+        with pytest.raises(ValueError, match="no box of any image and label"):
+            pointing_game(maps, boxes, labels[::-1])
 
     def test_labels_must_fit(self):
         boxes = pd.DataFrame([[0, "a", 0, 0, 2, 2]], columns=["image", "label", *BOX])
@@ -683,6 +788,10 @@ class TestPointingGame:
         (np.ones((1, 3, 3)), [[-0.5, 0, 2, 1]], "Row 0 .*outside its image"),
         (np.ones((1, 3, 3)), make_truth([1, 0, 0, 0, 1, 1]), "image=1, which is none"),
         (np.ones((1, 3, 3)), make_truth(), "no box of any image"),
+        ({0: np.ones((3, 3))}, [[0, 0, 1, 1]], "heatmaps is a dict; pass an array of"),
+        ([[[1, 2], [3]]], [[0, 0, 1, 1]], "Heatmap 0 is a list that makes no array"),
+        ([np.full((3, 3), 1j)], [[0, 0, 1, 1]], "Heatmap 0 has dtype complex128; pass"),
+        (np.ones((1, 3, 3)), {0: [0, 0, 1, 1]}, "(boxes|masks) is a dict; pass"),
     ],
 )
 def test_heatmap_metrics_name_what_is_wrong(metric, heatmaps, boxes, message):
@@ -715,6 +824,13 @@ class TestCheckInstances:
             ({"label": ["x", None]}, "Row 1 of t has no label"),
             ({"image": [None, "b"]}, "Row 0 of t has no image"),
             ({"x_min": ["left", "right"]}, "Column 'x_min' of t has dtype"),
+            ({"x_min": ["0", "1"]}, "Column 'x_min' of t has dtype"),
+            (
+                {"x_min": pd.to_datetime(["2020", "2021"])},
+                "Column 'x_min' of t has dtype datetime64",
+            ),
+            ({"label": [[1], [2]]}, "Row 0 of t has a list as label; give a number"),
+            ({"label": [1, "2"]}, "Column 'label' of t holds numbers and strings"),
         ],
     )
     def test_names_the_row_and_what_to_do(self, change, message):
@@ -731,6 +847,11 @@ class TestCheckInstances:
         twice = pd.concat([self.good, self.good["image"]], axis=1)
         with pytest.raises(ValueError, match="a column twice"):
             check_instances(twice, name="t")
+        levels = self.good.set_axis(
+            pd.MultiIndex.from_product([self.good.columns, ["v"]]), axis=1
+        )
+        with pytest.raises(ValueError, match="t has columns of 2 levels; give each"):
+            check_instances(levels, name="t")
         with pytest.raises(ValueError, match="t is a list; pass a DataFrame"):
             check_instances([[0, 0, 1, 1]], name="t")
 

@@ -148,6 +148,32 @@ def test_an_unknown_metric_is_named(data):
         LocalizationScorer(truth, metric="f2")(Shifted(), X, y)
 
 
+def test_images_of_boxes_that_y_can_never_name_are_refused(data):
+    X, y, truth = data
+    with pytest.raises(ValueError, match="strings in boxes and numbers in the index"):
+        LocalizationScorer(truth)(Shifted(), X, y.reset_index(drop=True))
+    with pytest.raises(ValueError, match="index of y holds 'image 0' twice"):
+        LocalizationScorer(truth)(Shifted(), X, y.set_axis(["image 0"] * 12))
+
+
+def test_a_metric_that_returns_no_number_is_named(data):
+    X, y, truth = data
+    scorer = LocalizationScorer(truth, metric=lambda y_true, y_pred: [1.0])
+    with pytest.raises(ValueError, match="metric returned a list; it should return"):
+        scorer(Shifted(), X, y)
+
+
+def test_a_table_that_localize_should_not_return_is_named(data):
+    X, y, truth = data
+
+    class Broken(Shifted):
+        def localize(self, X):
+            return super().localize(X).drop(columns="score")
+
+    with pytest.raises(ValueError, match=r"result of Broken.localize lacks the column"):
+        LocalizationScorer(truth)(Broken(), X, y)
+
+
 def test_an_estimator_without_localize_is_named(data):
     X, y, truth = data
     with pytest.raises(ValueError, match="FunctionTransformer has no localize"):

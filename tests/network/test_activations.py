@@ -252,13 +252,37 @@ def test_maps_of_several_layers_are_those_of_each_alone(name, resolution):
 
 
 def test_nothing_runs_after_the_last_of_several_layers():
+    ran = []
+
+    def note(x):
+        ran.append(len(ran))
+        return x
+
+    notes = [networks.Function(note) for _ in range(3)]
+    module = nn.Sequential(notes[0], nn.Conv2d(3, 4, 3), notes[1], notes[2], *head(4))
+    with eval_mode(module):
+        extract_activations(module, ["2", "1"], IMAGES, "pooled")
+    assert ran == [0, 1]
+
+
+def test_hooks_of_the_network_run_to_the_end():
     module = trained(networks.vgg)
     ran = []
     for name, child in module.named_children():
-        child.register_forward_hook(lambda *_, name=name: ran.append(name))
+        # No hooks, as a network with hooks may need to finish.
+        child.forward = lambda x, name=name, run=child.forward: (
+            ran.append(name) or run(x)
+        )
     with eval_mode(module):
-        extract_activations(module, ["3", "1"], IMAGES, "pooled")
-    assert ran == ["0", "1", "2", "3"]
+        own = extract_activations(module, ["3", "4"], IMAGES, "pooled")
+        assert ran == [name for name, _ in module.named_children()]
+        # The head takes no images of this size.
+        feature_maps(module, "5", IMAGES[:, :, :9], "pooled")
+    plain = trained(networks.vgg)
+    with eval_mode(plain):
+        expected = extract_activations(plain, ["3", "4"], IMAGES, "pooled")
+    for maps, others in zip(own, expected, strict=True):
+        assert torch.equal(maps.activations, others.activations)
 
 
 @pytest.mark.parametrize("layers", [("0", "1"), ("1", "0")])

@@ -1,8 +1,8 @@
-"""Metrics given hostile tables, heatmaps and classifiers: a valid value, or one clear error.
+"""Metrics given hostile input: each call returns a valid value or one clear error.
 
-Every case is made from its number alone, and a failure names the number. The environment
-variable SKLEARN_SIMILAR_STRESS sets how many cases are tried; without it they are few.
-To see one case again: ``Case(number)`` and its method ``outcome``.
+Every case is made from its number alone, and a failure names the number. The
+environment variable SKLEARN_SIMILAR_STRESS sets how many cases are tried; without it
+they are few. To see one case again: ``Case(number)`` and its method ``outcome``.
 """
 
 import contextlib
