@@ -198,7 +198,7 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
         # Refuses offsets that overlap, leave holes or do not fit the shapes.
         entries = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
-        raise _Damaged(f"its arrays are damaged ({str(error):.100})") from None
+        raise _Damaged(f"its arrays are damaged ({error!s:.100})") from None
     arrays = {}
     for name, entry in entries:
         dtype = _DTYPES.get(entry["dtype"])
