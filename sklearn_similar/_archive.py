@@ -64,7 +64,8 @@ def write_archive(
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Any]:
     """Read what `write_archive` wrote; nothing in the file is executed or imported.
 
-    Memory is bounded by the size of the file.
+    Memory is in proportion to the size of the file: twice that of the arrays, and up to
+    thirty times that of a header of nothing but brackets.
 
     Returns
     -------
@@ -197,18 +198,19 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
         # Refuses offsets that overlap, leave holes or do not fit the shapes.
         entries = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
-        raise _Damaged(f"its arrays are damaged ({error})") from None
+        raise _Damaged(f"its arrays are damaged ({error!s:.100})") from None
     arrays = {}
     for name, entry in entries:
         dtype = _DTYPES.get(entry["dtype"])
         if dtype is None:
             raise _Damaged(f"an array has the dtype {entry['dtype']}")
         if dtype.kind == "b" and entry["data"].translate(None, b"\0\1"):
-            raise _Damaged(f"the booleans of the array {name!r} are not 0 and 1")
+            raise _Damaged(f"the booleans of {name!r:.100} are not 0 and 1")
         try:
             array = np.frombuffer(entry["data"], dtype.newbyteorder("<"))
             array = array.reshape(entry["shape"]).astype(dtype, copy=False)
         except (ValueError, OverflowError):
-            raise _Damaged(f"an array has the shape {entry['shape']}") from None
+            shape = str(entry["shape"])
+            raise _Damaged(f"an array has the shape {shape:.100}") from None
         arrays[name] = array if array.flags.writeable else array.copy()
     return arrays

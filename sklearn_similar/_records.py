@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from ._classifier import SimilarNetClassifier
-from ._encoding import CannotHold, decode, encode
+from ._encoding import CannotHold, Damaged, decode, encode
 from ._inputs.images import n_channels, to_tensor
 from ._localizer import InstanceLocalizer
 from ._network.activations import eval_mode, extract_activations
@@ -218,10 +218,11 @@ def _classifier_of(record: Any, arrays, given) -> SimilarNetClassifier:
 def _localizer_of(record: Any, arrays, given) -> InstanceLocalizer:
     require(isinstance(record.get("state"), dict), "its class")
     state = _decode_state(InstanceLocalizer, record["state"], arrays, given)
+    require("estimator" in record, "the set of its parameters")
     for name in _INSIDE:
         if name in record:
             state[name] = _inside_of(record[name], arrays, given)
-    state.setdefault("estimator_", state.get("estimator"))
+    state.setdefault("estimator_", state["estimator"])
     check_localizer(state)
     localizer = InstanceLocalizer.__new__(InstanceLocalizer)
     localizer.__setstate__(state)
@@ -244,7 +245,7 @@ def _decode_state(cls: type, encoded: dict, arrays, given) -> dict[str, Any]:
         all(name.isidentifier() and not hasattr(cls, name) for name in attributes),
         "the set of its attributes",
     )
-    cls(**{name: state[name] for name in parameters})._validate_params()
+    _check_parameters(cls, {name: state[name] for name in parameters})
     return state
 
 
@@ -272,8 +273,16 @@ def _decode_spec(encoded: Any, arrays, given) -> dict[str, Any]:
     # An array of one weight for each class, where the parameter is a dict.
     names -= {"class_weight"}
     names &= inspect.signature(SimilarNetClassifier).parameters.keys()
-    SimilarNetClassifier(**{name: spec[name] for name in names})._validate_params()
+    _check_parameters(SimilarNetClassifier, {name: spec[name] for name in names})
     return spec
+
+
+def _check_parameters(cls: type, values: dict[str, Any]) -> None:
+    try:
+        cls(**values)._validate_params()
+    except ValueError as error:
+        # The message shows a value, and a file's can be of any length.
+        raise Damaged(str(error).rstrip(".")[:MAX_TEXT]) from None
 
 
 def _check_network(classifier: SimilarNetClassifier, probe: dict[str, Any]) -> None:

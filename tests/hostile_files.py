@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 import sys
+import tracemalloc
 from contextlib import contextmanager
 
 # What runs code, or loads some, by the names of Python's audit events.
@@ -134,6 +135,18 @@ def _edit_field(metadata, rng):
         del node[key]
     elif isinstance(node, dict):
         node[rng.choice([f"{key}_", "fit", "__class__", "net_"])] = node.pop(key)
+
+
+class Peak:
+    """Greatest memory that Python and NumPy took inside the context, in bytes."""
+
+    def __enter__(self):
+        tracemalloc.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
 
 
 _watched = []

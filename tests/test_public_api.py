@@ -18,6 +18,8 @@ PUBLIC = {
         "LeNet",
         "SimilarNetClassifier",
         "__version__",
+        "load",
+        "save",
     ],
     sklearn_similar.datasets: ["fetch_mnist", "load_mnist_sample", "make_scenes"],
 }

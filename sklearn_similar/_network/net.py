@@ -246,23 +246,26 @@ def check_weights(spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
     if isinstance(module, nn.Module):
         own = module.state_dict()
     else:
-        data = _module_params(module, spec["n_classes"], spec["image_shape"])
-        given = {**data, **(spec["net_params"] or {})}
-        prefix = "module__"
-        arguments = {
-            name.removeprefix(prefix): value
-            for name, value in given.items()
-            if name.startswith(prefix)
-        }
         try:
             with torch.device("meta"):
-                own = (module or LeNet)(**arguments).state_dict()
+                own = (module or LeNet)(**_module_arguments(spec)).state_dict()
         except Exception:
             # The code of a user's network may need values of tensors, or fail for a
             # reason that `build_net` tells.
             return
     if {n: t.shape for n, t in own.items()} != {n: a.shape for n, a in arrays.items()}:
         raise _other_network(own, arrays)
+
+
+def _module_arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a module class, as skorch takes them from a net's parameters."""
+    prefix = "module__"
+    data = _module_params(spec["module"], spec["n_classes"], spec["image_shape"])
+    return {
+        name.removeprefix(prefix): value
+        for name, value in {**data, **(spec["net_params"] or {})}.items()
+        if name.startswith(prefix)
+    }
 
 
 def _other_network(own: Mapping[str, Any], stored: Mapping[str, Any]) -> ValueError:

@@ -307,6 +307,39 @@ class TestNetParams:
 
 
 @pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("nowhere", "'nowhere', which PyTorch does not know; pass 'cpu' or 'cuda'"),
+        ("cpu:", "'cpu:', which PyTorch does not know"),
+        ("cuda:99", r"'cuda:99', but PyTorch sees \d+ GPUs; pass device='cpu'"),
+        ("meta", "'meta', on which PyTorch cannot compute here; pass device='cpu'"),
+        (torch.device("meta"), "'meta', on which PyTorch cannot compute here"),
+        ("xla", "'xla', on which PyTorch cannot compute here"),
+        ("vulkan", "'vulkan', on which PyTorch cannot compute here"),
+        ("privateuseone", "'privateuseone', on which PyTorch cannot compute here"),
+    ],
+)
+def test_devices_that_cannot_compute_are_refused(device, message):
+    with pytest.raises(ValueError, match=f"^device is {message}"):
+        build_net(**spec(device=device), verbose=0)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is a GPU of Apple")
+def test_a_missing_gpu_of_apple_is_refused():
+    with pytest.raises(ValueError, match="'mps', on which PyTorch cannot compute here"):
+        build_net(**spec(device="mps"), verbose=0)
+
+
+def test_weights_of_another_network_are_refused(images, y):
+    arrays, history = train(images, y, module=Scores)
+    params = {"module__width": 5}
+    net = build_net(**spec(module=Scores, net_params=params), verbose=0)
+    message = r"'conv.weight' has the shape \(5, .* in it, and the shape \(4, .* saved"
+    with pytest.raises(ValueError, match=message):
+        restore(net, arrays, history)
+
+
+@pytest.mark.parametrize(
     ("module", "message"),
     [
         (nn.ReLU(), "cannot be built: optimizer got an empty parameter list"),
