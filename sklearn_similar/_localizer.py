@@ -366,6 +366,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             )
         # First, as an estimator that cannot be cloned is refused before crops are made.
         estimator = clone(estimator)
+        if self.image_shape_[:2] == (1, 1):
+            raise ValueError(
+                f"X has {self.n_features_in_} feature(s), images of one pixel; pass "
+                "images that show an instance."
+            )
         is_background = labels == _BACKGROUND
         instances = np.flatnonzero(~is_background)
         pixels = self._as_uint8(images, instances)

@@ -8,13 +8,13 @@ import pickle
 import re
 import warnings
 
+import cloudpickle
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from hostile_files import Peak, code_that_runs, forged, metadata_of, seal, split
-from joblib.externals import cloudpickle
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression

@@ -144,7 +144,7 @@ def test_an_error_of_the_network_at_any_run_changes_nothing(digits, quick, name)
     for n_runs in range(N_CASES or 12):
         Fails.runs_left = n_runs
         # Some stages of a fit say what of the network has failed.
-        expected = pytest.raises((OSError, ValueError), match="the network's own error")
+        expected = pytest.raises((OSError, ValueError))
         try:
             with expected:
                 getattr(estimator, name)(digits.X_test, *labels)
