@@ -591,8 +591,9 @@ class TestHostileFiles:
 class TestOtherWays:
     """Pickles hold code, and are as exact."""
 
-    @pytest.mark.parametrize("tool", [pickle, cloudpickle])
-    def test_pickle_and_cloudpickle(self, fit, images, localizer, tool):
+    @pytest.mark.parametrize("name", ["pickle", "cloudpickle"])
+    def test_pickle_and_cloudpickle(self, fit, images, localizer, name):
+        tool = pytest.importorskip(name)
         model = fit(module=Scores)
         assert_same(
             pickle.loads(tool.dumps(model)).transform(images[0]),
