@@ -8,7 +8,6 @@ import pickle
 import re
 import warnings
 
-import cloudpickle
 import joblib
 import numpy as np
 import pandas as pd
