@@ -186,7 +186,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Median score of each class against all others on its validation images; None
         unless ``class_heatmap="contrastive"``.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
-        How the errors were computed, in each layer; see `fit_importance`.
+        How the errors were computed, in each layer; see the user guide.
 
     Notes
     -----

@@ -83,17 +83,22 @@ def _check_interruptible(
     """Raise ValueError if a forward pass that ends half-way alters the next one."""
     # Heatmaps end it where they have the activations, of other images.
     extract_activations(module, layers, images.flip(0), "pooled")
+    cause = None
     try:
         is_same = _same(scores, module(images.clone()))
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        is_same = False
+        is_same, cause = False, error
     if not is_same:
+        found = "keeps values of one forward pass for the next"
+        if cause:
+            found = f"fails in its next forward pass ({type(cause).__name__}: "
+            found += f"{first_line(cause)})"
         raise ValueError(
-            "The network keeps values of one forward pass for the next, and heatmaps "
-            "end a pass at the layer; let forward clear what it keeps before it starts."
-        )
+            f"The network {found}, and heatmaps end a pass at the layer; let forward "
+            "clear what it keeps before it starts."
+        ) from cause
 
 
 def _same(scores: torch.Tensor, others: torch.Tensor) -> bool:
