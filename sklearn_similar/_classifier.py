@@ -16,12 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._ablation.importances import ablate, importances
-from ._compat import (
-    Interval,
-    StrOptions,
-    check_feature_names_in,
-    fit_context,
-)
+from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._heatmaps.calibration import calibrate
 from ._heatmaps.contrastive import ContrastiveWeights, signed_weights, smoothing_for
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
@@ -42,18 +37,16 @@ from ._inputs.validation import (
 )
 from ._network.activations import eval_mode, find_layers
 from ._network.cache import cached_training
-from ._network.net import (
-    build_net,
-    check_output,
-    loss_weights,
-    pack_net,
-    restore,
-    unpack_net,
-)
+from ._network.net import build_net, loss_weights, pack_net, restore, unpack_net
 from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.threads import usable_threads
-from ._network.trained import TrainedNetwork, trained_network, warn_if_guessing
+from ._network.trained import (
+    TrainedNetwork,
+    check_output,
+    trained_network,
+    warn_if_guessing,
+)
 
 __all__ = ["SimilarNetClassifier"]
 
@@ -480,7 +473,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         probes = np.arange(min(_N_PROBES, len(y)))
         with eval_mode(network.module):
             _, batch = next(network.batches(images, probes))
-            check_output(self.net_, batch, network.n_classes)
+            check_output(network, batch)
             self.layer_ = find_layers(network.module, self.layer, batch)
             if self.max_epochs == 0 and isinstance(self.module, nn.Module):
                 warn_if_guessing(network, images, y)

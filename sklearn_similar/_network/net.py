@@ -16,7 +16,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import default_collate
 
 from .._warnings import warn_user
-from .forward import run_network
 from .lenet import LeNet
 from .memory_format import safe_memory_format
 from .seeding import seeded
@@ -282,57 +281,6 @@ def _other_network(own: Mapping[str, Any], stored: Mapping[str, Any]) -> ValueEr
         f"The network is not the one that was trained: {difference}; pass module and "
         "net_params as in the fit."
     )
-
-
-def check_output(net: SeededNet, images: torch.Tensor, n_classes: int) -> None:
-    """Raise ValueError unless the network gives one score per image and class.
-
-    Probabilities are scores too, but not those that the criterion expects: a warning.
-
-    Parameters
-    ----------
-    net : SeededNet
-        In evaluation mode.
-    images : tensor of shape (n_images, n_channels, height, width)
-    n_classes : int
-    """
-    output = run_network(net.module_, images)
-    wanted = (len(images), n_classes)
-    if not isinstance(output, torch.Tensor):
-        raise ValueError(
-            f"The network returns a {type(output).__name__}; wrap it so that it "
-            "returns one tensor of class scores, n_images x n_classes."
-        )
-    if tuple(output.shape) != wanted:
-        has_more = output.ndim == 2 and output.shape[1] > n_classes
-        remedy = "pass the labels of all outputs as classes, or change module"
-        raise ValueError(
-            f"The network returns shape {tuple(output.shape)} for {len(images)} "
-            f"images, but y has {n_classes} classes, so it should be {wanted}; "
-            f"{remedy if has_more else 'change module'}."
-        )
-    if not returns_probabilities(net):
-        if output.min() >= 0 and (output.sum(dim=1) - 1).abs().max() < 1e-4:
-            warn_user(
-                "The network returns probabilities, but logits are expected, of which "
-                "softmax makes probabilities again, close to each other; take the "
-                "softmax out of module, or pass net_params={'criterion': "
-                "torch.nn.NLLLoss}.",
-            )
-    elif output.min() < 0:
-        raise ValueError(
-            f"The network returns {float(output.min()):.3g}, but skorch's NLLLoss "
-            "takes probabilities; end the network with a softmax, or let it return "
-            "logits and leave the criterion out."
-        )
-
-
-def returns_probabilities(net: NeuralNetClassifier) -> bool:
-    """Whether the module returns probabilities; else, it returns logits.
-
-    It does with `NLLLoss`, which is skorch's convention.
-    """
-    return isinstance(net.criterion_, nn.NLLLoss)
 
 
 def get_arrays(net: NeuralNetClassifier) -> dict[str, np.ndarray]:

@@ -11,7 +11,8 @@ from .._inputs.holdout import spread_over_classes
 from .._inputs.images import Images, n_channels
 from .._warnings import warn_user
 from .activations import eval_mode
-from .net import SeededNet, returns_probabilities
+from .forward import run_network
+from .net import SeededNet
 
 # Images on which a network that was trained elsewhere is tried, and accuracy, from that
 # of guessing at 0 to 1, below which it recognises nothing.
@@ -111,8 +112,51 @@ def trained_network(
         memory_format=net.memory_format,
         batch_size=batch_size,
         n_classes=len(net.classes),
-        returns_probabilities=returns_probabilities(net),
+        # skorch takes the logarithm of what the module returns for this criterion.
+        returns_probabilities=isinstance(net.criterion_, nn.NLLLoss),
     )
+
+
+def check_output(network: TrainedNetwork, images: torch.Tensor) -> None:
+    """Raise ValueError unless the network gives one score per image and class.
+
+    Probabilities are scores too, but not those that the criterion expects: a warning.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+        In evaluation mode.
+    images : tensor of shape (n_images, n_channels, height, width)
+    """
+    output = run_network(network.module, images)
+    wanted = (len(images), network.n_classes)
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(
+            f"The network returns a {type(output).__name__}; wrap it so that it "
+            "returns one tensor of class scores, n_images x n_classes."
+        )
+    if tuple(output.shape) != wanted:
+        has_more = output.ndim == 2 and output.shape[1] > network.n_classes
+        remedy = "pass the labels of all outputs as classes, or change module"
+        raise ValueError(
+            f"The network returns shape {tuple(output.shape)} for {len(images)} "
+            f"images, but y has {network.n_classes} classes, so it should be {wanted}; "
+            f"{remedy if has_more else 'change module'}."
+        )
+    if not network.returns_probabilities:
+        if output.min() >= 0 and (output.sum(dim=1) - 1).abs().max() < 1e-4:
+            warn_user(
+                "The network returns probabilities, but logits are expected, of which "
+                "softmax makes probabilities again, close to each other; take the "
+                "softmax out of module, or pass net_params={'criterion': "
+                "torch.nn.NLLLoss}.",
+            )
+    elif output.min() < 0:
+        raise ValueError(
+            f"The network returns {float(output.min()):.3g}, but skorch's NLLLoss "
+            "takes probabilities; end the network with a softmax, or let it return "
+            "logits and leave the criterion out."
+        )
 
 
 def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> None:
