@@ -523,14 +523,15 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
                 for layer in self._by_layer(self.filter_importances_)
             ]
         )
-        is_contrastive = self.class_heatmap == "contrastive"
-        if is_contrastive:
+        score_constants = None
+        if self.class_heatmap == "contrastive":
             self.class_filter_weights_ = signed_weights(self.log_odds_drops_)
+            score_constants = np.ones(network.n_classes)
         else:
             last = self._by_layer(self.class_importances_)[-1]
             weights = filter_weights(last, self.class_heatmap, self.temperature)
             self.class_filter_weights_ = weights
-        specification = self._heatmap_specification(is_contrastive)
+        specification = self._heatmap_specification(score_constants)
         with eval_mode(network.module):
             constants = calibrate(
                 network, specification, images, validation, y, background
@@ -544,26 +545,27 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         return np.split(values, np.cumsum(self.n_filters_)[:-1], axis=-1)
 
     def _heatmap_specification(
-        self, is_contrastive: bool, score_constants: np.ndarray | None = None
+        self, score_constants: np.ndarray | None
     ) -> HeatmapSpecification:
-        contrastive = ContrastiveWeights(
-            log_odds_drops=self.log_odds_drops_,
-            smoothing=smoothing_for(self.image_shape_),
-            score_constants=score_constants,
-        )
+        contrastive = None
+        if score_constants is not None:
+            contrastive = ContrastiveWeights(
+                log_odds_drops=self.log_odds_drops_,
+                smoothing=smoothing_for(self.image_shape_),
+                score_constants=score_constants,
+            )
         return HeatmapSpecification(
             layers=self._layers(),
             filter_weights=tuple(self._by_layer(self.filter_weights_)),
             class_filter_weights=self.class_filter_weights_,
-            contrastive=contrastive if is_contrastive else None,
+            contrastive=contrastive,
             resolution=self.resolution,
         )
 
     def _heatmap_model(self) -> HeatmapModel:
-        constants = self.class_score_constants_
         return HeatmapModel(
             network=self._trained_network(),
-            specification=self._heatmap_specification(constants is not None, constants),
+            specification=self._heatmap_specification(self.class_score_constants_),
             normalization_constant=self.normalization_constant_,
             class_normalization_constants=self.class_normalization_constants_,
         )
@@ -574,7 +576,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
         self._validate_params()
         images = check_images(self, X)
-        classes = find_targets(self, target, labels, len(images))
+        classes = find_targets(self, target, labels, images)
         model = self._heatmap_model()
         heat = model.heatmaps(images, classes, self.normalize, threshold)
         return images.in_layout(heat)

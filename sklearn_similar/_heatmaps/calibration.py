@@ -87,7 +87,7 @@ def calibrate(
     network : TrainedNetwork
         In evaluation mode.
     specification : HeatmapSpecification
-        Its contrastive weights, if any, have no constants yet.
+        The score constants of its contrastive weights, if any, are ones.
     images : Images
     indices : ndarray of int
         Images to choose the reference images from.

@@ -44,13 +44,13 @@ class ContrastiveWeights:
         n_competing is n_classes, or 1 where all other classes are taken together.
     smoothing : (float, float)
         Standard deviations in pixels, see `smoothing_for`.
-    score_constants : ndarray of shape (n_classes,) or None
-        Divide class scores: the median on images of the class. None: not measured yet.
+    score_constants : ndarray of shape (n_classes,)
+        Divide class scores: the median on images of the class; ones to measure it.
     """
 
     log_odds_drops: np.ndarray
     smoothing: tuple[float, float]
-    score_constants: np.ndarray | None = None
+    score_constants: np.ndarray
 
 
 def smoothing_for(image_shape: Sequence[int]) -> tuple[float, float]:
@@ -85,7 +85,7 @@ def class_scores(maps: FeatureMaps, weights: ContrastiveWeights) -> torch.Tensor
     Returns
     -------
     tensor of shape (n_images, n_classes)
-        In units of `weights.score_constants`, where these are measured.
+        In units of `weights.score_constants`.
     """
     drops = torch.from_numpy(mean_log_odds_drops(weights.log_odds_drops))
     drops = drops.to(maps.activations)
@@ -94,8 +94,6 @@ def class_scores(maps: FeatureMaps, weights: ContrastiveWeights) -> torch.Tensor
     mean = maps.activations.relu().mean(dim=(2, 3))[..., None]
     sums = torch.bmm(signed.expand(len(mean), -1, -1), mean)[..., 0]
     scores = _discount(*sums.chunk(2, dim=1))
-    if weights.score_constants is None:
-        return scores
     return scores / torch.from_numpy(weights.score_constants).to(scores)
 
 
@@ -109,7 +107,7 @@ def contrastive_map(
     maps : FeatureMaps
         Feature maps of n_images images.
     weights : ContrastiveWeights
-        With score constants.
+        With the score constants measured.
     targets : tensor of shape (n_images, n_targets)
         Distinct classes for each image, not all of them.
 
@@ -132,12 +130,10 @@ def _drops_against(
     shares: torch.Tensor, weights: ContrastiveWeights, classes: torch.Tensor
 ) -> torch.Tensor:
     """Weights of the filters for a class of each image, n_images x 1 x n_filters."""
-    constants = weights.score_constants
-    assert constants is not None
     drops = shares.new_empty(len(shares), 1, weights.log_odds_drops.shape[2])
     for index in classes.unique().tolist():
         is_class = classes == index
-        scaled = weights.log_odds_drops[index] / constants[index]
+        scaled = weights.log_odds_drops[index] / weights.score_constants[index]
         # One product an image: rounding must not depend on the others.
         rows = torch.from_numpy(scaled).to(shares).expand(int(is_class.sum()), -1, -1)
         drops[is_class] = torch.bmm(shares[is_class], rows)

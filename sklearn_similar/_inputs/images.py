@@ -106,6 +106,20 @@ class Images:
                 pixels = self.select(members[batch])
                 yield members[batch], to_tensor(pixels, n_channels, memory_format)
 
+    def views(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Views of the pixels, n x height x width x n_channels, and their first index.
+
+        A view is used before the next one is asked for.
+        """
+        if isinstance(self.pixels, np.ndarray):
+            for batch in gen_batches(len(self), n_at_once(self.pixels[0])):
+                yield batch.start, self.pixels[batch]
+                release(self.pixels)
+        else:
+            for index, pixels in enumerate(self.pixels):
+                yield index, pixels[np.newaxis]
+                release(pixels)
+
     def groups(self, n_channels: int, n_pixels: int) -> Iterator[list[torch.Tensor]]:
         """Images of any sizes as float32 tensors, some of them at a time.
 

@@ -271,7 +271,7 @@ def find_background(classes: np.ndarray, background) -> int | None:
     return int(find_labels(classes, background, "background", remedy)[0])
 
 
-def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
+def find_targets(estimator, target, labels, images: Images) -> np.ndarray | None:
     """Classes to draw in the heatmap of each image; None: all of them together.
 
     Returns
@@ -283,7 +283,7 @@ def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
         if target is None:
             return None
         classes = np.unique(find_labels(estimator.classes_, target, "target"))
-        return np.broadcast_to(classes, (n_images, len(classes)))
+        return np.broadcast_to(classes, (len(images), len(classes)))
     if target is not None:
         raise ValueError(
             "target and labels are both given; pass target for all images, or labels, "
@@ -294,7 +294,7 @@ def find_targets(estimator, target, labels, n_images: int) -> np.ndarray | None:
             f"labels has the shape {np.shape(labels)}; pass one label for each image, "
             "or target for all of them."
         )
-    return encode_labels(estimator, labels, n_images, "labels")[:, np.newaxis]
+    return encode_labels(estimator, labels, len(images), "labels")[:, np.newaxis]
 
 
 @contextmanager

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from .._warnings import warn_user
-from .images import Images, n_at_once, release, white_level
+from .images import Images, white_level
 
 _LARGEST = float(np.finfo(np.float32).max)
 # Accuracy of LeNet on digits falls to that of guessing if it is trained on values that
@@ -51,7 +50,7 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
         For NaN and what is infinite in float32; the message names the image.
     """
     ranges: dict[np.dtype, ValueRange] = {}
-    for start, pixels in _batches(images):
+    for start, pixels in images.views():
         level = white_level(pixels.dtype)
         low, high = ranges.get(pixels.dtype, (np.inf, -np.inf))
         # What is left to read cannot be beyond the range of the type.
@@ -62,7 +61,6 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
         if not (least >= -_LARGEST and greatest <= _LARGEST):
             _refuse(pixels, start, "Row" if images.layout == "rows" else "Image")
         ranges[pixels.dtype] = min(low, least / level), max(high, greatest / level)
-        release(pixels)
     return ranges
 
 
@@ -137,16 +135,6 @@ def _differs(found: ValueRange, trained: ValueRange, min_share: float) -> bool:
     else:
         is_other_sign = low < -2 * _MIN_NEGATIVE * spread
     return is_outside or is_tiny or is_other_sign
-
-
-def _batches(images: Images) -> Iterator[tuple[int, np.ndarray]]:
-    """Views of the pixels, n x height x width x n_channels, and their first index."""
-    if isinstance(images.pixels, np.ndarray):
-        for batch in gen_batches(len(images), n_at_once(images.pixels[0])):
-            yield batch.start, images.pixels[batch]
-    else:
-        for index, pixels in enumerate(images.pixels):
-            yield index, pixels[np.newaxis]
 
 
 def _is_bounded(dtype: np.dtype) -> bool:

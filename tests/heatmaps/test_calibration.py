@@ -33,7 +33,11 @@ def setting():
         layers=LAYERS,
         filter_weights=(rng.random(6), rng.random(8)),
         class_filter_weights=rng.random((N_CLASSES, 8)),
-        contrastive=ContrastiveWeights(log_odds_drops=drops, smoothing=(2.0, 2.0)),
+        contrastive=ContrastiveWeights(
+            log_odds_drops=drops,
+            smoothing=(2.0, 2.0),
+            score_constants=np.ones(N_CLASSES),
+        ),
         resolution="pooled",
     )
     with eval_mode(trained(networks.vgg)) as module:
