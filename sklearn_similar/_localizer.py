@@ -37,7 +37,6 @@ from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.parameters import NestedParametersMixin, set_random_states
 from ._inputs.validation import (
     check_images,
-    check_not_one_image,
     check_scales,
     check_training_data,
     comparable_labels,
@@ -299,8 +298,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "proposals='heat' needs heatmaps, which the estimator does not have; "
                 "pass proposals='image'."
             )
-        check_not_one_image(self, X, self._layout)
-        images = check_images(self, X)
+        images = check_images(self, X, self._layout)
         found = (
             instances
             for group in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE)

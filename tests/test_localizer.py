@@ -139,6 +139,7 @@ def test_the_trained_estimator_speaks_the_labels_of_y(few, names, background):
     [
         (np.zeros((50, 60)), r"if X is one image, pass \[X\]"),
         (np.zeros((28, 28)), r"if X is one image, pass \[X\]"),
+        (np.zeros((28, 28)).tolist(), r"if X is one image, pass \[X\]"),
         (np.zeros((50, 60, 3)), r"pass \[X\] for one colour image"),
     ],
 )
@@ -150,8 +151,9 @@ def test_one_image_is_to_be_passed_in_a_list(few, image, message):
 
 def test_an_image_as_wide_as_a_row_is_long_is_doubted(few):
     localizer = InstanceLocalizer(bayes(), **FEW).fit(*few)
-    with pytest.warns(UserWarning, match=r"read as 30 rows of 28x28 .* pass \[X\]"):
-        localizer.localize(np.zeros((30, 784)))
+    for image in (np.zeros((30, 784)), np.zeros((30, 784)).tolist()):
+        with pytest.warns(UserWarning, match=r"read as 30 rows of 28x28 .* pass \[X"):
+            localizer.localize(image)
 
 
 def test_the_crop_specification_is_learned_from_instances_alone(few):

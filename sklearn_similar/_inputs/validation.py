@@ -92,48 +92,45 @@ def check_training_data(
     return images, y_index
 
 
-def check_images(estimator, X) -> Images:
-    """Images of any size, or rows of the trained size; warns of other values."""
-    images = _read(estimator, X)
+def check_images(estimator, X, layout: str = "rows") -> Images:
+    """Images of any size, or rows of the trained size; warns of other values.
+
+    Parameters
+    ----------
+    estimator : SimilarNetClassifier or InstanceLocalizer
+    X : array, DataFrame or list of images
+    layout : {"rows", "grey", "colour"}
+        Layout of the images in `fit`; if not "rows", an array of rows gets a warning,
+        as it may be an image.
+    """
+    images = _read(estimator, X, layout)
     check_value_range(images, estimator.value_range_, np.dtype(estimator._dtype))
     return images
 
 
-def _read(estimator, X) -> Images:
+def _read(estimator, X, layout: str) -> Images:
     trained = estimator.image_shape_
     if is_images(X):
         return read_images(X, trained)
     rows = readable_rows(X)
-    if rows.shape == trained[:2] and rows.shape[1] != estimator.n_features_in_:
-        raise ValueError(
-            f"X has the shape of one image, {shape_text(rows.shape)}; pass [X]."
-        )
+    if isinstance(rows, np.ndarray):
+        _check_not_one_image(estimator, rows, layout)
     rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
     check_numeric(rows, "X")
     return Images(_as_images(rows, trained), "rows")
 
 
-def check_not_one_image(estimator, X, layout: str) -> None:
-    """Raise ValueError or warn for a two-dimensional X that may be an image.
-
-    Parameters
-    ----------
-    estimator : InstanceLocalizer
-    X : array-like or list
-    layout : {"rows", "grey", "colour"}
-        Layout of the images in `fit`.
-    """
-    if getattr(X, "ndim", None) != 2:
-        return
-    if X.shape[1] != estimator.n_features_in_:
+def _check_not_one_image(estimator, rows: np.ndarray, layout: str) -> None:
+    """Raise ValueError or warn for rows that may be an image."""
+    if rows.shape[1] != estimator.n_features_in_:
         raise ValueError(
-            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_features_in_} features as input; if X is one image, pass "
-            "[X]."
+            f"X has {rows.shape[1]} features, but {type(estimator).__name__} is "
+            f"expecting {estimator.n_features_in_} features as input; if X is one "
+            "image, pass [X]."
         )
     if layout != "rows":
         warn_user(
-            f"X has shape {X.shape} and is read as {len(X)} rows of "
+            f"X has shape {rows.shape} and is read as {len(rows)} rows of "
             f"{shape_text(estimator.image_shape_)} pixels; if X is one image, pass "
             "[X].",
         )

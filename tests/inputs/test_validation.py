@@ -313,8 +313,9 @@ class TestSizes:
 
     @pytest.mark.parametrize("method", ["predict", "transform", "heatmap"])
     def test_one_image_alone_is_told_from_rows(self, fitted, assert_refuses, method):
-        message = r"the shape of one image, 28x28; pass \[X\]"
-        assert_refuses(fitted, method, FLOATS[0], match=message)
+        message = r"X has 28 features, but .* 784 .*; if X is one image, pass \[X\]"
+        for image in (FLOATS[0], FLOATS[0].tolist(), list(FLOATS[0])):
+            assert_refuses(fitted, method, image, match=message)
 
     @pytest.mark.parametrize("n_channels", [3, 4])
     def test_one_colour_image_is_told_from_grey_ones(
