@@ -464,6 +464,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     def _fit(self, X, y) -> None:
         """Train the network and measure importances; sets all fitted attributes."""
         images, y = check_training_data(self, X, y, self.image_shape, self.classes)
+        find_background(self.classes_, self.background)  # raises, before it is needed
         random_state = check_random_state(self.random_state)
         training, validation = hold_out(y, self.validation_fraction, random_state)
         seed = random_seed(random_state)

@@ -130,7 +130,6 @@ def test_the_trained_estimator_speaks_the_labels_of_y(few, names, background):
     assert_frame_equal(
         frozen.set_params(score_threshold=0).localize(images),
         localizer.set_params(score_threshold=0).localize(images),
-        check_dtype=False,
     )
 
 
@@ -296,6 +295,16 @@ def test_a_search_reaches_the_estimator(few):
         cv=2,
     ).fit(*few)
     assert search.best_params_ == {"estimator__max_epochs": 6}
+
+
+@pytest.mark.parametrize("background", ["none", np.datetime64("2020-01-01")])
+def test_a_background_unlike_the_labels_is_refused_before_crops_are_made(
+    few, monkeypatch, background
+):
+    monkeypatch.setattr("sklearn_similar._localizer.make_training_crops", None)
+    localizer = InstanceLocalizer(network(background=background), **FEW)
+    with pytest.raises(ValueError, match=r"background holds .*; convert .* to int"):
+        localizer.fit(*few)
 
 
 def test_images_of_the_users_background_are_learned_as_background(few):

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sklearn_similar import make_training_crops
+from sklearn_similar._detection import training_crops
 from sklearn_similar._detection.training_crops import _spread
 from sklearn_similar.datasets import load_mnist_sample
 
@@ -66,6 +67,26 @@ def test_colour_images_give_colour_crops():
         np.repeat(IMAGES[..., np.newaxis], 3, axis=3), background_images=[IMAGES[0]]
     )
     assert X.shape[1:] == (28, 28, 3)
+
+
+def test_every_class_has_a_share_in_the_specification_of_crops(monkeypatch):
+    # Small discs first, and a few large ones after more images than are looked at.
+    y, x = np.mgrid[-14:14, -14:14] + 0.5
+    small, large = (np.uint8(255 * (np.hypot(x, y) < r)) for r in (4, 13))
+    images = np.stack([small] * 1100 + [large] * 1100)
+    found = []
+
+    def learn(samples):
+        found.append(samples)
+        raise InterruptedError
+
+    monkeypatch.setattr(f"{training_crops.__name__}.learn_crop_specification", learn)
+    with pytest.raises(InterruptedError):
+        crops(images, np.repeat([0, 1], 1100))
+    (samples,) = found
+    assert len(samples) == 1000
+    n_pixels = (samples > 0).sum(dim=(1, 2, 3))
+    assert (n_pixels == (large > 0).sum()).sum() == 500
 
 
 def test_labels_may_be_strings():
