@@ -102,7 +102,7 @@ def _objects(values: list) -> pd.Series:
     objects = np.empty(len(values), dtype=object)
     for index, value in enumerate(values):
         objects[index] = value
-    return pd.Series(objects)
+    return pd.Series(objects, dtype=object)
 
 
 def check_keys(column: pd.Series, what: str, *, where: str, name: str) -> pd.Series:
@@ -131,7 +131,16 @@ def check_keys(column: pd.Series, what: str, *, where: str, name: str) -> pd.Ser
         raise ValueError(
             f"{where} holds {' and '.join(kinds)}; convert them to one type."
         )
-    return pd.Series(np.asarray(column)).infer_objects()
+    array = np.asarray(column)
+    return _infer_type(pd.Series(array, dtype=array.dtype))
+
+
+def _infer_type(values: Any) -> Any:
+    """Give a Series or an Index the type of its values, where they have one."""
+    try:
+        return values.infer_objects()
+    except OverflowError:  # pandas before 3: integers that no float can hold
+        return values
 
 
 def _is_hashable(value: Any) -> bool:
@@ -184,8 +193,14 @@ def shared_codes(
         # A common type may not hold them: uint64 and int64 have floats in common.
         columns = [column.astype(object) for column in columns]
     both = pd.concat(columns)
+    if both.dtype == object:
+        both = both.to_numpy()  # as an Index, pandas would look for another type
     try:
         codes, uniques = pd.factorize(both, sort=True)
     except TypeError:  # no order: that of the rows
         codes, uniques = pd.factorize(both)
-    return codes[: len(a)], codes[len(a) :], pd.Index(uniques).infer_objects()
+    return (
+        codes[: len(a)],
+        codes[len(a) :],
+        _infer_type(pd.Index(uniques, dtype=uniques.dtype)),
+    )
