@@ -193,14 +193,17 @@ def shared_codes(
         # A common type may not hold them: uint64 and int64 have floats in common.
         columns = [column.astype(object) for column in columns]
     both = pd.concat(columns)
-    if both.dtype == object:
-        both = both.to_numpy()  # as an Index, pandas would look for another type
     try:
-        codes, uniques = pd.factorize(both, sort=True)
+        codes, uniques = factorize(both, sort=True)
     except TypeError:  # no order: that of the rows
-        codes, uniques = pd.factorize(both)
-    return (
-        codes[: len(a)],
-        codes[len(a) :],
-        _infer_type(pd.Index(uniques, dtype=uniques.dtype)),
+        codes, uniques = factorize(both)
+    uniques = _infer_type(pd.Index(uniques, dtype=uniques.dtype))
+    return codes[: len(a)], codes[len(a) :], uniques
+
+
+def factorize(values: pd.Series, *, sort: bool = False) -> tuple[np.ndarray, Any]:
+    """Number the distinct values of a Series, as `pandas.factorize` does."""
+    # pandas before 3 makes an Index of objects, and fails where no float holds them.
+    return pd.factorize(
+        values.to_numpy() if values.dtype == object else values, sort=sort
     )
