@@ -67,7 +67,7 @@ def train_network(
     Raises
     ------
     ValueError
-        If the loss diverged.
+        If the loss diverged, or batch normalisation meets a batch of one image.
     """
     channels = n_channels(spec["image_shape"])
     dataset = PixelDataset(images, y, channels, net.memory_format)
@@ -80,6 +80,14 @@ def train_network(
         raise ValueError(
             "A callback needs what only a validation split gives; pass train_split="
             f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel when training" not in str(error):
+            raise
+        raise ValueError(
+            "Batch normalisation cannot learn from one image alone, and "
+            f"{len(training)} training images in batches of {net.batch_size} leave one; "
+            "choose another batch_size."
         ) from error
     net.module_.zero_grad(set_to_none=True)
     _check_converged(net, dataset.__getitems__(training[:1])[0])
