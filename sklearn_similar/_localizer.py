@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
 from ._detection.crop_specification import (
+    choose_images,
     learn_crop_specification,
     pack_specification,
     unpack_specification,
@@ -32,7 +33,6 @@ from ._detection.localization import (
 )
 from ._detection.polarity import warn_if_dark_on_light
 from ._detection.training_crops import make_training_crops
-from ._inputs.holdout import spread_over_classes
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.parameters import NestedParametersMixin, set_random_states
 from ._inputs.validation import (
@@ -56,8 +56,6 @@ __all__ = ["InstanceLocalizer"]
 _BACKGROUND = -1
 # Pixels of images that are searched together: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
-# Images from which the crop specification is learned.
-_MAX_SPECIFICATION_IMAGES = 1000
 _IMAGES_AT_ONCE = 1024
 # Learning rate and its decay that measured best on crops of MNIST's training digits.
 _LR = _LR_DECAY = 2e-3
@@ -315,8 +313,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if self.background_ is not None:
             labels = self._take_out_background(labels)
         instances = np.flatnonzero(labels != _BACKGROUND)
-        chosen = spread_over_classes(labels[instances], _MAX_SPECIFICATION_IMAGES)
-        pixels = images.select(instances[chosen])
+        pixels = images.select(instances[choose_images(labels[instances])])
         samples = to_tensor(pixels, n_channels(self.image_shape_))
         self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
@@ -329,6 +326,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     def _take_out_background(self, labels: np.ndarray) -> np.ndarray:
         """Take the background out of `classes_`; indices in these, or _BACKGROUND."""
+        comparable_labels([self.background_], "background", self.classes_, None)
         is_background = self.classes_ == self.background_
         if is_background.all():
             raise ValueError(f"y holds the background {self.background_!r} alone.")
@@ -350,7 +348,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         is_instance = np.ones(len(known), dtype=bool)
         if self.background_ is not None:
             is_instance = known != self.background_
-        self.classes_, self._columns = known[is_instance], np.flatnonzero(is_instance)
+        self._columns = np.flatnonzero(is_instance)
+        # Beside a background of -1, bools have become integers: those of y are back.
+        own = known[is_instance].astype(self.classes_.dtype)
+        is_same = np.array_equal(own, known[is_instance])
+        self.classes_ = own if is_same else known[is_instance]
         # An estimator for images of another size says so.
         self.estimator_.predict_proba(self._for_estimator(images, np.arange(1)))
 

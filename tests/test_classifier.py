@@ -19,6 +19,7 @@ from networks import feature_maps
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_similar import InstanceLocalizer, LeNet, SimilarNetClassifier
@@ -787,6 +788,7 @@ MEASURE_MEMORY = """
 import json, re, sys
 import numpy as np
 from sklearn_similar import SimilarNetClassifier
+from skorch.callbacks import Callback
 from torch import nn
 
 def megabytes(field):
@@ -884,6 +886,16 @@ def test_background_that_fit_has_not_seen_is_refused(digits, quick):
         quick(background=77).fit(digits.X, digits.y)
     with pytest.raises(ValueError, match=r"background is \[1, 2\]; pass one label"):
         quick(background=[1, 2]).fit(digits.X, digits.y)
+
+
+def test_background_is_checked_before_training(digits, quick):
+    class Started(Callback):
+        def on_train_begin(self, net, **kwargs):
+            raise AssertionError
+
+    estimator = quick(background=77, net_params={"callbacks": [Started()]})
+    with pytest.raises(ValueError, match="background holds 77"):
+        estimator.fit(digits.X, digits.y)
 
 
 def test_the_normalization_constant_is_measured_without_background(digits, quick):

@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._inputs.holdout import spread_over_classes
 from .._inputs.images import VISIBLE_SHARE, to_grey
+
+# Images from which a crop specification is learned.
+_MAX_IMAGES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,11 @@ def unpack_specification(state: dict[str, Any]) -> dict[str, Any]:
         return state
     specification = CropSpecification(**state["crop_specification_"])
     return state | {"crop_specification_": specification}
+
+
+def choose_images(y: np.ndarray) -> np.ndarray:
+    """Indices of the images to learn from, of all classes; y holds class indices."""
+    return spread_over_classes(y, _MAX_IMAGES)
 
 
 def learn_crop_specification(images: torch.Tensor) -> CropSpecification:

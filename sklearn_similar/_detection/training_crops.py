@@ -22,7 +22,11 @@ from ..datasets._pixels import (
 from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_views
 from ..metrics import box_iou
-from .crop_specification import CropSpecification, learn_crop_specification
+from .crop_specification import (
+    CropSpecification,
+    choose_images,
+    learn_crop_specification,
+)
 from .crops import crop_regions
 from .polarity import warn_if_dark_on_light
 from .proposals import extremal_regions
@@ -38,7 +42,6 @@ _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
 _TEXTURE_SIZE = (320, 320)
 _N_STYLED = 20_000
-_MAX_SPECIFICATION_IMAGES = 1000
 _SCALE = (0.4, 2.0)
 _ROTATION = 10
 
@@ -163,7 +166,7 @@ def make_training_crops(
     backgrounds = [with_channels(image, n_channels) for image in backgrounds]
     chosen = rng.permutation(len(images))[:_N_STYLED]
     styled = np.stack([_restyle(image, rng) for image in images[chosen]])
-    samples = images[:_MAX_SPECIFICATION_IMAGES]
+    samples = images[choose_images(pd.factorize(labels, use_na_sentinel=False)[0])]
     samples = _to_tensor(samples if n_channels else samples[..., np.newaxis])
     specification = learn_crop_specification(samples)
     warn_if_dark_on_light(samples, specification)

@@ -371,7 +371,9 @@ def readable_rows(X):
 def _check_not_paths(X) -> None:
     """Raise ValueError for the path of a file, or for several."""
     first = X
-    if isinstance(X, (list, tuple, np.ndarray, pd.Series)) and len(X):
+    if isinstance(X, np.ndarray) and X.ndim == 0:
+        first = X.item()
+    elif isinstance(X, (list, tuple, np.ndarray, pd.Series)) and len(X):
         first = X.iloc[0] if isinstance(X, pd.Series) else X[0]
     elif isinstance(X, pd.DataFrame) and X.shape[1] == 1 and len(X):
         first = X.iloc[0, 0]

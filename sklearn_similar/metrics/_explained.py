@@ -27,7 +27,7 @@ from .._inputs.validation import (
 )
 from .._inputs.value_range import value_ranges
 from ._truth import check_heatmaps
-from ._values import as_labels, as_numbers, each_array
+from ._values import as_labels, as_numbers, each_array, factorize
 
 # Probabilities in float32 may sum up to a little more than 1.
 _ROUNDING = 1e-3
@@ -226,7 +226,7 @@ def _find_columns(labels: Any, classes: np.ndarray, n_images: int) -> Any:
     is_one = isinstance(labels, str | bytes) or not hasattr(labels, "__len__")
     if is_one or getattr(labels, "shape", None) == ():
         return np.repeat(find_labels(classes, labels, "labels"), n_images)
-    codes, unique = pd.factorize(as_labels(labels, "labels", n=n_images))
+    codes, unique = factorize(as_labels(labels, "labels", n=n_images))
     return find_labels(classes, unique, "labels")[codes]
 
 

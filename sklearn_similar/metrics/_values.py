@@ -102,7 +102,7 @@ def _objects(values: list) -> pd.Series:
     objects = np.empty(len(values), dtype=object)
     for index, value in enumerate(values):
         objects[index] = value
-    return pd.Series(objects)
+    return pd.Series(objects, dtype=object)
 
 
 def check_keys(column: pd.Series, what: str, *, where: str, name: str) -> pd.Series:
@@ -131,7 +131,16 @@ def check_keys(column: pd.Series, what: str, *, where: str, name: str) -> pd.Ser
         raise ValueError(
             f"{where} holds {' and '.join(kinds)}; convert them to one type."
         )
-    return pd.Series(np.asarray(column)).infer_objects()
+    array = np.asarray(column)
+    return _infer_type(pd.Series(array, dtype=array.dtype))
+
+
+def _infer_type(values: Any) -> Any:
+    """Give a Series or an Index the type of its values, where they have one."""
+    try:
+        return values.infer_objects()
+    except OverflowError:  # pandas before 3: integers that no float can hold
+        return values
 
 
 def _is_hashable(value: Any) -> bool:
@@ -185,7 +194,16 @@ def shared_codes(
         columns = [column.astype(object) for column in columns]
     both = pd.concat(columns)
     try:
-        codes, uniques = pd.factorize(both, sort=True)
+        codes, uniques = factorize(both, sort=True)
     except TypeError:  # no order: that of the rows
-        codes, uniques = pd.factorize(both)
-    return codes[: len(a)], codes[len(a) :], pd.Index(uniques).infer_objects()
+        codes, uniques = factorize(both)
+    uniques = _infer_type(pd.Index(uniques, dtype=uniques.dtype))
+    return codes[: len(a)], codes[len(a) :], uniques
+
+
+def factorize(values: pd.Series, *, sort: bool = False) -> tuple[np.ndarray, Any]:
+    """Number the distinct values of a Series, as `pandas.factorize` does."""
+    # pandas before 3 makes an Index of objects, and fails where no float holds them.
+    return pd.factorize(
+        values.to_numpy() if values.dtype == object else values, sort=sort
+    )

@@ -75,6 +75,7 @@ BAD_X = {
         r"Each image of X has dtype datetime64\[s\]; pass",
     ),
     "a path": ("a.png", r"'a.png'; if .* file paths, .*\(PIL.Image.open\(path\)\) for"),
+    "a path in an array": (np.array("a.png"), r"X holds text, 'a.png'; if these are"),
     "a pathlib path": (Path("a.png"), "X holds text, 'a.png'; if these are file path"),
     "paths": (["a.png", "b.png"], "X holds text, 'a.png'; if these are file paths, p"),
     "paths in a series": (pd.Series(["a.png"] * 6), "X holds text, 'a.png'; if these"),
@@ -143,6 +144,7 @@ def test_bad_images_are_refused_by_every_method(fitted, assert_refuses, name, me
     y = (LABELS,) if method.startswith("fit") else ()
     if name in (
         "a path",
+        "a path in an array",
         "a pathlib path",
         "nothing",
         "a generator",

@@ -406,6 +406,15 @@ class TestDetection:
         found = make_found([0, 2**62, 1.0, 0, 0, 4, 4]).astype({"label": "int64"})
         assert detection_f1_score(truth, found) == 0.0
 
+    def test_labels_beyond_every_float_are_told_apart(self):
+        truth = make_truth([0, 0, 0, 0, 4, 4]).assign(
+            label=pd.Series([10**400], dtype=object)
+        )
+        for label, score in [(10**400, 1.0), (10**400 + 1, 0.0)]:
+            found = make_found([0, 0, 1.0, 0, 0, 4, 4])
+            found["label"] = pd.Series([label], dtype=object)
+            assert detection_f1_score(truth, found) == score
+
 
 class TestAveragePrecision:
     @pytest.mark.parametrize("seed", range(6))

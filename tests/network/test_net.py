@@ -256,6 +256,15 @@ class TestNetParams:
         # The same callback can serve another fit.
         assert repr(vars(stopping)) == before
 
+    def test_a_batch_of_one_image_for_batch_normalisation_is_named(self, images, y):
+        module = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+        )
+        train(images, y, np.arange(28), module=module)
+        message = "29 training images in batches of 7 leave one; choose another batch_s"
+        with pytest.raises(ValueError, match=message):
+            train(images, y, np.arange(29), module=module)
+
     def test_callbacks_may_have_names(self, images, y):
         class Note(Callback):
             def on_epoch_end(self, net, **kwargs):

@@ -311,7 +311,7 @@ def hostile_maps(rng):
             lambda: [*maps, np.eye(6, 8)],
             lambda: dict(enumerate(maps)),
             lambda: OrderedDict(a=maps),
-            lambda: pd.Series(list(maps)),
+            lambda: pd.Series(as_objects(maps)),
             lambda: as_objects(maps),
             lambda: iter(maps),
             lambda: [maps],
