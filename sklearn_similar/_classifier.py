@@ -467,8 +467,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         find_background(self.classes_, self.background)  # raises, before it is needed
         random_state = check_random_state(self.random_state)
         training, validation = hold_out(y, self.validation_fraction, random_state)
-        seed = random_seed(random_state)
-        self._net_spec = self._net_parameters(y[training], seed)
+        self._net_spec = self._net_parameters(y[training], random_seed(random_state))
         self.net_ = build_net(**self._net_spec, verbose=self.verbose)
         network = self._trained_network()
         probes = np.arange(min(_N_PROBES, len(y)))

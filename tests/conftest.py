@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sklearn_similar import SimilarNetClassifier
+from sklearn_similar._detection import training_crops
 from sklearn_similar.datasets import load_mnist_sample
 
 # A type checker reads it; its mistakes would end Python.
@@ -43,6 +44,21 @@ def quick():
 def fitted(digits, quick):
     """Return an estimator that recognises most digits; tests must not change it."""
     return quick(max_epochs=8, lr=0.003).fit(digits.X, digits.y)
+
+
+@pytest.fixture
+def small_scenes(monkeypatch):
+    """Training crops are cut from few and small scenes, ten times as fast.
+
+    For tests that are not about the quality of the crops.
+    """
+    kinds = [
+        kind._replace(size=(160, 160), n_instances=(4, 8))
+        for kind in training_crops._SCENES
+    ]
+    monkeypatch.setattr(training_crops, "_SCENES", kinds)
+    monkeypatch.setattr(training_crops, "_N_TEXTURES", (2, 2))
+    monkeypatch.setattr(training_crops, "_TEXTURE_SIZE", (100, 100))
 
 
 @pytest.fixture(scope="session")

@@ -170,8 +170,8 @@ def test_truncated_at_any_length_is_one_error(small, error_of):
         error_of(small[:length])
 
 
-def test_any_flipped_bit_is_noticed(small, error_of):
-    for bit in range(8 * len(small)):
+def test_a_flipped_bit_in_any_byte_is_noticed(small, error_of):
+    for bit in range(0, 8 * len(small), 3):
         changed = bytearray(small)
         changed[bit // 8] ^= 1 << (bit % 8)
         error_of(bytes(changed))

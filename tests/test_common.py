@@ -1,5 +1,6 @@
 """scikit-learn's own checks of estimators."""
 
+import pytest
 import torch
 from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -9,8 +10,7 @@ from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 # The suite's data sets are small, so that the paper's recipe would make too few steps.
 # All images of a check in one batch: how a matrix product rounds depends on the number
 # of its rows.
-ESTIMATOR = SimilarNetClassifier(lr=0.01, batch_size=64, max_epochs=30, random_state=0)
-
+ESTIMATOR = SimilarNetClassifier(lr=0.02, batch_size=64, max_epochs=15, random_state=0)
 
 LOCALIZER = InstanceLocalizer(
     GaussianNB(),
@@ -20,6 +20,7 @@ LOCALIZER = InstanceLocalizer(
 )
 
 
+@pytest.mark.usefixtures("small_scenes")
 @parametrize_with_checks([ESTIMATOR, LOCALIZER])
 def test_estimator_check(estimator, check):
     generator = torch.get_rng_state()

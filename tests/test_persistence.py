@@ -103,10 +103,17 @@ def scenes(digits):
     return make_scenes(digits.X_test, digits.y_test, n_scenes=3, random_state=0)[0]
 
 
-@pytest.fixture
-def content(fit, path):
+@pytest.fixture(scope="module")
+def saved(fit, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.safetensors"
     save(fit(), path)
     return path.read_bytes()
+
+
+@pytest.fixture
+def content(saved, path):
+    path.write_bytes(saved)
+    return saved
 
 
 def assert_same(first, second):
@@ -298,6 +305,7 @@ class TestLocalizer:
             save(localizer, path)
         assert not path.exists()
 
+    @pytest.mark.usefixtures("small_scenes")
     def test_module_is_passed_once(self, digits, path, scenes):
         localizer = InstanceLocalizer(
             SimilarNetClassifier(Scores, batch_size=20, max_epochs=1, lr=0.01),

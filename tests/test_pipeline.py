@@ -56,7 +56,7 @@ def test_a_union_joins_heatmaps_and_components(quick, digits, rows):
 
 def test_search_tunes_training(quick, digits):
     grid = {"lr": [1e-6, 0.003], "max_epochs": [4]}
-    search = GridSearchCV(quick(), grid, cv=2, n_jobs=2)
+    search = GridSearchCV(quick(), grid, cv=2)
     search.fit(digits.X, digits.y)
     assert search.best_params_ == {"lr": 0.003, "max_epochs": 4}
     assert search.predict(digits.X_test).shape == digits.y_test.shape

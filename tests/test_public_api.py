@@ -138,7 +138,7 @@ def test_import_is_quiet_and_needs_no_matplotlib():
 import sys, numpy, torch
 before = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
 state = torch.get_rng_state(), numpy.random.get_state()[1].copy()
-import sklearn_similar
+import sklearn_similar, sklearn_similar.display
 assert 'matplotlib' not in sys.modules
 after = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
 assert before == after

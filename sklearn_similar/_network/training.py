@@ -86,8 +86,8 @@ def train_network(
             raise
         raise ValueError(
             "Batch normalisation cannot learn from one image alone, and "
-            f"{len(training)} training images in batches of {net.batch_size} leave one; "
-            "choose another batch_size."
+            f"{len(training)} training images in batches of {net.batch_size} leave "
+            "one; choose another batch_size."
         ) from error
     net.module_.zero_grad(set_to_none=True)
     _check_converged(net, dataset.__getitems__(training[:1])[0])

@@ -38,8 +38,8 @@ BACKGROUND = -1
 @pytest.fixture(scope="module")
 def crops():
     return make_training_crops(
-        DIGITS.X_train,
-        DIGITS.y_train,
+        DIGITS.X_train[::2],
+        DIGITS.y_train[::2],
         background=BACKGROUND,
         n_instances=1500,
         n_background=1500,

@@ -67,6 +67,7 @@ def test_images_without_contrast_are_not_dark_on_light():
     assert not are_dark_on_light(0.6 + 0.4 * DIGITS).any()
 
 
+@pytest.mark.usefixtures("small_scenes")
 @pytest.mark.parametrize("invert", [lambda X: 255 - X, lambda X: 1 - X / 255])
 def test_training_crops_of_dark_objects_are_warned_of_once(digits, quick, invert):
     X = invert(digits.X)
@@ -85,6 +86,7 @@ def test_training_crops_of_dark_objects_are_warned_of_once(digits, quick, invert
         assert "pass the negative, 255 - X for 8-bit images, 1 - X" in message
 
 
+@pytest.mark.usefixtures("small_scenes")
 def test_most_images_decide(digits):
     mixed = np.concatenate([255 - digits.X[:40], digits.X[40:100]])
     with warnings.catch_warnings():

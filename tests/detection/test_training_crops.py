@@ -20,8 +20,13 @@ def crops(images=IMAGES, labels=LABELS, **params):
     return make_training_crops(images, labels, background=-1, **params)
 
 
-def test_all_images_are_there_among_the_crops():
-    X, y = crops()
+@pytest.fixture(scope="module")
+def made():
+    return crops()
+
+
+def test_all_images_are_there_among_the_crops(made):
+    X, y = made
     given = {
         (image.tobytes(), label) for image, label in zip(IMAGES, LABELS, strict=True)
     }
@@ -29,8 +34,8 @@ def test_all_images_are_there_among_the_crops():
     assert given <= found
 
 
-def test_as_many_crops_of_each_kind_as_asked_for():
-    X, y = crops()
+def test_as_many_crops_of_each_kind_as_asked_for(made):
+    X, y = made
     assert X.dtype == np.uint8
     assert X.shape[1:] == (28, 28)
     assert (y == -1).sum() == 250
@@ -40,8 +45,8 @@ def test_as_many_crops_of_each_kind_as_asked_for():
     assert_array_equal(np.unique(y), range(-1, 10))
 
 
-def test_crops_of_instances_look_like_images_of_their_label():
-    X, y = crops()
+def test_crops_of_instances_look_like_images_of_their_label(made):
+    X, y = made
     means = [IMAGES[label == LABELS].mean(axis=0).ravel() for label in range(10)]
     shown = np.flatnonzero(y + 1)
     likeness = np.corrcoef(np.vstack([X[shown].reshape(len(shown), -1), means]))
@@ -49,19 +54,20 @@ def test_crops_of_instances_look_like_images_of_their_label():
     assert (nearest == y[shown]).mean() > 0.5
 
 
-def test_the_same_random_state_gives_the_same_crops():
-    for first, second in zip(crops(), crops(), strict=True):
+def test_the_same_random_state_gives_the_same_crops(made):
+    for first, second in zip(made, crops(), strict=True):
         assert_array_equal(first, second)
-    assert not np.array_equal(crops()[0], crops(random_state=1)[0])
+    assert not np.array_equal(made[0], crops(random_state=1)[0])
 
 
-def test_photographs_are_used():
+def test_photographs_are_used(made):
     stripes = np.tile(np.repeat(np.uint8([0, 255]), 20), (200, 10))
     with_stripes, _ = crops(background_images=[stripes])
     assert with_stripes.shape[1:] == (28, 28)
-    assert not np.array_equal(with_stripes, crops()[0])
+    assert not np.array_equal(with_stripes, made[0])
 
 
+@pytest.mark.usefixtures("small_scenes")
 def test_colour_images_give_colour_crops():
     X, _ = crops(
         np.repeat(IMAGES[..., np.newaxis], 3, axis=3), background_images=[IMAGES[0]]
@@ -89,6 +95,7 @@ def test_every_class_has_a_share_in_the_specification_of_crops(monkeypatch):
     assert (n_pixels == (large > 0).sum()).sum() == 500
 
 
+@pytest.mark.usefixtures("small_scenes")
 def test_labels_may_be_strings():
     _, y = make_training_crops(
         IMAGES,

@@ -222,6 +222,7 @@ class TestLocalizer:
             scenes = [SCALES[scale](scene)] * 30
             assert len(warnings_of(localizer.localize, scenes)) == 1
 
+    @pytest.mark.usefixtures("small_scenes")
     def test_warns_once_of_training_images_of_a_tiny_range(self, localizer, digits):
         X = SCALES["8 bits in uint16"](digits.X)
         assert len(warnings_of(clone(localizer).fit, X, digits.y)) == 1
