@@ -48,7 +48,8 @@ def write_archive(
     arrays : dict of str to ndarray
         Numbers or booleans.
     metadata : object
-        What `json` can write; it makes lists of tuples and strings of keys.
+        A value that `json` can write, which turns tuples into lists and keys into
+        strings.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What the attributes of estimators look like, for state that comes from a file.
+"""Checks of the attributes of estimators whose state comes from a file.
 
-It is of any types until it has been checked; what follows, here and in NumPy and
-PyTorch, has to expect nothing but what `fit` sets.
+Such state may be of any types until it has been checked; later code, here and in NumPy
+and PyTorch, need then expect nothing but what `fit` sets.
 """
 
 import math

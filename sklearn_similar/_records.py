@@ -1,7 +1,7 @@
 """Estimators as records of JSON and arrays, and back; every part is checked.
 
-What is not data, a network's code above all, is not in a record: `Writer.passed` says
-what that was, and whoever reads the record passes it.
+A record holds data alone, and no code, such as that of a network: `Writer.passed`
+describes what is missing, for the reader of the record to pass.
 """
 
 import inspect
@@ -35,7 +35,7 @@ _SCORE_TOLERANCE = 1e-2
 
 @dataclass
 class Writer:
-    """What belongs to a record beside its JSON.
+    """The parts of an estimator that are not in the JSON of its record.
 
     Attributes
     ----------

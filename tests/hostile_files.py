@@ -8,7 +8,7 @@ import sys
 import tracemalloc
 from contextlib import contextmanager
 
-# What runs code, or loads some, by the names of Python's audit events.
+# Names of Python's audit events in which code is run or loaded.
 _CODE = ("compile", "exec", "marshal.loads", "os.exec", "os.fork", "os.system")
 _CODE += ("ctypes.dlopen", "pickle.find_class", "subprocess.Popen")
 _VALUES = (

@@ -325,7 +325,7 @@ class ImagesInPlace(nn.Module):
 
 
 class LayerInPlace(nn.Module):
-    """What the layer overwrites is read again."""
+    """The values that the layer overwrites are read again."""
 
     def __init__(self):
         super().__init__()

@@ -196,7 +196,7 @@ class Permutation(nn.Module):
 
 
 class Stash(nn.Module):
-    """What its hook keeps is read again after the module has run."""
+    """The values that its hook keeps are read again after the module has run."""
 
     def __init__(self, inner):
         super().__init__()

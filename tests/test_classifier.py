@@ -315,7 +315,7 @@ class TestSeveralLayers:
         for name in ("filter_errors_", "filter_importances_", "filter_weights_"):
             found = getattr(two_layers, name)
             assert found.shape == (22,)
-            # What counts for a layer does not depend on the other one.
+            # The values of a layer do not depend on the other one.
             np.testing.assert_array_equal(found[6:], getattr(fitted, name))
         first, last = np.split(two_layers.filter_weights_, [6])
         assert first.sum() == pytest.approx(1)
@@ -485,16 +485,19 @@ class TestClassHeatmaps:
             assert np.isfinite(heat).all()
             assert heat.max() > 0
 
-    @pytest.mark.parametrize("class_heatmap", CLASS_WEIGHTINGS)
-    @pytest.mark.parametrize("layer", [None, LAYERS])
-    def test_any_measure_can_be_drawn(self, quick, digits, class_heatmap, layer):
+    @pytest.fixture(scope="class", params=[None, LAYERS])
+    def by_error(self, request, quick, digits):
         estimator = quick(
             importance="error",
             ablation="mean",
-            layer=layer,
-            class_heatmap=class_heatmap,
+            layer=request.param,
+            validation_fraction=None,
         )
-        estimator.fit(digits.X, digits.y)
+        return estimator.fit(digits.X, digits.y)
+
+    @pytest.mark.parametrize("class_heatmap", CLASS_WEIGHTINGS)
+    def test_any_measure_can_be_drawn(self, by_error, digits, class_heatmap):
+        estimator = copy.copy(by_error).set_params(class_heatmap=class_heatmap)
         estimator.fit_importance(digits.X_test, digits.y_test)
         total = np.abs(estimator.class_filter_weights_).sum(axis=1)
         np.testing.assert_allclose(total, 1)

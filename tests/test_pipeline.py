@@ -1,5 +1,6 @@
 """Among scikit-learn's pipelines and searches."""
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,7 +72,8 @@ def test_search_tunes_heatmaps_for_the_next_step(quick, digits, rows):
         ]
     )
     grid = {"similar__threshold": [0.1, 1.0], "similar__temperature": [0.1, 1.0]}
-    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(rows, digits.y)
+    with joblib.parallel_config(backend="threading"):
+        search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2).fit(rows, digits.y)
     serial = GridSearchCV(pipeline, grid, cv=2).fit(rows, digits.y)
     np.testing.assert_allclose(
         *(s.cv_results_["mean_test_score"] for s in (search, serial)), atol=0.03

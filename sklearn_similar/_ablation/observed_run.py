@@ -133,7 +133,7 @@ def make_out_of_place(run: ObservedRun, graph: fx.Graph, layer: fx.Node) -> bool
     Parameters
     ----------
     run : ObservedRun
-        Of the graph as it was traced.
+        A run of the graph as it was traced.
     graph : torch.fx.Graph
         Changed in place.
     layer : torch.fx.Node

@@ -226,7 +226,7 @@ def _run_noting(
     Returns
     -------
     output : tensor
-        What the network returns.
+        Output of the network.
     activations : tensor
         Output of the layer.
     sources, outputs : list of tensor

@@ -1,4 +1,4 @@
-"""Heatmaps from activations: a trained network, ready to be looked at."""
+"""Heatmaps of images, from the activations of a trained network."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class ImageActivations(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapModel:
-    """A trained network, ready to be looked at.
+    """A trained network together with all that turns its activations into heatmaps.
 
     Attributes
     ----------

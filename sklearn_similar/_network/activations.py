@@ -78,7 +78,7 @@ def extract_activations(
         field = receptive_field(output)
         # A network with hooks has to finish: they could fill a store that it empties.
         is_end = len(reached) == len(layers) - 1 and not has_hooks_of_others(module)
-        # What follows could overwrite the activations in place.
+        # Later layers could overwrite the activations in place.
         activations = output if is_end else output.clone()
         reached[layer] = FeatureMaps(activations, field, is_dense)
         if is_end:
@@ -95,7 +95,7 @@ def extract_activations(
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        # What follows the layers need not take the images.
+        # Layers that come later may fail; their output is not needed.
         if len(reached) < len(layers):
             raise ValueError(
                 f"The network cannot take images of {height}x{width} pixels "
@@ -142,7 +142,7 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
     layer : str or None
         The path that the user asked for.
     images : tensor of shape (n_images, n_channels, height, width)
-        To see what reaches the layer.
+        Images on which the network is run once, to inspect the layer's output.
 
     Raises
     ------
@@ -179,13 +179,13 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
 def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     """The last feature map that is made by convolutions and not by a pooling.
 
-    A block counts as a whole (a residual block: with what it adds), and a
-    convolution together with the normalisation and activation that follow it.
+    A block is one unit (a residual block includes its skip connection), as is a
+    convolution with the normalisation and activation that follow it.
     """
     outputs = _outputs(module, images)
     runs = Counter(output.name for output in outputs)
     largest = max((output.n_places for output in outputs), default=0)
-    # Convolutions on globally pooled maps (squeeze-and-excitation) see no place.
+    # Convolutions on globally pooled maps (squeeze-and-excitation) locate nothing.
     maps = [o for o in outputs if o.n_places > 1 or largest == 1]
     pooled = {
         output.tensor
@@ -201,7 +201,7 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
             "forward pass; pass layer, the path of a layer with N x n_filters x height "
             "x width output."
         )
-    # Of a block and its last part, which give the same tensor, the part is exact.
+    # A block and its last part return the same tensor; the part is ablated exactly.
     return next(o.name for o in found if o.tensor == found[-1].tensor)
 
 
@@ -232,7 +232,7 @@ class _Output(NamedTuple):
 def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
     """Outputs N x n_filters x height x width of all submodules, in order."""
     outputs: list[_Output] = []
-    # Held, or another tensor could take the identity of a freed one.
+    # References keep a new tensor from taking the identity of a freed one.
     held: list[torch.Tensor] = []
 
     def note(name: str, child: nn.Module, inputs, output) -> None:

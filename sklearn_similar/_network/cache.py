@@ -180,7 +180,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _environment(net: SeededNet) -> Iterator[str]:
-    """What decides how numbers are rounded."""
+    """Versions, hardware and settings that decide how numbers are rounded."""
     yield from (f"{name} {import_module(name).__version__}" for name in _PACKAGES)
     yield f"Python {platform.python_version()} {platform.machine()}"
     yield torch.backends.cpu.get_cpu_capability()

@@ -36,7 +36,7 @@ class _Hook:
 def forward_hook(module: nn.Module, function: Callable) -> Iterator[None]:
     """Call the function with a module's inputs and output.
 
-    What it returns, unless None, replaces the output.
+    Its result replaces the output, unless it is None.
     """
     hook = _Hook(function)
     # Whatever line an interrupt strikes at, the hook is gone or does nothing.

@@ -89,7 +89,7 @@ def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
     indices : ndarray of shape (n_images,)
         Positions of the images among those of the user.
     name : str
-        What the values are, in the plural.
+        Name of the values, in the plural.
     """
     # A sum takes a fraction of the time; where it is finite, so are the values.
     if not values.sum().isfinite() and not values.isfinite().all():

@@ -17,14 +17,14 @@ from sklearn_similar.metrics._truth import image_numbers
 class InstancesDisplay:
     """Instances drawn over their images.
 
-    `from_estimator` is the usual way to make one. All parameters are stored as
+    Displays are usually created by `from_estimator`. All parameters are stored as
     attributes.
 
     Parameters
     ----------
     images : array-like or list of ndarray of shape (height, width) or \
             (height, width, n_channels)
-        Images of one or of several sizes; integers or floats.
+        Integer or float images, which may differ in size.
     instances : DataFrame
         Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max``
         and, if known, ``score``.

@@ -27,8 +27,8 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     Parameters
     ----------
     boxes_a, boxes_b : array-like of shape (n, 4) and (m, 4), or DataFrame
-        Boxes as ``x_min, y_min, x_max, y_max`` in pixels, half-open. Only these
-        columns of a DataFrame are read: boxes of different images are compared too.
+        Boxes as ``x_min, y_min, x_max, y_max`` in pixels, half-open. Other columns of
+        a DataFrame are ignored, so that boxes of different images are compared, too.
 
     Returns
     -------

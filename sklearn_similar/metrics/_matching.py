@@ -68,7 +68,7 @@ def find_pairs(
     )
     turn = np.empty(len(score), dtype=np.intp)
     turn[np.argsort(-score, kind="stable")] = np.arange(len(score))
-    # COCO's code takes the last of equally good true boxes.
+    # Among true boxes of equal IoU, COCO's code takes the last.
     order = np.lexsort((-true, -iou, turn[predicted]))
     present, true_label = np.unique(true_label, return_inverse=True)
     recode = np.full(len(labels), len(present))

@@ -144,10 +144,10 @@ def deletion_auc(
 
     Notes
     -----
-    As `insertion_auc`, but the image is what is started from, and the baseline what is
-    put into it, the hottest pixels first [1]_. To delete what is black already changes
-    nothing: for bright things on black, each cold pixel of the ground that comes early
-    costs as much as a missed one of the object.
+    The reverse of `insertion_auc`: pixels of the image are replaced by those of the
+    baseline, the hottest first [1]_. Deleting pixels that are black already changes
+    nothing: for bright objects on black, each background pixel that is deleted early
+    costs as much as a pixel of the object that is deleted late.
 
     References
     ----------

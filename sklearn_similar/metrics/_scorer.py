@@ -36,7 +36,7 @@ class LocalizationScorer(BaseEstimator):
     true instances are given in one of three ways:
 
     - `scenes` and `instances`: images apart from the data that is split. X and y are
-      not looked at.
+      ignored.
     - `boxes`: a table for all images of X, whose column ``image`` holds labels of
       ``y.index``, so that each fold finds its own. y must be a pandas Series.
     - with scikit-learn's metadata routing: ``LocalizationScorer()
@@ -50,8 +50,8 @@ class LocalizationScorer(BaseEstimator):
         half-open.
     metric : str or callable, default="f1"
         "f1", "precision", "recall" (at an IoU of 0.5), "average_precision",
-        "mean_average_precision", or a function of (y_true, y_pred), two tables of
-        instances.
+        "mean_average_precision", or a function that takes two tables of instances,
+        y_true and y_pred, and returns a number.
     scenes : array or list of images, default=None
         Images that are passed to `localize` instead of X.
     instances : DataFrame, default=None

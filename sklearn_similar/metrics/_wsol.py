@@ -190,7 +190,7 @@ def _largest_by_threshold(components: Components) -> Components:
     largest = order[key == np.maximum.accumulate(key)]
     image, birth = components.image[largest], components.birth[largest]
     same_image = np.append(image[1:] == image[:-1], False)[: len(largest)]
-    # Only the last of several records born at one threshold has a range left.
+    # If several are born at one threshold, the range of all but the last is empty.
     death = np.where(same_image, np.append(birth[1:], 0)[: len(largest)], 0)
     return Components(*(column[largest] for column in components))._replace(death=death)
 

@@ -655,7 +655,7 @@ def naive_log_odds_drops(log_probas, y, background=None):
                 ]
             )
         elif other != label:
-            # Of what is not in the images: the increase of the log loss.
+            # The class is not in the images: its drop is the increase of the log loss.
             drops[label, other, index] = np.mean(
                 [
                     with_all[image, y[image]] - without[index][image, y[image]]

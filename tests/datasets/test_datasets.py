@@ -330,7 +330,7 @@ def test_crops_alone_are_enough_for_a_background(digits):
 
 
 def test_patch_of_a_whole_photograph_changes_in_brightness_only():
-    # Of a photograph as small as the sample, some patches are the whole.
+    # If a photograph is as small as the sample, some patches are all of it.
     rng = np.random.default_rng(0)
     photograph = rng.random((6, 8)).astype(np.float32)
     sampled = sample_background(
@@ -347,7 +347,7 @@ def test_shifted_crops_are_the_crops_cut_at_one_side():
     sampled = sample_background(
         crops=crops, n_samples=200, kinds=["shifted"], random_state=0
     )
-    # Of a full square moved by (dy, dx) sides, (1 - |dy|) (1 - |dx|) is left.
+    # A full square moved by (dy, dx) sides keeps (1 - |dy|) (1 - |dx|) of itself.
     left = sampled.mean(axis=(1, 2))
     assert left.min() > (1 - 0.65 / np.sqrt(2)) ** 2 - 0.01
     assert left.max() < 1 - 0.35 + 0.01

@@ -32,7 +32,7 @@ def of_objects(images):
     return X
 
 
-# What no method takes, and what it says.
+# Images that every method refuses, and its message.
 BAD_X = {
     "NaN": (with_value(np.nan), "Image 3 of X contains NaN; pass finite numbers"),
     "infinity": (with_value(np.inf), "Image 3 of X contains inf; pass finite"),

@@ -60,7 +60,7 @@ def network_of(estimator):
 
 
 def leftovers(estimator):
-    """What a call must leave as it was."""
+    """All that a call must leave as it was."""
     module = network_of(estimator)
     layers = list(module.modules())
     return {
