@@ -378,6 +378,17 @@ class TestSeveralLayers:
 CLASS_WEIGHTINGS = ["contrastive", "linear", "softmax", "uniform"]
 
 
+@pytest.fixture(scope="module", params=[None, LAYERS])
+def by_error(request, quick, digits):
+    estimator = quick(
+        importance="error",
+        ablation="mean",
+        layer=request.param,
+        validation_fraction=None,
+    )
+    return estimator.fit(digits.X, digits.y)
+
+
 class TestClassHeatmaps:
     def test_labels_are_one_for_each_image(self, fitted, digits):
         for labels in (3, [[1, 2]] * 100):
@@ -484,16 +495,6 @@ class TestClassHeatmaps:
             heat = estimator.heatmap(digits.X_test, target)
             assert np.isfinite(heat).all()
             assert heat.max() > 0
-
-    @pytest.fixture(scope="class", params=[None, LAYERS])
-    def by_error(self, request, quick, digits):
-        estimator = quick(
-            importance="error",
-            ablation="mean",
-            layer=request.param,
-            validation_fraction=None,
-        )
-        return estimator.fit(digits.X, digits.y)
 
     @pytest.mark.parametrize("class_heatmap", CLASS_WEIGHTINGS)
     def test_any_measure_can_be_drawn(self, by_error, digits, class_heatmap):

@@ -20,7 +20,7 @@ from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import LocalizationScorer, detection_scores
 
-# Good crops matter to the fixture `localizer` alone, which is made before scenes shrink.
+# Good crops matter to the fixture `localizer` alone, which is made with full scenes.
 pytestmark = pytest.mark.usefixtures("small_scenes")
 
 DIGITS = load_mnist_sample()
