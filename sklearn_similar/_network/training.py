@@ -85,8 +85,8 @@ def train_network(
         if "more than 1 value per channel when training" not in str(error):
             raise
         raise ValueError(
-            "Batch normalisation cannot learn from one image alone, and "
-            f"{len(training)} training images in batches of {net.batch_size} leave one; "
+            f"Batch normalisation cannot learn from one image; {len(training)} training "
+            f"images in batches of {net.batch_size} leave one in the last; "
             "choose another batch_size."
         ) from error
     net.module_.zero_grad(set_to_none=True)
