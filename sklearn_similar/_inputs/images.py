@@ -166,10 +166,12 @@ def to_tensor(
     if not pixels.flags.writeable:
         # PyTorch warns that it could write to it.
         pixels = pixels.copy()
-    if pixels.dtype == np.uint8:
-        tensor = torch.from_numpy(np.ascontiguousarray(pixels)).float()
-    else:
-        tensor = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+    # By way of one axis: the strides of axes of length 1, which mean nothing, would
+    # make PyTorch choose other kernels.
+    flat = np.ravel(pixels)
+    if pixels.dtype != np.uint8:
+        flat = flat.astype(np.float32, copy=False)
+    tensor = torch.from_numpy(flat).float().view(pixels.shape)
     level = white_level(pixels.dtype)
     if level != 1:
         # A quotient is what users get who divide by 255, a product differs by rounding.

@@ -85,9 +85,9 @@ def train_network(
         if "more than 1 value per channel when training" not in str(error):
             raise
         raise ValueError(
-            "Batch normalisation cannot learn from one image alone, and "
-            f"{len(training)} training images in batches of {net.batch_size} leave "
-            "one; choose another batch_size."
+            "Batch normalisation cannot learn from a batch of one image, which "
+            f"{len(training)} images in batches of {net.batch_size} leave; choose "
+            "another batch_size."
         ) from error
     net.module_.zero_grad(set_to_none=True)
     _check_converged(net, dataset.__getitems__(training[:1])[0])

@@ -157,7 +157,10 @@ def _new_axes(plt, images, n_columns) -> np.ndarray:
     width = max(image.shape[1] for image in images)
     inches = float(np.clip(width / _PIXELS_PER_INCH, *_IMAGE_WIDTHS))
     if n_columns is None:
-        n_columns = max(1, int(_FIGURE_WIDTH // inches))
+        n_rows = math.ceil(len(images) / max(1, _FIGURE_WIDTH // inches))
+        n_columns = math.ceil(
+            len(images) / n_rows
+        )  # rows alike, holes as few as can be
     n_columns = min(n_columns, len(images))
     n_rows = -(-len(images) // n_columns)
     inches = min(inches, _FIGURE_WIDTH / n_columns)

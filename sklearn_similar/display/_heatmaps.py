@@ -141,6 +141,7 @@ class HeatmapDisplay:
         X,
         *,
         target=None,
+        labels=None,
         y=None,
         axes=None,
         n_columns=None,
@@ -159,8 +160,12 @@ class HeatmapDisplay:
         target : label or list of labels, default=None
             Whose heatmaps: of all classes, of one, or of some together; see
             `sklearn_similar.SimilarNetClassifier.heatmap`.
+        labels : array-like of shape (n_images,), default=None
+            Instead of a target, a label for each image, whose heatmap is drawn and
+            which is its title: what `predict` returns, for instance.
         y : array-like of shape (n_images,), default=None
-            Labels of the images, for the titles.
+            Labels of the images, for the titles. With `labels`, these follow where they
+            differ, as in "4, not 9".
         axes : matplotlib Axes or array-like of them, default=None
             See `plot`, as for what follows.
         n_columns : int, default=None
@@ -177,7 +182,8 @@ class HeatmapDisplay:
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image cannot be used, or X and y have different lengths.
+            If an image cannot be used, X and y have different lengths, or target and
+            labels are both given.
 
         Examples
         --------
@@ -200,22 +206,37 @@ class HeatmapDisplay:
         check_is_fitted(estimator, "image_shape_")
         shape = estimator.image_shape_
         images = each_image(X, shape)
-        heatmaps = estimator.heatmap(X, target)
-        titles = None
-        if y is not None:
-            labels = as_labels(y, "y", n=len(images))
-            titles = [str(label) for label in labels]
+        titles = _titles(labels, y, len(images))
+        # Others that have heatmaps need not know of labels.
+        heatmaps = estimator.heatmap(
+            X, target, **({} if labels is None else {"labels": labels})
+        )
         display = cls(
             images,
             each_image(heatmaps, shape[:2]),
             titles=titles,
-            label=_heat_label(target),
+            label=_heat_label(target) if labels is None else "heat of the label",
             # Normalised heat has a meaning of its own: faint images shall look faint.
             max_heat=None if estimator.normalize is None else 1.0,
         )
         return display.plot(
             axes, n_columns=n_columns, cmap=cmap, alpha=alpha, colorbar=colorbar
         )
+
+
+def _titles(labels, y, n_images: int) -> list[str] | None:
+    """The labels of heatmaps, and the images' own where they differ."""
+    given = [
+        as_labels(values, name, n=n_images)
+        for values, name in ((labels, "labels"), (y, "y"))
+        if values is not None
+    ]
+    if len(given) < 2:
+        return [str(label) for label in given[0]] if given else None
+    return [
+        str(label) if label == true else f"{label}, not {true}"
+        for label, true in zip(*given, strict=True)
+    ]
 
 
 def _heat_label(target) -> str:

@@ -119,6 +119,29 @@ def test_labels_become_titles(fitted, digits):
         HeatmapDisplay.from_estimator(fitted, X[:2], y=y[:3])
 
 
+def test_each_image_may_have_the_heat_of_its_own_label(fitted, digits):
+    X, _ = digits
+    labels = [3, 7, 0, 1, 2]
+    display = HeatmapDisplay.from_estimator(fitted, X[:5], labels=labels)
+    heat = fitted.heatmap(X[:5], labels=labels).reshape(5, 28, 28)
+    np.testing.assert_array_equal(display.heatmaps, heat)
+    assert display.titles == ["3", "7", "0", "1", "2"]
+    assert display.label == "heat of the label"
+    true = [3, 1, 0, 1, 9]
+    display = HeatmapDisplay.from_estimator(fitted, X[:5], labels=labels, y=true)
+    assert display.titles == ["3", "7, not 1", "0", "1", "2, not 9"]
+    with pytest.raises(ValueError, match="target"):
+        HeatmapDisplay.from_estimator(fitted, X[:5], target=3, labels=labels)
+
+
+@pytest.mark.parametrize(("n_images", "columns"), [(3, 3), (5, 5), (6, 3), (11, 4)])
+def test_the_rows_of_a_new_figure_are_as_long_as_one_another(n_images, columns):
+    display = HeatmapDisplay([IMAGE] * n_images, [HEAT] * n_images).plot()
+    places = [ax.get_subplotspec() for ax in display.axes_]
+    assert {place.get_geometry()[1] for place in places} == {columns}
+    assert n_images - columns * (places[-1].rowspan.start) > 0
+
+
 def test_normalised_heat_has_one_meaning_in_all_plots(fitted, digits):
     faint = digits[0][:1] // 8
     display = HeatmapDisplay.from_estimator(fitted, faint)

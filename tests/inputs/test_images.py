@@ -1,5 +1,6 @@
 """Every kind of input as float32 batches, read from memory or from files."""
 
+import itertools
 import math
 
 import numpy as np
@@ -66,6 +67,20 @@ def test_pixels_end_up_at_their_channel_row_and_column():
     assert tensor.is_contiguous()
     for n, row, column, channel in np.ndindex(pixels.shape):
         assert tensor[n, channel, row, column] == pixels[n, row, column, channel]
+
+
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(4, 40, 1, 1), (4, 1, 40, 1), (1, 7, 1, 3)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_strides_are_the_same_for_every_order_in_memory(format, shape, dtype):
+    # PyTorch chooses kernels by strides, and they round differently.
+    pixels = np.ones(shape, dtype)
+    strides = to_tensor(pixels, shape[3], format).stride()
+    every = np.arange(len(pixels))
+    for order in itertools.permutations(range(4)):
+        back = np.argsort(order)
+        other = np.ascontiguousarray(pixels.transpose(order)).transpose(back)[every]
+        assert to_tensor(other, shape[3], format).stride() == strides
 
 
 def test_colour_becomes_grey_by_luma_for_one_channel_only():

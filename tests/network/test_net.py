@@ -261,7 +261,7 @@ class TestNetParams:
             nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
         )
         train(images, y, np.arange(28), module=module)
-        message = "29 training images in batches of 7 leave one; choose another batch_s"
+        message = "29 images in batches of 7 leave; choose another batch_size"
         with pytest.raises(ValueError, match=message):
             train(images, y, np.arange(29), module=module)
 
