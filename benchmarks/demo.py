@@ -26,11 +26,6 @@ from sklearn_similar.display import (
 )
 from sklearn_similar.metrics import detection_scores
 
-# The paper's batches of 300 make 2,000 updates of 60,000 images in 10 epochs, but only
-# 150 of the sample. In 4-fold cross-validation within the training part, batches of
-# 300, 100, 50 and 25 recognised 90.1, 93.3, 95.1 and 95.7 %; 25 takes twice as long
-# as 50. The test part had no say.
-BATCH_SIZE = 50
 TARGETS = (1, 3, 7)
 
 
@@ -38,7 +33,7 @@ def train(X_train, y_train):
     """Fit, and say how long that took."""
     print(f"Training on {len(y_train):,} digits of MNIST ...", flush=True)
     start = time.perf_counter()
-    model = SimilarNetClassifier(batch_size=BATCH_SIZE, random_state=0)
+    model = SimilarNetClassifier(random_state=0)
     model.fit(X_train, y_train)
     print(f"... and weighing the filters took {time.perf_counter() - start:.0f} s.\n")
     return model
@@ -105,9 +100,7 @@ def draw(model, X_test, y_test, folder):
 def find(X_train, y_train, X_test, y_test, folder):
     """Find digits on a photograph, print the table, and return the picture's path."""
     china, flower = load_sample_images().images
-    network = SimilarNetClassifier(
-        lr=2e-3, lr_decay=2e-3, batch_size=BATCH_SIZE, max_epochs=5
-    )
+    network = SimilarNetClassifier(max_epochs=5)
     localizer = InstanceLocalizer(
         network, n_instance_crops=4000, n_background_crops=4000, random_state=0
     )

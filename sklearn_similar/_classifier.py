@@ -79,12 +79,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Labels of the module's outputs, sorted; y may lack some. None: those in y.
     max_epochs : int, default=10
         Passes over the training images.
-    lr : float, default=0.001
-        Learning rate.
-    lr_decay : float, default=1e-5
-        After `u` updates, the learning rate is ``lr / (1 + lr_decay * u)``.
-    batch_size : int, default=300
-        Images in a batch.
+    lr : float, default=0.002
+        Learning rate, the largest that there is.
+    lr_decay : float or "linear", default="linear"
+        "linear": the learning rate rises in the first tenth of all updates and then
+        falls to 0. A number: after `u` updates, it is ``lr / (1 + lr_decay * u)``.
+    batch_size : int or "auto", default="auto"
+        Images in a batch; "auto": a hundredth of those to train on, from 16 to 64.
     net_params : dict, default=None
         Anything else that `skorch.classifier.NeuralNetClassifier` takes: `optimizer`
         (default Adam), `criterion` (default cross-entropy), `callbacks`...
@@ -94,9 +95,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         (height, width) or (height, width, n_channels) of an image in a row of a
         two-dimensional X; None: square where possible, else 1 x n_features.
     validation_fraction : float, default=0.1
-        Share of the images that `fit` does not train on but measures importances on,
-        the same share of each class where possible. None: train on all images, and
-        leave the importances to `fit_importance`.
+        Share of the images, of each class where possible, that `fit` measures
+        importances on instead of training. None: leave that to `fit_importance`.
     importance : {"log_loss", "error"}, default="log_loss"
         Whether importances are increases of the log loss or of the error rate.
     ablation : {"zero", "mean"}, default="zero"
@@ -128,11 +128,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     device : str, default="cpu"
         Device on which PyTorch computes.
     memory : str, path-like or joblib.Memory, default=None
-        Folder in which trained networks are cached. A search over parameters that act
-        after training then trains one network for each fold; see the user guide.
+        Folder in which trained networks are cached, so that a search over parameters
+        that act after training trains one network for each fold.
     random_state : int, RandomState instance or None, default=None
-        Source of initialisation, order of the images, dropout and held-out images. The
-        same number gives the same network bit for bit, on the same number of threads.
+        Source of all that is random in `fit`. The same number gives the same network
+        bit for bit, on the same number of threads.
     verbose : int, default=0
         1 shows a line for each epoch of training.
 
@@ -153,8 +153,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     layer_ : str or list of str
         The layer, or layers, whose filters are ablated.
     n_filters_ : tuple of int
-        Filters of each layer. Arrays of `n_filters` values hold those of all layers,
-        one layer after the other.
+        Filters of each layer; arrays of `n_filters` values hold layer after layer.
     baseline_error_ : float
         E, the error on the validation images with all filters.
     filter_errors_ : ndarray of shape (n_filters,)
@@ -165,7 +164,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         The same on the validation images of each class.
     log_odds_drops_ : ndarray of shape (n_classes, n_classes, n_filters)
         Mean decrease of log p(c) - log p(k) without each filter of the last layer, on
-        validation images of c; (n_classes, 1, n_filters) if more than 2^24 values.
+        images of c; (n_classes, 1, n_filters) if more than 2^24 values.
     filter_weights_ : ndarray of shape (n_filters,)
         Weights of the activations in a heatmap; they sum to 1 in each layer.
     class_filter_weights_ : ndarray of shape (n_classes, n_filters)
@@ -176,8 +175,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     class_normalization_constants_ : ndarray of shape (n_classes,)
         Median maximum of the heatmaps of each class on its validation images.
     class_score_constants_ : ndarray of shape (n_classes,) or None
-        Median score of each class against all others on its validation images; None
-        unless ``class_heatmap="contrastive"``.
+        Median score of each class against all others, for "contrastive" heatmaps.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
         How the errors were computed, in each layer; see the user guide.
 
@@ -203,8 +201,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     >>> from sklearn_similar import SimilarNetClassifier
     >>> from sklearn_similar.datasets import load_mnist_sample
     >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
-    >>> similar = SimilarNetClassifier(max_epochs=4, batch_size=50, random_state=0)
-    >>> similar.fit(X[::5], y[::5]).score(X_test, y_test) > 0.6
+    >>> similar = SimilarNetClassifier(max_epochs=4, random_state=0)
+    >>> similar.fit(X[::5], y[::5]).score(X_test, y_test) > 0.8
     True
     >>> similar.transform(X_test[:3]).shape
     (3, 28, 28)
@@ -217,8 +215,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         "classes": ["array-like", None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
-        "lr_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"linear"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "net_params": [dict, None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "image_shape": [tuple, list, None],
@@ -245,9 +246,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         *,
         classes: ArrayLike | None = None,
         max_epochs: int = 10,
-        lr: float = 0.001,
-        lr_decay: float = 1e-5,
-        batch_size: int = 300,
+        lr: float = 0.002,
+        lr_decay: float | Literal["linear"] = "linear",
+        batch_size: int | Literal["auto"] = "auto",
         net_params: dict[str, Any] | None = None,
         class_weight: dict | Literal["balanced"] | None = None,
         image_shape: Sequence[int] | None = None,
@@ -462,7 +463,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         return np.array([f"heat_{row}_{column}" for row, column in pixels], object)
 
     def _fit(self, X, y) -> None:
-        """Train the network and measure importances; sets all fitted attributes."""
+        """Set all fitted attributes."""
         images, y = check_training_data(self, X, y, self.image_shape, self.classes)
         find_background(self.classes_, self.background)  # raises, before it is needed
         random_state = check_random_state(self.random_state)
@@ -486,12 +487,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
         """Arguments of `build_net`; y holds the training labels."""
-        # Copies, as pickles hold them, and the user may change a module or a dict.
+        # Copies, as pickles hold them, and users change modules and dicts.
         return {name: copy.deepcopy(getattr(self, name)) for name in _TRAINING} | {
             "n_classes": len(self.classes_),
             "image_shape": self.image_shape_,
             "class_weight": loss_weights(self.class_weight, self.classes_, y),
             "device": self.device,
+            "n_training": len(y),
             "seed": seed,
         }
 

@@ -42,6 +42,7 @@ def check_classifier(state: _State, probe: Any) -> None:
     require(
         spec["n_classes"] == len(classes)
         and spec["image_shape"] == shape
+        and _is_count(spec["n_training"])
         and type(spec["seed"]) is int
         and 0 <= spec["seed"] < 2**32,
         "its network",

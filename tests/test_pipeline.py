@@ -82,7 +82,7 @@ def test_search_tunes_heatmaps_for_the_next_step(quick, digits, rows):
 
 
 def test_cross_validation_takes_images_rows_and_tables(quick, digits, rows):
-    estimator = quick(max_epochs=6, lr=0.003)
+    estimator = quick(max_epochs=10, lr=0.004)
     scores = cross_val_score(estimator, digits.X, digits.y, cv=2)
     np.testing.assert_array_equal(
         cross_val_score(estimator, rows, digits.y, cv=2), scores

@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,8 @@ PUBLIC = {
 }
 
 
-API = Path(__file__).parents[1] / "docs" / "api.rst"
+DOCS = Path(__file__).parents[1] / "docs"
+API = DOCS / "api.rst"
 # Packages whose names the reference lists under their package's heading.
 PACKAGES = (
     "sklearn_similar.datasets",
@@ -120,8 +122,10 @@ def test_documented_attributes_are_what_fit_sets(fitted):
     assert found <= set(names)
 
 
-def test_the_paper_s_recipe_is_the_default():
-    parameters = SimilarNetClassifier().get_params()
+def test_the_guide_s_recipe_of_the_paper_is_the_paper_s():
+    guide = (DOCS / "user_guide" / "method.rst").read_text()
+    (call,) = re.findall(r"^ +(SimilarNetClassifier\(.*\))$", guide, re.MULTILINE)
+    parameters = eval(call).get_params()
     recipe = {
         "module": None,
         "max_epochs": 10,

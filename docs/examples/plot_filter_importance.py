@@ -18,7 +18,7 @@ from sklearn_similar.datasets import load_mnist_sample
 from sklearn_similar.display import FilterImportanceDisplay
 
 X_train, X_test, y_train, y_test = load_mnist_sample(return_X_y=True)
-model = SimilarNetClassifier(batch_size=50, random_state=0).fit(X_train, y_train)
+model = SimilarNetClassifier(random_state=0).fit(X_train, y_train)
 FilterImportanceDisplay.from_estimator(model)
 
 # %%

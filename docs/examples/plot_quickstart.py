@@ -18,7 +18,7 @@ from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
 
 X_train, X_test, y_train, y_test = load_mnist_sample(return_X_y=True)
-model = SimilarNetClassifier(batch_size=50, random_state=0).fit(X_train, y_train)
+model = SimilarNetClassifier(random_state=0).fit(X_train, y_train)
 heatmaps = model.transform(X_test)
 
 print(f"{model.score(X_test, y_test):.1%} of the test digits are recognised")

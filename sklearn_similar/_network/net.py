@@ -3,6 +3,7 @@
 import copy
 import dis
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,11 @@ from .lenet import LeNet
 from .memory_format import safe_memory_format
 from .seeding import seeded
 
+# Share of all updates in which the learning rate rises.
+_WARM_UP = 0.1
+# Batches in an epoch where their size is chosen here, and limits of that size.
+_N_BATCHES = 100
+_AUTO_BATCH_SIZES = (16, 64)
 _BUILT_HERE = (
     "module",
     "max_epochs",
@@ -39,6 +45,27 @@ class InverseDecay:
 
     def __call__(self, n_updates: int) -> float:
         return 1 / (1 + self.decay * n_updates)
+
+
+class LinearDecay:
+    """Learning rate factor that rises in a tenth of all updates and then falls to 0."""
+
+    def __init__(self, n_updates: int):
+        self.n_updates = n_updates
+
+    def __call__(self, n_updates: int) -> float:
+        n_rising = max(1, round(_WARM_UP * self.n_updates))
+        n_falling = max(1, self.n_updates - n_rising)
+        rising = (n_updates + 1) / n_rising
+        # Callbacks may train longer than planned.
+        return max(0.0, min(1.0, rising, (self.n_updates - n_updates) / n_falling))
+
+
+def learning_rate_factor(lr_decay: float | str, n_updates: int):
+    """The factor by which the learning rate changes with the number of updates."""
+    if isinstance(lr_decay, str):
+        return LinearDecay(n_updates)
+    return InverseDecay(lr_decay)
 
 
 def collate(batch):
@@ -101,15 +128,19 @@ def build_net(
     image_shape: tuple[int, ...],
     max_epochs: int,
     lr: float,
-    lr_decay: float,
-    batch_size: int,
+    lr_decay: float | str,
+    batch_size: int | str,
     net_params: Mapping[str, Any] | None,
     class_weight: np.ndarray | None,
     device: str,
+    n_training: int,
     seed: int,
     verbose: int,
 ) -> SeededNet:
     """An initialised net; all that is random in it comes from `seed`.
+
+    Parameters are those of the estimator, but for `n_training`, the number of images to
+    train on, and `class_weight`, an array of one weight for each class.
 
     Raises
     ------
@@ -119,8 +150,12 @@ def build_net(
     """
     check_device(device)
     given = _check_net_params(net_params, class_weight)
+    batch_size = training_batch_size(batch_size, n_training)
+    n_updates = max_epochs * math.ceil(n_training / batch_size)
     schedule = LRScheduler(
-        policy=LambdaLR, lr_lambda=InverseDecay(lr_decay), step_every="batch"
+        policy=LambdaLR,
+        lr_lambda=learning_rate_factor(lr_decay, n_updates),
+        step_every="batch",
     )
     callbacks = [("lr_decay", schedule)] if lr_decay else []
     params: dict[str, Any] = {
@@ -161,6 +196,13 @@ def build_net(
     net.module_.float()
     net.memory_format = safe_memory_format(net.module_)
     return net
+
+
+def training_batch_size(batch_size: int | str, n_training: int) -> int:
+    """Images in a batch; "auto" makes about 100 batches of them, small but not tiny."""
+    if batch_size != "auto":
+        return int(batch_size)
+    return int(np.clip(n_training // _N_BATCHES, *_AUTO_BATCH_SIZES))
 
 
 def _loader_params(name: str, seed: int) -> dict[str, Any]:

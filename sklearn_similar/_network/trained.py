@@ -14,6 +14,8 @@ from .activations import eval_mode
 from .forward import run_network
 from .net import SeededNet
 
+# Images in a batch, where it is "auto"; beyond, a pass gets no faster.
+_BATCH_SIZE = 300
 # Images on which a network that was trained elsewhere is tried, and accuracy, from that
 # of guessing at 0 to 1, below which it recognises nothing.
 _N_TRIED = 100
@@ -102,7 +104,7 @@ def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
 
 
 def trained_network(
-    net: SeededNet, image_shape: tuple[int, ...], batch_size: int
+    net: SeededNet, image_shape: tuple[int, ...], batch_size: int | str
 ) -> TrainedNetwork:
     """The network of a skorch net that was trained on images of a shape."""
     return TrainedNetwork(
@@ -110,7 +112,7 @@ def trained_network(
         device=net.device,
         n_channels=n_channels(image_shape),
         memory_format=net.memory_format,
-        batch_size=batch_size,
+        batch_size=_BATCH_SIZE if batch_size == "auto" else int(batch_size),
         n_classes=len(net.classes),
         # skorch takes the logarithm of what the module returns for this criterion.
         returns_probabilities=isinstance(net.criterion_, nn.NLLLoss),

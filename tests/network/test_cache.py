@@ -98,7 +98,7 @@ def test_a_search_over_what_acts_after_training_trains_once_a_fold(
 @pytest.mark.parametrize(
     "params",
     [
-        {"lr": 0.002},
+        {"lr": 0.003},
         {"max_epochs": 2},
         {"batch_size": 30},
         {"random_state": 1},

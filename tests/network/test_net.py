@@ -17,6 +17,7 @@ from sklearn_similar import LeNet
 from sklearn_similar._inputs.images import Images
 from sklearn_similar._network.net import (
     InverseDecay,
+    LinearDecay,
     build_net,
     collate,
     get_arrays,
@@ -38,6 +39,7 @@ def spec(**params):
         "net_params": None,
         "class_weight": None,
         "device": "cpu",
+        "n_training": 30,
         "seed": 5,
     }
     return defaults | params
@@ -119,6 +121,34 @@ def test_training_equals_a_plain_loop(images, y):
 
 def test_learning_rate_decays_with_the_updates():
     assert [InverseDecay(0.5)(n) for n in (0, 1, 2)] == [1, 1 / 1.5, 1 / 2]
+
+
+def test_learning_rate_rises_in_a_tenth_of_the_updates_and_falls_to_zero():
+    factors = [LinearDecay(20)(n) for n in range(22)]
+    expected = [0.5, 1, *np.arange(18, 0, -1) / 18, 0, 0]
+    np.testing.assert_allclose(factors, expected)
+    assert [LinearDecay(1)(n) for n in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize(("max_epochs", "least"), [(2, 0.0), (3, 0.0), (2, 0.004)])
+def test_the_learning_rate_is_zero_after_the_last_epoch(images, y, max_epochs, least):
+    # A net that was planned for twice as many images is halfway then.
+    params = spec(lr_decay="linear", max_epochs=max_epochs)
+    params["n_training"] *= 2 if least else 1
+    net = build_net(**params, verbose=0)
+    train_network(net, params, images, y, np.arange(30))
+    (group,) = net.optimizer_.param_groups
+    assert least <= group["lr"] <= 1.5 * least
+
+
+@pytest.mark.parametrize(
+    ("n_training", "expected"), [(5, 16), (600, 16), (4500, 45), (60_000, 64)]
+)
+def test_batches_are_small_for_few_images(n_training, expected):
+    net = build_net(**spec(batch_size="auto", n_training=n_training), verbose=0)
+    assert net.batch_size == expected
+    net = build_net(**spec(batch_size=300, n_training=n_training), verbose=0)
+    assert net.batch_size == 300
 
 
 class TestLoader:
