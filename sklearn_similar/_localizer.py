@@ -57,8 +57,9 @@ _BACKGROUND = -1
 # Pixels of images that are searched together: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
 _IMAGES_AT_ONCE = 1024
-# Learning rate and its decay that measured best on crops of MNIST's training digits.
+# Training that measured best on crops of MNIST's training digits.
 _LR = _LR_DECAY = 2e-3
+_BATCH_SIZE = 300
 
 
 class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
@@ -362,7 +363,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         estimator = self.estimator
         if estimator is None:
             estimator = SimilarNetClassifier(
-                lr=_LR, lr_decay=_LR_DECAY, verbose=self.verbose
+                lr=_LR,
+                lr_decay=_LR_DECAY,
+                batch_size=_BATCH_SIZE,
+                verbose=self.verbose,
             )
         # First, as an estimator that cannot be cloned is refused before crops are made.
         estimator = clone(estimator)
