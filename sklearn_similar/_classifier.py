@@ -362,8 +362,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
         Returns
         -------
-        ndarray of shape (n_images, n_classes), float32
-            In the order of `classes_`.
+        ndarray of shape (n_images, n_classes), float32, in the order of `classes_`
 
         Raises
         ------
@@ -389,8 +388,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ndarray of shape (n_images,)
         """
         fitted = snapshot(self)
-        probabilities = fitted.predict_proba(X)
-        return fitted.classes_[probabilities.argmax(axis=1)]
+        return fitted.classes_[fitted.predict_proba(X).argmax(axis=1)]
 
     def transform(self, X: Any) -> Any:
         """Heatmaps of all classes together, heat below `threshold` set to 0.
