@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_similar import SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
 
 # A type checker reads it; its mistakes would end Python.
@@ -43,6 +43,16 @@ def quick():
 def fitted(digits, quick):
     """Return an estimator that recognises most digits; tests must not change it."""
     return quick(max_epochs=8, lr=0.003).fit(digits.X, digits.y)
+
+
+@pytest.fixture(scope="session")
+def fitted_localizer():
+    """Return a localizer that finds most digits; tests must not change it."""
+    X, _, y, _ = load_mnist_sample(return_X_y=True)
+    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3)
+    return InstanceLocalizer(
+        network, n_instance_crops=800, n_background_crops=800, random_state=0
+    ).fit(X[::2], y[::2])
 
 
 @pytest.fixture(scope="session")
