@@ -1,6 +1,6 @@
 """Recognise and localise from image labels alone, with filter ablation."""
 
-from . import datasets, metrics
+from . import datasets, metrics, report
 from ._classifier import SimilarNetClassifier
 from ._detection.training_crops import make_training_crops
 from ._localizer import InstanceLocalizer
@@ -17,5 +17,6 @@ __all__ = [
     "load",
     "make_training_crops",
     "metrics",
+    "report",
     "save",
 ]

@@ -1,7 +1,6 @@
 """The commands of ``python -m sklearn_similar``."""
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ._files import write_atomically
+from ._files import check_can_write, write_atomically
 from ._image_files import (
     ImageFiles,
     find_image_files,
@@ -23,6 +22,8 @@ from ._inputs.images import count, n_channels, shape_text
 from ._localizer import InstanceLocalizer
 from ._version import __version__
 from .persistence import load, save
+from .report._contents import report_contents
+from .report._page import write_page
 
 _PROGRAM = "python -m sklearn_similar"
 _OK, _FAILED, _INTERRUPTED = 0, 1, 130
@@ -139,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FILE", help="CSV file to write"
     )
     localize.add_argument(
+        "--report", type=Path, metavar="FILE", help="HTML page to write, with pictures"
+    )
+    localize.add_argument(
         "--score-threshold",
         type=float,
         metavar="P",
@@ -160,7 +164,7 @@ def _seed(text: str) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    _check_can_write(options.model)
+    check_can_write(options.model)
     by_label = dict(find_labelled_files(options.crops))
     files = [file for members in by_label.values() for file in members]
     labels = np.repeat(list(by_label), [len(members) for members in by_label.values()])
@@ -190,7 +194,9 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _localize(options: argparse.Namespace) -> None:
-    _check_can_write(options.out)
+    check_can_write(options.out)
+    if options.report is not None:
+        check_can_write(options.report)
     localizer = load(options.model)
     if not isinstance(localizer, InstanceLocalizer):
         raise ValueError(
@@ -205,9 +211,14 @@ def _localize(options: argparse.Namespace) -> None:
     names = [path.relative_to(folder).as_posix() for path in paths]
     instances = localize_in_parts(localizer, images)
     _write_table(instances, names, options.out)
+    written = str(options.out)
+    if options.report is not None:
+        contents = report_contents(localizer, images, None, names, instances)
+        write_page(contents, options.report)
+        written += f" and {options.report}"
     print(
         f"found {count(len(instances), 'instance')} in {count(len(paths), 'image')}; "
-        f"wrote {options.out}"
+        f"wrote {written}"
     )
 
 
@@ -229,16 +240,3 @@ def _write_table(instances: pd.DataFrame, names: list[str], path: Path) -> None:
     text = named.to_csv(index=False, lineterminator="\n")
     # A name that is not in UTF-8 is written as it is.
     write_atomically(path, text.encode("utf-8", "surrogateescape"))
-
-
-def _check_can_write(path: Path) -> None:
-    """Raise before anything is computed that could not be written."""
-    if path.is_dir():
-        raise ValueError(f"{str(path)!r} is a folder; pass the name of a file.")
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"The folder {str(path.parent)!r} does not exist; make it, or write to "
-            "another."
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"The folder {str(path.parent)!r} cannot be written to.")

@@ -5,6 +5,19 @@ import secrets
 from pathlib import Path
 
 
+def check_can_write(path: Path) -> None:
+    """Raise before anything is computed that could not be written."""
+    if path.is_dir():
+        raise ValueError(f"{str(path)!r} is a folder; pass the name of a file.")
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"The folder {str(path.parent)!r} does not exist; make it, or write to "
+            "another."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"The folder {str(path.parent)!r} cannot be written to.")
+
+
 def write_atomically(
     path: str | os.PathLike[str], content: bytes | bytearray | memoryview
 ) -> None:

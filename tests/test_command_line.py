@@ -90,6 +90,16 @@ def test_the_table_is_that_of_localize_with_names_of_files(
     assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
 
 
+def test_the_report_shows_the_same_instances(model, photographs, tmp_path, capsys):
+    out, report = tmp_path / "out.csv", tmp_path / "report.html"
+    options = ["--out", str(out), "--report", str(report)]
+    assert main(["localize", str(model), str(photographs), *options]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {out} and {report}\n")
+    page = report.read_text()
+    assert page.count('<span class="box found') == len(pd.read_csv(out))
+    assert "<b>more/c.PNG</b>" in page
+
+
 def test_a_threshold_and_a_single_image_can_be_asked_for(model, photographs, tmp_path):
     counts = {}
     for threshold in ("0.5", "1.0"):

@@ -42,20 +42,20 @@ def import_pyplot(caller: str):
     return plt
 
 
-def each_image(X, shape) -> list[np.ndarray]:
+def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
     """Single images from any layout of X; `shape` is that of an image in a row."""
     if is_list_of_images(X):
-        return check_images(X, "X")
-    X = as_numbers(X, "X")
+        return check_images(X, name)
+    X = as_numbers(X, name)
     if is_images(X):
-        return check_images(X, "X")
+        return check_images(X, name)
     is_rows = X.ndim == 2 and shape is not None and X.shape[1] == math.prod(shape)
     if not is_rows:
         raise ValueError(
-            f"X has shape {shape_text(X.shape)}; pass [X], if it is one image, or a "
-            "list of images."
+            f"{name} has shape {shape_text(X.shape)}; pass [{name}], if it is one "
+            "image, or a list of images."
         )
-    return check_images(X.reshape(len(X), *shape), "X")
+    return check_images(X.reshape(len(X), *shape), name)
 
 
 def check_images(images, name: str) -> list[np.ndarray]:

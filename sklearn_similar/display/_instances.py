@@ -1,5 +1,7 @@
 """Boxes of instances over images."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from sklearn_similar._boxes import BOX_COLUMNS
@@ -88,10 +90,11 @@ class InstancesDisplay:
         from matplotlib.colors import is_color_like
 
         images = check_images(self.images, "images")
-        instances = _check_table(self.instances, "instances", images)
+        shapes = [image.shape for image in images]
+        instances = check_table(self.instances, "instances", shapes)
         truth = None
         if self.truth is not None:
-            truth = _check_table(self.truth, "truth", images)
+            truth = check_table(self.truth, "truth", shapes)
         if not is_color_like(color):
             raise ValueError(f"color is {color!r}; pass a colour of matplotlib's.")
         with axes_for(plt, axes, images, n_columns) as axes:
@@ -143,11 +146,11 @@ class InstancesDisplay:
         return display.plot(axes, **plot_params)
 
 
-def _check_table(table, name: str, images) -> pd.DataFrame:
-    """The table, if it is one of instances in these images."""
+def check_table(table, name: str, shapes: Sequence[tuple[int, ...]]) -> pd.DataFrame:
+    """The table, if it is one of instances in images of these shapes."""
     has_score = isinstance(table, pd.DataFrame) and "score" in table
     checked = check_instances(table, name=name, needs_score=has_score)
-    numbers = image_numbers(checked, [image.shape for image in images], name=name)
+    numbers = image_numbers(checked, shapes, name=name)
     boxes = pd.DataFrame(checked.boxes, columns=BOX_COLUMNS, index=table.index)
     return table.assign(image=numbers, **boxes)
 
