@@ -135,13 +135,15 @@ def test_the_paper_s_recipe_is_the_default():
     assert recipe.items() <= parameters.items()
 
 
-def test_import_is_quiet_and_needs_no_matplotlib():
+def test_import_is_quiet_and_needs_no_matplotlib_nor_pillow():
     code = """
 import sys, numpy, torch
 before = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
 state = torch.get_rng_state(), numpy.random.get_state()[1].copy()
 import sklearn_similar
+assert sklearn_similar.display.InstancesDisplay
 assert 'matplotlib' not in sys.modules
+assert 'PIL' not in sys.modules
 after = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
 assert before == after
 assert torch.equal(torch.get_rng_state(), state[0])

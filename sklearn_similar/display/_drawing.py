@@ -1,7 +1,7 @@
 """Parts that all plots share: importing Matplotlib, pictures, a grid of axes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -111,6 +111,15 @@ def check_axes(axes, n_images: int) -> np.ndarray:
             "axes=None."
         )
     return given[:n_images]
+
+
+def check_kw(params, name: str) -> dict:
+    """Parameters that are passed on to Matplotlib."""
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise ValueError(f"{name} is {params!r}; pass a dict of parameters, or None.")
+    return dict(params)
 
 
 def check_colormap(cmap) -> None:
