@@ -55,8 +55,8 @@ def dump_coco_file(
 ) -> None:
     """Write a table of instances as COCO's JSON.
 
-    A table without scores becomes a data set, as `pycocotools.coco.COCO` reads it; a
-    table with scores becomes a list of results, as its `loadRes` reads it.
+    A table without scores becomes a data set, as ``pycocotools.coco.COCO`` reads it; a
+    table with scores becomes a list of results, as its ``loadRes`` reads it.
 
     Parameters
     ----------

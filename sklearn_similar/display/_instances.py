@@ -21,6 +21,9 @@ from sklearn_similar.metrics._checks import check_instances
 from sklearn_similar.metrics._matching import find_pairs, matched_rows
 from sklearn_similar.metrics._truth import image_numbers
 
+# Share of an image's height that a label needs.
+_LABEL_SHARE = 0.06
+
 
 class InstancesDisplay:
     """Instances drawn over their images.
@@ -136,7 +139,7 @@ class InstancesDisplay:
                 for box in boxes.get(index, ()):
                     _draw_box(plt, ax, box)
                     if box.text:
-                        _write_label(ax, box, text_kw)
+                        _write_label(ax, box, image.shape[0], text_kw)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
@@ -253,6 +256,7 @@ class _Box:
     color: Any
     linestyle: str
     linewidth: float = 1.5
+    is_true: bool = False
 
 
 def check_table(table, name: str, shapes: Sequence[tuple[int, ...]]) -> pd.DataFrame:
@@ -300,6 +304,7 @@ def _styled(
                 color=truth_color,
                 linestyle="-" if missed else "--",
                 linewidth=3.0 if missed else 1.5,
+                is_true=True,
             )
             by_image.setdefault(instance["image"], []).append(box)
     return by_image
@@ -312,16 +317,21 @@ def _check_iou_threshold(iou_threshold) -> None:
         )
 
 
-def _write_label(ax, box: _Box, text_kw: dict) -> None:
+def _write_label(ax, box: _Box, height: int, text_kw: dict) -> None:
+    """Write a label above its box, and that of a missed one below, where there is room."""
+    y_min, y_max = box.instance["y_min"], box.instance["y_max"]
+    room = _LABEL_SHARE * height
+    if box.is_true:
+        y, side = (y_max, "top") if y_max + room <= height else (y_max - 1, "bottom")
+    else:
+        y, side = (y_min - 1, "bottom") if y_min >= room else (y_min, "top")
     given = {
         "color": box.color,
         "fontsize": "x-small",
-        "verticalalignment": "bottom",
+        "verticalalignment": side,
         "clip_on": True,
     }
-    ax.text(
-        box.instance["x_min"], box.instance["y_min"] - 1, box.text, **(given | text_kw)
-    )
+    ax.text(box.instance["x_min"], y, box.text, **(given | text_kw))
 
 
 def _draw_box(plt, ax, box: _Box) -> None:
@@ -339,5 +349,7 @@ def _draw_box(plt, ax, box: _Box) -> None:
             color=box.color,
             linestyle=box.linestyle,
             linewidth=box.linewidth,
+            # Found ones are seen on those that they missed.
+            zorder=1 if box.is_true else 2,
         )
     )

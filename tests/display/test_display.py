@@ -329,6 +329,25 @@ def test_false_and_missed_instances_are_marked_as_the_metric_counts_them():
     ]
 
 
+def test_labels_stay_inside_the_image_and_apart_from_each_other():
+    columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
+    for y_min, y_max, sides in [
+        (40, 60, ["bottom", "top"]),  # above and below
+        (0, 60, ["top", "top"]),  # inside and below
+        (40, 100, ["bottom", "bottom"]),  # above and inside
+    ]:
+        truth = pd.DataFrame([[0, "a", 0, y_min, 20, y_max]], columns=columns)
+        display = InstancesDisplay.from_predictions(
+            [np.zeros((100, 100))], truth.assign(label="b"), truth=truth
+        )
+        texts = display.axes_[0].texts
+        assert [text.get_verticalalignment() for text in texts] == sides
+        heights = [text.get_position()[1] for text in texts]
+        assert heights[0] <= y_min < y_max - 1 <= heights[1] <= 100
+        found, missed = display.axes_[0].patches
+        assert found.get_zorder() > missed.get_zorder()
+
+
 def test_predictions_are_drawn_as_the_estimator_s():
     images = [np.zeros((8, 8))] * 2
     displays = [
