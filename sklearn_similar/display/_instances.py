@@ -318,7 +318,7 @@ def _check_iou_threshold(iou_threshold) -> None:
 
 
 def _write_label(ax, box: _Box, height: int, text_kw: dict) -> None:
-    """Write a label above its box, and that of a missed one below, where there is room."""
+    """Write a label above its box; below, if it was missed; inside without room."""
     y_min, y_max = box.instance["y_min"], box.instance["y_max"]
     room = _LABEL_SHARE * height
     if box.is_true:
