@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import stat
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +16,18 @@ from .._inputs.images import count
 from .._warnings import warn_user
 from ..metrics._checks import check_instances
 from ..metrics._values import as_labels, has_length, type_text
-
-# Integers beyond it are not all floats, and coordinates are computed with floats.
-_LARGEST = 2**53
+from ._coco_entries import (
+    check_distinct,
+    corners_of,
+    file_name_of_entry,
+    identifier,
+    integer,
+    label_of,
+    number_of_entry,
+    numbered,
+    numbered_entries,
+    read_json,
+)
 
 
 class CocoFile(NamedTuple):
@@ -193,23 +201,23 @@ def load_coco_file(
     dump_coco_file : The inverse.
     """
     name = repr(os.fspath(path))
-    content = _read_json(path, name)
+    content = read_json(path, name)
     if isinstance(content, dict):
-        images = _entries(content, "images", name)
-        categories = _entries(content, "categories", name)
-        annotations = _entries(content, "annotations", name)
-        found_ids = [_identifier(entry, "id", where) for where, entry in images]
+        images = numbered_entries(content, "images", name)
+        categories = numbered_entries(content, "categories", name)
+        annotations = numbered_entries(content, "annotations", name)
+        found_ids = [identifier(entry, "id", where) for where, entry in images]
         labels = {
-            _integer(entry, "id", where): _label(entry, where)
+            integer(entry, "id", where): label_of(entry, where)
             for where, entry in categories
         }
-        _check_distinct(found_ids, f"The images of {name}")
-        _check_distinct(
+        check_distinct(found_ids, f"The images of {name}")
+        check_distinct(
             [entry["id"] for _, entry in categories], f"The categories of {name}"
         )
-        _check_distinct(list(labels.values()), f"The names of categories of {name}")
+        check_distinct(list(labels.values()), f"The names of categories of {name}")
         file_name_of = {
-            entry["id"]: _file_name(where, entry) for where, entry in images
+            entry["id"]: file_name_of_entry(where, entry) for where, entry in images
         }
     elif isinstance(content, list):
         if image_ids is None or category_ids is None:
@@ -218,7 +226,7 @@ def load_coco_file(
                 "are; pass image_ids and category_ids, such as those of the file of "
                 "the truth."
             )
-        annotations = _numbered(content, "result", name)
+        annotations = numbered(content, "result", name)
         found_ids = list(image_ids)
         labels = {number: label for label, number in category_ids.items()}
         file_name_of = {}
@@ -228,7 +236,7 @@ def load_coco_file(
             "images, annotations and categories, or a list of results."
         )
     ordered = found_ids if image_ids is None else list(image_ids)
-    _check_distinct(ordered, "image_ids")
+    check_distinct(ordered, "image_ids")
     table = _table(annotations, {key: n for n, key in enumerate(ordered)}, labels, name)
     return CocoFile(
         instances=table,
@@ -277,7 +285,7 @@ def _described_images(numbers, image_ids, file_names, image_shapes) -> list[dict
     for key in ids:
         if isinstance(key, bool) or not isinstance(key, int | str):
             raise ValueError(f"image_ids holds {key!r}; pass integers or strings.")
-    _check_distinct(ids, "image_ids")
+    check_distinct(ids, "image_ids")
     images = [{"id": key} for key in ids]
     for entry, file_name in zip(images, file_names or (), strict=False):
         if file_name is not None:
@@ -316,7 +324,7 @@ def _numbered_labels(labels: list, category_ids: Mapping | None) -> dict:
             raise ValueError(
                 f"category_ids has {number!r} for {label!r}; pass integers."
             )
-    _check_distinct(list(known.values()), "category_ids")
+    check_distinct(list(known.values()), "category_ids")
     unknown = [label for label in labels if label not in known]
     if unknown:
         raise ValueError(
@@ -331,93 +339,6 @@ def _coco_boxes(instances: pd.DataFrame, boxes: np.ndarray) -> list[list]:
     if all(instances[column].dtype.kind in "iu" for column in BOX_COLUMNS):
         return values.astype(np.int64).tolist()
     return values.tolist()
-
-
-def _read_json(path: str | os.PathLike[str], name: str) -> Any:
-    # Opening a pipe would wait for its other end.
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{name} is not a file.")
-    content = Path(path).read_bytes()
-    try:
-        return json.loads(content, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError(f"{name} is nested too deeply for a file of COCO's.") from None
-    except ValueError as error:
-        raise ValueError(f"{name} is no JSON: {error}.") from None
-
-
-def _refuse_constant(text: str):
-    raise ValueError(f"it holds {text}")
-
-
-def _entries(content: dict, key: str, name: str) -> list[tuple[str, dict]]:
-    if not isinstance(content.get(key), list):
-        raise ValueError(
-            f"{name} has no list of {key}, which a data set of COCO's has."
-        )
-    return _numbered(content[key], f"entry of {key}", name)
-
-
-def _numbered(entries: list, what: str, name: str) -> list[tuple[str, dict]]:
-    """Entries with what to call them in messages."""
-    for number, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise ValueError(f"{what.capitalize()} {number} in {name} is no object.")
-    return [
-        (f"{what.capitalize()} {number} in {name}", entry)
-        for number, entry in enumerate(entries)
-    ]
-
-
-def _value(entry: dict, key: str, where: str) -> Any:
-    if key not in entry:
-        raise ValueError(f"{where} lacks {key!r}.")
-    return entry[key]
-
-
-def _identifier(entry: dict, key: str, where: str) -> int | str:
-    value = _value(entry, key, where)
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"{where} has {key}={value!r:.50}; it should be an integer.")
-    return value
-
-
-def _integer(entry: dict, key: str, where: str) -> int:
-    value = _identifier(entry, key, where)
-    if isinstance(value, str):
-        raise ValueError(f"{where} has {key}={value!r:.50}; it should be an integer.")
-    return value
-
-
-def _label(entry: dict, where: str) -> str | int:
-    value = _value(entry, "name", where)
-    if not isinstance(value, str | int):
-        raise ValueError(f"{where} has name={value!r:.50}; it should be a string.")
-    return value
-
-
-def _file_name(where: str, entry: dict) -> str | None:
-    value = entry.get("file_name")
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{where} has file_name={value!r:.50}; it should be a string.")
-    return value
-
-
-def _number(value: Any, what: str, where: str) -> int | float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= _LARGEST:
-        raise ValueError(f"{where} has {what}={value!r:.50}; it should be a number.")
-    return value
-
-
-def _check_distinct(values: list, what: str) -> None:
-    seen: set = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(
-                f"{what} hold {value!r:.50} twice; each should be there once."
-            )
-        seen.add(value)
 
 
 def _table(
@@ -436,19 +357,19 @@ def _table(
         if entry.get("iscrowd"):
             n_crowds += 1
             continue
-        image = _identifier(entry, "image_id", where)
-        category = _integer(entry, "category_id", where)
+        image = identifier(entry, "image_id", where)
+        category = integer(entry, "category_id", where)
         if image not in number_of:
             raise ValueError(f"{where} has image_id={image!r:.50}, which is no image.")
         if category not in labels:
             raise ValueError(
                 f"{where} has category_id={category!r:.50}, which is no category."
             )
-        row = [number_of[image], labels[category], *_corners(entry, where)]
+        row = [number_of[image], labels[category], *corners_of(entry, where)]
         if has_scores == {True}:
-            row.append(_number(entry["score"], "score", where))
+            row.append(number_of_entry(entry["score"], "score", where))
             heat = entry.get("heat")
-            row.append(np.nan if heat is None else _number(heat, "heat", where))
+            row.append(np.nan if heat is None else number_of_entry(heat, "heat", where))
         rows.append(row)
     if n_crowds:
         warn_user(
@@ -469,15 +390,3 @@ def _table(
         table = table[["image", "label", "score", "heat", *BOX_COLUMNS]]
         return table.astype({"score": np.float64, "heat": np.float64})
     return table
-
-
-def _corners(entry: dict, where: str) -> tuple:
-    box = _value(entry, "bbox", where)
-    if not isinstance(box, list) or len(box) != 4:
-        raise ValueError(
-            f"{where} has bbox={box!r:.50}; it should be [x, y, width, height]."
-        )
-    x, y, width, height = (_number(value, "bbox", where) for value in box)
-    if width < 0 or height < 0:
-        raise ValueError(f"{where} has bbox={box!r:.80}, of negative size.")
-    return x, y, x + width, y + height
