@@ -1,6 +1,6 @@
 """Recognise and localise from image labels alone, with filter ablation."""
 
-from . import datasets, metrics
+from . import datasets, display, metrics, report
 from ._classifier import SimilarNetClassifier
 from ._detection.training_crops import make_training_crops
 from ._localizer import InstanceLocalizer
@@ -14,8 +14,10 @@ __all__ = [
     "SimilarNetClassifier",
     "__version__",
     "datasets",
+    "display",
     "load",
     "make_training_crops",
     "metrics",
+    "report",
     "save",
 ]

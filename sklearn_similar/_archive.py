@@ -4,15 +4,15 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from ._files import write_atomically
 
 # Name of our text in the file's header, and the placeholder that the checksum, computed
 # with it in place, is then written over.
@@ -59,7 +59,7 @@ def write_archive(
         If an array or the metadata cannot be held by the file.
     """
     content = memoryview(_to_bytes(arrays, metadata))
-    _write_atomically(Path(os.path.realpath(path)), content)
+    write_atomically(path, content)
 
 
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], Any]:
@@ -120,19 +120,6 @@ def _to_bytes(arrays: Mapping[str, np.ndarray], metadata: Any) -> bytearray:
     checksum = hashlib.sha256(content).hexdigest().encode()
     content[position : position + len(checksum)] = checksum
     return content
-
-
-def _write_atomically(path: Path, content: memoryview) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        # Nothing is left of a file that an error or an interrupt kept from completion.
-        temporary.unlink(missing_ok=True)
 
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:

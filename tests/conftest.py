@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_similar import SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar._detection import training_crops
 from sklearn_similar.datasets import load_mnist_sample
 
@@ -59,6 +59,16 @@ def small_scenes(monkeypatch):
     monkeypatch.setattr(training_crops, "_SCENES", kinds)
     monkeypatch.setattr(training_crops, "_N_TEXTURES", (2, 2))
     monkeypatch.setattr(training_crops, "_TEXTURE_SIZE", (100, 100))
+
+
+@pytest.fixture(scope="session")
+def fitted_localizer():
+    """Return a localizer that finds most digits; tests must not change it."""
+    X, _, y, _ = load_mnist_sample(return_X_y=True)
+    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3)
+    return InstanceLocalizer(
+        network, n_instance_crops=800, n_background_crops=800, random_state=0
+    ).fit(X[::2], y[::2])
 
 
 @pytest.fixture(scope="session")

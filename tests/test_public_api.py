@@ -33,6 +33,7 @@ PACKAGES = (
     "sklearn_similar.datasets",
     "sklearn_similar.display",
     "sklearn_similar.metrics",
+    "sklearn_similar.report",
 )
 
 
@@ -86,7 +87,8 @@ def test_the_reference_holds_every_public_name_and_no_other():
         name: set(importlib.import_module(name).__all__)
         for name in ("sklearn_similar", *PACKAGES)
     }
-    expected["sklearn_similar"] -= {"__version__", "datasets", "display", "metrics"}
+    expected["sklearn_similar"] -= {"__version__"}
+    expected["sklearn_similar"] -= {name.split(".")[1] for name in PACKAGES}
     assert referenced() == expected
 
 
@@ -137,13 +139,15 @@ def test_the_guide_s_recipe_of_the_paper_is_the_paper_s():
     assert recipe.items() <= parameters.items()
 
 
-def test_import_is_quiet_and_needs_no_matplotlib():
+def test_import_is_quiet_and_needs_no_matplotlib_nor_pillow():
     code = """
 import sys, numpy, torch
 before = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
 state = torch.get_rng_state(), numpy.random.get_state()[1].copy()
-import sklearn_similar, sklearn_similar.display
+import sklearn_similar
+assert sklearn_similar.display.InstancesDisplay
 assert 'matplotlib' not in sys.modules
+assert 'PIL' not in sys.modules
 after = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
 assert before == after
 assert torch.equal(torch.get_rng_state(), state[0])

@@ -1,7 +1,7 @@
 """Parts that all plots share: importing Matplotlib, pictures, a grid of axes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -42,20 +42,20 @@ def import_pyplot(caller: str):
     return plt
 
 
-def each_image(X, shape) -> list[np.ndarray]:
+def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
     """Single images from any layout of X; `shape` is that of an image in a row."""
     if is_list_of_images(X):
-        return check_images(X, "X")
-    X = as_numbers(X, "X")
+        return check_images(X, name)
+    X = as_numbers(X, name)
     if is_images(X):
-        return check_images(X, "X")
+        return check_images(X, name)
     is_rows = X.ndim == 2 and shape is not None and X.shape[1] == math.prod(shape)
     if not is_rows:
         raise ValueError(
-            f"X has shape {shape_text(X.shape)}; pass [X], if it is one image, or a "
-            "list of images."
+            f"{name} has shape {shape_text(X.shape)}; pass [{name}], if it is one "
+            "image, or a list of images."
         )
-    return check_images(X.reshape(len(X), *shape), "X")
+    return check_images(X.reshape(len(X), *shape), name)
 
 
 def check_images(images, name: str) -> list[np.ndarray]:
@@ -111,6 +111,15 @@ def check_axes(axes, n_images: int) -> np.ndarray:
             "axes=None."
         )
     return given[:n_images]
+
+
+def check_kw(params, name: str) -> dict:
+    """Parameters that are passed on to Matplotlib."""
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise ValueError(f"{name} is {params!r}; pass a dict of parameters, or None.")
+    return dict(params)
 
 
 def check_colormap(cmap) -> None:

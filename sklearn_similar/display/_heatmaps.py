@@ -12,6 +12,7 @@ from sklearn_similar.display._drawing import (
     check_colormap,
     check_finite,
     check_images,
+    check_kw,
     each_image,
     import_pyplot,
     picture,
@@ -70,7 +71,15 @@ class HeatmapDisplay:
         self.max_heat = max_heat
 
     def plot(
-        self, axes=None, *, n_columns=None, cmap="YlOrRd", alpha=0.8, colorbar=True
+        self,
+        axes=None,
+        *,
+        n_columns=None,
+        cmap="YlOrRd",
+        alpha=0.8,
+        colorbar=True,
+        text_kw=None,
+        im_kw=None,
     ):
         """Draw the images with their heatmaps.
 
@@ -87,6 +96,10 @@ class HeatmapDisplay:
             covers proportionally less.
         colorbar : bool, default=True
             Whether to draw one colour bar for all images.
+        text_kw : dict, default=None
+            More parameters of matplotlib's `set_title`, for the titles.
+        im_kw : dict, default=None
+            More parameters of matplotlib's `imshow`, for the images below the heat.
 
         Returns
         -------
@@ -110,18 +123,20 @@ class HeatmapDisplay:
         _check_max_heat(self.max_heat)
         _check_alpha(alpha)
         check_colormap(cmap)
+        im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1} | check_kw(im_kw, "im_kw")
+        text_kw = {"fontsize": "medium"} | check_kw(text_kw, "text_kw")
         largest = max(float(heat.max()) for heat in heatmaps)
         scale = Normalize(0, self.max_heat or (largest if largest > 0 else 1.0))
         with axes_for(plt, axes, images, n_columns) as axes:
             for ax, image, heat, title in zip(
                 axes, images, heatmaps, titles, strict=True
             ):
-                ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
+                ax.imshow(picture(image), **im_kw)
                 covered = alpha * np.clip(heat / scale.vmax, 0, 1)
                 ax.imshow(heat, cmap=cmap, norm=scale, alpha=covered)
                 ax.set(xticks=[], yticks=[])
                 if title is not None:
-                    ax.set_title(title, fontsize="medium")
+                    ax.set_title(title, **text_kw)
             figure = axes[0].figure
             if colorbar:
                 figure.colorbar(
@@ -148,6 +163,8 @@ class HeatmapDisplay:
         cmap="YlOrRd",
         alpha=0.8,
         colorbar=True,
+        text_kw=None,
+        im_kw=None,
     ):
         """Compute heatmaps with a fitted estimator and draw them.
 
@@ -172,6 +189,8 @@ class HeatmapDisplay:
         cmap : str or matplotlib Colormap, default="YlOrRd"
         alpha : float, default=0.8
         colorbar : bool, default=True
+        text_kw : dict, default=None
+        im_kw : dict, default=None
 
         Returns
         -------
@@ -220,7 +239,13 @@ class HeatmapDisplay:
             max_heat=None if estimator.normalize is None else 1.0,
         )
         return display.plot(
-            axes, n_columns=n_columns, cmap=cmap, alpha=alpha, colorbar=colorbar
+            axes,
+            n_columns=n_columns,
+            cmap=cmap,
+            alpha=alpha,
+            colorbar=colorbar,
+            text_kw=text_kw,
+            im_kw=im_kw,
         )
 
 

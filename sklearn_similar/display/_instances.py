@@ -1,24 +1,35 @@
 """Boxes of instances over images."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from sklearn_similar._boxes import BOX_COLUMNS
 from sklearn_similar.display._drawing import (
     axes_for,
     check_images,
+    check_kw,
     each_image,
     import_pyplot,
     picture,
 )
 from sklearn_similar.metrics._checks import check_instances
+from sklearn_similar.metrics._matching import find_pairs, matched_rows
 from sklearn_similar.metrics._truth import image_numbers
+
+# Share of an image's height that a label needs.
+_LABEL_SHARE = 0.06
 
 
 class InstancesDisplay:
     """Instances drawn over their images.
 
-    Displays are usually created by `from_estimator`. All parameters are stored as
-    attributes.
+    Displays are usually created by `from_estimator` or `from_predictions`. All
+    parameters are stored as attributes.
 
     Parameters
     ----------
@@ -29,7 +40,12 @@ class InstancesDisplay:
         Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max``
         and, if known, ``score``.
     truth : DataFrame, default=None
-        True instances, drawn with dashed lines.
+        True instances. Those that were found are drawn with dashed lines and those that
+        were missed with thick ones; false ones among `instances` are dotted; both are
+        marked in words.
+    iou_threshold : float, default=0.5
+        Least intersection over union of a found and a true instance, in (0, 1]; they
+        are matched as in `sklearn_similar.metrics.detection_scores`.
 
     Attributes
     ----------
@@ -56,12 +72,22 @@ class InstancesDisplay:
     1
     """
 
-    def __init__(self, images, instances, *, truth=None):
+    def __init__(self, images, instances, *, truth=None, iou_threshold=0.5):
         self.images = images
         self.instances = instances
         self.truth = truth
+        self.iou_threshold = iou_threshold
 
-    def plot(self, axes=None, *, n_columns=None, color="tab:orange"):
+    def plot(
+        self,
+        axes=None,
+        *,
+        n_columns=None,
+        color="tab:orange",
+        truth_color="tab:blue",
+        text_kw=None,
+        im_kw=None,
+    ):
         """Draw each image with its boxes and labels.
 
         Parameters
@@ -71,7 +97,14 @@ class InstancesDisplay:
         n_columns : int, default=None
             Images side by side in a new figure; None: as many as have room.
         color : matplotlib colour, default="tab:orange"
-            Colour of boxes and labels.
+            Colour of boxes and labels. All kinds of colour vision tell the defaults
+            apart.
+        truth_color : matplotlib colour, default="tab:blue"
+            Colour of true instances.
+        text_kw : dict, default=None
+            More parameters of matplotlib's `text`, for the labels.
+        im_kw : dict, default=None
+            More parameters of matplotlib's `imshow`, for the images.
 
         Returns
         -------
@@ -88,27 +121,32 @@ class InstancesDisplay:
         from matplotlib.colors import is_color_like
 
         images = check_images(self.images, "images")
-        instances = _check_table(self.instances, "instances", images)
+        shapes = [image.shape for image in images]
+        instances = check_table(self.instances, "instances", shapes)
         truth = None
         if self.truth is not None:
-            truth = _check_table(self.truth, "truth", images)
-        if not is_color_like(color):
-            raise ValueError(f"color is {color!r}; pass a colour of matplotlib's.")
+            truth = check_table(self.truth, "truth", shapes)
+        for name, value in (("color", color), ("truth_color", truth_color)):
+            if not is_color_like(value):
+                raise ValueError(f"{name} is {value!r}; pass a colour of matplotlib's.")
+        im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1} | check_kw(im_kw, "im_kw")
+        text_kw = check_kw(text_kw, "text_kw")
+        boxes = _styled(instances, truth, self.iou_threshold, color, truth_color)
         with axes_for(plt, axes, images, n_columns) as axes:
             for index, (ax, image) in enumerate(zip(axes, images, strict=True)):
-                ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1)
+                ax.imshow(picture(image), **im_kw)
                 ax.set_axis_off()
-                for instance in _of_image(instances, index):
-                    _draw_box(plt, ax, instance, color, "-")
-                    _write_label(ax, instance, color)
-                if truth is not None:
-                    for instance in _of_image(truth, index):
-                        _draw_box(plt, ax, instance, "tab:blue", "--")
+                for box in boxes.get(index, ()):
+                    _draw_box(plt, ax, box)
+                    if box.text:
+                        _write_label(ax, box, image.shape[0], text_kw)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, truth=None, axes=None, **plot_params):
+    def from_estimator(
+        cls, estimator, X, *, truth=None, iou_threshold=0.5, axes=None, **plot_params
+    ):
         """Localize the instances in images and draw them.
 
         Parameters
@@ -119,6 +157,8 @@ class InstancesDisplay:
             As `localize` takes them.
         truth : DataFrame, default=None
             True instances.
+        iou_threshold : float, default=0.5
+            Least intersection over union of a found and a true instance.
         axes : matplotlib Axes or array-like of them, default=None
             At least one for each image; None: a new figure.
         **plot_params : dict
@@ -132,6 +172,10 @@ class InstancesDisplay:
         ------
         ValueError
             If an image cannot be used, or images and truth do not fit each other.
+
+        See Also
+        --------
+        from_predictions : The same of instances that are found already.
         """
         if not hasattr(estimator, "localize"):
             raise ValueError(
@@ -139,45 +183,173 @@ class InstancesDisplay:
                 "InstanceLocalizer."
             )
         images = each_image(X, getattr(estimator, "image_shape_", None))
-        display = cls(images, estimator.localize(X), truth=truth)
+        display = cls(
+            images, estimator.localize(X), truth=truth, iou_threshold=iou_threshold
+        )
+        return display.plot(axes, **plot_params)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        images,
+        instances,
+        *,
+        truth=None,
+        iou_threshold=0.5,
+        axes=None,
+        **plot_params,
+    ):
+        """Draw instances that are found already.
+
+        Parameters
+        ----------
+        images : array-like or list of images
+            Images of one or of several sizes.
+        instances : DataFrame
+            Those that `localize` returned for the images.
+        truth : DataFrame, default=None
+            True instances.
+        iou_threshold : float, default=0.5
+            Least intersection over union of a found and a true instance.
+        axes : matplotlib Axes or array-like of them, default=None
+            At least one for each image; None: a new figure.
+        **plot_params : dict
+            More parameters of `plot`.
+
+        Returns
+        -------
+        display : InstancesDisplay
+
+        Raises
+        ------
+        ValueError
+            If images and tables do not fit each other.
+
+        See Also
+        --------
+        from_estimator : Localizes first.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from sklearn_similar.display import InstancesDisplay
+        >>> columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
+        >>> truth = pd.DataFrame([[0, "a", 3, 3, 9, 9]], columns=columns)
+        >>> found = truth.assign(label="b", score=0.9)
+        >>> display = InstancesDisplay.from_predictions(
+        ...     [np.zeros((20, 20))], found, truth=truth
+        ... )
+        >>> [text.get_text() for text in display.axes_[0].texts]
+        ['false b 0.90', 'missed a']
+        """
+        display = cls(images, instances, truth=truth, iou_threshold=iou_threshold)
         return display.plot(axes, **plot_params)
 
 
-def _check_table(table, name: str, images) -> pd.DataFrame:
-    """The table, if it is one of instances in these images."""
+@dataclass(frozen=True, kw_only=True)
+class _Box:
+    """A box as it is drawn."""
+
+    instance: dict
+    text: str
+    color: Any
+    linestyle: str
+    linewidth: float = 1.5
+    is_true: bool = False
+
+
+def check_table(table, name: str, shapes: Sequence[tuple[int, ...]]) -> pd.DataFrame:
+    """The table, if it is one of instances in images of these shapes."""
     has_score = isinstance(table, pd.DataFrame) and "score" in table
     checked = check_instances(table, name=name, needs_score=has_score)
-    numbers = image_numbers(checked, [image.shape for image in images], name=name)
+    numbers = image_numbers(checked, shapes, name=name)
     boxes = pd.DataFrame(checked.boxes, columns=BOX_COLUMNS, index=table.index)
     return table.assign(image=numbers, **boxes)
 
 
-def _of_image(table: pd.DataFrame, index: int) -> list[dict]:
-    return table[table["image"] == index].to_dict("records")
+def _styled(
+    instances: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    iou_threshold,
+    color,
+    truth_color,
+) -> dict[int, list[_Box]]:
+    """The boxes of each image that has any."""
+    is_false = np.zeros(len(instances), dtype=bool)
+    by_image: dict[int, list[_Box]] = {}
+    if truth is not None:
+        _check_iou_threshold(iou_threshold)
+        scored = instances if "score" in instances else instances.assign(score=1.0)
+        pairs = find_pairs(truth, scored, iou_threshold)
+        matched = matched_rows(pairs, iou_threshold)
+        is_false = matched < 0
+    for instance, false in zip(instances.to_dict("records"), is_false, strict=True):
+        text = str(instance["label"])
+        if "score" in instance:
+            text += f" {instance['score']:.2f}"
+        box = _Box(
+            instance=instance,
+            text=f"false {text}" if false else text,
+            color=color,
+            linestyle=":" if false else "-",
+        )
+        by_image.setdefault(instance["image"], []).append(box)
+    if truth is not None:
+        is_missed = ~np.isin(np.arange(len(truth)), matched)
+        for instance, missed in zip(truth.to_dict("records"), is_missed, strict=True):
+            box = _Box(
+                instance=instance,
+                text=f"missed {instance['label']}" if missed else "",
+                color=truth_color,
+                linestyle="-" if missed else "--",
+                linewidth=3.0 if missed else 1.5,
+                is_true=True,
+            )
+            by_image.setdefault(instance["image"], []).append(box)
+    return by_image
 
 
-def _write_label(ax, instance: dict, color: str) -> None:
-    text = str(instance["label"])
-    if "score" in instance:
-        text += f" {instance['score']:.2f}"
-    ax.text(
-        instance["x_min"],
-        instance["y_min"] - 1,
-        text,
-        color=color,
-        fontsize="x-small",
-        verticalalignment="bottom",
-        clip_on=True,
-    )
+def _check_iou_threshold(iou_threshold) -> None:
+    if not (isinstance(iou_threshold, Real) and 0 < float(iou_threshold) <= 1):
+        raise ValueError(
+            f"iou_threshold is {iou_threshold!r}; pass a number above 0 and at most 1."
+        )
 
 
-def _draw_box(plt, ax, instance: dict, color: str, linestyle: str) -> None:
+def _write_label(ax, box: _Box, height: int, text_kw: dict) -> None:
+    """Write a label above its box; below, if it was missed; inside without room."""
+    y_min, y_max = box.instance["y_min"], box.instance["y_max"]
+    room = _LABEL_SHARE * height
+    if box.is_true:
+        y, side = (y_max, "top") if y_max + room <= height else (y_max - 1, "bottom")
+    else:
+        y, side = (y_min - 1, "bottom") if y_min >= room else (y_min, "top")
+    given = {
+        "color": box.color,
+        "fontsize": "x-small",
+        "verticalalignment": side,
+        "clip_on": True,
+    }
+    ax.text(box.instance["x_min"], y, box.text, **(given | text_kw))
+
+
+def _draw_box(plt, ax, box: _Box) -> None:
     # Pixel centres have whole coordinates in Matplotlib, and boxes begin at edges.
+    instance = box.instance
     corner = (instance["x_min"] - 0.5, instance["y_min"] - 0.5)
     width = instance["x_max"] - instance["x_min"]
     height = instance["y_max"] - instance["y_min"]
     ax.add_patch(
         plt.Rectangle(
-            corner, width, height, fill=False, color=color, linestyle=linestyle
+            corner,
+            width,
+            height,
+            fill=False,
+            color=box.color,
+            linestyle=box.linestyle,
+            linewidth=box.linewidth,
+            # Found ones are seen on those that they missed.
+            zorder=1 if box.is_true else 2,
         )
     )

@@ -86,20 +86,26 @@ def find_pairs(
 
 
 def match_pairs(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
-    """Match greedily; return for each prediction whether it matches a true box.
+    """Match greedily; return for each prediction whether it matches a true box."""
+    return matched_rows(pairs, iou_threshold) >= 0
+
+
+def matched_rows(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
+    """Match greedily; return for each prediction the row of its true box, or -1.
 
     The pairs come by descending score, then by descending IoU, so that the first pair
     of which both sides are free is the greedy choice.
     """
-    matched = bytearray(len(pairs.score))
+    partner = [-1] * len(pairs.score)
     taken = bytearray(len(pairs.true_label))
     near = pairs.iou >= min(iou_threshold, 1 - 1e-10)
     for predicted, true in zip(
         pairs.predicted[near].tolist(), pairs.true[near].tolist(), strict=True
     ):
-        if not (matched[predicted] or taken[true]):
-            matched[predicted] = taken[true] = 1
-    return np.frombuffer(matched, dtype=bool)
+        if partner[predicted] < 0 and not taken[true]:
+            partner[predicted] = true
+            taken[true] = 1
+    return np.array(partner, dtype=np.intp)
 
 
 def safe_ratio(

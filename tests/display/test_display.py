@@ -289,6 +289,81 @@ def test_true_instances_are_dashed():
     assert display.axes_[0].texts[0].get_text() == "a"
 
 
+def test_false_and_missed_instances_are_marked_as_the_metric_counts_them():
+    columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
+    truth = pd.DataFrame(
+        [[0, "a", 0, 0, 4, 4], [0, "b", 4, 4, 8, 8], [1, "c", 1, 1, 5, 5]],
+        columns=columns,
+    )
+    # The first twice, the second with another label, the third a little to the side.
+    found = truth.iloc[[0, 0, 1, 2]].assign(
+        score=[0.8, 0.9, 0.7, 0.6], label=["a", "a", "c", "c"], x_max=[4, 4, 8, 7]
+    )
+    images = [np.zeros((8, 8))] * 2
+    display = InstancesDisplay.from_predictions(
+        images, found, truth=truth, color="red", truth_color="blue"
+    )
+    texts = [[text.get_text() for text in ax.texts] for ax in display.axes_]
+    assert texts == [["false a 0.80", "a 0.90", "false c 0.70", "missed b"], ["c 0.60"]]
+    styles = [box.get_linestyle() for box in display.axes_[0].patches]
+    assert styles == [":", "-", ":", "--", "-"]
+    widths = [box.get_linewidth() for box in display.axes_[0].patches]
+    assert widths[-1] > max(widths[:-1])
+    colors = [box.get_edgecolor()[2] for box in display.axes_[0].patches]
+    assert colors == [0, 0, 0, 1, 1]
+    strict = InstancesDisplay.from_predictions(
+        images, found, truth=truth, iou_threshold=0.9
+    )
+    assert [text.get_text() for text in strict.axes_[1].texts] == [
+        "false c 0.60",
+        "missed c",
+    ]
+
+
+def test_labels_stay_inside_the_image_and_apart_from_each_other():
+    columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
+    for y_min, y_max, sides in [
+        (40, 60, ["bottom", "top"]),  # above and below
+        (0, 60, ["top", "top"]),  # inside and below
+        (40, 100, ["bottom", "bottom"]),  # above and inside
+    ]:
+        truth = pd.DataFrame([[0, "a", 0, y_min, 20, y_max]], columns=columns)
+        display = InstancesDisplay.from_predictions(
+            [np.zeros((100, 100))], truth.assign(label="b"), truth=truth
+        )
+        texts = display.axes_[0].texts
+        assert [text.get_verticalalignment() for text in texts] == sides
+        heights = [text.get_position()[1] for text in texts]
+        assert heights[0] <= y_min < y_max - 1 <= heights[1] <= 100
+        found, missed = display.axes_[0].patches
+        assert found.get_zorder() > missed.get_zorder()
+
+
+def test_predictions_are_drawn_as_the_estimator_s():
+    images = [np.zeros((8, 8))] * 2
+    displays = [
+        InstancesDisplay.from_estimator(Finder(), images),
+        InstancesDisplay.from_predictions(images, Finder().localize(images)),
+    ]
+    texts = [[t.get_text() for ax in d.axes_ for t in ax.texts] for d in displays]
+    assert texts[0] == texts[1] == ["a 0.90", "b 0.80"]
+
+
+def test_texts_and_images_take_parameters_of_matplotlib():
+    kw = {"text_kw": {"fontsize": 17}, "im_kw": {"interpolation": "bicubic"}}
+    instances = InstancesDisplay([IMAGE] * 2, FOUND).plot(**kw)
+    assert instances.axes_[0].texts[0].get_fontsize() == 17
+    heat = HeatmapDisplay([IMAGE], [HEAT], titles=["a"]).plot(**kw)
+    assert heat.axes_[0].title.get_fontsize() == 17
+    for display in (instances, heat):
+        assert display.axes_[0].get_images()[0].get_interpolation() == "bicubic"
+        for name in kw:
+            with pytest.raises(ValueError, match=f"{name} is 3; pass a dict"):
+                display.plot(**{name: 3})
+    with pytest.raises(ValueError, match="iou_threshold is 0; pass a number above 0"):
+        InstancesDisplay([IMAGE] * 2, FOUND, truth=FOUND, iou_threshold=0).plot()
+
+
 def test_both_displays_take_one_axes_or_more_for_each_image():
     nothing = Finder().localize(None).iloc[:0]
     images = [np.zeros((4, 4))] * 2

@@ -1,0 +1,51 @@
+"""What goes to users: the wheel, the source distribution, and how to cite them."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import sklearn_similar
+
+ROOT = Path(__file__).parents[1]
+LICENCES = {"LICENSE", "sklearn_similar/datasets/data/mnist_sample.rst"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("dist")
+    code = (
+        "import sys; from hatchling.build import build_sdist, build_wheel\n"
+        "build_wheel(sys.argv[1]); build_sdist(sys.argv[1])"
+    )
+    subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=True)
+    return folder
+
+
+def test_the_wheel_holds_the_licences_and_every_file_of_the_package(built):
+    (path,) = built.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+    info = f"sklearn_similar-{sklearn_similar.__version__}.dist-info"
+    assert {f"{info}/licenses/{name}" for name in LICENCES} <= names
+    package = ROOT / "sklearn_similar"
+    files = {p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc"}
+    assert {p.relative_to(ROOT).as_posix() for p in files} <= names
+
+
+def test_the_source_distribution_holds_what_a_build_and_the_tests_need(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    wanted = {"pyproject.toml", "README.md", "CITATION.cff", "tests/conftest.py"}
+    assert LICENCES | wanted <= names
+    assert not any(name.startswith((".ci", ".github")) for name in names)
+
+
+def test_the_citation_is_of_this_version():
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {sklearn_similar.__version__}" in lines
