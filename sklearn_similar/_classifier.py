@@ -388,7 +388,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ndarray of shape (n_images,)
         """
         fitted = snapshot(self)
-        return fitted.classes_[fitted.predict_proba(X).argmax(axis=1)]
+        best = fitted.predict_proba(X).argmax(axis=1)
+        return fitted.classes_[best]
 
     def transform(self, X: Any) -> Any:
         """Heatmaps of all classes together, heat below `threshold` set to 0.
@@ -484,8 +485,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self._measure(images, y, validation)
 
     def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
-        """Arguments of `build_net`; y holds the training labels."""
-        # Copies, as pickles hold them, and users change modules and dicts.
+        """Arguments of `build_net`, copied, as users change modules and dicts."""
         return {name: copy.deepcopy(getattr(self, name)) for name in _TRAINING} | {
             "n_classes": len(self.classes_),
             "image_shape": self.image_shape_,
