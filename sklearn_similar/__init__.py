@@ -5,6 +5,7 @@ from ._classifier import SimilarNetClassifier
 from ._detection.training_crops import make_training_crops
 from ._localizer import InstanceLocalizer
 from ._network.lenet import LeNet
+from ._network.small_cnn import SmallCNN
 from ._version import __version__
 from .persistence import load, save
 
@@ -12,6 +13,7 @@ __all__ = [
     "InstanceLocalizer",
     "LeNet",
     "SimilarNetClassifier",
+    "SmallCNN",
     "__version__",
     "datasets",
     "display",

@@ -1,6 +1,6 @@
 """The localizer: parameters, validation and state; the search is in `_detection`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -13,7 +13,6 @@ from sklearn.utils import (
     check_consistent_length,
     check_random_state,
     column_or_1d,
-    gen_batches,
 )
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,6 +24,7 @@ from ._detection.crop_specification import (
     pack_specification,
     unpack_specification,
 )
+from ._detection.image_format import ImageFormat, read_instances
 from ._detection.localization import (
     Recognizer,
     Settings,
@@ -32,7 +32,14 @@ from ._detection.localization import (
     instances_table,
 )
 from ._detection.polarity import warn_if_dark_on_light
-from ._detection.training_crops import make_training_crops
+from ._detection.score_calibration import ScoreCalibration
+from ._detection.training import (
+    BACKGROUND,
+    TrainingImages,
+    TrainingSettings,
+    frozen_recognizer,
+    train_recognizer,
+)
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.parameters import NestedParametersMixin, set_random_states
 from ._inputs.validation import (
@@ -45,21 +52,19 @@ from ._inputs.validation import (
     unused_label,
 )
 from ._inputs.value_range import ranges_are_checked
+from ._network.small_cnn import SmallCNN
 from ._network.threads import usable_threads
 from ._progress import with_progress
-from ._warnings import warn_user
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
 
-# Index of the background; the classes have theirs in `classes_`.
-_BACKGROUND = -1
 # Pixels of images that are searched together: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
-_IMAGES_AT_ONCE = 1024
 # Training that measured best on crops of MNIST's training digits.
 _LR = _LR_DECAY = 2e-3
 _BATCH_SIZE = 300
+_MAX_EPOCHS = 6
 
 
 class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
@@ -78,11 +83,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         background. If it has `heatmap`, heat takes part. A
         `sklearn.frozen.FrozenEstimator` is used as it is and nothing is trained; its
         parameter `background`, if it has one, names the label of its background.
-    proposals : {"image", "heat"}, default="image"
-        Where region proposals come from. "image": extremal regions of the image that
-        are stable over a range of thresholds. "heat": regions of the heatmap, their
-        boxes drawn tight around what is bright in them.
-    n_thresholds : int, default=15
+    proposals : {"image", "grey", "heat"} or callable, default="image"
+        Where region proposals come from. "image": stable extremal regions of several
+        channels (grey levels, edges, colours). "grey": of grey levels alone, in less
+        time. "heat": regions of the heatmap, tightened around what is bright in them.
+        A callable gets an image, height x width (x n_channels), its values between 0
+        and 1, and returns boxes, n_boxes x 4.
+    n_thresholds : int, default=31
         Thresholds at which regions are connected, in `fit` and `localize`.
     polarity : {"bright", "dark", "both"}, default="bright"
         Whether instances are bright as in training, dark, or either.
@@ -91,7 +98,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         which the greatest heat is used.
     heat_threshold : float, default=0.15
         Least heat of a region proposal, between 0 and 1.
-    score_threshold : float, default=0.8
+    score_threshold : float, default=0.5
         Least score of an instance, between 0 and 1.
     nms_threshold : float, default=0.3
         Greatest intersection over union of two instances (non-maximum suppression).
@@ -99,6 +106,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Most training crops of instances that are made, besides X itself.
     n_background_crops : int, default=30_000
         Most training crops of background that are made.
+    n_mining_rounds : int, default=2
+        Rounds of hard-negative mining: a first estimator searches images without
+        instances, and what it finds joins the background of the next one.
     random_state : int, RandomState instance or None, default=None
         Source of the training crops, and of the estimator where its own is None.
     verbose : int, default=0
@@ -115,6 +125,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         The label of background in `estimator_`; None: a frozen estimator has none.
     crop_specification_ : CropSpecification
         Size, object extent and value range of the training images.
+    score_calibration_ : (float, float)
+        Slope and intercept of the log-odds of ``score`` over those of probabilities,
+        from held-out images; (1, 0) if frozen or no class has ten images.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
@@ -152,7 +165,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     }
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "proposals": [StrOptions({"image", "heat"})],
+        "proposals": [StrOptions({"image", "grey", "heat"}), callable],
         "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
         "polarity": [StrOptions({"bright", "dark", "both"})],
         "scales": ["array-like"],
@@ -161,6 +174,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "nms_threshold": [Interval(Real, 0, 1, closed="both")],
         "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
         "n_background_crops": [Interval(Integral, 1, None, closed="left")],
+        "n_mining_rounds": [Interval(Integral, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -169,15 +183,17 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self,
         estimator: Any = None,
         *,
-        proposals: Literal["image", "heat"] = "image",
-        n_thresholds: int = 15,
+        proposals: Literal["image", "grey", "heat"]
+        | Callable[[np.ndarray], Any] = "image",
+        n_thresholds: int = 31,
         polarity: Literal["bright", "dark", "both"] = "bright",
         scales: Sequence[float] = (1.0,),
         heat_threshold: float = 0.15,
-        score_threshold: float = 0.8,
+        score_threshold: float = 0.5,
         nms_threshold: float = 0.3,
         n_instance_crops: int = 40_000,
         n_background_crops: int = 30_000,
+        n_mining_rounds: int = 2,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -191,6 +207,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.nms_threshold = nms_threshold
         self.n_instance_crops = n_instance_crops
         self.n_background_crops = n_background_crops
+        self.n_mining_rounds = n_mining_rounds
         self.random_state = random_state
         self.verbose = verbose
 
@@ -237,9 +254,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         -------
         DataFrame
             One row an instance, with the columns ``image`` (position in X), ``label``,
-            ``score`` (probability of the label), ``heat`` (greatest in the box; NaN if
-            the estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``, ``y_max``
-            (pixels, half-open); images in order, each with its best scores first.
+            ``score`` (calibrated probability of the label), ``heat`` (greatest in the
+            box; NaN if the estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``,
+            ``y_max`` (pixels, half-open); images in order, best scores first.
 
         Raises
         ------
@@ -313,7 +330,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.background_ = getattr(self.estimator, "background", None)
         if self.background_ is not None:
             labels = self._take_out_background(labels)
-        instances = np.flatnonzero(labels != _BACKGROUND)
+        instances = np.flatnonzero(labels != BACKGROUND)
         pixels = images.select(instances[choose_images(labels[instances])])
         samples = to_tensor(pixels, n_channels(self.image_shape_))
         self.crop_specification_ = learn_crop_specification(samples)
@@ -326,36 +343,25 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             self._train(images, labels, background_images)
 
     def _take_out_background(self, labels: np.ndarray) -> np.ndarray:
-        """Take the background out of `classes_`; indices in these, or _BACKGROUND."""
+        """Take the background out of `classes_`; indices in these, or BACKGROUND."""
         comparable_labels([self.background_], "background", self.classes_, None)
         is_background = self.classes_ == self.background_
         if is_background.all():
             raise ValueError(f"y holds the background {self.background_!r} alone.")
         self.classes_ = self.classes_[~is_background]
-        code = np.where(is_background, _BACKGROUND, np.cumsum(~is_background) - 1)
+        code = np.where(is_background, BACKGROUND, np.cumsum(~is_background) - 1)
         return code[labels]
 
     def _take_frozen(self, images: Images) -> None:
         """Set what depends on an estimator that is trained already."""
-        self.estimator_ = self.estimator
-        check_is_fitted(self.estimator_)
-        known = np.asarray(self.estimator_.classes_)
-        unknown = np.setdiff1d(self.classes_, known).tolist()
-        if unknown:
-            raise ValueError(
-                f"y holds labels that the frozen estimator does not know: {unknown}; "
-                "leave such images out, or pass an estimator that is not frozen."
-            )
-        is_instance = np.ones(len(known), dtype=bool)
-        if self.background_ is not None:
-            is_instance = known != self.background_
-        self._columns = np.flatnonzero(is_instance)
-        # Beside a background of -1, bools have become integers: those of y are back.
-        own = known[is_instance].astype(self.classes_.dtype)
-        is_same = np.array_equal(own, known[is_instance])
-        self.classes_ = own if is_same else known[is_instance]
+        check_is_fitted(frozen := self.estimator)
+        recognizer, classes = frozen_recognizer(
+            frozen, self.classes_, self.background_, self._image_format()
+        )
         # An estimator for images of another size says so.
-        self.estimator_.predict_proba(self._for_estimator(images, np.arange(1)))
+        frozen.predict_proba(self._for_estimator(images, np.arange(1)))
+        self.classes_ = classes
+        self._take(recognizer)
 
     def _train(self, images: Images, labels: np.ndarray, background_images) -> None:
         """Train the estimator on crops of scenes that are made of the images."""
@@ -363,6 +369,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         estimator = self.estimator
         if estimator is None:
             estimator = SimilarNetClassifier(
+                SmallCNN,
+                max_epochs=_MAX_EPOCHS,
                 lr=_LR,
                 lr_decay=_LR_DECAY,
                 batch_size=_BATCH_SIZE,
@@ -375,86 +383,57 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 f"X has {self.n_features_in_} feature(s), images of one pixel; pass "
                 "images that show an instance."
             )
-        is_background = labels == _BACKGROUND
+        is_background = labels == BACKGROUND
         instances = np.flatnonzero(~is_background)
-        pixels = self._as_uint8(images, instances)
-        is_blank = ~pixels.any(axis=tuple(range(1, pixels.ndim)))
-        if is_blank.all():
-            raise ValueError("All images in X are blank; pass bright objects on black.")
-        if is_blank.any():
-            warn_user(
-                f"{is_blank.sum()} images in X are blank, the first of them image "
-                f"{instances[is_blank][0]}; they are not trained on.",
-            )
-        crops, crop_labels = make_training_crops(
-            pixels[~is_blank],
-            labels[instances[~is_blank]],
-            background=_BACKGROUND,
-            background_images=background_images,
-            n_instances=self.n_instance_crops,
-            n_background=self.n_background_crops,
-            n_thresholds=self.n_thresholds,
-            random_state=random_state,
-            verbose=self.verbose,
-        )
-        X = np.concatenate(
-            [
-                self._from_uint8(crops),
-                self._for_estimator(images, np.flatnonzero(is_background)),
-            ]
+        image_format = self._image_format()
+        pixels, shown = read_instances(
+            images, instances, image_format, self.image_shape_
         )
         if self.background_ is None:
             self.background_ = unused_label(self.classes_)
-        # The index of the background is that of the last name.
-        names = np.append(self.classes_, self.background_)
-        y = names[np.concatenate([crop_labels, labels[is_background]])]
         set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
-        with ranges_are_checked():
-            self.estimator_ = estimator.fit(X, y)
-        known = np.asarray(self.estimator_.classes_)
-        if not np.array_equal(known, np.unique(names)):
-            raise ValueError(
-                "After fit, the estimator has other classes than it was trained on; "
-                "if a part of it is frozen, freeze all of it: "
-                "FrozenEstimator(estimator)."
-            )
-        self._columns = np.searchsorted(known, names[:-1])
+        recognizer = train_recognizer(
+            estimator,
+            TrainingImages(
+                instances=pixels,
+                labels=labels[shown],
+                background=self._for_estimator(images, np.flatnonzero(is_background)),
+                background_images=background_images,
+                names=np.append(self.classes_, self.background_),
+            ),
+            image_format,
+            TrainingSettings(
+                n_instance_crops=self.n_instance_crops,
+                n_background_crops=self.n_background_crops,
+                n_mining_rounds=self.n_mining_rounds,
+                n_thresholds=self.n_thresholds,
+                verbose=self.verbose,
+            ),
+            random_state,
+        )
+        self._take(recognizer)
 
-    def _as_uint8(self, images: Images, indices: np.ndarray) -> np.ndarray:
-        """Images from black, 0, to white, 255, n x height x width (x n_channels)."""
-        channels = n_channels(self.image_shape_)
-        pixels = np.empty((len(indices), *self.image_shape_[:2], channels), np.uint8)
-        for part in gen_batches(len(indices), _IMAGES_AT_ONCE):
-            tensor = to_tensor(images.select(indices[part]), channels)
-            unit = self.crop_specification_.to_unit(tensor)
-            pixels[part] = (unit * 255).round().permute(0, 2, 3, 1).numpy()
-        return pixels if len(self.image_shape_) == 3 else pixels[..., 0]
-
-    def _from_uint8(self, crops: np.ndarray) -> np.ndarray:
-        """The inverse of `_as_uint8`, as the estimator takes images."""
-        pixels = crops if crops.ndim == 4 else crops[..., np.newaxis]
-        specification = self.crop_specification_
-        parts = []
-        for part in gen_batches(len(pixels), _IMAGES_AT_ONCE):
-            unit = to_tensor(pixels[part], pixels.shape[3])
-            images = specification.from_unit(unit)
-            parts.append(from_tensor(images, np.dtype(self._dtype), self._layout))
-        return np.concatenate(parts)
+    def _take(self, recognizer: Recognizer) -> None:
+        self.estimator_, self._columns = recognizer.estimator, recognizer.columns
+        self.score_calibration_ = tuple(recognizer.calibration)
 
     def _for_estimator(self, images: Images, indices: np.ndarray) -> np.ndarray:
         """Some of the training images as the estimator takes images."""
         tensor = to_tensor(images.select(indices), n_channels(self.image_shape_))
         return from_tensor(tensor, np.dtype(self._dtype), self._layout)
 
+    def _image_format(self) -> ImageFormat:
+        learned, dtype = self.crop_specification_, np.dtype(self._dtype)
+        return ImageFormat(specification=learned, dtype=dtype, layout=self._layout)
+
     def _recognizer(self) -> Recognizer:
         return Recognizer(
             estimator=self.estimator_,
-            specification=self.crop_specification_,
+            image_format=self._image_format(),
             columns=self._columns,
-            dtype=np.dtype(self._dtype),
-            layout=self._layout,
+            calibration=ScoreCalibration(*self.score_calibration_),
         )
 
     def __getstate__(self):

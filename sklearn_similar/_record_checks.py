@@ -107,6 +107,15 @@ def check_localizer(state: _State) -> None:
     for name in ("image_shape_", "n_features_in_"):
         require(part(state, name) == getattr(trained, name), name)
     _check_attributes(state)
+    calibration = part(state, "score_calibration_")
+    is_calibration = (
+        isinstance(calibration, tuple)
+        and len(calibration) == 2
+        and all(isinstance(value, float) for value in calibration)
+        and all(map(math.isfinite, calibration))
+        and calibration[0] > 0
+    )
+    require(is_calibration, "score_calibration_")
     specification = part(state, "crop_specification_")
     is_specification = (
         isinstance(specification, dict)

@@ -21,11 +21,12 @@ from ._localizer import InstanceLocalizer
 from ._network.activations import eval_mode, extract_activations
 from ._network.lenet import LeNet
 from ._network.net import SeededNet, build_net, check_weights
+from ._network.small_cnn import SmallCNN
 from ._record_checks import check_classifier, check_localizer, require
 from ._warnings import warn_user
 
 # Networks of this package, which a record may name.
-_NETWORKS: dict[str, type[nn.Module]] = {"LeNet": LeNet}
+_NETWORKS: dict[str, type[nn.Module]] = {"LeNet": LeNet, "SmallCNN": SmallCNN}
 # Longest description of a parameter.
 MAX_TEXT = 200
 _INSIDE = ("estimator", "estimator_")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
-from sklearn_similar._detection import training_crops
+from sklearn_similar._detection import training_crops, training_scenes
 from sklearn_similar.datasets import load_mnist_sample
 
 # A type checker reads it; its mistakes would end Python.
@@ -54,11 +54,11 @@ def small_scenes(monkeypatch):
     """
     kinds = [
         kind._replace(size=(160, 160), n_instances=(4, 8))
-        for kind in training_crops._SCENES
+        for kind in training_scenes._SCENES
     ]
-    monkeypatch.setattr(training_crops, "_SCENES", kinds)
+    monkeypatch.setattr(training_scenes, "_SCENES", kinds)
     monkeypatch.setattr(training_crops, "_N_TEXTURES", (2, 2))
-    monkeypatch.setattr(training_crops, "_TEXTURE_SIZE", (100, 100))
+    monkeypatch.setattr(training_scenes, "_TEXTURE_SIZE", (100, 100))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """`InstanceLocalizer`: training from crops alone, around any classifier."""
 
+import copy
 from copy import deepcopy
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
-from sklearn.base import clone
+from scipy.special import expit, logit
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
@@ -16,7 +19,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from tqdm.auto import tqdm
 
-from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
+from sklearn_similar import (
+    InstanceLocalizer,
+    SimilarNetClassifier,
+    SmallCNN,
+    load,
+    save,
+)
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import LocalizationScorer, detection_scores
 
@@ -69,14 +78,13 @@ def quick_localizer(bayes_once):
     return deepcopy(bayes_once)
 
 
-@pytest.mark.parametrize("method", ["make_training_crops"])
 def test_an_estimator_that_cannot_be_used_is_refused_before_crops_are_made(
-    few, monkeypatch, method
+    few, monkeypatch
 ):
     def made(*args, **kwargs):
         raise AssertionError("crops are made")
 
-    monkeypatch.setattr(f"sklearn_similar._localizer.{method}", made)
+    monkeypatch.setattr("sklearn_similar._localizer.train_recognizer", made)
     with pytest.raises(TypeError, match="an instance"):
         InstanceLocalizer(SimilarNetClassifier).fit(*few)
     with pytest.raises(NotFittedError):
@@ -295,7 +303,7 @@ def test_a_search_reaches_the_estimator(few):
 def test_a_background_unlike_the_labels_is_refused_before_crops_are_made(
     few, monkeypatch, background
 ):
-    monkeypatch.setattr("sklearn_similar._localizer.make_training_crops", None)
+    monkeypatch.setattr("sklearn_similar._localizer.train_recognizer", None)
     localizer = InstanceLocalizer(network(background=background), **FEW)
     with pytest.raises(ValueError, match=r"background holds .*; convert .* to int"):
         localizer.fit(*few)
@@ -349,3 +357,99 @@ def test_wrong_order_and_a_failed_fit(few, quick_localizer):
 def test_a_table_of_instances_as_ground_truth_may_be_empty(localizer):
     empty = pd.DataFrame(columns=["image", "label", "x_min", "y_min", "x_max", "y_max"])
     assert localizer.score(np.zeros((1, 50, 50), np.uint8), empty) == 0.0
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Calls whatever is bright on its left an instance, and keeps what it is given."""
+
+    fits: ClassVar[list] = []
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.fits.append((X, y))
+        return self
+
+    def predict_proba(self, X):
+        flat_left = X[:, :, :14].reshape(len(X), -1).mean(axis=1) / 255
+        proba = np.tile(flat_left[:, np.newaxis], len(self.classes_))
+        proba /= len(self.classes_) - 1
+        proba[:, 0] = 1 - flat_left
+        return proba
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    monkeypatch.setattr(Recorder, "fits", [])
+    return Recorder.fits
+
+
+def test_hard_negatives_join_the_background_round_by_round(few, fits):
+    for n_rounds in (0, 1, 2):
+        fits.clear()
+        InstanceLocalizer(Recorder(), n_mining_rounds=n_rounds, **FEW).fit(*few)
+        assert len(fits) == n_rounds + 1
+        crops, labels = zip(*fits, strict=True)
+        n_background = [(own == -1).sum() for own in labels]
+        assert (np.diff(n_background) > 0).all()
+        # Only background is added.
+        n_instances = [(own != -1).sum() for own in labels]
+        assert len(set(n_instances)) == 1
+        scores = [
+            own[own_labels == -1][:, :, :14].mean(axis=(1, 2))
+            for own, own_labels in zip(crops, labels, strict=True)
+        ]
+        if n_rounds:
+            # What was added is what was mistaken.
+            assert scores[-1].mean() > scores[0].mean()
+
+
+def test_a_tenth_of_each_class_is_held_out_to_calibrate_scores(fits):
+    X, y = DIGITS.X_train[::10], DIGITS.y_train[::10]
+    InstanceLocalizer(Recorder(), n_mining_rounds=0, **FEW).fit(X, y)
+    ((crops, labels),) = fits
+    given = {image.tobytes() for image in crops}
+    is_trained_on = np.array([image.tobytes() in given for image in X])
+    assert_array_equal(
+        np.bincount(y[~is_trained_on], minlength=10), np.bincount(y) // 10
+    )
+    assert set(np.unique(labels)) == {-1, *range(10)}
+
+
+def test_all_of_few_images_are_trained_on(fits):
+    X, y = DIGITS.X_train[:30], np.arange(30) % 5
+    localizer = InstanceLocalizer(Recorder(), n_mining_rounds=0, **FEW).fit(X, y)
+    given = {image.tobytes() for image in fits[0][0]}
+    assert all(image.tobytes() in given for image in X)
+    assert localizer.score_calibration_ == (1, 0)
+
+
+def test_scores_are_calibrated(localizer, scenes):
+    probability = copy.copy(localizer)
+    probability.score_calibration_ = (1.0, 0.0)
+    probability.set_params(score_threshold=0.0)
+    slope, intercept = localizer.score_calibration_
+    calibrated = copy.copy(localizer).set_params(score_threshold=0.0)
+    keys = ["image", "label", *COLUMNS[4:]]
+    both = calibrated.localize(scenes[0]).merge(
+        probability.localize(scenes[0]), on=keys, suffixes=("", "_raw")
+    )
+    assert len(both) > 10
+    raw = logit(both["score_raw"].clip(1e-6, 1 - 1e-6))
+    assert_allclose(both["score"], expit(slope * raw + intercept))
+
+
+def test_a_frozen_estimator_keeps_its_probabilities(localizer, few):
+    frozen = InstanceLocalizer(FrozenEstimator(localizer.estimator_)).fit(*few)
+    assert localizer.score_calibration_ != (1, 0)
+    assert frozen.score_calibration_ == (1, 0)
+
+
+def test_the_default_is_a_small_network_that_can_be_saved(few, scenes, tmp_path):
+    X, y = few
+    localizer = InstanceLocalizer(**FEW).fit(X, y)
+    assert localizer.estimator_.module is SmallCNN
+    save(localizer, tmp_path / "digits")
+    localizer.set_params(score_threshold=0)
+    loaded = load(tmp_path / "digits").set_params(score_threshold=0)
+    assert loaded.score_calibration_ == localizer.score_calibration_
+    assert_frame_equal(loaded.localize(scenes[0]), localizer.localize(scenes[0]))

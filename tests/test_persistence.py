@@ -3,6 +3,7 @@
 import copy
 import inspect
 import io
+import math
 import os
 import pickle
 import re
@@ -295,6 +296,14 @@ class TestLocalizer:
         assert loaded.estimator is loaded.estimator_
         self.assert_same_instances(loaded, localizer, scenes)
 
+    @pytest.mark.parametrize("calibration", [(0.0, 1.0), (1.0,), (1.0, math.inf), None])
+    def test_a_damaged_calibration_is_refused(self, localizer, path, calibration):
+        damaged = copy.copy(localizer)
+        damaged.score_calibration_ = calibration
+        save(damaged, path)
+        with pytest.raises(ValueError, match="score_calibration_ is damaged"):
+            load(path)
+
     def test_with_another_estimator_inside_is_refused(self, images, path):
         X, y = images
         other = LogisticRegression().fit(X.reshape(30, 36), y)
@@ -310,7 +319,8 @@ class TestLocalizer:
         localizer = InstanceLocalizer(
             SimilarNetClassifier(Scores, batch_size=20, max_epochs=1, lr=0.01),
             n_instance_crops=100,
-            n_background_crops=100,
+            n_background_crops=20,
+            n_mining_rounds=0,
             score_threshold=0.0,
             random_state=0,
         ).fit(digits.X, digits.y)

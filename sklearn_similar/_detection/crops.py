@@ -6,77 +6,107 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .._inputs.images import to_grey
 from .crop_specification import CropSpecification
 
 _CROPS_AT_ONCE = 1024
+# Grey levels; crops of less contrast stay fainter.
+_LEAST_CONTRAST = 0.06
 
 
-def crop_regions(
-    pixels: torch.Tensor, regions: np.ndarray, specification: CropSpecification
+def to_unit_tensor(images: np.ndarray) -> torch.Tensor:
+    """Float tensor n x n_channels x height x width in [0, 1] from uint8 images."""
+    tensor = torch.from_numpy(images.astype(np.float32) / 255)
+    return tensor[:, np.newaxis] if tensor.ndim == 3 else tensor.movedim(-1, 1)
+
+
+def crop_boxes(
+    pixels: torch.Tensor, boxes: np.ndarray, specification: CropSpecification
 ) -> np.ndarray:
-    """Regions as images of the trained size, n x height x width x n_channels.
+    """Boxes as images of the trained size, n x height x width x n_channels.
 
     Values, as those of `pixels`, n_channels x height x width, are between 0 and 1.
     """
     empty = np.empty((0, len(pixels), *specification.size), np.float32)
-    crops = [crops.numpy() for crops in crop_batches(pixels, regions, specification)]
+    crops = [crops.numpy() for crops in crop_batches(pixels, boxes, specification)]
     return np.concatenate([empty, *crops]).transpose(0, 2, 3, 1)
 
 
 def crop_batches(
-    pixels: torch.Tensor, regions: np.ndarray, specification: CropSpecification
+    pixels: torch.Tensor, boxes: np.ndarray, specification: CropSpecification
 ) -> Iterator[torch.Tensor]:
-    """Crops of all regions, batch by batch."""
+    """Crops of all boxes, batch by batch."""
     pyramid = [pixels[np.newaxis]]
-    largest = _downsampling_factor(regions, specification).max(initial=2)
+    largest = _downsampling_factor(boxes, specification).max(initial=2)
     for _ in range(int(np.log2(largest / 2))):
         pyramid.append(
             F.avg_pool2d(pyramid[-1], 2, ceil_mode=True, count_include_pad=False)
         )
-    for first in range(0, len(regions), _CROPS_AT_ONCE):
-        yield _crop(pyramid, regions[first : first + _CROPS_AT_ONCE], specification)
+    for first in range(0, len(boxes), _CROPS_AT_ONCE):
+        yield _crop(pyramid, boxes[first : first + _CROPS_AT_ONCE], specification)
 
 
 def _downsampling_factor(
-    regions: np.ndarray, specification: CropSpecification
+    boxes: np.ndarray, specification: CropSpecification
 ) -> np.ndarray:
-    """Pixels of the image in one pixel of each region's crop."""
-    size = regions["box"][:, 2:] - regions["box"][:, :2]
+    """Pixels of the image in one pixel of each box's crop."""
+    size = boxes[:, 2:] - boxes[:, :2]
     factors = size / np.array(specification.size[::-1])
     return factors.max(axis=1) / specification.object_extent
 
 
 def _crop(
-    pyramid: list[torch.Tensor], regions: np.ndarray, specification: CropSpecification
+    pyramid: list[torch.Tensor], boxes: np.ndarray, specification: CropSpecification
 ) -> torch.Tensor:
-    """Crops in which a region looks like a training image.
+    """Crops in which the object of a box looks like a training image.
 
-    The object has the extent that it has there, the crop is contrast-normalised (the
-    region's threshold becomes 0 and its peak 1), and pixels outside the box are 0.
+    The object has the extent that it has there, and the crop is contrast-normalised:
+    the median around the edge of the box becomes 0, the greatest value in the box 1.
+    This is done after resampling, which leaves thin strokes fainter than they were.
     """
     height, width = specification.size
-    factor = torch.from_numpy(_downsampling_factor(regions, specification)).float()
-    box = torch.from_numpy(regions["box"].copy()).float()
+    factor = torch.from_numpy(_downsampling_factor(boxes, specification)).float()
+    box = torch.from_numpy(boxes).float()
     x = _positions(box[:, 0], box[:, 2], factor, width)
     y = _positions(box[:, 1], box[:, 3], factor, height)
     # A crop has two samples a pixel, and so its level need not be coarser than that.
     octave = torch.log2((factor / 2).clamp(min=1)).long()
-    crops = torch.empty(len(regions), pyramid[0].shape[1], height, width)
+    crops = torch.empty(len(boxes), pyramid[0].shape[1], height, width)
     for number in octave.unique().tolist():
         rows = (octave == number).nonzero().flatten()
         crops[rows] = _sample(pyramid[number], x[rows], y[rows], 2.0**number)
-    black = torch.from_numpy(regions["threshold"].copy())[:, None, None, None]
-    white = torch.from_numpy(regions["peak"].copy())[:, None, None, None]
-    crops.sub_(black).div_((white - black).clamp(min=1e-3)).clamp_(0, 1)
-    # The object's smoothed rim reaches half a pixel of the crop beyond the box.
+    black, white = _contrast(crops, _inside(x, y, box, factor))
+    return crops.sub_(black).div_(white - black).clamp_(0, 1)
+
+
+def _inside(x, y, box, factor) -> torch.Tensor:
+    """Pixels of the crops in their boxes, n x height x width.
+
+    The object's smoothed rim reaches half a pixel of the crop beyond the box.
+    """
     slack = factor[:, None] / 2
-    for axis, (position, dim) in enumerate(((x, 2), (y, 3))):
+    hits = []
+    for axis, position in enumerate((x, y)):
         centre = position.unflatten(1, (-1, 2)).mean(dim=2)
-        inside = (centre > box[:, axis, None] - slack) & (
-            centre < box[:, axis + 2, None] + slack
+        hits.append(
+            (centre > box[:, axis, None] - slack)
+            & (centre < box[:, axis + 2, None] + slack)
         )
-        crops *= inside.unsqueeze(1).unsqueeze(dim)
-    return crops
+    return hits[1][:, :, None] & hits[0][:, None, :]
+
+
+def _contrast(
+    crops: torch.Tensor, inside: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grey levels of background and brightest part of each crop's box."""
+    deep = 1 - F.max_pool2d(F.pad(1 - inside.float(), (1, 1, 1, 1), value=1), 3, 1)
+    rim = inside & (deep == 0)
+    levels = to_grey(crops)
+    black = levels.masked_fill(~rim, torch.nan).flatten(1).nanmedian(dim=1).values
+    brightest = crops.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
+    shape = (-1, 1, 1, 1)
+    white = brightest.view(shape)
+    return torch.minimum(black.view(shape), white - _LEAST_CONTRAST), white
 
 
 def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """From images to their instances: proposals, crops, recognition, suppression."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,27 +10,31 @@ import torch
 from torch.nn import functional as F
 
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from .._inputs.images import from_tensor, to_grey
-from .crop_specification import CropSpecification
+from .._inputs.images import to_grey
 from .crops import crop_batches
+from .image_format import ImageFormat
 from .nms import nms, nms_rank
-from .proposals import extremal_regions, heat_regions, select_regions
+from .proposals import as_proposals, heat_regions, propose
+from .score_calibration import UNCALIBRATED, ScoreCalibration
 
 # Whether to search an image's negative, for each polarity.
-_NEGATIVES = {"bright": (False,), "dark": (True,), "both": (False, True)}
+NEGATIVES = {"bright": (False,), "dark": (True,), "both": (False, True)}
 # Crops that are recognised together: enough to hide the cost of a call.
 _MIN_CROPS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Parameters of `InstanceLocalizer` that act at `localize`."""
+    """Parameters of `InstanceLocalizer` that act at `localize`.
 
-    proposals: str
+    Where `heat_threshold` is None, no heatmaps are made.
+    """
+
+    proposals: str | Callable[[np.ndarray], Any]
     n_thresholds: int
     polarity: str
     scales: Sequence[float]
-    heat_threshold: float
+    heat_threshold: float | None
     score_threshold: float
     nms_threshold: float
 
@@ -42,19 +46,18 @@ class Recognizer:
     Attributes
     ----------
     estimator : object with `predict_proba`, and `heatmap` if it has heatmaps
-    specification : CropSpecification
-        Crops that the estimator was trained on.
+    image_format : ImageFormat
+        Images that the estimator takes.
     columns : ndarray of int
         Columns of `predict_proba` that stand for classes of instances.
-    dtype, layout : dtype and str
-        Type and layout of the images that the estimator takes, as in `from_tensor`.
+    calibration : ScoreCalibration
+        Turns the greatest of these probabilities into a score.
     """
 
     estimator: Any
-    specification: CropSpecification
+    image_format: ImageFormat
     columns: np.ndarray
-    dtype: np.dtype
-    layout: str
+    calibration: ScoreCalibration = UNCALIBRATED
 
     @property
     def has_heatmaps(self) -> bool:
@@ -63,26 +66,22 @@ class Recognizer:
 
     def predict_proba(self, crops: torch.Tensor) -> np.ndarray:
         """Class probabilities of crops n x n_channels x height x width in [0, 1]."""
-        images = from_tensor(
-            self.specification.from_unit(crops), self.dtype, self.layout
-        )
+        images = self.image_format.from_unit(crops)
         return np.asarray(self.estimator.predict_proba(images), dtype=np.float64)
 
     def heatmaps(self, images: list[torch.Tensor]) -> list[np.ndarray]:
         """Heatmap, height x width, of each image in [0, 1]."""
         # Rows have the trained size, and an image any.
         layout = "grey" if len(images[0]) == 1 else "colour"
-        pixels = [
-            from_tensor(self.specification.from_unit(image[None]), self.dtype, layout)
-            for image in images
-        ]
+        image_format = replace(self.image_format, layout=layout)
+        pixels = [image_format.from_unit(image[np.newaxis]) for image in images]
         return self.estimator.heatmap([image[0] for image in pixels])
 
 
 class Instances(NamedTuple):
-    """Recognised regions of an image."""
+    """Recognised region proposals of an image."""
 
-    regions: np.ndarray
+    proposals: np.ndarray
     label: np.ndarray
     score: np.ndarray
     heat: np.ndarray
@@ -105,23 +104,39 @@ def find_instances(
     list of Instances
         Those of each image, in descending order of score.
     """
-    negatives = _NEGATIVES[settings.polarity]
+    negatives = NEGATIVES[settings.polarity]
+    specification = recognizer.image_format.specification
+    units = [specification.to_unit(image) for image in images]
     views = [
         1 - pixels if is_negative else pixels
-        for pixels in map(recognizer.specification.to_unit, images)
+        for pixels in units
         for is_negative in negatives
     ]
     heatmaps: list[np.ndarray] | list[None] = [None] * len(views)
-    if recognizer.has_heatmaps:
+    if recognizer.has_heatmaps and settings.heat_threshold is not None:
         heatmaps = _pyramid_heatmaps(views, recognizer, settings.scales)
-    proposals = [
-        _propose(pixels, heatmap, settings)
-        for pixels, heatmap in zip(views, heatmaps, strict=True)
+    if settings.proposals == "heat":
+        found = [
+            _in_heat(view, heatmap, settings.heat_threshold, settings.n_thresholds)
+            for view, heatmap in zip(views, heatmaps, strict=True)
+            if heatmap is not None and settings.heat_threshold is not None
+        ]
+    else:
+        found = [
+            proposals
+            for pixels in units
+            for proposals in propose(
+                pixels, negatives, settings.proposals, settings.n_thresholds
+            )
+        ]
+    hot = [
+        _hot(proposals, heatmap, settings.heat_threshold)
+        for proposals, heatmap in zip(found, heatmaps, strict=True)
     ]
-    recognised = _recognize(views, proposals, recognizer, settings.score_threshold)
+    recognised = _recognize(views, hot, recognizer, settings.score_threshold)
     n = len(negatives)
     return [
-        suppress_polarities(recognised[start : start + n], settings.nms_threshold)
+        suppress(recognised[start : start + n], settings.nms_threshold)
         for start in range(0, len(views), n)
     ]
 
@@ -148,23 +163,25 @@ def _resize(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:
     return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
 
 
-def _propose(
-    pixels: torch.Tensor, heatmap: np.ndarray | None, settings: Settings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bright region proposals and the greatest heat in each of them."""
+def _in_heat(
+    pixels: torch.Tensor, heatmap: np.ndarray, threshold: float, n_thresholds: int
+) -> np.ndarray:
+    """Proposals from a heatmap."""
     grey = to_grey(pixels).numpy()
-    if settings.proposals == "heat" and heatmap is not None:
-        regions = heat_regions(
-            heatmap, grey, settings.heat_threshold, settings.n_thresholds
-        )
-    else:
-        regions = extremal_regions(grey, settings.n_thresholds)
-    if heatmap is None:
-        return regions, np.full(len(regions), np.nan)
-    corners = regions["box"].astype(int)
+    return as_proposals(heat_regions(heatmap, grey, threshold, n_thresholds)["box"])
+
+
+def _hot(
+    proposals: np.ndarray, heatmap: np.ndarray | None, threshold: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The proposals that are hot enough, and the greatest heat in each of them."""
+    if heatmap is None or threshold is None:
+        return proposals, np.full(len(proposals), np.nan)
+    low, high = proposals["box"][:, :2], proposals["box"][:, 2:]
+    corners = np.hstack([np.floor(low), np.ceil(high)]).astype(int)
     heat = np.array([heatmap[y0:y1, x0:x1].max() for x0, y0, x1, y1 in corners])
-    is_hot = heat >= settings.heat_threshold
-    return select_regions(regions, is_hot), heat[is_hot].astype(np.float64)
+    is_hot = heat >= threshold
+    return proposals[is_hot], heat[is_hot].astype(np.float64)
 
 
 def _recognize(
@@ -174,30 +191,32 @@ def _recognize(
     score_threshold: float,
 ) -> list[Instances]:
     """Proposals that are recognised with confidence, parts of each other included."""
+    specification = recognizer.image_format.specification
     crops = (
         batch
-        for pixels, (regions, _) in zip(images, proposals, strict=True)
-        for batch in crop_batches(pixels, regions, recognizer.specification)
+        for pixels, (found, _) in zip(images, proposals, strict=True)
+        for batch in crop_batches(pixels, found["box"], specification)
     )
     label, score, is_instance = [np.empty(0, int)], [np.empty(0)], [np.empty(0, bool)]
     for batch in _joined(crops):
         proba = recognizer.predict_proba(batch)
         instance_proba = proba[:, recognizer.columns]
         label.append(instance_proba.argmax(axis=1))
-        score.append(instance_proba.max(axis=1))
+        greatest = instance_proba.max(axis=1)
+        score.append(recognizer.calibration(greatest))
         # The most probable class must not be background.
-        is_instance.append(proba.max(axis=1) <= score[-1])
-    bounds = np.cumsum([len(regions) for regions, _ in proposals])[:-1]
+        is_instance.append(proba.max(axis=1) <= greatest)
+    bounds = np.cumsum([len(found) for found, _ in proposals])[:-1]
     parts = [np.split(np.concatenate(p), bounds) for p in (label, score, is_instance)]
     recognised = []
-    for (regions, heat), *part in zip(proposals, *parts, strict=True):
-        region_label, region_score, region_is_instance = part
-        keep = region_is_instance & (region_score >= score_threshold)
+    for (found, heat), *part in zip(proposals, *parts, strict=True):
+        own_label, own_score, own_is_instance = part
+        keep = own_is_instance & (own_score >= score_threshold)
         recognised.append(
             Instances(
-                regions=select_regions(regions, keep),
-                label=region_label[keep],
-                score=region_score[keep],
+                proposals=found[keep],
+                label=own_label[keep],
+                score=own_score[keep],
                 heat=heat[keep],
             )
         )
@@ -216,24 +235,20 @@ def _joined(batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
         yield torch.cat(waiting)
 
 
-def suppress_polarities(polarities: list[Instances], iou_threshold: float) -> Instances:
+def suppress(polarities: list[Instances], iou_threshold: float) -> Instances:
     """Instances of an image, from those of each polarity, without duplicates."""
-    regions, label, score, heat = map(np.concatenate, zip(*polarities, strict=True))
-    # Parents are rows of the same polarity.
-    start = len(polarities[0].regions)
-    parent = regions["parent"]
-    parent[start:] += np.where(parent[start:] >= 0, start, 0)
-    rank = nms_rank(score, regions["box"])
-    rows = nms(regions["box"], rank, parent, iou_threshold)
+    proposals, label, score, heat = map(np.concatenate, zip(*polarities, strict=True))
+    rank = nms_rank(score, proposals)
+    rows = nms(proposals["box"], rank, iou_threshold)
     rows = rows[np.argsort(-score[rows], kind="stable")]
-    return Instances(regions[rows], label[rows], score[rows], heat[rows])
+    return Instances(proposals[rows], label[rows], score[rows], heat[rows])
 
 
 def instances_table(instances: list[Instances], classes: np.ndarray) -> pd.DataFrame:
     """The table of instances of several images."""
     counts = [len(image.label) for image in instances]
     boxes = np.concatenate(
-        [np.empty((0, 4)), *(image.regions["box"] for image in instances)]
+        [np.empty((0, 4)), *(image.proposals["box"] for image in instances)]
     ).astype(np.int64)
     label = np.concatenate([np.empty(0, int), *(image.label for image in instances)])
     columns = {

@@ -1,14 +1,14 @@
-"""Non-maximum suppression that knows which region holds which."""
+"""Non-maximum suppression that knows parts from neighbours."""
 
 import numpy as np
 
-from .._boxes import area, paired_iou
-from .proposals import ancestors
+from .._boxes import area
+
+# Share of the smaller of two boxes that is inside the other: one is a part.
+_PART_SHARE = 0.7
 
 
-def nms(
-    boxes: np.ndarray, rank: np.ndarray, parent: np.ndarray, iou_threshold: float
-) -> np.ndarray:
+def nms(boxes: np.ndarray, rank: np.ndarray, iou_threshold: float) -> np.ndarray:
     """Greedy non-maximum suppression, in memory linear in the number of boxes.
 
     Parameters
@@ -16,20 +16,18 @@ def nms(
     boxes : ndarray of shape (n_boxes, 4)
     rank : ndarray of shape (n_boxes,)
         Boxes are taken in descending order of it.
-    parent : ndarray of shape (n_boxes,)
-        Row of the nearest box of which each is a connected part, -1 for none. A box
-        that holds one that was taken, or is a part of it, is suppressed whatever their
-        overlap.
     iou_threshold : float
-        Greatest intersection over union of two boxes that are both taken.
+        Greatest intersection over union of two boxes that are both taken. A box that
+        lies in one that was taken, or holds it, but for a small share, is suppressed
+        whatever their overlap.
 
     Returns
     -------
     ndarray of int
         Rows, in descending order of rank.
     """
-    holders = ancestors(parent)
     remaining = np.ones(len(boxes), dtype=bool)
+    areas = area(boxes)
     taken = []
     for best in np.argsort(-rank, kind="stable"):
         if not remaining[best]:
@@ -38,18 +36,23 @@ def nms(
         box = boxes[best]
         meets = (boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2])
         near = np.flatnonzero(remaining & meets.all(axis=1))
-        remaining[near[paired_iou(boxes[near], box) > iou_threshold]] = False
-        remaining[near[(holders[near] == best).any(axis=1)]] = False
-        remaining[holders[best][holders[best] >= 0]] = False
+        low = np.maximum(boxes[near, :2], box[:2])
+        common = np.prod(np.minimum(boxes[near, 2:], box[2:]) - low, axis=1)
+        union = areas[near] + areas[best] - common
+        smaller = np.minimum(areas[near], areas[best])
+        is_like = common > iou_threshold * union
+        remaining[near[is_like | (common > _PART_SHARE * smaller)]] = False
         remaining[best] = False
     return np.array(taken, dtype=np.int64)
 
 
-def nms_rank(score: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Rank of boxes: log(score / (1 - score)) + log(area).
+def nms_rank(score: np.ndarray, proposals: np.ndarray) -> np.ndarray:
+    """Rank of proposals: log(score / (1 - score)) + log(area).
 
     Of boxes with like scores the larger comes first, as a part of an object may look
-    like a whole one.
+    like a whole one. The area counts pixels of the channel that a box comes from, as
+    boxes from a smaller channel are less exact.
     """
     probability = np.clip(score, 1e-6, 1 - 1e-6)
-    return np.log(probability / (1 - probability)) + np.log(area(boxes))
+    pixels = area(proposals["box"]) / proposals["downsampling"] ** 2
+    return np.log(probability / (1 - probability)) + np.log(pixels)

@@ -5,10 +5,15 @@ enough: some instances are bright and some faint, and the strokes of neighbours 
 low thresholds.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
+import torch
 
 from .._boxes import paired_iou
 from .._component_tree import component_tree
+from .channels import Channel, coarse_channels, grey_channel
 
 REGION = np.dtype(
     [
@@ -19,11 +24,13 @@ REGION = np.dtype(
         ("parent", np.int64),
     ]
 )
+# `downsampling`: the image's pixels in one of the channel's, from which a box comes.
+PROPOSAL = np.dtype([("box", np.float32, (4,)), ("downsampling", np.int64)])
 
 # Smaller regions, in pixels, cannot be recognised.
 _MIN_SIDE = 7
 # Chosen on scenes of training digits; grey levels between 0 and 1, and IoU of boxes.
-_MIN_STABILITY = 0.11
+_MIN_STABILITY = 0.05
 _MIN_CONTRAST = 0.15
 _STABLE_IOU = 0.6
 _DUPLICATE_IOU = 0.8
@@ -31,6 +38,92 @@ _DUPLICATE_IOU = 0.8
 _FOREGROUND_SHARE = 0.35
 _N_SAMPLES = 32
 _REGIONS_AT_ONCE = 4096
+# Share of a box's width and height by which the corners of like boxes differ at most.
+_DUPLICATE_SHIFT = 0.1
+
+
+def propose(
+    image: torch.Tensor,
+    negatives: tuple[bool, ...],
+    proposals: str | Callable[[np.ndarray], Any],
+    n_thresholds: int,
+) -> list[np.ndarray]:
+    """Region proposals, as `InstanceLocalizer` names them.
+
+    Parameters
+    ----------
+    image : tensor of shape (n_channels, height, width)
+        Values between 0 and 1.
+    negatives : tuple of bool
+        Whether instances are brighter in the image, or in its negative.
+    proposals : {"image", "grey"} or callable
+    n_thresholds : int
+
+    Returns
+    -------
+    list of structured ndarray of dtype `PROPOSAL`
+        For each of `negatives`.
+    """
+    if callable(proposals):
+        return [as_proposals(_called(proposals, image))] * len(negatives)
+    views = [1 - image if is_negative else image for is_negative in negatives]
+    found = [_in_channels([grey_channel(view)], n_thresholds) for view in views]
+    if proposals == "image":
+        coarse = _in_channels(coarse_channels(image), n_thresholds)
+        # The last pixel of a smaller channel may reach beyond the image.
+        edge = np.array(image.shape[:0:-1], np.float32)
+        coarse["box"][:, 2:] = np.minimum(coarse["box"][:, 2:], edge)
+        found = [np.concatenate([own, coarse]) for own in found]
+    return [_distinct(own) for own in found]
+
+
+def as_proposals(boxes: np.ndarray, downsampling: int = 1) -> np.ndarray:
+    """Boxes, in pixels of a channel, as proposals."""
+    found = np.empty(len(boxes), PROPOSAL)
+    found["box"], found["downsampling"] = boxes * np.float32(downsampling), downsampling
+    return found
+
+
+def _called(proposals: Callable[[np.ndarray], Any], image: torch.Tensor) -> np.ndarray:
+    """Boxes that a function of the user proposes, cut to the image."""
+    n_channels, height, width = image.shape
+    pixels = image.permute(1, 2, 0).numpy()
+    found = np.asarray(proposals(pixels[..., 0] if n_channels == 1 else pixels))
+    if found.size == 0:
+        return np.empty((0, 4), np.float32)
+    if found.ndim != 2 or found.shape[1] != 4 or not np.isfinite(found).all():
+        raise ValueError(
+            "proposals must return finite boxes x_min, y_min, x_max, y_max, of the "
+            f"shape (n_boxes, 4), found {found.dtype} of the shape {found.shape}."
+        )
+    boxes = found.astype(np.float32).clip(0, [width, height, width, height])
+    is_empty = ~(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    if is_empty.any():
+        raise ValueError(
+            f"proposals returned the box {found[is_empty][0].tolist()}, which holds "
+            f"no pixel of an image of {width} x {height}; boxes are x_min, y_min, "
+            "x_max, y_max in pixels."
+        )
+    return boxes
+
+
+def _in_channels(channels: Iterable[Channel], n_thresholds: int) -> np.ndarray:
+    """Extremal regions of channels as proposals, in pixels of the image."""
+    return np.concatenate(
+        [
+            as_proposals(extremal_regions(values, n_thresholds)["box"], downsampling)
+            for values, downsampling in channels
+        ]
+    )
+
+
+def _distinct(proposals: np.ndarray) -> np.ndarray:
+    """The first of all proposals whose boxes are nearly the same."""
+    boxes = proposals["box"]
+    octave = np.floor(np.log2(boxes[:, 2:] - boxes[:, :2]))
+    cell = np.rint(boxes / np.tile(_DUPLICATE_SHIFT * 2**octave, 2))
+    _, first = np.unique(np.hstack([octave, cell]), axis=0, return_index=True)
+    return proposals[np.sort(first)]
 
 
 def extremal_regions(

@@ -2,68 +2,41 @@
 
 from collections.abc import Iterator
 from numbers import Integral
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy import ndimage
 from sklearn.utils import check_consistent_length, check_random_state
 
+from .._boxes import paired_iou
 from .._compat import Interval, validate_params
 from .._grouping import rank_within
-from .._inputs.images import to_grey
 from .._progress import with_progress
-from ..datasets._pixels import (
-    check_background_images,
-    check_images,
-    with_channels,
-)
-from ..datasets._scenes import make_scenes
-from ..datasets._textures import make_textures, vary_views
-from ..metrics import box_iou
+from ..datasets._pixels import check_background_images, check_images
 from .crop_specification import (
     CropSpecification,
     choose_images,
     learn_crop_specification,
 )
-from .crops import crop_regions
+from .crops import crop_boxes, to_unit_tensor
 from .polarity import warn_if_dark_on_light
-from .proposals import extremal_regions
+from .proposals import propose
+from .training_scenes import (
+    Scene,
+    make_backgrounds,
+    make_training_scenes,
+    n_views,
+    restyle,
+)
 
 # Crops whose overlap with an instance is between these are left out.
 _INSTANCE_IOU = 0.7
-_BACKGROUND_IOU = 0.5
-# Less stable and fainter regions than in `localize`: more background to learn from.
-_MIN_STABILITY = 0.05
-_MIN_CONTRAST = 0.1
-_MAX_RISE = 0.3
+_BACKGROUND_IOU = 0.6
 _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
-_TEXTURE_SIZE = (320, 320)
 _N_STYLED = 20_000
-_SCALE = (0.4, 2.0)
-_ROTATION = 10
-
-
-class _Scenes(NamedTuple):
-    """Scenes of one kind; `share` is their number for each instance wanted."""
-
-    background: str
-    share: float
-    size: tuple[int, int]
-    n_instances: tuple[int, int]
-    contrast: tuple[float, float]
-    polarity: str
-    background_brightness: tuple[float, float]
-
-
-_SCENES = (
-    _Scenes("black", 0.010, (480, 480), (30, 60), (0.3, 1), "bright", (0, 0)),
-    _Scenes("black", 0.003, (480, 480), (30, 60), (0.5, 1), "both", (0, 0)),
-    _Scenes("images", 0.020, (320, 320), (8, 20), (0.7, 1), "bright", (0.2, 0.7)),
-    _Scenes("noise", 0.003, (320, 320), (8, 20), (0.8, 1), "both", (0.1, 0.8)),
-)
+# Crops of background that are made of a scene, in parts of its share of those wanted:
+# not all scenes have enough.
+_SPARE_BACKGROUND = 3
 
 
 @validate_params(
@@ -88,7 +61,7 @@ def make_training_crops(
     background_images=None,
     n_instances=40_000,
     n_background=30_000,
-    n_thresholds=15,
+    n_thresholds=31,
     random_state=None,
     verbose=0,
 ):
@@ -111,7 +84,7 @@ def make_training_crops(
         Images without instances, of any sizes. Without them, textures stand in.
     n_instances, n_background : int, default=40_000, 30_000
         Most crops of each kind that are added.
-    n_thresholds : int, default=15
+    n_thresholds : int, default=31
         Thresholds of the region proposals, as in `InstanceLocalizer`.
     random_state : int, RandomState instance or None, default=None
         Source of all random choices.
@@ -159,27 +132,31 @@ def make_training_crops(
     rng = check_random_state(random_state)
     n_channels = images.shape[3] if images.ndim == 4 else None
     n_textures = int(np.clip(n_background // _CROPS_OF_A_TEXTURE, *_N_TEXTURES))
-    backgrounds = make_textures(n_textures, _TEXTURE_SIZE, rng)
+    images_behind = []
     if background_images is not None:
         images_behind = check_background_images(background_images, "background_images")
-        backgrounds += vary_views(images_behind, rng)
-    backgrounds = [with_channels(image, n_channels) for image in backgrounds]
+    backgrounds = make_backgrounds(n_textures, images_behind, n_channels, rng)
     chosen = rng.permutation(len(images))[:_N_STYLED]
-    styled = np.stack([_restyle(image, rng) for image in images[chosen]])
-    samples = images[choose_images(pd.factorize(labels, use_na_sentinel=False)[0])]
-    samples = _to_tensor(samples if n_channels else samples[..., np.newaxis])
+    styled = np.stack([restyle(image, rng) for image in images[chosen]])
+    samples = to_unit_tensor(
+        images[choose_images(pd.factorize(labels, use_na_sentinel=False)[0])]
+    )
     specification = learn_crop_specification(samples)
     warn_if_dark_on_light(samples, specification)
 
-    parts = with_progress(
-        _scene_crops(
-            styled, backgrounds, specification, n_instances, n_thresholds, rng
-        ),
+    n_sources = n_views(n_instances) + 2 * len(backgrounds)
+    n_spare = -(-_SPARE_BACKGROUND * n_background // n_sources)
+    scenes = with_progress(
+        _scenes(styled, backgrounds, n_instances, rng),
         "training crops",
-        _n_views(n_instances, len(backgrounds)),
+        n_sources,
         "scene",
         verbose,
     )
+    parts = [
+        _crop_scene(scene, specification, n_thresholds, n_spare, rng)
+        for scene in scenes
+    ]
     crops, owners = zip(*parts, strict=True)
     sources = np.repeat(np.arange(len(owners)), list(map(len, owners)))
     pixels, owner = np.concatenate(crops), np.concatenate(owners)
@@ -204,114 +181,45 @@ def _check_kind(labels: np.ndarray, background) -> None:
         )
 
 
-def _n_scenes(kind: _Scenes, n_instances: int) -> int:
-    return max(1, round(kind.share * n_instances))
-
-
-def _n_views(n_instances: int, n_backgrounds: int) -> int:
-    """Scenes and images without instances, once for each polarity searched."""
-    return 2 * n_backgrounds + sum(
-        _n_scenes(kind, n_instances) * (2 if kind.polarity == "both" else 1)
-        for kind in _SCENES
-    )
-
-
-def _scene_crops(
-    styled: np.ndarray,
-    backgrounds: list[np.ndarray],
-    specification: CropSpecification,
-    n_instances: int,
-    n_thresholds: int,
-    rng,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Crops of each scene, and the instance in each of them; see `_crop_scene`."""
-    for kind in _SCENES:
-        scenes, truth = make_scenes(
-            styled,
-            np.arange(len(styled)),
-            n_scenes=_n_scenes(kind, n_instances),
-            size=kind.size,
-            n_instances=kind.n_instances,
-            scale=_SCALE,
-            background_images=(
-                backgrounds if kind.background == "images" else kind.background
-            ),
-            background_brightness=kind.background_brightness,
-            polarity=kind.polarity,
-            contrast=kind.contrast,
-            rotation=_ROTATION,
-            random_state=rng,
-        )
-        for index, scene in enumerate(scenes):
-            instances = truth[truth["image"] == index]
-            for is_dark in (False, True) if kind.polarity == "both" else (False,):
-                yield _crop_scene(
-                    scene, instances, is_dark, specification, n_thresholds, rng
-                )
+def _scenes(
+    styled: np.ndarray, backgrounds: list[np.ndarray], n_instances: int, rng
+) -> Iterator[Scene]:
+    """Scenes with instances, and backgrounds of both polarities without."""
+    yield from make_training_scenes(styled, backgrounds, n_instances, rng)
+    nothing = np.empty((0, 4)), np.empty(0, int)
     for image in backgrounds:
-        for is_dark in (False, True):
-            yield _crop_scene(image, None, is_dark, specification, n_thresholds, rng)
-
-
-def _restyle(image: np.ndarray, rng) -> np.ndarray:
-    """Shear and stretch an image a little; sometimes thicken or thin its strokes."""
-    picture = image / 255
-    extra = (1,) * (image.ndim - 2)
-    if rng.uniform() < 0.3:
-        change = ndimage.grey_dilation if rng.uniform() < 0.5 else ndimage.grey_erosion
-        picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
-        picture = change(picture, (*rng.randint(2, 4, size=2), *extra))
-    shape = np.array(picture.shape[:2])
-    matrix = np.eye(image.ndim)
-    matrix[:2, :2] += rng.uniform(-0.15, 0.15, size=(2, 2))
-    offset = np.zeros(image.ndim)
-    offset[:2] = (shape - 1) / 2 - matrix[:2, :2] @ ((shape - 1) / 2)
-    picture = ndimage.affine_transform(picture, matrix, offset, order=1)
-    if len(picture) > len(image):
-        halves = (image.shape[0], 2, image.shape[1], 2, *image.shape[2:])
-        picture = picture.reshape(halves).mean(axis=(1, 3))
-    restyled = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    # Thin strokes can vanish.
-    return restyled if restyled.max() >= image.max() / 2 else image
-
-
-def _to_tensor(images: np.ndarray) -> torch.Tensor:
-    """Float tensor ... x n_channels x height x width from grey or colour images."""
-    tensor = torch.from_numpy(images.astype(np.float32) / 255)
-    return tensor.movedim(-1, -3)
+        yield Scene(image, *nothing)
+        yield Scene(255 - image, *nothing)
 
 
 def _crop_scene(
-    scene: np.ndarray,
-    truth: pd.DataFrame | None,
-    is_dark: bool,
+    scene: Scene,
     specification: CropSpecification,
     n_thresholds: int,
+    n_background: int,
     rng,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crops of a scene's regions, uint8, and the instance in each, -1 for none."""
-    channels = scene if scene.ndim == 3 else scene[..., np.newaxis]
-    pixels = _to_tensor(255 - channels if is_dark else channels)
-    regions = extremal_regions(
-        to_grey(pixels).numpy(),
-        n_thresholds,
-        min_stability=_MIN_STABILITY,
-        min_contrast=_MIN_CONTRAST,
-    )
-    owner = np.full(len(regions), -1)
-    if truth is not None and len(truth) and len(regions):
-        overlap = box_iou(regions["box"], truth)
+    """Crops of a scene's regions, uint8, and the instance in each, -1 for none.
+
+    All of instances, and at most `n_background` of background.
+    """
+    pixels = to_unit_tensor(scene.pixels[np.newaxis])[0]
+    (proposals,) = propose(pixels, (False,), "image", n_thresholds)
+    boxes = proposals["box"]
+    owner = np.full(len(boxes), -1)
+    if len(scene.boxes) and len(boxes):
+        overlap = paired_iou(boxes[:, np.newaxis], scene.boxes)
         best = overlap.max(axis=1)
-        nearest = truth["label"].to_numpy()[overlap.argmax(axis=1)]
-        owner = np.where(best >= _INSTANCE_IOU, nearest, -1)
         is_clear = (best >= _INSTANCE_IOU) | (best < _BACKGROUND_IOU)
-        regions, owner = regions[is_clear], owner[is_clear]
-    # Higher thresholds for some, at which faint parts of a stroke are lost.
-    rise = rng.uniform(size=len(regions)) ** 2 * _MAX_RISE
-    regions["threshold"] += rise * (regions["peak"] - regions["threshold"])
-    crops = crop_regions(pixels, regions, specification)
-    crops = np.rint(crops * 255).astype(np.uint8)
-    return crops if scene.ndim == 3 else crops[..., 0], owner
+        owner = np.where(
+            best >= _INSTANCE_IOU, scene.labels[overlap.argmax(axis=1)], -1
+        )
+        boxes, owner = boxes[is_clear], owner[is_clear]
+    empty = rng.permutation(np.flatnonzero(owner < 0))[:n_background]
+    rows = np.sort(np.concatenate([np.flatnonzero(owner >= 0), empty]))
+    crops = np.rint(crop_boxes(pixels, boxes[rows], specification) * 255)
+    crops = crops.astype(np.uint8)
+    return crops if scene.pixels.ndim == 3 else crops[..., 0], owner[rows]
 
 
 def _spread(rows: np.ndarray, sources: np.ndarray, n_most: int, rng) -> np.ndarray:

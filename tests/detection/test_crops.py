@@ -3,23 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from sklearn_similar._detection.crop_specification import (
     CropSpecification,
     learn_crop_specification,
 )
-from sklearn_similar._detection.crops import crop_regions
-from sklearn_similar._detection.proposals import REGION
+from sklearn_similar._detection.crops import crop_boxes
 
 SPECIFICATION = CropSpecification(size=(28, 28), object_extent=20 / 28)
 
 
-def make_regions(*boxes, threshold=0.0, peak=1.0):
-    regions = np.zeros(len(boxes), REGION)
-    regions["box"] = np.reshape(boxes, (-1, 4))
-    regions["threshold"], regions["peak"], regions["parent"] = threshold, peak, -1
-    return regions
+def as_boxes(*boxes):
+    return np.array(boxes, np.float32).reshape(-1, 4)
 
 
 def test_object_extent_and_value_range_are_learned_from_images():
@@ -41,31 +37,56 @@ def test_blank_images_are_filled_by_their_object():
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_a_crop_of_an_enlarged_image_is_the_image(factor):
     image = np.zeros((28, 28), np.float32)
-    image[4:24, 9:19] = np.linspace(0.5, 1, 10)
+    # Strokes that reach all edges of the box but do not fill them.
+    image[4:24, 13:16] = image[12:15, 9:19] = 1
     large = np.kron(image, np.ones((factor, factor)))
     scene = np.zeros((100, 120), np.float32)
     scene[7 : 7 + 28 * factor, 11 : 11 + 28 * factor] = large
     box = np.array([9, 4, 19, 24]) * factor + [11, 7, 11, 7]
-    (crop,) = crop_regions(
-        torch.from_numpy(scene)[None], make_regions(box), SPECIFICATION
-    )
+    (crop,) = crop_boxes(torch.from_numpy(scene)[None], as_boxes(box), SPECIFICATION)
     assert crop.shape == (28, 28, 1)
-    inside = (slice(5, 23), slice(10, 18))
-    assert_allclose(crop[..., 0][inside], image[inside], atol=0.02)
-    assert abs(crop[..., 0] - image).mean() < 0.01
+    assert abs(crop[..., 0] - image).mean() < 0.02
+    assert_allclose(crop[5:11, 14, 0], 1, atol=0.02)
+    assert_allclose(crop[5:11, 10, 0], 0, atol=0.02)
 
 
-def test_a_crop_is_stretched_from_threshold_to_peak_and_dark_outside_its_box():
+def test_a_crop_is_stretched_from_the_edge_of_its_box_to_its_peak():
     scene = np.full((60, 60), 0.4, np.float32)
-    scene[20:40, 20:40] = 0.6
+    # A cross, which reaches the edges of its box but does not fill them.
+    scene[20:40, 28:32] = scene[28:32, 20:40] = 0.6
     scene[20:40, 45:55] = 1.0
-    regions = make_regions([20, 20, 40, 40], threshold=0.4, peak=0.6)
-    (crop,) = crop_regions(torch.from_numpy(scene)[None], regions, SPECIFICATION)
-    assert_allclose(crop[8:20, 8:20, 0], 1, atol=1e-5)
-    assert_array_equal(crop[:3], 0)
-    assert_array_equal(crop[:, -3:], 0)
+    scene[50:] = 0.1
+    box = as_boxes([20, 20, 40, 40])
+    (crop,) = crop_boxes(torch.from_numpy(scene)[None], box, SPECIFICATION)
+    assert_allclose(crop[8:20, 13:15, 0], 1, atol=1e-5)
+    assert_allclose(crop[5:11, 5:11, 0], 0, atol=1e-5)
+
+
+def test_a_crop_shows_what_surrounds_its_box():
+    scene = np.zeros((60, 60), np.float32)
+    scene[25:35, 10:50] = 1
+    box = as_boxes([20, 20, 40, 40])
+    (crop,) = crop_boxes(torch.from_numpy(scene)[None], box, SPECIFICATION)
+    assert_allclose(crop[12:16, :3, 0], 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [28, 56, 112, 224])
+def test_a_thin_stroke_is_as_bright_in_a_crop_of_any_size(size):
+    scene = np.zeros((260, 260), np.float32)
+    scene[20 : 20 + size, 20 + size // 2] = 1
+    scene[20 + size // 2, 20 : 20 + size] = 1
+    box = as_boxes([20, 20, 20 + size, 20 + size])
+    (crop,) = crop_boxes(torch.from_numpy(scene)[None], box, SPECIFICATION)
+    assert crop[:, :, 0].max() == pytest.approx(1)
+    assert np.median(crop[5:23, :, 0].max(axis=1)) > 0.45
+
+
+def test_a_crop_without_contrast_is_finite():
+    scene = torch.full((1, 40, 40), 0.5)
+    (crop,) = crop_boxes(scene, as_boxes([5, 5, 30, 30]), SPECIFICATION)
+    assert np.isfinite(crop).all()
 
 
 def test_no_regions_give_no_crops():
-    crops = crop_regions(torch.zeros(3, 40, 40), make_regions(), SPECIFICATION)
+    crops = crop_boxes(torch.zeros(3, 40, 40), as_boxes(), SPECIFICATION)
     assert crops.shape == (0, 28, 28, 3)

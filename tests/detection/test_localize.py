@@ -14,15 +14,16 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
 from sklearn_similar._detection.crop_specification import CropSpecification
+from sklearn_similar._detection.image_format import ImageFormat
 from sklearn_similar._detection.localization import (
     Instances,
     Recognizer,
     Settings,
     find_instances,
     instances_table,
-    suppress_polarities,
+    suppress,
 )
-from sklearn_similar._detection.proposals import REGION
+from sklearn_similar._detection.proposals import as_proposals
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import (
     detection_f1_score,
@@ -99,7 +100,7 @@ def test_boxes_are_tight(model):
 
 @pytest.mark.parametrize(
     ("proposals", "resolution", "least"),
-    [("image", "pooled", 0.9), ("heat", "dense", 0.5)],
+    [("image", "pooled", 0.8), ("heat", "dense", 0.5)],
 )
 def test_digits_of_several_sizes_are_found(model, crops, proposals, resolution, least):
     images, truth = scenes(4, size=(240, 240), n_instances=4, scale=(0.6, 4))
@@ -331,15 +332,15 @@ def test_scales_take_the_greatest_heat(model):
     assert (both["heat_twice"] >= both["heat_once"]).all()
 
 
-def found(boxes, parent, score, label):
-    regions = np.zeros(len(boxes), REGION)
-    regions["box"], regions["parent"] = np.reshape(boxes, (-1, 4)), parent
+def found(boxes, score, label):
+    proposals = as_proposals(np.reshape(boxes, (-1, 4)))
     score = np.array(score, dtype=float)
-    return Instances(regions, np.array(label, dtype=int), score, np.ones(len(score)))
+    label = np.array(label, dtype=int)
+    return Instances(proposals, label, score, np.ones(len(score)))
 
 
 def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
-    none, one = found([], [], [], []), found([[1, 2, 3, 4]], [-1], [0.9], [1])
+    none, one = found([], [], []), found([[1, 2, 3, 4]], [0.9], [1])
     for classes in (np.array(["a", "b"]), np.array([3, 5])):
         empty = instances_table([none], classes)
         full = instances_table([none, one], classes)
@@ -348,14 +349,50 @@ def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
         assert full.loc[0].tolist() == [1, classes[1], 0.9, 1.0, 1, 2, 3, 4]
 
 
-def test_parts_are_suppressed_by_their_own_whole_in_each_polarity():
-    # A part is far smaller than its whole, so that their overlap suppresses nothing.
-    bright = found([[0, 0, 50, 50], [60, 0, 110, 50]], [-1, -1], [0.9, 0.9], [0, 1])
-    dark = found([[0, 60, 50, 110], [5, 65, 15, 75]], [-1, 0], [0.9, 0.8], [2, 3])
-    instances = suppress_polarities([bright, dark], 0.3)
-    assert sorted(instances.label.tolist()) == [0, 1, 2]
-    alone = suppress_polarities([dark], 0.3)
-    assert alone.label.tolist() == [2]
+def test_parts_are_suppressed_by_their_wholes_whatever_their_polarity():
+    # Parts are far smaller than their wholes, so that their overlap is small.
+    bright = found([[0, 0, 50, 50], [5, 65, 15, 75]], [0.9, 0.8], [0, 1])
+    dark = found(
+        [[0, 60, 50, 110], [60, 0, 110, 50], [5, 5, 15, 15]], [0.9] * 3, [2] * 3
+    )
+    instances = suppress([bright, dark], 0.3)
+    boxes = [tuple(box) for box in instances.proposals["box"].tolist()]
+    assert sorted(boxes) == [(0, 0, 50, 50), (0, 60, 50, 110), (60, 0, 110, 50)]
+
+
+def test_a_callable_proposes_its_own_boxes(model):
+    images, truth = scenes(3)
+    seen = []
+
+    def true_boxes(image):
+        seen.append(image)
+        return truth.loc[truth["image"] == len(seen) - 1, BOX].to_numpy()
+
+    instances = model.set_params(proposals=true_boxes).localize(list(images))
+    for image, own in zip(seen, images, strict=True):
+        np.testing.assert_allclose(image, own / 255, atol=1e-6)
+    shown = set(map(tuple, truth[["image", *BOX]].to_numpy().tolist()))
+    assert set(map(tuple, instances[["image", *BOX]].to_numpy().tolist())) <= shown
+    assert detection_f1_score(truth, instances) > 0.85
+
+
+def test_a_callable_that_proposes_nothing_finds_nothing(model):
+    model.set_params(proposals=lambda image: [])
+    assert not len(model.localize(scenes(1)[0]))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0, 0, 5]], r"of the shape \(n_boxes, 4\), found .* \(1, 3\)"),
+        ([[0, 0, np.nan, 5]], "finite boxes"),
+        ([[0, 0, 9, 9], [20, 5, 10, 9]], r"the box \[20, 5, 10, 9\], which holds no"),
+        ([[500, 0, 520, 9]], "no pixel of an image of 160 x 160"),
+    ],
+)
+def test_what_a_callable_proposes_is_checked(model, boxes, message):
+    with pytest.raises(ValueError, match=message):
+        model.set_params(proposals=lambda image: boxes).localize(scenes(1)[0])
 
 
 class Flat:
@@ -374,10 +411,12 @@ class Flat:
 def test_the_greatest_heat_of_the_image_pyramid_is_used(scales, heat):
     recognizer = Recognizer(
         estimator=Flat(),
-        specification=CropSpecification(size=(28, 28)),
+        image_format=ImageFormat(
+            specification=CropSpecification(size=(28, 28)),
+            dtype=np.dtype(np.float32),
+            layout="grey",
+        ),
         columns=np.array([0]),
-        dtype=np.dtype(np.float32),
-        layout="grey",
     )
     settings = Settings(
         proposals="image",

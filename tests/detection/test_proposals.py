@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
+from sklearn_similar._boxes import paired_iou
 from sklearn_similar._detection.proposals import (
     REGION,
     ancestors,
     connected_regions,
     extremal_regions,
     heat_regions,
+    propose,
     select_regions,
 )
 
@@ -145,3 +148,72 @@ def test_ancestors_lead_to_the_root():
     found = ancestors(np.array([-1, 0, 1, -1]))
     assert_array_equal(found[2][:3], [1, 0, -1])
     assert set(found[3]) == {-1}
+
+
+def luma(colour):
+    return np.dot(colour, (0.299, 0.587, 0.114))
+
+
+def reaches(proposals, box):
+    """Whether a proposal overlaps a box well."""
+    return paired_iou(proposals["box"], np.array(box, np.float32)).max(initial=0) > 0.7
+
+
+def tensor(image):
+    return torch.from_numpy(image.astype(np.float32))
+
+
+def test_an_object_that_differs_in_colour_alone_is_proposed():
+    red, green = np.array([0.8, 0.2, 0.3]), np.array([0.2, 0.5, 0.3])
+    green *= luma(red) / luma(green)
+    image = np.empty((60, 80, 3))
+    image[:] = green
+    image[20:44, 30:60] = red
+    pixels = tensor(image).permute(2, 0, 1)
+    (grey,) = propose(pixels, (False,), "grey", 31)
+    (all_channels,) = propose(pixels, (False,), "image", 31)
+    assert not reaches(grey, [30, 20, 60, 44])
+    assert reaches(all_channels, [30, 20, 60, 44])
+
+
+def test_an_object_of_no_one_brightness_but_with_an_outline_is_proposed():
+    # As bright as the background on average, darker on one side and brighter on the
+    # other, so that no threshold sets it apart as a whole.
+    image = np.full((100, 120), 0.5)
+    image[30:70, 30:90] = np.linspace(0.1, 0.9, 60)
+    image[28:72, [28, 29, 90, 91]] = image[[28, 29, 70, 71], 28:92] = 0.5
+    image[26:28, 26:94] = image[72:74, 26:94] = 0.9
+    image[26:74, 26:28] = image[26:74, 92:94] = 0.9
+    image += np.tile(np.linspace(0, 0.1, 120), (100, 1))
+    pixels = tensor(image.clip(0, 1))[None]
+    (found,) = propose(pixels, (False,), "image", 31)
+    assert reaches(found, [28, 28, 92, 72])
+
+
+def test_an_image_and_its_negative_share_their_coarse_channels():
+    image = tensor(smooth_image(0))[None]
+    bright, dark = propose(image, (False, True), "image", 31)
+    shared = [
+        set(map(tuple, p["box"][p["downsampling"] == 2].tolist()))
+        for p in (bright, dark)
+    ]
+    # Some are near duplicates of a grey region of one polarity alone.
+    assert len(shared[0] & shared[1]) > 0.5 * max(map(len, shared)) > 0
+
+
+@given(st.integers(0, 10_000), st.integers(40, 61), st.integers(40, 61))
+def test_proposals_lie_inside_the_image_and_are_not_empty(seed, height, width):
+    image = tensor(
+        np.stack([smooth_image(seed + i, (height, width)) for i in range(3)])
+    )
+    for found in propose(image, (False, True), "image", 31):
+        boxes = found["box"]
+        assert (boxes[:, :2] >= 0).all()
+        assert (boxes[:, 2:] <= [width, height]).all()
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_no_two_proposals_have_the_same_box():
+    image = tensor(np.stack([smooth_image(i) for i in range(3)]))
+    (found,) = propose(image, (False,), "image", 31)
+    assert len(np.unique(found["box"], axis=0)) == len(found)

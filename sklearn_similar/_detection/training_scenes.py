@@ -1,0 +1,149 @@
+"""Scenes made of labelled images, and images without instances, to train on."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from .._boxes import BOX_COLUMNS
+from ..datasets._pixels import with_channels
+from ..datasets._scenes import make_scenes
+from ..datasets._textures import make_textures, vary_views
+
+_TEXTURE_SIZE = (320, 320)
+_SCALE = (0.4, 2.0)
+_ROTATION = 10
+# One of so many scenes is searched in the wrong polarity as well, where nothing is
+# an instance.
+_WRONG_POLARITY = 4
+
+
+class _Scenes(NamedTuple):
+    """Scenes of one kind; `share` is their number for each instance wanted."""
+
+    background: str
+    share: float
+    size: tuple[int, int]
+    n_instances: tuple[int, int]
+    contrast: tuple[float, float]
+    background_brightness: tuple[float, float]
+
+
+_SCENES = (
+    _Scenes("black", 0.012, (480, 480), (30, 60), (0.3, 1), (0, 0)),
+    _Scenes("images", 0.022, (320, 320), (8, 20), (0.7, 1), (0.2, 1)),
+    _Scenes("noise", 0.003, (320, 320), (8, 20), (0.8, 1), (0.1, 0.8)),
+)
+
+
+class Scene(NamedTuple):
+    """A scene, uint8, its instances bright, and their boxes and labels."""
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+def make_backgrounds(
+    n_textures: int,
+    images: list[np.ndarray],
+    n_channels: int | None,
+    rng: np.random.RandomState,
+) -> list[np.ndarray]:
+    """Textures, and views of background images; in colour where `n_channels` is 3.
+
+    Half of them are negatives, as instances may be the dark part of a scene.
+    """
+    textures = make_textures(n_textures, _TEXTURE_SIZE, rng)
+    if n_channels == 3:
+        textures = _coloured(textures, rng)
+    backgrounds = [*textures, *vary_views(images, rng)]
+    return [
+        with_channels(255 - image if rng.uniform() < 0.5 else image, n_channels)
+        for image in backgrounds
+    ]
+
+
+def _coloured(textures: list[np.ndarray], rng) -> list[np.ndarray]:
+    """Grey textures in colours: another mixture of two of them in each channel."""
+    coloured = []
+    for texture in textures:
+        other = textures[rng.randint(len(textures))]
+        share = rng.uniform(size=3)
+        mixed = share * texture[..., np.newaxis] + (1 - share) * other[..., np.newaxis]
+        coloured.append(np.rint(mixed).astype(np.uint8))
+    return coloured
+
+
+def n_views(n_instances: int) -> int:
+    """Number of the scenes of `make_training_scenes`."""
+    counts = [_n_scenes(kind, n_instances) for kind in _SCENES]
+    return sum(n + -(-n // _WRONG_POLARITY) for n in counts)
+
+
+def _n_scenes(kind: _Scenes, n_instances: int) -> int:
+    return max(1, round(kind.share * n_instances))
+
+
+def make_training_scenes(
+    images: np.ndarray,
+    backgrounds: list[np.ndarray],
+    n_instances: int,
+    rng: np.random.RandomState,
+) -> Iterator[Scene]:
+    """Scenes with about as many instances; labels are rows of `images`.
+
+    In a scene of the wrong polarity, all labels are -1.
+    """
+    for kind in _SCENES:
+        scenes, truth = make_scenes(
+            images,
+            np.arange(len(images)),
+            n_scenes=_n_scenes(kind, n_instances),
+            size=kind.size,
+            n_instances=kind.n_instances,
+            scale=_SCALE,
+            background_images=(
+                backgrounds if kind.background == "images" else kind.background
+            ),
+            background_brightness=kind.background_brightness,
+            contrast=kind.contrast,
+            rotation=_ROTATION,
+            random_state=rng,
+        )
+        for index, scene in enumerate(scenes):
+            boxes, labels = boxes_and_labels(truth, index)
+            yield Scene(scene, boxes, labels)
+            if index % _WRONG_POLARITY == 0:
+                yield Scene(255 - scene, boxes, np.full(len(boxes), -1))
+
+
+def boxes_and_labels(truth: pd.DataFrame, image: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes and labels of the instances of one scene in a table of several."""
+    own = truth[truth["image"] == image]
+    boxes = own[list(BOX_COLUMNS)].to_numpy(np.float64)
+    return boxes, own["label"].to_numpy()
+
+
+def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Shear and stretch an image a little; sometimes thicken or thin its strokes."""
+    picture = image / 255
+    extra = (1,) * (image.ndim - 2)
+    if rng.uniform() < 0.3:
+        change = ndimage.grey_dilation if rng.uniform() < 0.5 else ndimage.grey_erosion
+        picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
+        picture = change(picture, (*rng.randint(2, 4, size=2), *extra))
+    shape = np.array(picture.shape[:2])
+    matrix = np.eye(image.ndim)
+    matrix[:2, :2] += rng.uniform(-0.15, 0.15, size=(2, 2))
+    offset = np.zeros(image.ndim)
+    offset[:2] = (shape - 1) / 2 - matrix[:2, :2] @ ((shape - 1) / 2)
+    picture = ndimage.affine_transform(picture, matrix, offset, order=1)
+    if len(picture) > len(image):
+        halves = (image.shape[0], 2, image.shape[1], 2, *image.shape[2:])
+        picture = picture.reshape(halves).mean(axis=(1, 3))
+    restyled = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    # Thin strokes can vanish.
+    return restyled if restyled.max() >= image.max() / 2 else image

@@ -1,0 +1,51 @@
+"""Scenes that training crops are made of."""
+
+import numpy as np
+from numpy.testing import assert_array_equal
+
+from sklearn_similar._detection.training_scenes import (
+    make_backgrounds,
+    make_training_scenes,
+    n_views,
+)
+from sklearn_similar.datasets import load_mnist_sample
+from sklearn_similar.datasets._textures import make_textures
+
+IMAGES = load_mnist_sample().X_train[::50]
+
+
+def scenes(n_instances=200):
+    rng = np.random.RandomState(0)
+    backgrounds = make_textures(6, (100, 100), rng)
+    return list(make_training_scenes(IMAGES, backgrounds, n_instances, rng))
+
+
+def test_instances_are_bright_where_they_have_labels():
+    for scene in scenes():
+        if (scene.labels >= 0).any():
+            box = scene.boxes.astype(int)[0]
+            inside = scene.pixels[box[1] : box[3], box[0] : box[2]]
+            assert inside.max() > np.median(scene.pixels)
+
+
+def test_nothing_is_an_instance_in_the_wrong_polarity():
+    found = scenes()
+    assert len(found) == n_views(200)
+    wrong = [i for i, scene in enumerate(found) if (scene.labels == -1).all()]
+    assert len(wrong) >= 3
+    for index in wrong:
+        assert_array_equal(found[index].pixels, 255 - found[index - 1].pixels)
+        assert_array_equal(found[index].boxes, found[index - 1].boxes)
+
+
+def test_some_backgrounds_are_negatives():
+    photograph = np.tile(np.linspace(0, 60, 80).astype(np.uint8), (80, 1))
+    found = make_backgrounds(1, [photograph] * 4, None, np.random.RandomState(0))
+    is_light = np.array([image.mean() > 128 for image in found[1:]])
+    assert 0.2 < is_light.mean() < 0.8
+
+
+def test_textures_of_colour_images_are_coloured():
+    found = make_backgrounds(9, [], 3, np.random.RandomState(0))
+    spread = [np.ptp(image.astype(int), axis=2).max() for image in found]
+    assert np.mean(np.array(spread) > 60) > 0.5
