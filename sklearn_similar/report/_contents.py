@@ -241,7 +241,9 @@ def _localizer_heatmaps(localizer, arrays: list[np.ndarray]) -> list | None:
         return None
     channels = n_channels(localizer.image_shape_)
     unit = [
-        recognizer.specification.to_unit(to_tensor(pixels[np.newaxis], channels)[0])
+        recognizer.image_format.specification.to_unit(
+            to_tensor(pixels[np.newaxis], channels)[0]
+        )
         for pixels in read_images(arrays, localizer.image_shape_).pixels
     ]
     views = {
