@@ -1,5 +1,6 @@
 """Small networks that are deeper than LeNet, for images of any number of channels."""
 
+import torch
 from torch import nn
 
 
@@ -105,3 +106,77 @@ class NormalizedVGG(nn.Sequential):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.classifier = nn.Linear(n_filters, n_classes)
+
+
+class AverageVGG(nn.Sequential):
+    """Convolutions and average-poolings, then one linear layer on the mean; stride 8.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+    n_filters : int, default=128
+        Filters of the last two convolutions.
+    """
+
+    def __init__(self, n_classes, in_channels=1, n_filters=128):
+        super().__init__()
+        self.features = nn.Sequential()
+        n_in = in_channels
+        for n_out in (16, 32, 64):
+            self.features.extend([*_convolution(n_in, n_out), nn.AvgPool2d(2)])
+            n_in = n_out
+        for _ in range(2):
+            self.features.extend(_convolution(n_in, n_filters))
+            n_in = n_filters
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Linear(n_filters, n_classes)
+
+
+class DenseBlock(nn.Module):
+    """Convolutions, each of which gets the outputs of all before it."""
+
+    def __init__(self, n_in, growth, n_layers):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.BatchNorm2d(n_in + index * growth),
+                nn.SiLU(),
+                nn.Conv2d(n_in + index * growth, growth, 3, padding=1, bias=False),
+            )
+            for index in range(n_layers)
+        )
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.cat([x, layer(x)], dim=1)
+        return x
+
+
+class SmallDenseNet(nn.Sequential):
+    """Densely connected blocks with SiLU, average pooling, one linear layer; stride 4.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+    growth : int, default=16
+        Filters that each convolution of a block adds; the last layer has six times as
+        many.
+    """
+
+    def __init__(self, n_classes, in_channels=1, growth=16):
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, growth, 3, stride=2, padding=1, bias=False)
+        self.block1 = DenseBlock(growth, growth, 3)
+        self.transition = nn.Sequential(
+            nn.BatchNorm2d(4 * growth),
+            nn.SiLU(),
+            nn.Conv2d(4 * growth, 3 * growth, 1, bias=False),
+            nn.AvgPool2d(2),
+        )
+        self.block2 = DenseBlock(3 * growth, growth, 3)
+        self.normalization = nn.BatchNorm2d(6 * growth)
+        self.activation = nn.SiLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Linear(6 * growth, n_classes)

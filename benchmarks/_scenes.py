@@ -135,3 +135,88 @@ def with_ink_boxes(X, y):
         truth[f"{name}_min"] = hit.argmax(axis=1)
         truth[f"{name}_max"] = hit.shape[1] - hit[:, ::-1].argmax(axis=1)
     return Labelled(X, truth[["image", "label", *BOX_COLUMNS]])
+
+
+def object_masks(make, X, y, *arguments):
+    """Pixels of the objects in the scenes that `make` gives, all objects together.
+
+    Objects are placed before the background is chosen, so that the same scenes on
+    black show them alone. As for boxes, a pixel counts from a fifth of the brightest;
+    its opacity is its brightness, so that its value on black is the square.
+    """
+    on_black = make(X, y, *arguments)
+    values = on_black.images if on_black.images.ndim == 3 else on_black.images.max(3)
+    return values > 255 * VISIBLE_SHARE**2
+
+
+SHAPES = ("disc", "square", "triangle")
+TEXTURES = ("stripes", "checks", "dots")
+
+
+def textured_scenes(n_scenes, n_objects, photographs, random_state):
+    """Scenes of coloured shapes with a texture, on undimmed photographs.
+
+    A class is a shape with a texture, in two random colours at a random angle, so that
+    neither outline nor colour tells it.
+
+    Returns
+    -------
+    Labelled, and the masks of the objects, those of a scene together
+    """
+    rng = np.random.RandomState(random_state)
+    images = np.empty((n_scenes, *SIZE, 3), dtype=np.uint8)
+    masks = np.zeros((n_scenes, *SIZE), dtype=bool)
+    rows = []
+    for number in range(n_scenes):
+        photograph = photographs[rng.randint(len(photographs))]
+        top, left = (
+            rng.randint(length - side + 1)
+            for length, side in zip(photograph.shape, SIZE, strict=False)
+        )
+        images[number] = photograph[top : top + SIZE[0], left : left + SIZE[1]]
+        labels = rng.permutation(len(SHAPES) * len(TEXTURES))[:n_objects]
+        for label in labels:
+            mask, pixels = _free_shape(rng, label, masks[number])
+            images[number][mask] = pixels[mask]
+            masks[number] |= mask
+            (y,), (x,) = (np.nonzero(mask.any(axis=axis)) for axis in (1, 0))
+            rows.append((number, label, x[0], y[0], x[-1] + 1, y[-1] + 1))
+    truth = pd.DataFrame(rows, columns=["image", "label", *BOX_COLUMNS])
+    return Labelled(images, truth), masks
+
+
+def _free_shape(rng, label, taken):
+    """Mask and pixels of a shape that does not touch those that are there."""
+    while True:
+        # Two large ones can leave no room.
+        radius = rng.uniform(9, 18 if not taken.any() else 12)
+        centre = [rng.uniform(radius, side - radius) for side in SIZE]
+        y, x = np.mgrid[: SIZE[0], : SIZE[1]] - np.reshape(centre, (2, 1, 1))
+        angle = rng.uniform(0, 2 * np.pi)
+        u, v = (
+            np.cos(angle) * x + np.sin(angle) * y,
+            np.cos(angle) * y - np.sin(angle) * x,
+        )
+        mask = _shape(SHAPES[label // len(TEXTURES)], u / radius, v / radius)
+        if not (mask & taken).any():
+            break
+    is_first = _texture(TEXTURES[label % len(TEXTURES)], u, v)
+    colours = rng.randint(256, size=(2, 3))
+    return mask, np.where(is_first[..., np.newaxis], *colours)
+
+
+def _shape(name, u, v):
+    """Points of a shape inside the unit circle."""
+    if name == "disc":
+        return np.hypot(u, v) < 0.9
+    if name == "square":
+        return np.maximum(abs(u), abs(v)) < 0.7
+    return np.maximum(abs(u) * np.sqrt(3) - v, 2 * v) < 1
+
+
+def _texture(name, u, v, period=6):
+    """Which of two colours each pixel has."""
+    across, along = np.sin(2 * np.pi * u / period), np.sin(2 * np.pi * v / period)
+    if name == "stripes":
+        return across > 0
+    return across * along > 0 if name == "checks" else across + along > 0.8

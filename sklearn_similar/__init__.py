@@ -1,6 +1,7 @@
 """Recognise and localise from image labels alone, with filter ablation."""
 
 from . import datasets, display, metrics, report
+from ._ablation.single_images import FilterAblation
 from ._classifier import SimilarNetClassifier
 from ._detection.training_crops import make_training_crops
 from ._localizer import InstanceLocalizer
@@ -10,6 +11,7 @@ from ._version import __version__
 from .persistence import load, save
 
 __all__ = [
+    "FilterAblation",
     "InstanceLocalizer",
     "LeNet",
     "SimilarNetClassifier",

@@ -1,12 +1,9 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
 import copy
-import os
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -16,11 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._ablation.importances import ablate, importances
-from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
+from ._ablation.single_images import FilterAblation, ablate_images
+from ._compat import check_feature_names_in, fit_context
 from ._heatmaps.calibration import calibrate
-from ._heatmaps.contrastive import ContrastiveWeights, signed_weights, smoothing_for
+from ._heatmaps.contrastive import contrastive_weights, signed_weights
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
-from ._heatmaps.weights import Weighting, filter_weights
+from ._heatmaps.weights import Weighting, class_weights, layer_weights, split_by_layer
+from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images
 from ._inputs.parameters import NestedParametersMixin
@@ -176,6 +175,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Median maximum of the heatmaps of each class on its validation images.
     class_score_constants_ : ndarray of shape (n_classes,) or None
         Median score of each class against all others, for "contrastive" heatmaps.
+    absent_activations_ : ndarray of shape (n_filters,)
+        Activation of each filter where it is absent, by `ablation`.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
         How the errors were computed, in each layer; see the user guide.
 
@@ -209,35 +210,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     """
 
     _nested_remedies: ClassVar = {"module": "pass net_params={'module__<name>': ...}"}
-    _parameter_constraints: ClassVar[dict] = {
-        "module": [callable, None],
-        "layer": [str, list, tuple, None],
-        "classes": ["array-like", None],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "lr_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"linear"})],
-        "batch_size": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
-        "net_params": [dict, None],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "image_shape": [tuple, list, None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "importance": [StrOptions({"log_loss", "error"})],
-        "ablation": [StrOptions({"zero", "mean"})],
-        "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "class_heatmap": [StrOptions({"contrastive", "softmax", "linear", "uniform"})],
-        "resolution": [StrOptions({"dense", "pooled"})],
-        "normalize": [StrOptions({"validation", "image"}), None],
-        "threshold": [Interval(Real, 0, 1, closed="both")],
-        "background": "no_validation",
-        "device": [str, torch.device],
-        "memory": [str, os.PathLike, joblib.Memory, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: ClassVar[dict] = CLASSIFIER_CONSTRAINTS
 
     def __init__(
         self,
@@ -444,6 +417,43 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """
         return snapshot(self)._heatmaps(X, target, labels, None)
 
+    @usable_threads()
+    def ablate_filters(
+        self, X: Any, *, labels: ArrayLike | None = None
+    ) -> FilterAblation:
+        """Importances of the filters in single images, exactly.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images of the trained size
+        labels : array-like of shape (n_images,), default=None
+            A label for each image, whose score is asked for. None: the scores of all
+            classes.
+
+        Returns
+        -------
+        FilterAblation
+            A named tuple with the `scores` of the network (logits), by how much each
+            score `drops` without each filter, and what each filter adds `alone`.
+
+        Raises
+        ------
+        NotFittedError
+            If importances have not been measured.
+        ValueError
+            If the images have another size, or a label is unknown.
+        """
+        fitted = snapshot(self)
+        check_is_fitted(fitted, "net_")
+        check_is_fitted(fitted, "absent_activations_", msg=_NO_IMPORTANCES)
+        images = check_trained_size(fitted, X, "ablate_filters")
+        classes = None
+        if labels is not None:
+            classes = encode_labels(fitted, labels, len(images), "labels")
+        network, absent = fitted._trained_network(), fitted.absent_activations_
+        with eval_mode(network.module):
+            return ablate_images(network, fitted._layers(), images, absent, classes)
+
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of heatmaps of rows: heat_<row>_<column>.
 
@@ -506,32 +516,28 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
         with eval_mode(network.module):
-            methods, sums = ablate(
+            methods, sums, absent = ablate(
                 network, layers, images, validation, y, self.ablation
             )
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
+        self.absent_activations_ = absent
         self.n_filters_ = measured.n_filters
         self.baseline_error_ = measured.baseline_error
         self.filter_errors_ = measured.filter_errors
         self.filter_importances_ = measured.filter_importances
         self.class_importances_ = measured.class_importances
         self.log_odds_drops_ = measured.log_odds_drops
-        self.filter_weights_ = np.concatenate(
-            [
-                filter_weights(layer, self.weighting, self.temperature)
-                for layer in self._by_layer(self.filter_importances_)
-            ]
-        )
-        score_constants = None
-        if self.class_heatmap == "contrastive":
+        how = self.n_filters_, self.weighting, self.temperature
+        self.filter_weights_ = layer_weights(self.filter_importances_, *how)
+        is_contrastive = self.class_heatmap == "contrastive"
+        if is_contrastive:
             self.class_filter_weights_ = signed_weights(self.log_odds_drops_)
-            score_constants = np.ones(network.n_classes)
         else:
-            last = self._by_layer(self.class_importances_)[-1]
-            weights = filter_weights(last, self.class_heatmap, self.temperature)
-            self.class_filter_weights_ = weights
-        specification = self._heatmap_specification(score_constants)
+            how = self.n_filters_, self.class_heatmap, self.temperature
+            self.class_filter_weights_ = class_weights(self.class_importances_, *how)
+        self.class_score_constants_ = None
+        specification = self._heatmap_specification(is_contrastive)
         with eval_mode(network.module):
             constants = calibrate(
                 network, specification, images, validation, y, background
@@ -540,32 +546,24 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.class_normalization_constants_ = constants.class_normalization
         self.class_score_constants_ = constants.class_scores
 
-    def _by_layer(self, values: np.ndarray) -> list[np.ndarray]:
-        """Values of all filters, (..., n_filters), split by layer."""
-        return np.split(values, np.cumsum(self.n_filters_)[:-1], axis=-1)
-
-    def _heatmap_specification(
-        self, score_constants: np.ndarray | None
-    ) -> HeatmapSpecification:
-        contrastive = None
-        if score_constants is not None:
-            contrastive = ContrastiveWeights(
-                log_odds_drops=self.log_odds_drops_,
-                smoothing=smoothing_for(self.image_shape_),
-                score_constants=score_constants,
-            )
+    def _heatmap_specification(self, is_contrastive: bool) -> HeatmapSpecification:
+        contrastive = contrastive_weights(
+            self.log_odds_drops_, self.image_shape_, self.class_score_constants_
+        )
         return HeatmapSpecification(
             layers=self._layers(),
-            filter_weights=tuple(self._by_layer(self.filter_weights_)),
+            filter_weights=tuple(split_by_layer(self.filter_weights_, self.n_filters_)),
             class_filter_weights=self.class_filter_weights_,
-            contrastive=contrastive,
+            contrastive=contrastive if is_contrastive else None,
             resolution=self.resolution,
         )
 
     def _heatmap_model(self) -> HeatmapModel:
         return HeatmapModel(
             network=self._trained_network(),
-            specification=self._heatmap_specification(self.class_score_constants_),
+            specification=self._heatmap_specification(
+                self.class_score_constants_ is not None
+            ),
             normalization_constant=self.normalization_constant_,
             class_normalization_constants=self.class_normalization_constants_,
         )
@@ -596,5 +594,5 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
 _NO_IMPORTANCES = (
     "This %(name)s has no filter importances yet; call fit (with validation_fraction) "
-    "or fit_importance before transform and heatmap."
+    "or fit_importance first."
 )

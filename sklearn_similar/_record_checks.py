@@ -86,6 +86,9 @@ def _check_measured(state: _State, n_classes: int, n_layers: int) -> None:
     }
     if "class_score_constants_" in state and state["class_score_constants_"] is None:
         del shapes["class_score_constants_"]
+    # Estimators that were saved before there was this attribute lack it.
+    if "absent_activations_" in state:
+        shapes["absent_activations_"] = (total,)
     for name, shape in shapes.items():
         _check_array(part(state, name), name, shape)
     for name in ("baseline_error_", "normalization_constant_"):

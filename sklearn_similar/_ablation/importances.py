@@ -72,7 +72,7 @@ def ablate(
     indices: np.ndarray,
     y: np.ndarray,
     ablation: str,
-) -> tuple[list[str], list[ErrorSums]]:
+) -> tuple[list[str], list[ErrorSums], np.ndarray]:
     """Errors of a network with all filters of some layers and without each of them.
 
     Parameters
@@ -93,39 +93,66 @@ def ablate(
         The strategy used in each layer.
     sums : list of ErrorSums
         The errors of each layer.
+    absent : ndarray of shape (n_filters,)
+        Activations of absent filters, one layer after the other.
 
     Notes
     -----
     For "mean", another pass measures the mean activations.
     """
     _, batch = next(network.batches(images, indices))
-    probes = batch[:_N_PROBES].clone()
-    # The values of a network that is random are not those of its traced graph.
-    is_regular = find_irregularity(network.module, layers, probes) is None
-    maps = extract_activations(network.module, layers, probes.clone(), "pooled")
-    masking = [NetworkMasking(network.module, layer) for layer in layers]
-    strategies: list[AblationStrategy] = [*masking]
-    if is_regular:
-        strategies = [
-            choose_strategy(network.module, layer, probes, probed.activations)
-            for layer, probed in zip(layers, maps, strict=True)
-        ]
+    strategies, replacements = choose_strategies(network, layers, batch)
     if ablation == "mean":
         replacements = mean_activations(network, layers, images, indices)
-    else:
-        replacements = [torch.zeros_like(m.activations[0, :, 0, 0]) for m in maps]
     sums = sum_errors(network, strategies, replacements, images, indices, y)
     for index, total in enumerate(sums):
         if total is None:
-            strategies[index] = masking[index]
+            strategies[index] = NetworkMasking(network.module, layers[index])
             (sums[index],) = sum_errors(
-                network, [masking[index]], [replacements[index]], images, indices, y
+                network,
+                strategies[index:][:1],
+                replacements[index:][:1],
+                images,
+                indices,
+                y,
             )
     # Masking is always exact.
     exact = [total for total in sums if total is not None]
     for layer, total in zip(layers, exact, strict=True):
         _check_finite(layer, total)
-    return [strategy.method for strategy in strategies], exact
+    absent = np.concatenate([values.cpu().numpy() for values in replacements])
+    return [strategy.method for strategy in strategies], exact, absent
+
+
+def choose_strategies(
+    network: TrainedNetwork,
+    layers: Sequence[str],
+    images: torch.Tensor,
+    alone: bool = False,
+) -> tuple[list[AblationStrategy], list[torch.Tensor]]:
+    """The cheapest exact strategy for each layer, and zeros for its absent filters.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+        In evaluation mode.
+    layers : sequence of str
+    images : tensor of shape (n_images, n_channels, height, width)
+        The first ones are compared.
+    alone : bool, default=False
+        Whether each filter alone is going to be asked for, too.
+    """
+    module, probes = network.module, images[:_N_PROBES].clone()
+    maps = extract_activations(module, layers, probes.clone(), "pooled")
+    zeros = [torch.zeros_like(probed.activations[0, :, 0, 0]) for probed in maps]
+    # The values of a network that is random are not those of its traced graph.
+    if find_irregularity(module, layers, probes) is not None:
+        return [NetworkMasking(module, layer) for layer in layers], zeros
+    strategies = [
+        choose_strategy(module, layer, probes, probed.activations, alone)
+        for layer, probed in zip(layers, maps, strict=True)
+    ]
+    return strategies, zeros
 
 
 def sum_errors(

@@ -46,7 +46,7 @@ class AblationStrategy(Protocol):
     method: str
 
     def run(
-        self, images: torch.Tensor, replacement: torch.Tensor
+        self, images: torch.Tensor, replacement: torch.Tensor, alone: bool = False
     ) -> Iterator[torch.Tensor]:
         """Yield the output with all filters, then the outputs without each of them.
 
@@ -55,17 +55,23 @@ class AblationStrategy(Protocol):
         images : tensor of shape (n_images, n_channels, height, width)
         replacement : tensor of shape (n_filters,)
             Activations that replace those of an absent filter, at every position.
+        alone : bool, default=False
+            Then also yield the output without any filter, and those with each alone.
 
         Yields
         ------
         tensor of shape (n_images, n_classes), then some of shape (n_filters_in_chunk, \
-                n_images, n_classes), the filters in order
+                n_images, n_classes), the filters in order; twice if `alone`
         """
         ...
 
 
 def choose_strategy(
-    module: nn.Module, layer: str, images: torch.Tensor, activations: torch.Tensor
+    module: nn.Module,
+    layer: str,
+    images: torch.Tensor,
+    activations: torch.Tensor,
+    alone: bool = False,
 ) -> AblationStrategy:
     """The cheapest strategy that is exact for a network in evaluation mode.
 
@@ -78,6 +84,8 @@ def choose_strategy(
         A few images on which strategies are compared.
     activations : tensor of shape (n_images, n_filters, ...)
         Activations of the layer for these images.
+    alone : bool, default=False
+        Whether each filter alone is going to be asked for, too.
     """
     masking = NetworkMasking(module, layer)
     try:
@@ -87,10 +95,10 @@ def choose_strategy(
     layers = first_cross_channel_layers(graph, images, activations.shape[1])
     if layers:
         shortcut = LinearShortcut(graph, layers)
-        if _agree(shortcut, masking, images, activations):
+        if _agree(shortcut, masking, images, activations, alone):
             return shortcut
     head = HeadMasking(graph)
-    return head if _agree(head, masking, images, activations) else masking
+    return head if _agree(head, masking, images, activations, alone) else masking
 
 
 class NetworkMasking:
@@ -102,17 +110,23 @@ class NetworkMasking:
         self.module = module
         self.layer = layer
 
-    def run(self, images, replacement):
+    def run(self, images, replacement, alone=False):
         # Some networks normalise their images in place.
         yield self.module(images.clone())
         for index in range(len(replacement)):
-            yield self.run_without(images, replacement, index)[None]
+            yield self.run_masked(images, replacement, _only(index, replacement))[None]
+        if alone:
+            everything = torch.ones_like(replacement, dtype=torch.bool)
+            yield self.run_masked(images, replacement, everything)
+            for index in range(len(replacement)):
+                others = ~_only(index, replacement)
+                yield self.run_masked(images, replacement, others)[None]
 
-    def run_without(self, images, replacement, index):
-        """The output without one filter, n_images x n_classes."""
+    def run_masked(self, images, replacement, absent):
+        """The output without the filters that are True in `absent`."""
 
         def replace(activations):
-            return _without(activations, index, replacement[index])
+            return _without(activations, absent, replacement)
 
         with output_hook(self.module, self.layer, replace):
             return self.module(images.clone())
@@ -131,13 +145,22 @@ class HeadMasking:
         self.constants = graph.part([graph.images], constants)
         self.head = graph.part([graph.activations, *constants], [graph.output])
 
-    def run(self, images, replacement):
+    def run(self, images, replacement, alone=False):
         output, activations, _, _ = _run_noting(self.module, self.layer, [], images)
         yield output
         constants = self.constants(images)
         _check_exact(self.head(activations, *constants), [output])
-        for index, value in enumerate(replacement):
-            yield self.head(_without(activations, index, value), *constants)[0][None]
+
+        def run_without(absent):
+            masked = _without(activations, absent, replacement)
+            return self.head(masked, *constants)[0]
+
+        for index in range(len(replacement)):
+            yield run_without(_only(index, replacement))[None]
+        if alone:
+            yield run_without(torch.ones_like(replacement, dtype=torch.bool))
+            for index in range(len(replacement)):
+                yield run_without(~_only(index, replacement))[None]
 
 
 class LinearShortcut:
@@ -163,7 +186,7 @@ class LinearShortcut:
         self.can_stack = not after
         self.n_values = max(graph.n_values[node] for node in follows)
 
-    def run(self, images, replacement):
+    def run(self, images, replacement, alone=False):
         output, activations, sources, outputs = _run_noting(
             self.module, self.layer, list(self.layers), images
         )
@@ -177,33 +200,52 @@ class LinearShortcut:
         n_absent = len(images) if before else 1
         absent = replacement[:, None, None].expand(n_absent, *activations.shape[1:])
         absent_sources = self.separable(absent, *before)
+        layers = self.layers.values()
         changes = [
             layer.inputs(source - absent_source)
             for layer, source, absent_source in zip(
-                self.layers.values(), sources, absent_sources, strict=True
+                layers, sources, absent_sources, strict=True
             )
         ]
-        n_filters, n_at_once = len(replacement), 1
+        yield from self._run_changed(outputs, changes, after)
+        if alone:
+            # z' + A_i (u_i - u'_i), from the output z' without any filter.
+            empty = [
+                layer.layer(source).expand_as(with_all)
+                for layer, source, with_all in zip(
+                    layers, absent_sources, outputs, strict=True
+                )
+            ]
+            yield self.tail(*empty, *after)[0]
+            yield from self._run_changed(empty, [-change for change in changes], after)
+
+    def _run_changed(self, outputs, changes, after):
+        """The network's outputs after each filter's change is taken from the layers."""
+        n_images, n_filters, n_at_once = len(outputs[0]), changes[0].shape[1], 1
         if self.can_stack:
-            n_at_once = max(1, _MAX_VALUES // (self.n_values * len(images)))
+            n_at_once = max(1, _MAX_VALUES // (self.n_values * n_images))
         for first in range(0, n_filters, n_at_once):
             filters = slice(first, min(first + n_at_once, n_filters))
-            without = [
+            changed = [
                 layer.without(value, change, filters).flatten(0, 1)
                 for layer, value, change in zip(
                     self.layers.values(), outputs, changes, strict=True
                 )
             ]
-            (stacked,) = self.tail(*without, *after)
-            yield stacked.unflatten(0, (-1, len(images)))
+            (stacked,) = self.tail(*changed, *after)
+            yield stacked.unflatten(0, (-1, n_images))
+
+
+def _only(index: int, replacement: torch.Tensor) -> torch.Tensor:
+    """Boolean tensor that is True for one filter."""
+    return torch.arange(len(replacement), device=replacement.device) == index
 
 
 def _without(
-    activations: torch.Tensor, index: int, value: torch.Tensor
+    activations: torch.Tensor, absent: torch.Tensor, replacement: torch.Tensor
 ) -> torch.Tensor:
-    activations = activations.clone()
-    activations[:, index] = value
-    return activations
+    """Activations in which those of some filters are replaced."""
+    return torch.where(absent[:, None, None], replacement[:, None, None], activations)
 
 
 def _dependencies(nodes, candidates: Set) -> set:
@@ -266,11 +308,34 @@ def _check_exact(
             raise NotExact
 
 
+def sweeps(outputs: Iterator[torch.Tensor]) -> list[torch.Tensor]:
+    """What a strategy yields, chunks joined.
+
+    Returns
+    -------
+    list of tensor
+        Output with all filters, n_images x n_classes, and without each of them,
+        n_filters x n_images x n_classes. Then, if asked for, output without any filter
+        and with each alone.
+    """
+    joined: list[list[torch.Tensor]] = []
+    for output in outputs:
+        if output.ndim == 2:
+            joined.extend(([output[None]], []))
+        else:
+            joined[-1].append(output)
+    return [
+        torch.cat(parts)[0] if index % 2 == 0 else torch.cat(parts)
+        for index, parts in enumerate(joined)
+    ]
+
+
 def _agree(
     strategy: AblationStrategy,
     masking: NetworkMasking,
     images: torch.Tensor,
     activations: torch.Tensor,
+    alone: bool,
 ) -> bool:
     """Whether a strategy equals masking, for some filters and unusual replacements."""
     low, high = images.amin(), images.amax()
@@ -283,13 +348,16 @@ def _agree(
     largest = activations.abs().amax()
     for replacement in (ramp, -largest * ramp - 1, 8 * largest + ramp):
         try:
-            output, *chunks = strategy.run(images, replacement)
-            without = torch.cat(chunks)
+            output, without, *rest = sweeps(strategy.run(images, replacement, alone))
             if not output.isfinite().all():
                 return False
             for index in compared.tolist():
-                expected = masking.run_without(images, replacement, index)
+                absent = _only(index, replacement)
+                expected = masking.run_masked(images, replacement, absent)
                 _check_exact([without[index]], [expected])
+                if rest:
+                    expected = masking.run_masked(images, replacement, ~absent)
+                    _check_exact([rest[1][index]], [expected])
         except NotExact:
             return False
         # The user's code ran on what it was not made for.

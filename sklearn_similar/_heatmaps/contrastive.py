@@ -53,6 +53,21 @@ class ContrastiveWeights:
     score_constants: np.ndarray
 
 
+def contrastive_weights(
+    log_odds_drops: np.ndarray,
+    image_shape: Sequence[int],
+    score_constants: np.ndarray | None = None,
+) -> ContrastiveWeights:
+    """Weights for a network trained on images of a shape, constants of 1 by default."""
+    if score_constants is None:
+        score_constants = np.ones(len(log_odds_drops))
+    return ContrastiveWeights(
+        log_odds_drops=log_odds_drops,
+        smoothing=smoothing_for(image_shape),
+        score_constants=score_constants,
+    )
+
+
 def smoothing_for(image_shape: Sequence[int]) -> tuple[float, float]:
     """Standard deviations for a network trained on images of a shape, in pixels."""
     height, width = image_shape[:2]

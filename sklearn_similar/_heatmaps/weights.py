@@ -55,6 +55,37 @@ def filter_weights(
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
+def split_by_layer(values: np.ndarray, n_filters: Sequence[int]) -> list[np.ndarray]:
+    """Values of all filters, (..., n_filters), split by layer."""
+    return np.split(values, np.cumsum(n_filters)[:-1], axis=-1)
+
+
+def layer_weights(
+    importances: np.ndarray,
+    n_filters: Sequence[int],
+    weighting: str | Callable[[np.ndarray], ArrayLike],
+    temperature: float,
+) -> np.ndarray:
+    """Weights of the filters of all layers, which sum to 1 in each layer."""
+    return np.concatenate(
+        [
+            filter_weights(layer, weighting, temperature)
+            for layer in split_by_layer(importances, n_filters)
+        ]
+    )
+
+
+def class_weights(
+    importances: np.ndarray,
+    n_filters: Sequence[int],
+    weighting: str,
+    temperature: float,
+) -> np.ndarray:
+    """Weights of the last layer's filters, from the importances for each class."""
+    last = split_by_layer(importances, n_filters)[-1]
+    return filter_weights(last, weighting, temperature)
+
+
 def _call_weighting(weighting: Callable, importances: np.ndarray) -> np.ndarray:
     """Weights by a user's callable, checked and scaled to sum to 1."""
     weights = np.asarray(weighting(importances.copy()), dtype=np.float64)

@@ -328,7 +328,7 @@ def test_masking_takes_over_where_the_shortcut_fails_on_later_images(place):
     module = trained(lambda: networks.mixed_by(*order))
     images, y = draw_images(13) * 3, np.arange(13) % N_CLASSES
     with eval_mode(module):
-        methods, (sums,) = ablate(
+        methods, (sums,), _ = ablate(
             as_network(module, batch_size=13),
             ["5"],
             as_images(images),
@@ -741,7 +741,7 @@ def test_ablation_of_layers_in_one_pass_equals_masking_in_each(ablation):
     images, y = draw_images(13), np.arange(13) % N_CLASSES
     with eval_mode(module):
         maps = [feature_maps(module, layer, images) for layer in ("1", "5")]
-        methods, sums = ablate(
+        methods, sums, _ = ablate(
             as_network(module),
             ["1", "5"],
             as_images(images),
@@ -763,7 +763,7 @@ def test_ablation_runs_on_the_chosen_images_alone():
     images, y = draw_images(13), np.arange(13) % N_CLASSES
     chosen = np.array([2, 3, 7, 11])
     with eval_mode(module):
-        _, (sums,) = ablate(
+        _, (sums,), _ = ablate(
             as_network(module), ["5"], as_images(images), chosen, y, "zero"
         )
     expected, _ = naive_sums(module, "5", images[chosen], y[chosen], torch.zeros(8))

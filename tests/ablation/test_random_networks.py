@@ -66,7 +66,7 @@ def compare(seed):
     ablation = random.Random(seed).choice(["zero", "mean"])
     with eval_mode(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (method,), (sums,) = ablate(
+        (method,), (sums,), _ = ablate(
             as_network(module, batch_size=24),
             [layer],
             as_images(IMAGES),
