@@ -34,7 +34,7 @@ from ._inputs.validation import (
     published_at_end,
     snapshot,
 )
-from ._network.activations import eval_mode, find_layers
+from ._network.activations import eval_mode, find_layers, find_outline_layer
 from ._network.cache import cached_training
 from ._network.net import build_net, loss_weights, pack_net, restore, unpack_net
 from ._network.regularity import check_regularity
@@ -107,11 +107,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     temperature : float, default=1.0
         Temperature of the softmax. At 1, which is the paper's, weights are almost
         uniform, as importances are small; the heatmap then covers the whole object.
-    class_heatmap : {"contrastive", "linear", "softmax", "uniform"}, \
-            default="contrastive"
+    class_heatmap : {"outlined", "contrastive", "linear", "softmax", "uniform"}, \
+            default="outlined"
         How the heatmap of one class is made. "contrastive": the heatmap of all classes
-        where the filters favour this class over the others in the image. The other
-        values: a sum of the activations, weighted by the importances for the class.
+        where the filters favour this class over the others in the image. "outlined":
+        the same with the outlines that the network's first layer sees, if `layer` is
+        one layer. Others: activations, weighted by the importances for the class.
     resolution : {"pooled", "dense"}, default="pooled"
         "pooled": activations at the layer's own stride, interpolated; "dense":
         activations at every pixel, many times slower; see the user guide.
@@ -175,6 +176,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Median maximum of the heatmaps of each class on its validation images.
     class_score_constants_ : ndarray of shape (n_classes,) or None
         Median score of each class against all others, for "contrastive" heatmaps.
+    outline_layer_ : str or None
+        The layer that heatmaps of a class get their outlines from.
     absent_activations_ : ndarray of shape (n_filters,)
         Activation of each filter where it is absent, by `ablation`.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
@@ -230,7 +233,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ablation: Literal["zero", "mean"] = "zero",
         weighting: Weighting | Callable[[np.ndarray], ArrayLike] = "softmax",
         temperature: float = 1.0,
-        class_heatmap: Weighting | Literal["contrastive"] = "contrastive",
+        class_heatmap: Weighting | Literal["outlined", "contrastive"] = "outlined",
         resolution: Literal["pooled", "dense"] = "pooled",
         normalize: Literal["validation", "image"] | None = "validation",
         threshold: float = 0.15,
@@ -515,7 +518,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
+        self.outline_layer_ = None
         with eval_mode(network.module):
+            if self.class_heatmap == "outlined" and isinstance(self.layer_, str):
+                _, probes = next(network.batches(images, validation[:_N_PROBES]))
+                self.outline_layer_ = find_outline_layer(
+                    network.module, self.layer_, probes
+                )
             methods, sums, absent = ablate(
                 network, layers, images, validation, y, self.ablation
             )
@@ -530,7 +539,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.log_odds_drops_ = measured.log_odds_drops
         how = self.n_filters_, self.weighting, self.temperature
         self.filter_weights_ = layer_weights(self.filter_importances_, *how)
-        is_contrastive = self.class_heatmap == "contrastive"
+        is_contrastive = self.class_heatmap in ("outlined", "contrastive")
         if is_contrastive:
             self.class_filter_weights_ = signed_weights(self.log_odds_drops_)
         else:
@@ -556,6 +565,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             class_filter_weights=self.class_filter_weights_,
             contrastive=contrastive if is_contrastive else None,
             resolution=self.resolution,
+            outline_layer=getattr(self, "outline_layer_", None),
         )
 
     def _heatmap_model(self) -> HeatmapModel:

@@ -86,7 +86,8 @@ def _check_measured(state: _State, n_classes: int, n_layers: int) -> None:
     }
     if "class_score_constants_" in state and state["class_score_constants_"] is None:
         del shapes["class_score_constants_"]
-    # Estimators that were saved before there was this attribute lack it.
+    # Estimators that were saved before there were these attributes lack them.
+    require(isinstance(state.get("outline_layer_"), str | None), "outline_layer_")
     if "absent_activations_" in state:
         shapes["absent_activations_"] = (total,)
     for name, shape in shapes.items():

@@ -62,7 +62,10 @@ class CachedActivations:
         cache: list[ImageActivations] = []
         n_values = 0
         for activations in image_activations(*self._source):
-            n_values += sum(m.activations.numel() for m in activations.feature_maps)
+            maps = [*activations.feature_maps]
+            if activations.outline_maps is not None:
+                maps.append(activations.outline_maps)
+            n_values += sum(m.activations.numel() for m in maps)
             if n_values <= _MAX_CACHED:
                 cache.append(activations)
             else:

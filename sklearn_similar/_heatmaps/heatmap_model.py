@@ -1,7 +1,7 @@
 """Heatmaps of images, from the activations of a trained network."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from .._inputs.images import Images
 from .._network.activations import FeatureMaps, eval_mode, extract_activations
 from .._network.trained import TrainedNetwork, check_finite
 from .contrastive import ContrastiveWeights, contrastive_map
+from .outline import outlined
 from .weights import interpolate_to_pixels, normalize_per_image, weighted_sum
 
 # Dense activations are many; in parts of this many pixels they are up to three times as
@@ -25,9 +26,9 @@ class HeatmapSpecification:
     """Which layers heatmaps are made from, and how.
 
     The heatmap of all classes is the geometric mean over the layers of a weighted sum
-    of their activations. The heatmap of some classes is the geometric mean of it and of
-    the contrastive map for them, or a weighted sum with the classes' own weights in the
-    last layer.
+    of their activations. The heatmap of some classes is the geometric mean of it (of
+    its outline, where there is an early layer for it) and of the contrastive map for
+    them, or a weighted sum with the classes' own weights in the last layer.
 
     Attributes
     ----------
@@ -40,6 +41,8 @@ class HeatmapSpecification:
     contrastive : ContrastiveWeights or None
         Weights in the last layer of the contrastive maps.
     resolution : {"pooled", "dense"}
+    outline_layer : str or None
+        Early layer of which heatmaps of classes get their outline, with `contrastive`.
     """
 
     layers: tuple[str, ...]
@@ -47,6 +50,7 @@ class HeatmapSpecification:
     class_filter_weights: np.ndarray
     contrastive: ContrastiveWeights | None
     resolution: str
+    outline_layer: str | None = None
 
 
 class ImageActivations(NamedTuple):
@@ -59,11 +63,14 @@ class ImageActivations(NamedTuple):
     feature_maps : list of FeatureMaps
     size : (int, int)
         Height and width of the images in pixels.
+    outline_maps : FeatureMaps or None
+        Feature maps of the early layer for outlines.
     """
 
     indices: np.ndarray
     feature_maps: list[FeatureMaps]
     size: Sequence[int]
+    outline_maps: FeatureMaps | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +118,16 @@ class HeatmapModel:
         constants = np.full(len(images), self.normalization_constant)
         if classes is not None:
             constants = self.class_normalization_constants[classes].mean(axis=1)
+        specification = self.specification
+        if classes is None:
+            specification = replace(specification, outline_layer=None)
         heatmaps = images.empty_heatmaps()
         with eval_mode(self.network.module):
-            for activations in image_activations(
-                self.network, self.specification, images
-            ):
+            for activations in image_activations(self.network, specification, images):
                 indices = activations.indices
                 heat = compute_heatmaps(
                     activations,
-                    self.specification,
+                    specification,
                     None if classes is None else classes[indices],
                     self.class_normalization_constants,
                 )
@@ -138,6 +146,9 @@ def image_activations(
     indices: np.ndarray | None = None,
 ) -> Iterator[ImageActivations]:
     """Extract the activations for images, batch by batch."""
+    layers, outline = specification.layers, specification.outline_layer
+    if outline is not None:
+        layers = (*layers, outline)
     for batch_indices, batch in network.batches(images, indices):
         size = batch.shape[2:]
         n_at_once = len(batch)
@@ -146,11 +157,16 @@ def image_activations(
         for part in gen_batches(len(batch), n_at_once):
             feature_maps = extract_activations(
                 network.module,
-                specification.layers,
+                layers,
                 batch[part],
                 specification.resolution,
             )
-            yield ImageActivations(batch_indices[part], feature_maps, size)
+            yield ImageActivations(
+                indices=batch_indices[part],
+                feature_maps=feature_maps[: len(specification.layers)],
+                size=size,
+                outline_maps=None if outline is None else feature_maps[-1],
+            )
 
 
 def compute_heatmaps(
@@ -193,6 +209,8 @@ def compute_heatmaps(
         last = activations.feature_maps[-1]
         targets = torch.from_numpy(classes).to(last.activations.device)
         contrast = contrastive_map(last, specification.contrastive, targets)
+        if activations.outline_maps is not None:
+            heat = outlined(heat, activations.outline_maps, size)
         heat = _geometric_mean(heat, interpolate_to_pixels(contrast, last, size))
     return heat[:, 0].cpu().numpy()
 

@@ -150,6 +150,30 @@ def interpolate_to_pixels(
     return heat
 
 
+def sample_on_grid(heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
+    """Heat at the centres of the receptive fields of `maps`, from heat at every pixel.
+
+    Parameters
+    ----------
+    heat : tensor of shape (n_images, n_maps, height, width)
+    maps : FeatureMaps
+
+    Returns
+    -------
+    tensor of shape (n_images, n_maps, height, width)
+        On the grid of `maps`.
+    """
+    field = maps.receptive_field
+    for axis in (0, 1):
+        places = torch.arange(maps.activations.shape[axis + 2], device=heat.device)
+        if maps.is_dense:
+            position = places + int(field.start[axis])
+        else:
+            position = field.start[axis] + field.stride[axis] * places
+        heat = _sample(heat, position.to(heat.dtype), axis + 2)
+    return heat
+
+
 def _sample(heat: torch.Tensor, position: torch.Tensor, dim: int) -> torch.Tensor:
     """Linear interpolation along one dimension; the border's values go on outside."""
     position = position.clamp(0, heat.shape[dim] - 1)

@@ -205,6 +205,41 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     return next(o.name for o in found if o.tensor == found[-1].tensor)
 
 
+def find_outline_layer(
+    module: nn.Module, layer: str, images: torch.Tensor
+) -> str | None:
+    """The first feature map of a network, with normalisation and activation.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    layer : str
+        Path of the layer that heatmaps are made from.
+    images : tensor of shape (n_images, n_channels, height, width)
+
+    Returns
+    -------
+    str or None
+        None if `layer` belongs to this first block itself.
+    """
+    outputs = _outputs(module, images)
+    runs = Counter(output.name for output in outputs)
+    found: _Output | None = None
+    for output in outputs:
+        if output.name == layer:
+            return None
+        if output.is_block or runs[output.name] > 1:
+            continue
+        if found is None:
+            found = output if output.is_convolution else None
+        elif output.is_convolution or output.n_places != found.n_places:
+            break
+        else:
+            found = output
+    return None if found is None else found.name
+
+
 class _Output(NamedTuple):
     """The output of a submodule in a forward pass.
 
@@ -220,6 +255,7 @@ class _Output(NamedTuple):
         Whether the submodule has parts with convolutions.
     is_pooling : bool
         Whether the submodule has none and changes the size, or takes maxima or means.
+    is_convolution : bool
     """
 
     name: str
@@ -227,6 +263,7 @@ class _Output(NamedTuple):
     n_places: int
     is_block: bool
     is_pooling: bool
+    is_convolution: bool
 
 
 def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
@@ -258,7 +295,16 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
             )
         )
         n_places = output.shape[2:].numel()
-        outputs.append(_Output(name, tensor, n_places, is_block, is_pooling))
+        outputs.append(
+            _Output(
+                name=name,
+                tensor=tensor,
+                n_places=n_places,
+                is_block=is_block,
+                is_pooling=is_pooling,
+                is_convolution=isinstance(child, nn.Conv2d),
+            )
+        )
 
     with ExitStack() as stack:
         for name, child in module.named_modules():
