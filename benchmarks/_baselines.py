@@ -6,11 +6,14 @@ one do not slow another.
 """
 
 import contextlib
+import importlib.util
 import io
+import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -22,9 +25,23 @@ from torch import nn
 from torch.nn import functional as F
 from torchcam.methods import CAM, GradCAM, GradCAMpp, LayerCAM, ScoreCAM
 
+
+def without_torchvision():
+    """Let grad-cam be imported without torchvision, of which it uses nothing here."""
+    names = (
+        "torchvision",
+        "torchvision.transforms",
+        "torchvision.transforms.functional",
+    )
+    if importlib.util.find_spec("torchvision") is not None:
+        names = ()
+    return mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in names})
+
+
 try:
-    from pytorch_grad_cam import AblationCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    with without_torchvision():
+        from pytorch_grad_cam import AblationCAM, EigenCAM, FullGrad
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 except ImportError:
     AblationCAM = None
 
@@ -72,27 +89,50 @@ def methods_for(models):
             ("heatmap(X, label)", of_own_label, True),
             ("heatmap(X)", of_all_labels, False),
         ):
-            methods[f"{name}, {setting}"] = Method(partial(build, own), True, of_label)
+            # All classes together have the same map whether or not there is an outline.
+            if of_label or own.class_heatmap == model.class_heatmap:
+                made = partial(build, own)
+                methods[f"{name}, {setting}"] = Method(made, True, of_label)
+    several = [own.layer_ for own in models.values() if isinstance(own.layer_, list)]
+    first_layer = several[0][0] if several else None
+    mean = partial(adapt, model, mean_responses)
+    methods["mean of the responses"] = Method(mean, of_label=False, grid=FAST)
     # CAM takes the weights of the one linear layer that follows an average pooling.
     modules = model.net_.module_.named_modules()
     linear = [name for name, module in modules if isinstance(module, nn.Linear)]
     if len(linear) == 1:
         build = partial(adapt, model, partial(with_torchcam, CAM, fc_layer=linear[0]))
         methods["torchcam CAM"] = Method(build, grid=FAST)
+        if first_layer:
+            make = partial(cam_times_stem, linear=linear[0], stem=first_layer)
+            methods["CAM times stem"] = Method(partial(adapt, model, make), grid=FAST)
     for extractor in (GradCAM, GradCAMpp, LayerCAM):
         build = partial(adapt, model, partial(with_torchcam, extractor))
         methods[f"torchcam {extractor.__name__}"] = Method(
             build, needs_gradients=True, grid=FAST
         )
+    if first_layer:
+        make = partial(layercam_of_two, first_layer=first_layer)
+        methods["torchcam LayerCAM, two layers"] = Method(
+            partial(adapt, model, make), needs_gradients=True, grid=FAST
+        )
     methods["captum LayerGradCam"] = Method(
         partial(adapt, model, captum_gradcam), needs_gradients=True, grid=FAST
     )
+    if AblationCAM:
+        make = partial(with_gradcam, EigenCAM)
+        build = partial(adapt, model, make)
+        methods["grad-cam EigenCAM"] = Method(build, of_label=False, grid=FAST)
+        make = partial(with_gradcam, FullGrad)
+        methods["grad-cam FullGrad"] = Method(
+            partial(adapt, model, make), needs_gradients=True, grid=FAST
+        )
     for name, make, parameter in (
         ("torchcam ScoreCAM", partial(with_torchcam, ScoreCAM), "batch_size"),
         ("captum LayerFeatureAblation", captum_ablation, "perturbations_per_eval"),
-        ("grad-cam AblationCAM", gradcam_ablation, "batch_size"),
+        ("grad-cam AblationCAM", partial(with_gradcam, AblationCAM), "batch_size"),
     ):
-        if AblationCAM or make is not gradcam_ablation:
+        if AblationCAM or not name.startswith("grad-cam"):
             grid = {"n_at_once": (1, 16), parameter: (8, 32), **LAYOUTS}
             methods[name] = Method(partial(adapt, model, make), grid=grid)
     return methods
@@ -170,14 +210,92 @@ def captum_ablation(network, layer, perturbations_per_eval):
     return maps_of
 
 
-def gradcam_ablation(network, layer, batch_size):
-    """grad-cam: responses, weighted by the share of the score that goes with each."""
-    cam = AblationCAM(network, [network.get_submodule(layer)], batch_size=batch_size)
+def with_gradcam(cam_class, network, layer, **setting):
+    """grad-cam: its maps have the images' size."""
+    # FullGrad takes all layers with a bias, and says so if it is given one.
+    layers = [] if cam_class is FullGrad else [network.get_submodule(layer)]
+    cam = cam_class(network, layers, **setting)
 
     def maps_of(images, classes):
         targets = [ClassifierOutputTarget(index) for index in classes.tolist()]
-        # It draws a progress bar for every image.
+        # AblationCAM draws a progress bar for every image.
         with contextlib.redirect_stderr(io.StringIO()):
             return torch.from_numpy(cam(input_tensor=images, targets=targets))
 
     return maps_of
+
+
+def responses_of(network, layers):
+    """A function from images to the responses of some layers."""
+    found = {}
+    for layer in layers:
+
+        def note(_module, _inputs, output, layer=layer):
+            found[layer] = output.clone()
+
+        network.get_submodule(layer).register_forward_hook(note)
+
+    def responses(images):
+        network(images)
+        return [found[layer] for layer in layers]
+
+    return responses
+
+
+def mean_responses(network, layer):
+    """The plain mean of the positive responses: no weights, no class."""
+    responses = responses_of(network, [layer])
+
+    @torch.inference_mode()
+    def maps_of(images, _classes):
+        return responses(images)[0].relu().mean(dim=1)
+
+    return maps_of
+
+
+def cam_times_stem(network, layer, linear, stem):
+    """CAM, times the mean response of the network's first activations."""
+    responses, weight = (
+        responses_of(network, [stem, layer]),
+        network.get_submodule(linear).weight,
+    )
+
+    @torch.inference_mode()
+    def maps_of(images, classes):
+        early, late = responses(images)
+        maps = torch.einsum("nc,nchw->nhw", weight[classes], late).relu()[:, None]
+        maps = F.interpolate(maps, early.shape[2:], mode="bilinear")[:, 0]
+        return maps * early.relu().mean(dim=1)
+
+    return maps_of
+
+
+def layercam_of_two(network, layer, first_layer):
+    """torchcam: LayerCAM of an early and the last layer, fused as its authors do."""
+    extractor = LayerCAM(network, [first_layer, layer])
+
+    def maps_of(images, classes):
+        scores = network(images)
+        maps = extractor(classes.tolist(), scores)
+        return extractor.fuse_cams(maps, images.shape[2:])
+
+    return maps_of
+
+
+def ablation_weights(model, batch_size=32):
+    """grad-cam: shares of a label's score that go with each filter, in each image."""
+    network = deepcopy(model.net_.module_).eval()
+    layer = network.get_submodule(model.layer_)
+    cam = AblationCAM(network, [layer], batch_size=batch_size)
+
+    @torch.no_grad()
+    def weights_of(X, labels):
+        images = as_tensors(X, channels_last=False)
+        classes = np.searchsorted(model.classes_, labels)
+        targets = [ClassifierOutputTarget(index) for index in classes]
+        cam.activations_and_grads(images)
+        activations = cam.activations_and_grads.activations[0].numpy()
+        with contextlib.redirect_stderr(io.StringIO()):
+            return cam.get_cam_weights(images, layer, targets, activations, None)
+
+    return weights_of

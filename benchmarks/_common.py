@@ -20,8 +20,16 @@ from sklearn_similar.datasets import fetch_mnist, load_mnist_sample
 RESULTS = Path(__file__).parent / "results"
 
 
-def parse_arguments(doc: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Arguments that every benchmark takes; `doc` is its module docstring."""
+def parse_arguments(
+    doc: str,
+    argv: Sequence[str] | None = None,
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> argparse.Namespace:
+    """Arguments that every benchmark takes; `doc` is its module docstring.
+
+    `choices` are options of one benchmark: what each of them chooses from, all of it by
+    default.
+    """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,6 +49,8 @@ def parse_arguments(doc: str, argv: Sequence[str] | None = None) -> argparse.Nam
         help="folder with Fashion-MNIST's IDX files, for the benchmarks that use it "
         "(the folder of Debian's package, else OpenML)",
     )
+    for name, values in (choices or {}).items():
+        parser.add_argument(f"--{name}", nargs="+", choices=values, default=values)
     return parser.parse_args(argv)
 
 
@@ -141,14 +151,23 @@ def report(
     quick: bool,
     results: Path = RESULTS,
     packages: Iterable[str] = (),
+    keep_other: str | None = None,
 ) -> Path:
-    """Print rows as a table and write them, with the machine, to <name>.csv."""
+    """Print rows as a table and write them, with the machine, to <name>.csv.
+
+    `keep_other` is a column: rows that the file has for other values of it remain.
+    """
     found = machine(packages)
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
     folder = results / "quick" if quick else results
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.csv"
-    table.assign(**found).to_csv(path, index=False, float_format="%.6g")
+    table = table.assign(**found)
+    if keep_other and path.exists():
+        before = pd.read_csv(path)
+        others = before[~before[keep_other].isin(table[keep_other])]
+        table = pd.concat([others, table], ignore_index=True)
+    table.to_csv(path, index=False, float_format="%.6g")
     print(f"\nwritten to {path}; {', '.join(f'{k} {v}' for k, v in found.items())}")
     return path

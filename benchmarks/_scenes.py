@@ -117,6 +117,26 @@ def pair_scenes(X, y, n_scenes, photographs, random_state):
         background_images=photographs or "noise",
         random_state=random_state,
     )
+    return of_two_classes(scenes, truth)
+
+
+def two_digits(X, y, n_scenes, random_state=3):
+    """At most some scenes of two digits of different classes on black."""
+    return of_two_classes(
+        *make_scenes(
+            X,
+            y,
+            n_scenes=n_scenes,
+            size=(48, 72),
+            n_instances=(2, 2),
+            scale=(0.9, 1.1),
+            random_state=random_state,
+        )
+    )
+
+
+def of_two_classes(scenes, truth):
+    """Scenes whose objects are of two classes."""
     n_labels = truth.groupby("image")["label"].nunique()
     kept = n_labels.index[n_labels == 2].to_numpy()
     truth = truth[truth["image"].isin(kept)].reset_index(drop=True)

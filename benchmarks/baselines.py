@@ -68,7 +68,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from _baselines import PACKAGES, methods_for
+from _baselines import PACKAGES, AblationCAM, ablation_weights, methods_for
 from _common import (
     fastest,
     interleave,
@@ -79,15 +79,18 @@ from _common import (
 )
 from _importances import Comparison
 from _memory import peak_growth
-from _networks import SmallResNet, SmallVGG
+from _networks import AverageVGG, SmallDenseNet, SmallResNet, SmallVGG
 from _references import centre_heatmaps
 from _scenes import (
     Labelled,
     load_fashion,
+    object_masks,
     pair_scenes,
     single_scenes,
+    textured_scenes,
     tint,
     training_photographs,
+    two_digits,
     unseen_photographs,
     with_ink_boxes,
 )
@@ -95,12 +98,13 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.utils import gen_batches
 
 from sklearn_similar import SimilarNetClassifier
+from sklearn_similar._inputs.images import VISIBLE_SHARE
 from sklearn_similar.metrics import (
     average_drop,
     average_increase,
     box_accuracy_curve,
-    deletion_auc,
-    insertion_auc,
+    deletion_curve,
+    insertion_curve,
     pixel_average_precision,
     pointing_game,
 )
@@ -111,11 +115,12 @@ RECIPE = {"max_epochs": 6, "batch_size": 64, "lr": 2e-3, "lr_decay": 5e-3}
 class Sizes(NamedTuple):
     """Numbers of images and of repeats."""
 
-    training: int = 12_000
+    training: int = 6_000
     validation: int = 1_000
-    test: int = 500
-    pairs: int = 300
-    faithfulness: int = 200
+    test: int = 300
+    pairs: int = 200
+    faithfulness: int = 100
+    resamples: int = 1_000
     importance_digits: int = 10_000
     importance_scenes: int = 500
     # For the choice of the settings of the methods to importances.
@@ -131,7 +136,7 @@ class Sizes(NamedTuple):
     thresholds: int = 1_000
 
 
-QUICK = Sizes(200, 50, 8, 5, 2, 200, 6, 100, 2, 2, 4, 2, 2, 2, 50)
+QUICK = Sizes(200, 50, 8, 5, 2, 20, 200, 6, 100, 2, 2, 4, 2, 2, 2, 50)
 
 
 class Setup(NamedTuple):
@@ -145,7 +150,9 @@ class Setup(NamedTuple):
         on images of the training set that it was not trained on.
     training, test : Labelled
         Settings are chosen on the one, and all is measured on the other.
-    pairs : Labelled or None
+    masks : ndarray of bool
+        Pixels of the objects in the test images.
+    pairs : Labelled
         Scenes of two test objects.
     n_importance, n_few : int
         Images for the times of the importances, and for the choice of settings there.
@@ -157,27 +164,17 @@ class Setup(NamedTuple):
     models: dict
     training: Labelled
     test: Labelled
-    pairs: Labelled | None
+    masks: np.ndarray
+    pairs: Labelled
     n_importance: int
     n_few: int
     grids: tuple[dict, dict]
 
 
 def setups(arguments, sizes) -> Iterator[Setup]:
-    """The four, one after the other."""
-    yield digits(arguments, sizes)
-    name, fashion = load_fashion(arguments)
-    for module, first_layer, colour, few_filters in (
-        (SmallResNet, "stem", False, None),
-        (SmallVGG, "features.2", False, {"module__n_filters": 16}),
-        (SmallResNet, "stem", True, None),
-    ):
-        kind = f"{'tinted ' if colour else ''}{name} scenes"
-        model = SimilarNetClassifier(module, random_state=0, **RECIPE)
-        if arguments.quick:
-            model.set_params(max_epochs=1, net_params=few_filters)
-        name_of_setup = f"{module.__name__}, {kind}"
-        yield on_scenes(name_of_setup, model, first_layer, fashion, colour, sizes)
+    """Those that were asked for, one after the other."""
+    for name in arguments.setups:
+        yield SETUPS[name](arguments, sizes)
 
 
 def digits(arguments, sizes):
@@ -190,25 +187,28 @@ def digits(arguments, sizes):
     model = SimilarNetClassifier(random_state=0)
     if arguments.quick:
         model.set_params(max_epochs=1)
+    test = with_ink_boxes(mnist.X_test, mnist.y_test)
     return Setup(
         "LeNet, MNIST digits",
         fitted(model, "features.relu1", training, validation),
         training,
-        with_ink_boxes(mnist.X_test, mnist.y_test),
-        None,
+        test,
+        test.images > 255 * VISIBLE_SHARE,
+        two_digits(mnist.X_test, mnist.y_test, sizes.pairs),
         sizes.importance_digits,
         sizes.few_digits,
         grids((100, 300, 1000), (1, 4, 16)),
     )
 
 
-def on_scenes(name, model, first_layer, images, colour, sizes):
-    """A network on scenes of one object, on photographs."""
+def clothes(arguments, sizes, module, first_layer, colour, few_filters=None):
+    """A network on scenes of one item of clothing, on dimmed photographs."""
+    name, images = load_fashion(arguments)
     X_train, X_test = images.X_train, images.X_test
     if colour:
         X_train, X_test = tint(X_train, 0), tint(X_test, 1)
     mode = "RGB" if colour else "L"
-    photographs = training_photographs(mode)
+    photographs, unseen = training_photographs(mode), unseen_photographs(mode)
     # No item is in scenes for training and in scenes for validation.
     n_kept = len(X_train) // 6
     training, validation = (
@@ -218,17 +218,82 @@ def on_scenes(name, model, first_layer, images, colour, sizes):
             (slice(-n_kept, None), sizes.validation, 1),
         )
     )
-    unseen = unseen_photographs(mode)
+    arguments_of_test = X_test, images.y_test, sizes.test, unseen, 2
+    return on_scenes(
+        f"{module.__name__}, {'tinted ' if colour else ''}{name} scenes",
+        network_of(module, arguments, few_filters),
+        first_layer,
+        training,
+        validation,
+        single_scenes(*arguments_of_test),
+        pair_scenes(X_test, images.y_test, sizes.pairs, unseen, 3),
+        object_masks(single_scenes, *arguments_of_test),
+        sizes,
+    )
+
+
+def textures(arguments, sizes):
+    """AverageVGG on textured coloured shapes, on photographs as they are."""
+    photographs = training_photographs("RGB")
+    unseen = unseen_photographs("RGB") or photographs
+    training, _ = textured_scenes(sizes.training, 1, photographs, 0)
+    validation, _ = textured_scenes(sizes.validation, 1, photographs, 1)
+    test, masks = textured_scenes(sizes.test, 1, unseen, 2)
+    pairs, _ = textured_scenes(sizes.pairs, 2, unseen, 3)
+    return on_scenes(
+        "AverageVGG, textured shapes",
+        network_of(AverageVGG, arguments),
+        "features.2",
+        training,
+        validation,
+        test,
+        pairs,
+        masks,
+        sizes,
+    )
+
+
+def network_of(module, arguments, few_filters=None):
+    """A model that is not trained yet."""
+    model = SimilarNetClassifier(module, random_state=0, **RECIPE)
+    if arguments.quick:
+        model.set_params(max_epochs=1, net_params=few_filters)
+    return model
+
+
+def on_scenes(
+    name, model, first_layer, training, validation, test, pairs, masks, sizes
+):
+    """A network that is trained on scenes of one object."""
     return Setup(
         name,
         fitted(model, first_layer, training, validation),
         training,
-        single_scenes(X_test, images.y_test, sizes.test, unseen, 2),
-        pair_scenes(X_test, images.y_test, sizes.pairs, unseen, 3),
+        test,
+        masks,
+        pairs,
         sizes.importance_scenes,
         sizes.few_scenes,
         grids((8, 32), (1, 8)),
     )
+
+
+SETUPS = {
+    "digits": digits,
+    "clothes": partial(clothes, module=SmallResNet, first_layer="stem", colour=False),
+    "clothes-vgg": partial(
+        clothes,
+        module=SmallVGG,
+        first_layer="features.2",
+        colour=False,
+        few_filters={"module__n_filters": 16},
+    ),
+    "clothes-dense": partial(
+        clothes, module=SmallDenseNet, first_layer="block1", colour=True
+    ),
+    "textures": textures,
+}
+TABLES = ("importances", "images", "times", "quality", "memory")
 
 
 def grids(batch_sizes, perturbations):
@@ -248,6 +313,7 @@ def fitted(model, first_layer, training, validation):
     ).fit(training.images, training.labels)
     models = {
         "pooled": model,
+        "no outline": deepcopy(model).set_params(class_heatmap="contrastive"),
         "dense": deepcopy(model).set_params(resolution="dense"),
         "two layers": two_layers,
     }
@@ -361,61 +427,112 @@ def quality_rows(setup, methods, settings, sizes):
     }
     nothing = {"method": "centre", "of a class": "no", "gradients": "no"}
     sources["centre"] = nothing, lambda X, _labels: np.stack(centre_heatmaps(X))
+    # Others cannot take images of another size than that of the training.
+    takes_pairs = {"centre", *(name for name in methods if methods[name].is_ours)}
+    if setup.pairs.images.shape[1:] == setup.test.images.shape[1:]:
+        takes_pairs.update(methods)
     rows = []
     for name, (description, heatmaps) in sources.items():
         rows.append(
             {"setup": setup.name, "accuracy": accuracy, **description}
-            | localization(heatmaps, test, sizes.thresholds)
-            | of_pairs(heatmaps, setup.pairs)
-            | faithfulness(model, heatmaps, some, predicted)
+            | localization(heatmaps, test, setup.masks, sizes)
+            | (of_pairs(heatmaps, setup.pairs, sizes) if name in takes_pairs else {})
+            | faithfulness(model, heatmaps, some, predicted, sizes)
         )
         print(f"{name}: MaxBoxAccV2 {rows[-1]['MaxBoxAccV2']:.3f}", flush=True)
     return rows
 
 
-def localization(heatmaps, test, n_thresholds):
-    """Scores against the boxes; the maps are those of the true labels."""
+def localization(heatmaps, test, masks, sizes):
+    """Scores against boxes and masks; the maps are those of the true labels."""
     heat = heatmaps(test.images, test.labels)
     heat = heat - heat.min(axis=(1, 2), keepdims=True)
-    curve = box_accuracy_curve(heat, test.truth, n_thresholds=n_thresholds)
-    accuracies = curve.accuracies.max(axis=1)
+    curves = [
+        box_accuracy_curve(
+            heat[number : number + 1],
+            box.assign(image=0),
+            n_thresholds=sizes.thresholds,
+        )
+        for number, box in test.truth.groupby("image")
+    ]
+    # Hits of each image at each IoU and threshold; the same threshold for all images.
+    hits = np.stack([curve.accuracies for curve in curves])
+    accuracies = hits.mean(axis=0).max(axis=1)
+    low, high = interval(hits, lambda hits: hits.max(axis=-1).mean(axis=-1), sizes)
+    n_thresholds = {"n_thresholds": sizes.thresholds}
     return {
         "images": len(test.images),
         "MaxBoxAccV2": accuracies.mean(),
+        "MaxBoxAccV2 from": low,
+        "MaxBoxAccV2 to": high,
         **{
             f"box accuracy at IoU {threshold}": accuracy
             for threshold, accuracy in zip(
-                curve.iou_thresholds, accuracies, strict=True
+                curves[0].iou_thresholds, accuracies, strict=True
             )
         },
-        "PxAP": pixel_average_precision(heat, test.truth, n_thresholds=n_thresholds),
+        "PxAP": pixel_average_precision(heat, test.truth, **n_thresholds),
+        "PxAP on masks": pixel_average_precision(
+            heat, masks[: len(heat)], **n_thresholds
+        ),
         "pointing game": pointing_game(heat, test.truth),
     }
 
 
-def of_pairs(heatmaps, pairs):
+def interval(values, statistic, sizes):
+    """The 2.5th and 97.5th percentile of a statistic of means, by bootstrap.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_images, ...)
+    statistic : callable
+        From means over resampled images, (n_resamples, ...), to n_resamples numbers.
+    sizes : Sizes
+    """
+    n_images, rng = len(values), np.random.RandomState(0)
+    counts = rng.multinomial(n_images, np.full(n_images, 1 / n_images), sizes.resamples)
+    means = counts @ values.reshape(n_images, -1) / n_images
+    found = statistic(means.reshape(-1, *values.shape[1:]))
+    return np.percentile(found, (2.5, 97.5))
+
+
+def of_pairs(heatmaps, pairs, sizes):
     """How often the map of either object's label peaks in that object's box."""
-    if pairs is None:
-        return {}
-    numbers = np.arange(len(pairs.truth))
-    heat = heatmaps(pairs.images[pairs.truth["image"]], pairs.labels)
     # The other object has another label, so that each map has one box to hit.
-    share = pointing_game(heat, pairs.truth.assign(image=numbers))
-    return {"two objects": share, "two-object maps": len(numbers)}
+    heat = heatmaps(pairs.images[pairs.truth["image"]], pairs.labels)
+    hits = np.array(
+        [
+            pointing_game(heat[number : number + 1], box.assign(image=0))
+            for number, box in pairs.truth.groupby(np.arange(len(pairs.truth)))
+        ]
+    )
+    # Both maps of a scene are drawn together.
+    scenes = hits.reshape(-1, 2).mean(axis=1)
+    low, high = interval(scenes, lambda means: means, sizes)
+    return {
+        "two objects": hits.mean(),
+        "two objects from": low,
+        "two objects to": high,
+        "two-object maps": len(hits),
+    }
 
 
-def faithfulness(model, heatmaps, X, predicted):
+def faithfulness(model, heatmaps, X, predicted, sizes):
     """Scores without boxes; the maps are those of the predicted labels."""
     heat = heatmaps(X, predicted)
-    return {
-        name: function(model, X, heat, labels=predicted)
-        for name, function in (
-            ("average drop", average_drop),
-            ("average increase", average_increase),
-            ("insertion", insertion_auc),
-            ("deletion", deletion_auc),
-        )
-    } | {"faithfulness images": len(X)}
+    row = {
+        "average drop": average_drop(model, X, heat, labels=predicted),
+        "average increase": average_increase(model, X, heat, labels=predicted),
+    }
+    for name, curve_of in (
+        ("insertion", insertion_curve),
+        ("deletion", deletion_curve),
+    ):
+        curve = curve_of(model, X, heat, labels=predicted)
+        areas = np.trapezoid(curve.probabilities, curve.shares, axis=1)
+        low, high = interval(areas, lambda means: means, sizes)
+        row |= {name: areas.mean(), f"{name} from": low, f"{name} to": high}
+    return row | {"faithfulness images": len(X)}
 
 
 def memory_rows(setup, methods, settings, n_images):
@@ -440,11 +557,44 @@ def last_values(grid):
     return {name: values[-1:] for name, values in grid.items()}
 
 
+def ablation_rows(setup, n_images, n_repeats):
+    """Times of the scores without each filter, in single images, and differences."""
+    model, test = next(iter(setup.models.values())), setup.test.first(n_images)
+    if AblationCAM is None:
+        return []
+    own, images = model.ablate_filters(test.images, labels=test.labels), test.images
+    weights_of = ablation_weights(model)
+    # grad-cam divides by the score.
+    drops = weights_of(images, test.labels) * own.scores[:, np.newaxis]
+    seconds = interleave(
+        {
+            "ablate_filters": lambda: model.ablate_filters(images),
+            "grad-cam AblationCAM": lambda: weights_of(images, test.labels),
+            "predict_proba": lambda: model.predict_proba(images),
+        },
+        n_repeats,
+    )
+    return [
+        {
+            "setup": setup.name,
+            "method": name,
+            "filters": own.drops.shape[1],
+            "images": len(images),
+            "ms": 1000 * np.median(times),
+            "x ablate_filters": median_ratio(times, seconds["ablate_filters"]),
+            "largest difference": np.abs(drops - own.drops).max(),
+            "largest drop": np.abs(own.drops).max(),
+        }
+        for name, times in seconds.items()
+    ]
+
+
 def main():
     """Run from the command line."""
-    arguments = parse_arguments(__doc__)
+    choices = {"setups": tuple(SETUPS), "tables": TABLES}
+    arguments = parse_arguments(__doc__, choices=choices)
     sizes = QUICK if arguments.quick else Sizes()
-    importances, times, quality, memory = [], [], [], []
+    tables = {name: [] for name in arguments.tables}
     for setup in setups(arguments, sizes):
         print(f"\n{setup.name}", flush=True)
         methods = methods_for(setup.models)
@@ -454,29 +604,45 @@ def main():
                 name: method._replace(grid=last_values(method.grid))
                 for name, method in methods.items()
             }
-        importances += importance_rows(setup, sizes.repeats_of_importance)
-        times += time_rows(setup, methods, sizes.singles, 1, sizes.repeats_of_singles)[
-            0
-        ]
-        rows, settings = time_rows(
-            setup, methods, sizes.batch, sizes.batch, sizes.repeats_of_batch
-        )
-        times += rows
-        quality += quality_rows(setup, methods, settings, sizes)
-        if arguments.quick:
-            # Each method is a process that imports everything anew: one is enough.
-            methods = (
-                {} if memory else {"torchcam GradCAM": methods["torchcam GradCAM"]}
+        # Quality does not depend on the settings, which are chosen by time.
+        settings = {
+            name: {parameter: values[-1] for parameter, values in method.grid.items()}
+            for name, method in methods.items()
+        }
+        rows = {}
+        if "importances" in tables:
+            rows["importances"] = importance_rows(setup, sizes.repeats_of_importance)
+        if "images" in tables:
+            rows["images"] = ablation_rows(
+                setup, sizes.batch, sizes.repeats_of_importance
             )
-        memory += memory_rows(setup, methods, settings, sizes.batch)
-    for name, rows in (
-        ("baselines-importances", importances),
-        ("baselines-times", times),
-        ("baselines-quality", quality),
-        ("baselines-memory", memory),
-    ):
-        print()
-        report(name, rows, arguments.quick, packages=PACKAGES)
+        if "times" in tables:
+            singles, _ = time_rows(
+                setup, methods, sizes.singles, 1, sizes.repeats_of_singles
+            )
+            batches, settings = time_rows(
+                setup, methods, sizes.batch, sizes.batch, sizes.repeats_of_batch
+            )
+            rows["times"] = singles + batches
+        if "quality" in tables:
+            rows["quality"] = quality_rows(setup, methods, settings, sizes)
+        if "memory" in tables:
+            if arguments.quick:
+                # Each method is a process that imports everything anew: one is enough.
+                one = "torchcam GradCAM"
+                methods = {} if tables["memory"] else {one: methods[one]}
+            rows["memory"] = memory_rows(setup, methods, settings, sizes.batch)
+        for name, found in rows.items():
+            tables[name] += found
+            if tables[name]:
+                print()
+                report(
+                    f"baselines-{name}",
+                    tables[name],
+                    arguments.quick,
+                    packages=PACKAGES,
+                    keep_other="setup",
+                )
 
 
 if __name__ == "__main__":
