@@ -197,8 +197,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     References
     ----------
-    Ghosh, Bhattacharya, Basu Roy Chowdhury: "SIMILARnet: Simultaneous Intelligent
-    Localization and Recognition Network" (2017).
+    Ghosh, Bhattacharya, Basu Roy Chowdhury: "SIMILARnet" (2017).
 
     Examples
     --------
@@ -421,23 +420,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         return snapshot(self)._heatmaps(X, target, labels, None)
 
     @usable_threads()
-    def ablate_filters(
-        self, X: Any, *, labels: ArrayLike | None = None
-    ) -> FilterAblation:
+    def ablate_filters(self, X: Any, labels: ArrayLike | None = None) -> FilterAblation:
         """Importances of the filters in single images, exactly.
 
         Parameters
         ----------
         X : array, DataFrame or list of images of the trained size
         labels : array-like of shape (n_images,), default=None
-            A label for each image, whose score is asked for. None: the scores of all
-            classes.
+            A label for each image, whose score is asked for. None: all of them.
 
         Returns
         -------
         FilterAblation
-            A named tuple with the `scores` of the network (logits), by how much each
-            score `drops` without each filter, and what each filter adds `alone`.
+            The `scores` of the network (logits), by how much each score `drops`
+            without each filter, and what each filter adds `alone`.
 
         Raises
         ------
@@ -518,16 +514,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
-        self.outline_layer_ = None
+        is_outlined = self.class_heatmap == "outlined" and len(layers) == 1
         with eval_mode(network.module):
-            if self.class_heatmap == "outlined" and isinstance(self.layer_, str):
-                _, probes = next(network.batches(images, validation[:_N_PROBES]))
-                self.outline_layer_ = find_outline_layer(
-                    network.module, self.layer_, probes
-                )
+            _, batch = next(network.batches(images, validation[:_N_PROBES]))
+            outline = find_outline_layer(network.module, layers[0], batch)
             methods, sums, absent = ablate(
                 network, layers, images, validation, y, self.ablation
             )
+        self.outline_layer_ = outline if is_outlined else None
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
         self.absent_activations_ = absent
@@ -569,11 +563,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         )
 
     def _heatmap_model(self) -> HeatmapModel:
+        is_contrastive = self.class_score_constants_ is not None
         return HeatmapModel(
             network=self._trained_network(),
-            specification=self._heatmap_specification(
-                self.class_score_constants_ is not None
-            ),
+            specification=self._heatmap_specification(is_contrastive),
             normalization_constant=self.normalization_constant_,
             class_normalization_constants=self.class_normalization_constants_,
         )
@@ -585,9 +578,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self._validate_params()
         images = check_images(self, X)
         classes = find_targets(self, target, labels, images)
-        model = self._heatmap_model()
-        heat = model.heatmaps(images, classes, self.normalize, threshold)
-        return images.in_layout(heat)
+        how = classes, self.normalize, threshold
+        return images.in_layout(self._heatmap_model().heatmaps(images, *how))
 
     def __getstate__(self):
         return pack_net(super().__getstate__())

@@ -28,6 +28,7 @@ from sklearn_similar._heatmaps.contrastive import (
     class_scores,
     smoothing_for,
 )
+from sklearn_similar._heatmaps.outline import outlined as outlines_of
 from sklearn_similar._network.activations import eval_mode
 
 
@@ -276,7 +277,7 @@ class TestHeatmaps:
         np.testing.assert_allclose(both, (one + seven) / 2, rtol=1e-4, atol=1e-6)
         assert np.abs(one - seven).max() > 0.1
 
-    @pytest.mark.parametrize("class_heatmap", ["contrastive", "linear"])
+    @pytest.mark.parametrize("class_heatmap", ["outlined", "contrastive", "linear"])
     def test_a_category_has_no_order(self, quick, digits, class_heatmap):
         estimator = quick(class_heatmap=class_heatmap).fit(digits.X, digits.y)
         both, seven = (estimator.heatmap(digits.X_test, t) for t in ([1, 7], 7))
@@ -375,7 +376,7 @@ class TestSeveralLayers:
         assert corners == {(False, False), (True, True)}
 
 
-CLASS_WEIGHTINGS = ["contrastive", "linear", "softmax", "uniform"]
+CLASS_WEIGHTINGS = ["outlined", "contrastive", "linear", "softmax", "uniform"]
 
 
 @pytest.fixture(scope="module", params=[None, LAYERS])
@@ -443,6 +444,37 @@ class TestClassHeatmaps:
             digits.X_test, 3
         ).shape == (100, 28, 28)
 
+    def test_outlines_come_from_the_first_layer(self, quick, digits):
+        outlined = quick().fit(digits.X, digits.y)
+        assert outlined.outline_layer_ == "features.relu1"
+        plain = quick(class_heatmap="contrastive").fit(digits.X, digits.y)
+        assert plain.outline_layer_ is None
+        heat, other = (
+            one.set_params(normalize=None).heatmap(digits.X_test, 3)
+            for one in (outlined, plain)
+        )
+        # Both are a geometric mean with the same map; black, there is nothing to see.
+        all_classes = plain.heatmap(digits.X_test)
+        contrast = other**2 / np.where(all_classes > 0, all_classes, np.inf)
+        images = torch.from_numpy(digits.X_test[:, np.newaxis] / np.float32(255))
+        with eval_mode(outlined.net_.module_) as module:
+            maps = feature_maps(module, "features.relu1", images, "pooled")
+        outline = outlines_of(torch.from_numpy(all_classes)[:, None], maps, (28, 28))
+        expected = np.sqrt(outline[:, 0].numpy() * contrast)
+        np.testing.assert_allclose(
+            heat[all_classes > 0], expected[all_classes > 0], rtol=1e-2, atol=1e-3
+        )
+
+    def test_several_layers_have_outlines_of_their_own(self, quick, digits):
+        by_default, plain = (
+            quick(layer=LAYERS, class_heatmap=name).fit(digits.X, digits.y)
+            for name in ("outlined", "contrastive")
+        )
+        assert by_default.outline_layer_ is None
+        np.testing.assert_array_equal(
+            by_default.heatmap(digits.X_test, 3), plain.heatmap(digits.X_test, 3)
+        )
+
     def test_contrastive_maps_are_as_smooth_as_the_trained_images_are_large(
         self, quick, digits
     ):
@@ -452,7 +484,7 @@ class TestClassHeatmaps:
             == smoothing_for((20, 28))
         )
 
-    @pytest.mark.parametrize("class_heatmap", ["contrastive", "linear"])
+    @pytest.mark.parametrize("class_heatmap", ["outlined", "contrastive", "linear"])
     def test_each_image_can_have_its_own_label(self, quick, digits, class_heatmap):
         estimator = quick(class_heatmap=class_heatmap, batch_size=30)
         estimator.fit(digits.X, digits.y)

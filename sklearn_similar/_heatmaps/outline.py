@@ -38,21 +38,25 @@ def outlined(
     -------
     tensor of shape (n_images, 1, height, width)
     """
-    # One product an image throughout: rounding must not depend on the neighbours.
     features = maps.activations.relu().flatten(2)
-    features -= features.mean(dim=2, keepdim=True)
+    largest = features.amax(dim=(1, 2), keepdim=True)
+    # Squares of very large activations would not be finite.
+    features = features / torch.where(largest > 0, largest, 1)
     wanted = sample_on_grid(heat, maps).flatten(2)
     mean = wanted.mean(dim=2, keepdim=True)
-    n_places = features.shape[2]
-    covariances = torch.bmm(features, features.mT) / n_places
+    # One product an image, of more than a row: rounding must not depend on the others.
+    values = torch.cat([features, wanted], dim=1)
+    values -= values.mean(dim=2, keepdim=True)
+    covariances = torch.bmm(values, values.mT)[:, :-1] / values.shape[2]
     deviation = covariances.diagonal(dim1=1, dim2=2).sqrt()
     varies = deviation > _CONSTANT * deviation.amax(dim=1, keepdim=True)
     scale = torch.where(varies, 1 / deviation, 0)[:, :, None]
-    correlations = covariances * scale * scale.mT
+    correlations = covariances[:, :, :-1] * scale * scale.mT
     correlations.diagonal(dim1=1, dim2=2).add_(_PENALTY)
-    with_heat = scale * torch.bmm(features, (wanted - mean).mT) / n_places
     # Without a check, which would not name the image whose heat is not finite.
-    coefficients, _ = torch.linalg.solve_ex(correlations, with_heat)
-    predicted = mean + torch.bmm((scale * coefficients).mT, features)
+    coefficients, _ = torch.linalg.solve_ex(
+        correlations, scale * covariances[:, :, -1:]
+    )
+    predicted = mean + torch.bmm((scale * coefficients).mT, values[:, :-1])
     predicted = predicted.relu().unflatten(2, maps.activations.shape[2:])
     return interpolate_to_pixels(predicted, maps, size)

@@ -225,19 +225,18 @@ def find_outline_layer(
     """
     outputs = _outputs(module, images)
     runs = Counter(output.name for output in outputs)
-    found: _Output | None = None
+    block: list[_Output] = []
     for output in outputs:
-        if output.name == layer:
-            return None
-        if output.is_block or runs[output.name] > 1:
+        if output.is_block or (not block and not output.is_convolution):
             continue
-        if found is None:
-            found = output if output.is_convolution else None
-        elif output.is_convolution or output.n_places != found.n_places:
+        if block and (output.is_convolution or output.n_places != block[-1].n_places):
             break
-        else:
-            found = output
-    return None if found is None else found.name
+        block.append(output)
+    # The layer can be the block itself, which returns what its last part does.
+    inside = {output.tensor for output in outputs if output.name == layer}
+    if any(o.tensor in inside or runs[o.name] > 1 for o in block):
+        return None
+    return block[-1].name if block else None
 
 
 class _Output(NamedTuple):

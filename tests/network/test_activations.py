@@ -16,6 +16,7 @@ from sklearn_similar._network.activations import (
     extract_activations,
     find_layer,
     find_layers,
+    find_outline_layer,
 )
 from sklearn_similar._network.hooks import output_hook
 
@@ -128,6 +129,29 @@ DEFAULTS = {
 def test_default_layer_ends_the_last_convolutional_block(name):
     build, expected = DEFAULTS[name]
     assert default_layer(trained(build)) == expected
+
+
+@pytest.mark.parametrize(
+    ("build", "layer", "expected"),
+    [
+        (lambda: LeNet(4, (16, 16), 3), "features.relu2", "features.relu1"),
+        (networks.vgg, "5", "1"),
+        (TorchvisionStyle, "layer2.1", "stem"),
+        # Batch norm and activation of the next block come before its convolution.
+        (networks.densenet, "6", "1.layers.0.1"),
+        # Functional activations are not seen.
+        (networks.Functional, "conv2", "conv1"),
+        # The layer belongs to the block.
+        (networks.vgg, "0", None),
+        (networks.vgg, "1", None),
+        (networks.SharedConvolution, "conv", None),
+    ],
+)
+def test_outlines_come_from_the_end_of_the_first_convolutional_block(
+    build, layer, expected
+):
+    with eval_mode(trained(build)) as module:
+        assert find_outline_layer(module, layer, IMAGES) == expected
 
 
 def test_default_layer_of_images_of_one_pixel():
