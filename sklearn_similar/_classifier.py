@@ -18,7 +18,8 @@ from ._compat import check_feature_names_in, fit_context
 from ._heatmaps.calibration import calibrate
 from ._heatmaps.contrastive import contrastive_weights, signed_weights
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
-from ._heatmaps.weights import Weighting, class_weights, layer_weights, split_by_layer
+from ._heatmaps.outline import find_outline_layer
+from ._heatmaps.weights import Weighting, filter_weights, layer_weights, split_by_layer
 from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images
@@ -34,7 +35,7 @@ from ._inputs.validation import (
     published_at_end,
     snapshot,
 )
-from ._network.activations import eval_mode, find_layers, find_outline_layer
+from ._network.activations import eval_mode, find_layers
 from ._network.cache import cached_training
 from ._network.net import build_net, loss_weights, pack_net, restore, unpack_net
 from ._network.regularity import check_regularity
@@ -437,8 +438,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
         Raises
         ------
-        NotFittedError
-            If importances have not been measured.
         ValueError
             If the images have another size, or a label is unknown.
         """
@@ -514,14 +513,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
-        is_outlined = self.class_heatmap == "outlined" and len(layers) == 1
         with eval_mode(network.module):
-            _, batch = next(network.batches(images, validation[:_N_PROBES]))
-            outline = find_outline_layer(network.module, layers[0], batch)
+            outline = find_outline_layer(network, layers, images, validation)
             methods, sums, absent = ablate(
                 network, layers, images, validation, y, self.ablation
             )
-        self.outline_layer_ = outline if is_outlined else None
+        self.outline_layer_ = outline if self.class_heatmap == "outlined" else None
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
         self.absent_activations_ = absent
@@ -531,14 +528,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.filter_importances_ = measured.filter_importances
         self.class_importances_ = measured.class_importances
         self.log_odds_drops_ = measured.log_odds_drops
-        how = self.n_filters_, self.weighting, self.temperature
-        self.filter_weights_ = layer_weights(self.filter_importances_, *how)
+        self.filter_weights_ = layer_weights(
+            self.filter_importances_, self.n_filters_, self.weighting, self.temperature
+        )
         is_contrastive = self.class_heatmap in ("outlined", "contrastive")
         if is_contrastive:
             self.class_filter_weights_ = signed_weights(self.log_odds_drops_)
         else:
-            how = self.n_filters_, self.class_heatmap, self.temperature
-            self.class_filter_weights_ = class_weights(self.class_importances_, *how)
+            last = split_by_layer(self.class_importances_, self.n_filters_)[-1]
+            weights = filter_weights(last, self.class_heatmap, self.temperature)
+            self.class_filter_weights_ = weights
         self.class_score_constants_ = None
         specification = self._heatmap_specification(is_contrastive)
         with eval_mode(network.module):
@@ -550,6 +549,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.class_score_constants_ = constants.class_scores
 
     def _heatmap_specification(self, is_contrastive: bool) -> HeatmapSpecification:
+        outline = getattr(self, "outline_layer_", None)
         contrastive = contrastive_weights(
             self.log_odds_drops_, self.image_shape_, self.class_score_constants_
         )
@@ -559,7 +559,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             class_filter_weights=self.class_filter_weights_,
             contrastive=contrastive if is_contrastive else None,
             resolution=self.resolution,
-            outline_layer=getattr(self, "outline_layer_", None),
+            outline_layer=outline,
+            trained_size=None if outline is None else self.image_shape_[:2],
         )
 
     def _heatmap_model(self) -> HeatmapModel:
@@ -578,8 +579,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self._validate_params()
         images = check_images(self, X)
         classes = find_targets(self, target, labels, images)
-        how = classes, self.normalize, threshold
-        return images.in_layout(self._heatmap_model().heatmaps(images, *how))
+        model = self._heatmap_model()
+        heat = model.heatmaps(images, classes, self.normalize, threshold)
+        return images.in_layout(heat)
 
     def __getstate__(self):
         return pack_net(super().__getstate__())

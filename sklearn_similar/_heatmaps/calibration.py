@@ -12,6 +12,7 @@ from .contrastive import ContrastiveWeights, class_scores
 from .heatmap_model import (
     HeatmapSpecification,
     ImageActivations,
+    Presence,
     compute_heatmaps,
     image_activations,
 )
@@ -120,7 +121,7 @@ def calibrate(
     return Calibration(
         normalization=median_maximum(np.concatenate(maxima)),
         class_normalization=class_normalization_constants(
-            references, specification, y, n_classes
+            references, specification, Presence(network, specification), y, n_classes
         ),
         class_scores=score_constants,
     )
@@ -147,6 +148,7 @@ def class_score_constants(
 def class_normalization_constants(
     references: CachedActivations,
     specification: HeatmapSpecification,
+    presence: Presence,
     y: np.ndarray,
     n_classes: int,
 ) -> np.ndarray:
@@ -157,7 +159,9 @@ def class_normalization_constants(
     labels, maxima = [], []
     for activations in references:
         part = y[activations.indices]
-        heat = compute_heatmaps(activations, specification, part[:, np.newaxis])
+        classes = part[:, np.newaxis]
+        heat = compute_heatmaps(activations, specification, classes)
+        heat = presence.darken(heat, activations, classes)
         labels.append(part)
         maxima.append(heat.max(axis=(1, 2)))
     label, maximum = np.concatenate(labels), np.concatenate(maxima)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +11,11 @@ from sklearn.utils import gen_batches
 
 from .._inputs.images import Images
 from .._network.activations import FeatureMaps, eval_mode, extract_activations
+from .._network.hooks import forward_hook
 from .._network.trained import TrainedNetwork, check_finite
 from .contrastive import ContrastiveWeights, contrastive_map
 from .outline import outlined
+from .presence import ClassHead, class_presence, probabilities_in_windows
 from .weights import interpolate_to_pixels, normalize_per_image, weighted_sum
 
 # Dense activations are many; in parts of this many pixels they are up to three times as
@@ -43,6 +45,9 @@ class HeatmapSpecification:
     resolution : {"pooled", "dense"}
     outline_layer : str or None
         Early layer of which heatmaps of classes get their outline, with `contrastive`.
+    trained_size : (int, int) or None
+        Height and width of the images that the network was trained on, if it is asked
+        how probable the classes are where they are shown, with `contrastive`.
     """
 
     layers: tuple[str, ...]
@@ -51,6 +56,7 @@ class HeatmapSpecification:
     contrastive: ContrastiveWeights | None
     resolution: str
     outline_layer: str | None = None
+    trained_size: tuple[int, int] | None = None
 
 
 class ImageActivations(NamedTuple):
@@ -65,12 +71,15 @@ class ImageActivations(NamedTuple):
         Height and width of the images in pixels.
     outline_maps : FeatureMaps or None
         Feature maps of the early layer for outlines.
+    output : tensor of shape (n_images, n_classes) or None
+        What the network returned, if it was run to the end.
     """
 
     indices: np.ndarray
     feature_maps: list[FeatureMaps]
     size: Sequence[int]
     outline_maps: FeatureMaps | None = None
+    output: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +129,12 @@ class HeatmapModel:
             constants = self.class_normalization_constants[classes].mean(axis=1)
         specification = self.specification
         if classes is None:
-            specification = replace(specification, outline_layer=None)
+            specification = replace(
+                specification, outline_layer=None, trained_size=None
+            )
         heatmaps = images.empty_heatmaps()
         with eval_mode(self.network.module):
+            presence = Presence(self.network, specification)
             for activations in image_activations(self.network, specification, images):
                 indices = activations.indices
                 heat = compute_heatmaps(
@@ -131,6 +143,8 @@ class HeatmapModel:
                     None if classes is None else classes[indices],
                     self.class_normalization_constants,
                 )
+                if classes is not None:
+                    heat = presence.darken(heat, activations, classes[indices])
                 check_finite(torch.from_numpy(heat), indices, "heat values")
                 constant = constants[indices, np.newaxis, np.newaxis].astype(np.float32)
                 heat = _normalize(heat, constant, normalize, threshold)
@@ -139,13 +153,60 @@ class HeatmapModel:
         return heatmaps
 
 
+class Presence:
+    """The probability, at each pixel, that the network sees some classes there.
+
+    Images of the trained size have one for all pixels, larger ones those in windows of
+    this size. Without a trained size, with dense activations, or where the network
+    cannot be traced, it is 1.
+    """
+
+    def __init__(
+        self,
+        network: TrainedNetwork,
+        specification: HeatmapSpecification,
+    ):
+        self._network = network
+        self._specification = specification
+
+    @cached_property
+    def _head(self) -> ClassHead | None:
+        size = self._specification.trained_size
+        if size is None or self._specification.resolution == "dense":
+            return None
+        return ClassHead.trace(self._network, self._specification.layers[-1], size)
+
+    def darken(
+        self, heat: np.ndarray, activations: ImageActivations, classes: np.ndarray
+    ) -> np.ndarray:
+        """Heat, the darker the less probable the classes are there."""
+        # The root, as it is one of the factors of a geometric mean.
+        return heat * np.sqrt(self.of(activations, classes))
+
+    def of(self, activations: ImageActivations, classes: np.ndarray) -> np.ndarray:
+        """Probabilities that broadcast to n_images x height x width."""
+        one = np.ones((len(classes), 1, 1), dtype=np.float32)
+        if activations.output is not None:
+            found = self._network.log_probabilities(activations.output).exp()
+            chosen = np.take_along_axis(found.cpu().numpy(), classes, axis=1)
+            return one * chosen.sum(axis=1)[:, np.newaxis, np.newaxis]
+        contrastive = self._specification.contrastive
+        if self._head is None or contrastive is None:
+            return one
+        windows = probabilities_in_windows(self._head, activations.feature_maps[-1])
+        return class_presence(windows, classes, activations.size, contrastive.smoothing)
+
+
 def image_activations(
     network: TrainedNetwork,
     specification: HeatmapSpecification,
     images: Images,
     indices: np.ndarray | None = None,
 ) -> Iterator[ImageActivations]:
-    """Extract the activations for images, batch by batch."""
+    """Extract the activations for images, batch by batch.
+
+    Images of the trained size, at the layers' stride, have the network's output, too.
+    """
     layers, outline = specification.layers, specification.outline_layer
     if outline is not None:
         layers = (*layers, outline)
@@ -154,18 +215,26 @@ def image_activations(
         n_at_once = len(batch)
         if specification.resolution == "dense" and batch.device.type == "cpu":
             n_at_once = max(1, _MAX_DENSE_PIXELS // size.numel())
+        is_trained = tuple(size) == specification.trained_size
+        is_scored = is_trained and specification.resolution == "pooled"
         for part in gen_batches(len(batch), n_at_once):
-            feature_maps = extract_activations(
-                network.module,
-                layers,
-                batch[part],
-                specification.resolution,
-            )
+            outputs: list[torch.Tensor] = []
+            with forward_hook(
+                network.module, lambda _, out, to=outputs: to.append(out)
+            ):
+                feature_maps = extract_activations(
+                    network.module,
+                    layers,
+                    batch[part],
+                    specification.resolution,
+                    to_end=is_scored,
+                )
             yield ImageActivations(
                 indices=batch_indices[part],
                 feature_maps=feature_maps[: len(specification.layers)],
                 size=size,
                 outline_maps=None if outline is None else feature_maps[-1],
+                output=outputs[0] if is_scored and outputs else None,
             )
 
 

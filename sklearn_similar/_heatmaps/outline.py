@@ -7,9 +7,14 @@ each image by itself: ridge regression predicts the heat of a place from the ear
 activations there. The prediction is what the heatmap shows, with edges of the image.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
-from .._network.activations import FeatureMaps
+from .._inputs.images import Images
+from .._network.activations import FeatureMaps, find_first_block
+from .._network.trained import TrainedNetwork
 from .weights import interpolate_to_pixels, sample_on_grid
 
 # Penalty of the coefficients of activations that are scaled to unit variance. Chosen on
@@ -18,10 +23,25 @@ _PENALTY = 0.1
 # Standard deviations, as a share of the largest, of filters that respond the same
 # everywhere.
 _CONSTANT = 1e-4
+# Images on which the early layer is looked for.
+_N_PROBES = 3
+
+
+def find_outline_layer(
+    network: TrainedNetwork, layers: Sequence[str], images: Images, indices: np.ndarray
+) -> str | None:
+    """The early layer for the outlines of heatmaps of one layer.
+
+    Several layers have an early one among them: None.
+    """
+    if len(layers) > 1:
+        return None
+    _, batch = next(network.batches(images, indices[:_N_PROBES]))
+    return find_first_block(network.module, layers[0], batch)
 
 
 def outlined(
-    heat: torch.Tensor, maps: FeatureMaps, size: tuple[int, int]
+    heat: torch.Tensor, maps: FeatureMaps, size: Sequence[int]
 ) -> torch.Tensor:
     """Heatmaps as early activations in the same image predict them; 0 at the least.
 

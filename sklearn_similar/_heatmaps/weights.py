@@ -75,17 +75,6 @@ def layer_weights(
     )
 
 
-def class_weights(
-    importances: np.ndarray,
-    n_filters: Sequence[int],
-    weighting: str,
-    temperature: float,
-) -> np.ndarray:
-    """Weights of the last layer's filters, from the importances for each class."""
-    last = split_by_layer(importances, n_filters)[-1]
-    return filter_weights(last, weighting, temperature)
-
-
 def _call_weighting(weighting: Callable, importances: np.ndarray) -> np.ndarray:
     """Weights by a user's callable, checked and scaled to sum to 1."""
     weights = np.asarray(weighting(importances.copy()), dtype=np.float64)

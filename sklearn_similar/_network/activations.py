@@ -54,7 +54,11 @@ def eval_mode(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def extract_activations(
-    module: nn.Module, layers: Sequence[str], images: torch.Tensor, resolution: str
+    module: nn.Module,
+    layers: Sequence[str],
+    images: torch.Tensor,
+    resolution: str,
+    to_end: bool = False,
 ) -> list[FeatureMaps]:
     """Run a network up to the last of some layers.
 
@@ -65,6 +69,8 @@ def extract_activations(
         Their `named_modules` paths.
     images : tensor of shape (n_images, n_channels, height, width)
     resolution : {"dense", "pooled"}
+    to_end : bool, default=False
+        Whether the rest of the network is run as well.
 
     Raises
     ------
@@ -77,7 +83,8 @@ def extract_activations(
     def note(layer, output):
         field = receptive_field(output)
         # A network with hooks has to finish: they could fill a store that it empties.
-        is_end = len(reached) == len(layers) - 1 and not has_hooks_of_others(module)
+        is_last = len(reached) == len(layers) - 1
+        is_end = is_last and not to_end and not has_hooks_of_others(module)
         # Later layers could overwrite the activations in place.
         activations = output if is_end else output.clone()
         reached[layer] = FeatureMaps(activations, field, is_dense)
@@ -205,9 +212,7 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     return next(o.name for o in found if o.tensor == found[-1].tensor)
 
 
-def find_outline_layer(
-    module: nn.Module, layer: str, images: torch.Tensor
-) -> str | None:
+def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str | None:
     """The first feature map of a network, with normalisation and activation.
 
     Parameters

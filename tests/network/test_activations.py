@@ -14,9 +14,9 @@ from sklearn_similar import LeNet
 from sklearn_similar._network.activations import (
     eval_mode,
     extract_activations,
+    find_first_block,
     find_layer,
     find_layers,
-    find_outline_layer,
 )
 from sklearn_similar._network.hooks import output_hook
 
@@ -147,11 +147,9 @@ def test_default_layer_ends_the_last_convolutional_block(name):
         (networks.SharedConvolution, "conv", None),
     ],
 )
-def test_outlines_come_from_the_end_of_the_first_convolutional_block(
-    build, layer, expected
-):
+def test_the_first_block_ends_before_the_next_convolution(build, layer, expected):
     with eval_mode(trained(build)) as module:
-        assert find_outline_layer(module, layer, IMAGES) == expected
+        assert find_first_block(module, layer, IMAGES) == expected
 
 
 def test_default_layer_of_images_of_one_pixel():
