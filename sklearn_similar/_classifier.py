@@ -514,10 +514,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
         with eval_mode(network.module):
-            outline = find_outline_layer(network, layers, images, validation)
-            methods, sums, absent = ablate(
-                network, layers, images, validation, y, self.ablation
-            )
+            where = network, layers, images, validation
+            outline = find_outline_layer(*where)
+            methods, sums, absent = ablate(*where, y, self.ablation)
         self.outline_layer_ = outline if self.class_heatmap == "outlined" else None
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
@@ -550,9 +549,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _heatmap_specification(self, is_contrastive: bool) -> HeatmapSpecification:
         outline = getattr(self, "outline_layer_", None)
-        contrastive = contrastive_weights(
-            self.log_odds_drops_, self.image_shape_, self.class_score_constants_
-        )
+        measured = self.log_odds_drops_, self.image_shape_, self.class_score_constants_
+        contrastive = contrastive_weights(*measured)
         return HeatmapSpecification(
             layers=self._layers(),
             filter_weights=tuple(split_by_layer(self.filter_weights_, self.n_filters_)),
