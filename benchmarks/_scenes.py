@@ -157,14 +157,14 @@ def with_ink_boxes(X, y):
     return Labelled(X, truth[["image", "label", *BOX_COLUMNS]])
 
 
-def object_masks(make, X, y, *arguments):
+def object_masks(make, X, y, n_scenes, random_state):
     """Pixels of the objects in the scenes that `make` gives, all objects together.
 
     Objects are placed before the background is chosen, so that the same scenes on
     black show them alone. As for boxes, a pixel counts from a fifth of the brightest;
     its opacity is its brightness, so that its value on black is the square.
     """
-    on_black = make(X, y, *arguments)
+    on_black = make(X, y, n_scenes, "black", random_state)
     values = on_black.images if on_black.images.ndim == 3 else on_black.images.max(3)
     return values > 255 * VISIBLE_SHARE**2
 

@@ -324,3 +324,37 @@ def test_class_activation_maps_are_those_of_the_last_weights(load, small_resnet)
         ((maps - low) / (high - low))[:, None], X.shape[1:], mode="bilinear"
     )[:, 0]
     np.testing.assert_allclose(heat, scaled, atol=1e-4)
+
+
+def test_masks_are_the_pixels_of_the_objects(scenes, digits):
+    X, y = digits.X_train[:50], digits.y_train[:50]
+    photograph = [np.full((80, 80), 255, dtype=np.uint8)]
+    made = scenes.single_scenes(X, y, 6, photograph, 0)
+    masks = scenes.object_masks(scenes.single_scenes, X, y, 6, 0)
+    for box in made.truth.itertuples():
+        rows, columns = np.nonzero(masks[box.image])
+        ends = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert ends == pytest.approx(
+            (box.x_min, box.y_min, box.x_max, box.y_max), abs=1
+        )
+
+
+def test_textured_shapes_lie_in_their_boxes(scenes):
+    photograph = [np.full((80, 90, 3), 128, dtype=np.uint8)]
+    made, masks = scenes.textured_scenes(5, 2, photograph, 0)
+    assert made.truth.groupby("image")["label"].nunique().eq(2).all()
+    for number, boxes in made.truth.groupby("image"):
+        inside = np.zeros_like(masks[number])
+        for box in boxes.itertuples():
+            inside[box.y_min : box.y_max, box.x_min : box.x_max] = True
+        assert not masks[number][~inside].any()
+        # The photograph is as it was around them.
+        assert (made.images[number][~masks[number]] == 128).all()
+
+
+def test_rows_of_other_setups_remain_in_the_file(common, tmp_path):
+    for setup, value in (("a", 1), ("b", 2), ("a", 3)):
+        rows = [{"setup": setup, "value": value}]
+        path = common.report("rows", rows, False, tmp_path, keep_other="setup")
+    found = pd.read_csv(path)
+    assert found.set_index("setup")["value"].to_dict() == {"b": 2, "a": 3}
