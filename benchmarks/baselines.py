@@ -34,8 +34,8 @@ one filter after another. captum's LayerFeatureAblation has a layer mask that ma
 channel one feature.
 
 **baselines-images**: milliseconds until the scores without each filter are known in
-single images. Ours are those of all classes, and also with each filter alone; grad-cam's
-AblationCAM those of one class. Where activations are negative (SmallDenseNet's), it
+single images. Ours are of all classes, and also with each filter alone; grad-cam's
+AblationCAM's of one class. Where activations are negative (SmallDenseNet's), it
 replaces those of an absent filter by -10^7 instead of 0, and differs.
 
 **baselines-times**: milliseconds for a heatmap, images one by one or 64 at once, from
