@@ -1,10 +1,11 @@
 """Region proposals as images of the trained size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.utils import gen_batches
 
 from .._inputs.images import to_grey
 from .crop_specification import CropSpecification
@@ -42,8 +43,39 @@ def crop_batches(
         pyramid.append(
             F.avg_pool2d(pyramid[-1], 2, ceil_mode=True, count_include_pad=False)
         )
+    levels = dict(enumerate(pyramid))
     for first in range(0, len(boxes), _CROPS_AT_ONCE):
-        yield _crop(pyramid, boxes[first : first + _CROPS_AT_ONCE], specification)
+        yield _crop(levels, boxes[first : first + _CROPS_AT_ONCE], specification)
+
+
+def crop_octaves(boxes: np.ndarray, specification: CropSpecification) -> np.ndarray:
+    """Number of times that the image is halved before a box is cropped from it.
+
+    A crop has two samples a pixel, and so its level need not be coarser than that.
+    """
+    factor = torch.from_numpy(_downsampling_factor(boxes, specification)).float()
+    return _octaves(factor).numpy()
+
+
+def _octaves(factor: torch.Tensor) -> torch.Tensor:
+    return torch.log2((factor / 2).clamp(min=1)).long()
+
+
+def crop_reach(specification: CropSpecification) -> int:
+    """Pixels of a box's level, from its centre, that its crop depends on at most."""
+    # The factor is less than four at a box's own level.
+    return 2 * max(specification.size) + 2
+
+
+def crop_at(
+    level: torch.Tensor,
+    octave: int,
+    boxes: np.ndarray,
+    specification: CropSpecification,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Crops of boxes from an image that was halved so many times, and which of them."""
+    for part in gen_batches(len(boxes), _CROPS_AT_ONCE):
+        yield part, _crop({octave: level[np.newaxis]}, boxes[part], specification)
 
 
 def _downsampling_factor(
@@ -56,7 +88,9 @@ def _downsampling_factor(
 
 
 def _crop(
-    pyramid: list[torch.Tensor], boxes: np.ndarray, specification: CropSpecification
+    pyramid: Mapping[int, torch.Tensor],
+    boxes: np.ndarray,
+    specification: CropSpecification,
 ) -> torch.Tensor:
     """Crops in which the object of a box looks like a training image.
 
@@ -69,9 +103,9 @@ def _crop(
     box = torch.from_numpy(boxes).float()
     x = _positions(box[:, 0], box[:, 2], factor, width)
     y = _positions(box[:, 1], box[:, 3], factor, height)
-    # A crop has two samples a pixel, and so its level need not be coarser than that.
-    octave = torch.log2((factor / 2).clamp(min=1)).long()
-    crops = torch.empty(len(boxes), pyramid[0].shape[1], height, width)
+    octave = _octaves(factor)
+    n_channels = next(iter(pyramid.values())).shape[1]
+    crops = torch.empty(len(boxes), n_channels, height, width)
     for number in octave.unique().tolist():
         rows = (octave == number).nonzero().flatten()
         crops[rows] = _sample(pyramid[number], x[rows], y[rows], 2.0**number)

@@ -78,7 +78,7 @@ def propose(
         edge = np.array(image.shape[:0:-1], np.float32)
         coarse["box"][:, 2:] = np.minimum(coarse["box"][:, 2:], edge)
         found = [np.concatenate([own, coarse]) for own in found]
-    return [_distinct(own) for own in found]
+    return [distinct(own) for own in found]
 
 
 def as_proposals(boxes: np.ndarray, downsampling: int = 1) -> np.ndarray:
@@ -121,7 +121,7 @@ def _in_channels(channels: Iterable[Channel], n_thresholds: int) -> np.ndarray:
     )
 
 
-def _distinct(proposals: np.ndarray) -> np.ndarray:
+def distinct(proposals: np.ndarray) -> np.ndarray:
     """The first of all proposals whose boxes are nearly the same."""
     boxes = proposals["box"]
     octave = np.floor(np.log2(boxes[:, 2:] - boxes[:, :2]))

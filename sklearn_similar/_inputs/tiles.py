@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from .._compat import is_out_of_memory
-from .images import release, shape_text, to_tensor
+from .images import Images, release, shape_text, to_tensor
 
 # Bytes that the work on one tile may need, besides its result.
 MEMORY_BUDGET = 2**28
@@ -43,6 +43,36 @@ class Raster:
 def is_large(pixels: Any) -> bool:
     """Whether an image, height x width (x n_channels), is worked on in tiles."""
     return math.prod(pixels.shape[:2]) > MAX_PIXELS
+
+
+def groups(
+    images: Images, n_channels: int, n_pixels: int
+) -> Iterator[list[torch.Tensor] | Raster]:
+    """Images of any sizes as float32, some of them at a time, or one large one.
+
+    Parameters
+    ----------
+    images : Images
+    n_channels : int
+        Channels of the tensors; colour is made grey for one channel.
+    n_pixels : int
+        Pixels after which no other image joins.
+    """
+    batch: list[torch.Tensor] = []
+    for pixels in images.pixels:
+        if is_large(pixels):
+            if batch:
+                yield batch
+                batch = []
+            yield raster_of(pixels, n_channels)
+            continue
+        batch.append(to_tensor(np.asarray(pixels)[np.newaxis], n_channels)[0])
+        release(pixels)
+        if sum(image[0].numel() for image in batch) >= n_pixels:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def raster_of(pixels: Any, n_channels: int) -> Raster:
