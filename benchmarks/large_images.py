@@ -126,7 +126,9 @@ def rows_of(n_megapixels, folder):
                 "seconds": seconds,
             }
         )
-        print(f"{method} {n_megapixels} MP: {peak:.0f} MiB, {seconds:.3g} s", flush=True)
+        print(
+            f"{method} {n_megapixels} MP: {peak:.0f} MiB, {seconds:.3g} s", flush=True
+        )
     return rows
 
 

@@ -55,7 +55,7 @@ def propose_in_tiles(
         return propose(whole(image), negatives, proposals, n_thresholds)
     grey = [RegionTiles(image.size, n_thresholds) for _ in negatives]
     coarse: list[RegionTiles] = []
-    coarse_size = tuple(math.ceil(length / 2) for length in image.size)
+    coarse_size = halved(image).size
     for row in rows_of_tiles(image.size):
         grey_row: list[list[np.ndarray]] = [[] for _ in negatives]
         coarse_row: list[list[np.ndarray]] = []

@@ -98,7 +98,9 @@ class Recognizer:
         """
         make_model = getattr(self.estimator, "_heatmap_model", None)
         if make_model is None:
-            return raster_in_memory(torch.from_numpy(self.heatmaps([whole(image)])[0])[None])
+            return raster_in_memory(
+                torch.from_numpy(self.heatmaps([whole(image)])[0])[None]
+            )
         model, normalize = make_model(), self.estimator.normalize
 
         def as_in_training(pixels: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,7 @@ from .proposals import (
     stable_until,
 )
 
+_NAMES = list(REGION.fields or ())
 # Regions that are not final yet. `until` is as `stable_until` gives it.
 _REGION = np.dtype([*REGION.descr, ("until", np.float32), ("is_open", np.bool_)])
 
@@ -80,16 +81,14 @@ class RegionTiles:
         found = np.concatenate(self._final)
         return found["box"][np.lexsort((found["first"], found["death"]))]
 
-    def _of_tile(
-        self, values: np.ndarray, left: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _of_tile(self, values: np.ndarray, left: int) -> tuple[np.ndarray, np.ndarray]:
         """Regions of a tile that are not final, and those of its pixels."""
         thresholds = even_thresholds(self._n_thresholds).astype(values.dtype)
         levels = np.searchsorted(thresholds, values).astype(np.uint16)
         tree = component_tree(levels, values)
         found = np.zeros(len(tree.birth), _REGION)
         own = as_regions(tree, thresholds)
-        for name in REGION.names:
+        for name in _NAMES:
             found[name] = own[name]
         y, x = np.divmod(own["first"], values.shape[1])
         found["first"] = (y + self._top) * self._size[1] + x + left
@@ -118,7 +117,7 @@ class RegionTiles:
         thresholds = even_thresholds(self._n_thresholds).astype(np.float32)
         found = np.zeros(len(merged.birth), _REGION)
         own = as_regions(merged, thresholds)
-        for name in REGION.names:
+        for name in _NAMES:
             found[name] = own[name]
         found["until"] = found["last_threshold"]
         # Regions that are closed have come through as they were.
@@ -142,7 +141,7 @@ class RegionTiles:
         )
         is_waiting = is_open | self._may_be_like_open(regions)
         final = regions[found & large & ~is_waiting]
-        self._final.append(final[list(REGION.names)].astype(REGION))
+        self._final.append(final[_NAMES].astype(REGION))
         kept = np.where(is_waiting, np.cumsum(is_waiting) - 1, -1)
         return select_regions(regions, is_waiting), _look_up(kept, row)
 
@@ -164,7 +163,9 @@ def _neighbours(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Pairs of regions that meet at a cut, from those of the pixels on both sides."""
     n = len(one)
     pairs = [
-        np.stack([one[max(0, -d) : n - max(0, d)], other[max(0, d) : n - max(0, -d)]], 1)
+        np.stack(
+            [one[max(0, -d) : n - max(0, d)], other[max(0, d) : n - max(0, -d)]], 1
+        )
         for d in (-1, 0, 1)
     ]
     found = np.concatenate(pairs)

@@ -102,10 +102,10 @@ class HeatmapModel:
                 heat = _normalize(heat, constant, normalize, threshold)
                 for index, heatmap in zip(indices, heat, strict=True):
                     heatmaps[index][...] = heatmap
-            for index in np.flatnonzero(large):
+            for index in np.flatnonzero(large).tolist():
                 image = raster_of(images.pixels[index], self.network.n_channels)
                 with explained_memory_error(f"Image {index} of X", image.size):
-                    heat = self.raster(
+                    raster = self.raster(
                         image,
                         None if classes is None else classes[[index]],
                         constants[index],
@@ -113,7 +113,7 @@ class HeatmapModel:
                         threshold,
                         index,
                     )
-                    write(heat, heatmaps[index], MAX_SIDE)
+                    write(raster, heatmaps[index], MAX_SIDE)
         return heatmaps
 
     def raster(

@@ -11,8 +11,8 @@ from .._inputs.tiles import Raster, Window, tile_rows, tile_side, tiles, with_ha
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.locality import Locality, find_locality
 from .._network.trained import TrainedNetwork
-from .contrastive import class_scores_of, shares_of_competing
 from .computation import HeatmapSpecification, ImageActivations, compute_heatmaps
+from .contrastive import ContrastiveWeights, class_scores_of, shares_of_competing
 
 # Radius of the smoothing of contrastive maps, in standard deviations.
 _SMOOTHED = 3
@@ -62,8 +62,9 @@ class HeatmapTiles:
             As in `compute_heatmaps`.
         """
         shares = None
-        if classes is not None and self.specification.contrastive:
-            shares = self._shares(image, classes)
+        weights = self.specification.contrastive
+        if classes is not None and weights:
+            shares = self._shares(image, classes, weights)
         compute = partial(self._heat, image, classes, shares)
 
         def read(rows: slice, columns: slice) -> torch.Tensor:
@@ -104,17 +105,17 @@ class HeatmapTiles:
         )
         return ImageActivations(np.zeros(1, int), feature_maps, batch.shape[2:]), inner
 
-    def _shares(self, image: Raster, classes: np.ndarray) -> torch.Tensor:
+    def _shares(
+        self, image: Raster, classes: np.ndarray, weights: ContrastiveWeights
+    ) -> torch.Tensor:
         """Weights of the competing classes, from the activations of all tiles."""
-        total: torch.Tensor | None = None
-        count = 0
+        total, count = torch.zeros((), dtype=torch.float64), 0
         for window in tiles(image.size, self.side):
             activations, inner = self._activations(image, window, self.locality.halo)
             own = _cells(activations.feature_maps[-1], inner, window, image.size)
             part = own.relu().sum(dim=(2, 3), dtype=torch.float64)
-            total = part if total is None else total + part
+            total = part + total
             count += own.shape[2:].numel()
-        weights = self.specification.contrastive
         mean = (total / count).float()
         targets = torch.from_numpy(classes).to(mean.device)
         return shares_of_competing(class_scores_of(mean, weights), weights, targets)
@@ -125,9 +126,7 @@ def _cells(
 ) -> torch.Tensor:
     """Activations of the cells that begin in a window, each in one tile of an image."""
     parts = []
-    for axis, (part, place, length) in enumerate(
-        zip(inner, window, size, strict=True)
-    ):
+    for axis, (part, place, length) in enumerate(zip(inner, window, size, strict=True)):
         stride = 1 if maps.is_dense else round(maps.receptive_field.stride[axis])
         # The last tile has what padding gives beyond the image.
         stop = None if place.stop == length else -(-part.stop // stride)

@@ -9,6 +9,7 @@ import mmap
 from collections import defaultdict
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,10 @@ def to_grey(images: torch.Tensor) -> torch.Tensor:
     """One channel, (..., H, W), from (..., C, H, W): luma of three, mean of others."""
     n_channels = images.shape[-3]
     shares = LUMA if n_channels == 3 else (1 / n_channels,) * n_channels
-    return torch.tensordot(images.new_tensor(shares), images, dims=([0], [-3]))
+    channels = images.unbind(-3)
+    # One operation after another, so that a pixel's rounding does not depend on where
+    # in the image, or in a tile of it, it is.
+    return reduce(torch.add, [s * c for s, c in zip(shares, channels, strict=True)])
 
 
 def white_level(dtype: np.dtype) -> int:

@@ -84,14 +84,14 @@ def raster_of(pixels: Any, n_channels: int) -> Raster:
         release(pixels)
         return to_tensor(part[np.newaxis], n_channels)[0]
 
-    return Raster(tuple(pixels.shape[:2]), read)
+    height, width = pixels.shape[:2]
+    return Raster((height, width), read)
 
 
 def raster_in_memory(values: torch.Tensor) -> Raster:
     """An image n_channels x height x width that is in memory."""
-    return Raster(
-        tuple(values.shape[1:]), lambda rows, columns: values[:, rows, columns]
-    )
+    _, height, width = values.shape
+    return Raster((height, width), lambda rows, columns: values[:, rows, columns])
 
 
 def mapped(raster: Raster, function: Callable[[torch.Tensor], torch.Tensor]) -> Raster:
@@ -101,7 +101,8 @@ def mapped(raster: Raster, function: Callable[[torch.Tensor], torch.Tensor]) -> 
 
 def halved(raster: Raster) -> Raster:
     """An image of half the size, of means of 2 x 2 pixels; sizes are rounded up."""
-    size = tuple(math.ceil(length / 2) for length in raster.size)
+    height, width = raster.size
+    size = math.ceil(height / 2), math.ceil(width / 2)
 
     def halve(rows: slice, columns: slice) -> torch.Tensor:
         window = [

@@ -137,7 +137,11 @@ def _is_same(
             ..., cut[0] + far[0] : cut[0] + n[0], cut[1] + far[1] : cut[1] + n[1]
         ]
         largest = one.activations.abs().max()
-        if a.shape != b.shape or not a.numel() or not (a - b).abs().max() <= _ROUNDING * largest:
+        if (
+            a.shape != b.shape
+            or not a.numel()
+            or not (a - b).abs().max() <= _ROUNDING * largest
+        ):
             return False
     return True
 
