@@ -100,7 +100,7 @@ def _crop(
     """
     height, width = specification.size
     factor = torch.from_numpy(_downsampling_factor(boxes, specification)).float()
-    box = torch.from_numpy(boxes).float()
+    box = torch.from_numpy(boxes).double()
     x = _positions(box[:, 0], box[:, 2], factor, width)
     y = _positions(box[:, 1], box[:, 3], factor, height)
     octave = _octaves(factor)
@@ -145,21 +145,32 @@ def _contrast(
 
 def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:
     """Positions of a crop's samples along one axis, two for each of its pixels."""
-    steps = (torch.arange(2 * n_pixels) + 0.5) / 2 - n_pixels / 2
+    steps = (torch.arange(2 * n_pixels, dtype=torch.float64) + 0.5) / 2 - n_pixels / 2
     return (low + high)[:, None] / 2 + factor[:, None] * steps
 
 
 def _sample(level: torch.Tensor, x, y, scale: float) -> torch.Tensor:
     """Crops of a level of the pyramid, means of 2 x 2 bilinear samples.
 
-    Outside the image, the values of its rim continue.
+    Outside the image, the values of its rim continue. Positions are in double
+    precision: far from the origin, those of single precision would give crops that
+    depend on the size of the image, or of the tile that they are sampled from.
     """
-    height, width = level.shape[2:]
-    grid = torch.empty(len(x), y.shape[1], x.shape[1], 2)
-    grid[..., 0] = (x * (2 / (scale * width)) - 1)[:, None, :]
-    grid[..., 1] = (y * (2 / (scale * height)) - 1)[:, :, None]
-    sampled = F.grid_sample(
-        level, grid.flatten(0, 1)[None], padding_mode="border", align_corners=False
-    )
-    crops = sampled[0].unflatten(1, (len(x), -1)).transpose(0, 1)
-    return F.avg_pool2d(crops, 2)
+    rows, below, down = _neighbours(y / scale - 0.5, level.shape[2])
+    columns, beside, right = _neighbours(x / scale - 0.5, level.shape[3])
+    down, right = down[:, :, None], right[:, None, :]
+
+    def at(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        return level[0][:, row[:, :, None], column[:, None, :]]
+
+    upper = torch.lerp(at(rows, columns), at(rows, beside), right)
+    lower = torch.lerp(at(below, columns), at(below, beside), right)
+    return F.avg_pool2d(torch.lerp(upper, lower, down).transpose(0, 1), 2)
+
+
+def _neighbours(position: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
+    """Pixels before and after positions along an axis, and the share of the second."""
+    position = position.clamp(0, length - 1)
+    before = position.floor()
+    after = (before + 1).clamp(max=length - 1)
+    return before.long(), after.long(), (position - before).float()

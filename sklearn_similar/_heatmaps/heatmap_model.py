@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._inputs.images import Images
+from .._inputs.images import Images, release
 from .._inputs.tiles import (
     MAX_SIDE,
     Raster,
@@ -102,6 +102,7 @@ class HeatmapModel:
                 heat = _normalize(heat, constant, normalize, threshold)
                 for index, heatmap in zip(indices, heat, strict=True):
                     heatmaps[index][...] = heatmap
+                release(heatmaps)
             for index in np.flatnonzero(large).tolist():
                 image = raster_of(images.pixels[index], self.network.n_channels)
                 with explained_memory_error(f"Image {index} of X", image.size):
