@@ -23,8 +23,10 @@ from ._heatmaps.weights import Weighting, filter_weights, layer_weights, split_b
 from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images
+from ._inputs.output import check_out
 from ._inputs.parameters import NestedParametersMixin
 from ._inputs.validation import (
+    check_has_importances,
     check_images,
     check_output_container,
     check_trained_size,
@@ -367,18 +369,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         best = fitted.predict_proba(X).argmax(axis=1)
         return fitted.classes_[best]
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, *, out: Any = None) -> Any:
         """Heatmaps of all classes together, heat below `threshold` set to 0.
 
         Parameters
         ----------
         X : array, DataFrame or list of images
             Images of any size, but for rows, which have the trained size.
+        out : array or list of arrays, default=None
+            Where the heatmaps are written, such as a memory map of floats.
 
         Returns
         -------
         ndarray of shape (n_images, height * width), (n_images, height, width) or list
-            Float32, one value a pixel, in the layout of X.
+            Float32, one value a pixel, in the layout of X; `out` if it is given.
 
         Raises
         ------
@@ -388,7 +392,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             If an image cannot be used; an image of a list is named.
         """
         check_output_container(self, X)
-        return snapshot(self)._heatmaps(X, None, None, self.threshold)
+        return snapshot(self)._heatmaps(X, None, None, self.threshold, out)
 
     def heatmap(
         self, X: Any, target: Any = None, *, labels: ArrayLike | None = None
@@ -442,8 +446,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             If the images have another size, or a label is unknown.
         """
         fitted = snapshot(self)
-        check_is_fitted(fitted, "net_")
-        check_is_fitted(fitted, "absent_activations_", msg=_NO_IMPORTANCES)
+        check_has_importances(fitted, "absent_activations_")
         images = check_trained_size(fitted, X, "ablate_filters")
         classes = None
         if labels is not None:
@@ -571,15 +574,15 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         )
 
     @usable_threads()
-    def _heatmaps(self, X, target, labels, threshold: float | None):
-        check_is_fitted(self, "net_")
-        check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
+    def _heatmaps(self, X, target, labels, threshold: float | None, out=None):
+        check_has_importances(self)
         self._validate_params()
         images = check_images(self, X)
+        arrays = check_out(out, images)
         classes = find_targets(self, target, labels, images)
         model = self._heatmap_model()
-        heat = model.heatmaps(images, classes, self.normalize, threshold)
-        return images.in_layout(heat)
+        heat = model.heatmaps(images, classes, self.normalize, threshold, arrays)
+        return images.in_layout(heat) if out is None else out
 
     def __getstate__(self):
         return pack_net(super().__getstate__())
@@ -592,9 +595,3 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-_NO_IMPORTANCES = (
-    "This %(name)s has no filter importances yet; call fit (with validation_fraction) "
-    "or fit_importance first."
-)

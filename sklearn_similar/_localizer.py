@@ -42,6 +42,7 @@ from ._detection.training import (
 )
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.parameters import NestedParametersMixin, set_random_states
+from ._inputs.tiles import groups
 from ._inputs.validation import (
     check_images,
     check_scales,
@@ -317,7 +318,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         images = check_images(self, X, self._layout)
         found = (
             instances
-            for group in images.groups(n_channels(self.image_shape_), _PIXELS_AT_ONCE)
+            for group in groups(images, n_channels(self.image_shape_), _PIXELS_AT_ONCE)
             for instances in find_instances(group, recognizer, settings)
         )
         with ranges_are_checked():

@@ -1,10 +1,11 @@
 """Region proposals as images of the trained size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.utils import gen_batches
 
 from .._inputs.images import to_grey
 from .crop_specification import CropSpecification
@@ -42,8 +43,39 @@ def crop_batches(
         pyramid.append(
             F.avg_pool2d(pyramid[-1], 2, ceil_mode=True, count_include_pad=False)
         )
+    levels = dict(enumerate(pyramid))
     for first in range(0, len(boxes), _CROPS_AT_ONCE):
-        yield _crop(pyramid, boxes[first : first + _CROPS_AT_ONCE], specification)
+        yield _crop(levels, boxes[first : first + _CROPS_AT_ONCE], specification)
+
+
+def crop_octaves(boxes: np.ndarray, specification: CropSpecification) -> np.ndarray:
+    """Number of times that the image is halved before a box is cropped from it.
+
+    A crop has two samples a pixel, and so its level need not be coarser than that.
+    """
+    factor = torch.from_numpy(_downsampling_factor(boxes, specification)).float()
+    return _octaves(factor).numpy()
+
+
+def _octaves(factor: torch.Tensor) -> torch.Tensor:
+    return torch.log2((factor / 2).clamp(min=1)).long()
+
+
+def crop_reach(specification: CropSpecification) -> int:
+    """Pixels of a box's level, from its centre, that its crop depends on at most."""
+    # The factor is less than four at a box's own level.
+    return 2 * max(specification.size) + 2
+
+
+def crop_at(
+    level: torch.Tensor,
+    octave: int,
+    boxes: np.ndarray,
+    specification: CropSpecification,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Crops of boxes from an image that was halved so many times, and which of them."""
+    for part in gen_batches(len(boxes), _CROPS_AT_ONCE):
+        yield part, _crop({octave: level[np.newaxis]}, boxes[part], specification)
 
 
 def _downsampling_factor(
@@ -56,7 +88,9 @@ def _downsampling_factor(
 
 
 def _crop(
-    pyramid: list[torch.Tensor], boxes: np.ndarray, specification: CropSpecification
+    pyramid: Mapping[int, torch.Tensor],
+    boxes: np.ndarray,
+    specification: CropSpecification,
 ) -> torch.Tensor:
     """Crops in which the object of a box looks like a training image.
 
@@ -66,12 +100,12 @@ def _crop(
     """
     height, width = specification.size
     factor = torch.from_numpy(_downsampling_factor(boxes, specification)).float()
-    box = torch.from_numpy(boxes).float()
+    box = torch.from_numpy(boxes).double()
     x = _positions(box[:, 0], box[:, 2], factor, width)
     y = _positions(box[:, 1], box[:, 3], factor, height)
-    # A crop has two samples a pixel, and so its level need not be coarser than that.
-    octave = torch.log2((factor / 2).clamp(min=1)).long()
-    crops = torch.empty(len(boxes), pyramid[0].shape[1], height, width)
+    octave = _octaves(factor)
+    n_channels = next(iter(pyramid.values())).shape[1]
+    crops = torch.empty(len(boxes), n_channels, height, width)
     for number in octave.unique().tolist():
         rows = (octave == number).nonzero().flatten()
         crops[rows] = _sample(pyramid[number], x[rows], y[rows], 2.0**number)
@@ -111,21 +145,32 @@ def _contrast(
 
 def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:
     """Positions of a crop's samples along one axis, two for each of its pixels."""
-    steps = (torch.arange(2 * n_pixels) + 0.5) / 2 - n_pixels / 2
+    steps = (torch.arange(2 * n_pixels, dtype=torch.float64) + 0.5) / 2 - n_pixels / 2
     return (low + high)[:, None] / 2 + factor[:, None] * steps
 
 
 def _sample(level: torch.Tensor, x, y, scale: float) -> torch.Tensor:
     """Crops of a level of the pyramid, means of 2 x 2 bilinear samples.
 
-    Outside the image, the values of its rim continue.
+    Outside the image, the values of its rim continue. Positions are in double
+    precision: far from the origin, those of single precision would give crops that
+    depend on the size of the image, or of the tile that they are sampled from.
     """
-    height, width = level.shape[2:]
-    grid = torch.empty(len(x), y.shape[1], x.shape[1], 2)
-    grid[..., 0] = (x * (2 / (scale * width)) - 1)[:, None, :]
-    grid[..., 1] = (y * (2 / (scale * height)) - 1)[:, :, None]
-    sampled = F.grid_sample(
-        level, grid.flatten(0, 1)[None], padding_mode="border", align_corners=False
-    )
-    crops = sampled[0].unflatten(1, (len(x), -1)).transpose(0, 1)
-    return F.avg_pool2d(crops, 2)
+    rows, below, down = _neighbours(y / scale - 0.5, level.shape[2])
+    columns, beside, right = _neighbours(x / scale - 0.5, level.shape[3])
+    down, right = down[:, :, None], right[:, None, :]
+
+    def at(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        return level[0][:, row[:, :, None], column[:, None, :]]
+
+    upper = torch.lerp(at(rows, columns), at(rows, beside), right)
+    lower = torch.lerp(at(below, columns), at(below, beside), right)
+    return F.avg_pool2d(torch.lerp(upper, lower, down).transpose(0, 1), 2)
+
+
+def _neighbours(position: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
+    """Pixels before and after positions along an axis, and the share of the second."""
+    position = position.clamp(0, length - 1)
+    before = position.floor()
+    after = (before + 1).clamp(max=length - 1)
+    return before.long(), after.long(), (position - before).float()

@@ -10,9 +10,23 @@ import torch
 from torch.nn import functional as F
 
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from .._inputs.images import to_grey
+from .._inputs.images import to_grey, to_tensor
+from .._inputs.tiles import (
+    Raster,
+    explained_memory_error,
+    mapped,
+    raster_in_memory,
+)
+from .._network.activations import eval_mode
 from .crops import crop_batches
 from .image_format import ImageFormat
+from .large_images import (
+    crops_in_tiles,
+    greatest_in_boxes,
+    negative,
+    propose_in_tiles,
+    whole,
+)
 from .nms import nms, nms_rank
 from .proposals import as_proposals, heat_regions, propose
 from .score_calibration import UNCALIBRATED, ScoreCalibration
@@ -77,6 +91,40 @@ class Recognizer:
         pixels = [image_format.from_unit(image[np.newaxis]) for image in images]
         return self.estimator.heatmap([image[0] for image in pixels])
 
+    def heat_raster(self, image: Raster) -> Raster:
+        """Heatmap, 1 x height x width, of a large image in [0, 1].
+
+        In tiles where the estimator is a `SimilarNetClassifier`.
+        """
+        make_model = getattr(self.estimator, "_heatmap_model", None)
+        if make_model is None:
+            return raster_in_memory(
+                torch.from_numpy(self.heatmaps([whole(image)])[0])[None]
+            )
+        model, normalize = make_model(), self.estimator.normalize
+
+        def as_in_training(pixels: torch.Tensor) -> torch.Tensor:
+            layout = "grey" if len(pixels) == 1 else "colour"
+            image_format = replace(self.image_format, layout=layout)
+            images = image_format.from_unit(pixels[np.newaxis])
+            images = images[..., np.newaxis] if layout == "grey" else images
+            return to_tensor(images, model.network.n_channels)[0]
+
+        with eval_mode(model.network.module):
+            heat = model.raster(
+                mapped(image, as_in_training),
+                None,
+                model.normalization_constant,
+                normalize,
+                None,
+            )
+
+        def read(rows: slice, columns: slice) -> torch.Tensor:
+            with eval_mode(model.network.module):
+                return heat.read(rows, columns)
+
+        return Raster(heat.size, read)
+
 
 class Instances(NamedTuple):
     """Recognised region proposals of an image."""
@@ -88,14 +136,15 @@ class Instances(NamedTuple):
 
 
 def find_instances(
-    images: list[torch.Tensor], recognizer: Recognizer, settings: Settings
+    images: list[torch.Tensor] | Raster, recognizer: Recognizer, settings: Settings
 ) -> list[Instances]:
     """Find and recognise the instances in some images.
 
     Parameters
     ----------
-    images : list of tensor of shape (n_channels, height, width)
-        Floats as the training images were, integers scaled to [0, 1].
+    images : list of tensor of shape (n_channels, height, width), or Raster
+        Floats as the training images were, integers scaled to [0, 1]; a raster is one
+        large image.
     recognizer : Recognizer
     settings : Settings
 
@@ -104,6 +153,9 @@ def find_instances(
     list of Instances
         Those of each image, in descending order of score.
     """
+    if isinstance(images, Raster):
+        with explained_memory_error("An image of X", images.size):
+            return [_find_in_tiles(images, recognizer, settings)]
     negatives = NEGATIVES[settings.polarity]
     specification = recognizer.image_format.specification
     units = [specification.to_unit(image) for image in images]
@@ -133,12 +185,62 @@ def find_instances(
         _hot(proposals, heatmap, settings.heat_threshold)
         for proposals, heatmap in zip(found, heatmaps, strict=True)
     ]
-    recognised = _recognize(views, hot, recognizer, settings.score_threshold)
+    crops = [
+        _crops_in_order(pixels, found["box"], recognizer)
+        for pixels, (found, _) in zip(views, hot, strict=True)
+    ]
+    recognised = _recognize(crops, hot, recognizer, settings.score_threshold)
     n = len(negatives)
     return [
         suppress(recognised[start : start + n], settings.nms_threshold)
         for start in range(0, len(views), n)
     ]
+
+
+def _find_in_tiles(
+    image: Raster, recognizer: Recognizer, settings: Settings
+) -> Instances:
+    """The same for one large image, of which only tiles are in memory."""
+    negatives = NEGATIVES[settings.polarity]
+    specification = recognizer.image_format.specification
+    unit = mapped(image, specification.to_unit)
+    views = [negative(unit) if is_negative else unit for is_negative in negatives]
+    threshold = settings.heat_threshold
+    heatmaps: list[Raster | None] = [None] * len(views)
+    if recognizer.has_heatmaps and threshold is not None:
+        heatmaps = [_heat_of_scales(view, recognizer, settings) for view in views]
+    if settings.proposals == "heat":
+        found = [
+            _in_heat(
+                whole(view), whole(heat)[0].numpy(), threshold, settings.n_thresholds
+            )
+            for view, heat in zip(views, heatmaps, strict=True)
+            if heat is not None and threshold is not None
+        ]
+    else:
+        found = propose_in_tiles(
+            unit, negatives, settings.proposals, settings.n_thresholds
+        )
+    hot = [
+        _hot(proposals, heat, threshold)
+        for proposals, heat in zip(found, heatmaps, strict=True)
+    ]
+    crops = [
+        crops_in_tiles(view, proposals["box"], specification)
+        for view, (proposals, _) in zip(views, hot, strict=True)
+    ]
+    recognised = _recognize(crops, hot, recognizer, settings.score_threshold)
+    return suppress(recognised, settings.nms_threshold)
+
+
+def _heat_of_scales(
+    image: Raster, recognizer: Recognizer, settings: Settings
+) -> Raster:
+    """Greatest heat over the scales; of other scales than 1, it is in memory."""
+    if tuple(settings.scales) == (1.0,):
+        return recognizer.heat_raster(image)
+    (heat,) = _pyramid_heatmaps([whole(image)], recognizer, settings.scales)
+    return raster_in_memory(torch.from_numpy(heat)[np.newaxis])
 
 
 def _pyramid_heatmaps(
@@ -172,67 +274,92 @@ def _in_heat(
 
 
 def _hot(
-    proposals: np.ndarray, heatmap: np.ndarray | None, threshold: float | None
+    proposals: np.ndarray,
+    heatmap: np.ndarray | Raster | None,
+    threshold: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The proposals that are hot enough, and the greatest heat in each of them."""
     if heatmap is None or threshold is None:
         return proposals, np.full(len(proposals), np.nan)
     low, high = proposals["box"][:, :2], proposals["box"][:, 2:]
     corners = np.hstack([np.floor(low), np.ceil(high)]).astype(int)
-    heat = np.array([heatmap[y0:y1, x0:x1].max() for x0, y0, x1, y1 in corners])
+    if isinstance(heatmap, Raster):
+        heat = greatest_in_boxes(heatmap, corners)
+    else:
+        heat = np.array([heatmap[y0:y1, x0:x1].max() for x0, y0, x1, y1 in corners])
     is_hot = heat >= threshold
     return proposals[is_hot], heat[is_hot].astype(np.float64)
 
 
+Crops = Iterator[tuple[np.ndarray, torch.Tensor]]
+
+
+def _crops_in_order(
+    pixels: torch.Tensor, boxes: np.ndarray, recognizer: Recognizer
+) -> Crops:
+    """Rows of boxes and their crops, batch by batch."""
+    start = 0
+    for batch in crop_batches(pixels, boxes, recognizer.image_format.specification):
+        yield np.arange(start, start + len(batch)), batch
+        start += len(batch)
+
+
 def _recognize(
-    images: list[torch.Tensor],
+    crops: list[Crops],
     proposals: list[tuple[np.ndarray, np.ndarray]],
     recognizer: Recognizer,
     score_threshold: float,
 ) -> list[Instances]:
     """Proposals that are recognised with confidence, parts of each other included."""
-    specification = recognizer.image_format.specification
-    crops = (
-        batch
-        for pixels, (found, _) in zip(images, proposals, strict=True)
-        for batch in crop_batches(pixels, found["box"], specification)
+    starts = np.cumsum([0, *(len(found) for found, _ in proposals)])
+    label = np.empty(starts[-1], np.int64)
+    score, is_instance = np.empty(starts[-1]), np.empty(starts[-1], bool)
+    batches = (
+        (start + rows, batch)
+        for start, own in zip(starts[:-1], crops, strict=True)
+        for rows, batch in own
     )
-    label, score, is_instance = [np.empty(0, int)], [np.empty(0)], [np.empty(0, bool)]
-    for batch in _joined(crops):
+    for rows, batch in _joined(batches):
         proba = recognizer.predict_proba(batch)
         instance_proba = proba[:, recognizer.columns]
-        label.append(instance_proba.argmax(axis=1))
+        label[rows] = instance_proba.argmax(axis=1)
         greatest = instance_proba.max(axis=1)
-        score.append(recognizer.calibration(greatest))
+        score[rows] = recognizer.calibration(greatest)
         # The most probable class must not be background.
-        is_instance.append(proba.max(axis=1) <= greatest)
-    bounds = np.cumsum([len(found) for found, _ in proposals])[:-1]
-    parts = [np.split(np.concatenate(p), bounds) for p in (label, score, is_instance)]
+        is_instance[rows] = proba.max(axis=1) <= greatest
+    is_sure = is_instance & (score >= score_threshold)
     recognised = []
-    for (found, heat), *part in zip(proposals, *parts, strict=True):
-        own_label, own_score, own_is_instance = part
-        keep = own_is_instance & (own_score >= score_threshold)
+    for start, (found, heat) in zip(starts[:-1], proposals, strict=True):
+        own = slice(start, start + len(found))
+        keep = is_sure[own]
         recognised.append(
             Instances(
                 proposals=found[keep],
-                label=own_label[keep],
-                score=own_score[keep],
+                label=label[own][keep],
+                score=score[own][keep],
                 heat=heat[keep],
             )
         )
     return recognised
 
 
-def _joined(batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+def _joined(batches: Crops) -> Crops:
     """Batches of crops, small ones joined: many images have few crops each."""
-    waiting: list[torch.Tensor] = []
+    waiting: list[tuple[np.ndarray, torch.Tensor]] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(map(len, waiting)) >= _MIN_CROPS:
-            yield torch.cat(waiting)
+        if sum(len(rows) for rows, _ in waiting) >= _MIN_CROPS:
+            yield _join(waiting)
             waiting.clear()
     if waiting:
-        yield torch.cat(waiting)
+        yield _join(waiting)
+
+
+def _join(
+    batches: list[tuple[np.ndarray, torch.Tensor]],
+) -> tuple[np.ndarray, torch.Tensor]:
+    rows, crops = zip(*batches, strict=True)
+    return np.concatenate(rows), torch.cat(crops)
 
 
 def suppress(polarities: list[Instances], iou_threshold: float) -> Instances:

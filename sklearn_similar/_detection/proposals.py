@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .._boxes import paired_iou
-from .._component_tree import component_tree
+from .._component_tree import ComponentTree, MergedComponents, component_tree
 from .channels import Channel, coarse_channels, grey_channel
 
 REGION = np.dtype(
@@ -22,6 +22,10 @@ REGION = np.dtype(
         ("last_threshold", np.float32),
         ("peak", np.float32),
         ("parent", np.int64),
+        # Flat index of the first pixel; thresholds at which it begins and ends to be.
+        ("first", np.int64),
+        ("birth", np.uint16),
+        ("death", np.uint16),
     ]
 )
 # `downsampling`: the image's pixels in one of the channel's, from which a box comes.
@@ -32,7 +36,7 @@ _MIN_SIDE = 7
 # Chosen on scenes of training digits; grey levels between 0 and 1, and IoU of boxes.
 _MIN_STABILITY = 0.05
 _MIN_CONTRAST = 0.15
-_STABLE_IOU = 0.6
+STABLE_IOU = 0.6
 _DUPLICATE_IOU = 0.8
 # Share of the way from background to peak above which a pixel is foreground.
 _FOREGROUND_SHARE = 0.35
@@ -74,7 +78,7 @@ def propose(
         edge = np.array(image.shape[:0:-1], np.float32)
         coarse["box"][:, 2:] = np.minimum(coarse["box"][:, 2:], edge)
         found = [np.concatenate([own, coarse]) for own in found]
-    return [_distinct(own) for own in found]
+    return [distinct(own) for own in found]
 
 
 def as_proposals(boxes: np.ndarray, downsampling: int = 1) -> np.ndarray:
@@ -117,7 +121,7 @@ def _in_channels(channels: Iterable[Channel], n_thresholds: int) -> np.ndarray:
     )
 
 
-def _distinct(proposals: np.ndarray) -> np.ndarray:
+def distinct(proposals: np.ndarray) -> np.ndarray:
     """The first of all proposals whose boxes are nearly the same."""
     boxes = proposals["box"]
     octave = np.floor(np.log2(boxes[:, 2:] - boxes[:, :2]))
@@ -152,11 +156,25 @@ def extremal_regions(
         grey level; `parent` is the row of the nearest region that holds this one, -1
         for none.
     """
-    thresholds = np.arange(1, n_thresholds + 1) / (n_thresholds + 1)
-    regions = connected_regions(image, thresholds)
-    # At a single threshold there is no stability to measure.
-    min_stability = min_stability if n_thresholds > 1 else 0
+    regions = connected_regions(image, even_thresholds(n_thresholds))
+    min_stability, min_contrast = least_stability(
+        n_thresholds, min_stability, min_contrast
+    )
     return _stable(regions, image.shape, min_stability, min_contrast)
+
+
+def even_thresholds(n_thresholds: int) -> np.ndarray:
+    """Thresholds evenly spaced between 0 and 1."""
+    return np.arange(1, n_thresholds + 1) / (n_thresholds + 1)
+
+
+def least_stability(
+    n_thresholds: int,
+    min_stability: float = _MIN_STABILITY,
+    min_contrast: float = _MIN_CONTRAST,
+) -> tuple[float, float]:
+    """Least stability and contrast; there is no stability at a single threshold."""
+    return (min_stability if n_thresholds > 1 else 0), min_contrast
 
 
 def heat_regions(
@@ -202,22 +220,30 @@ def connected_regions(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """
     thresholds = thresholds.astype(values.dtype)
     levels = np.searchsorted(thresholds, values).astype(np.uint16)
-    tree = component_tree(levels, values)
-    order = np.lexsort((tree.first, tree.death))
+    regions = as_regions(component_tree(levels, values), thresholds)
+    order = np.lexsort((regions["first"], regions["death"]))
     row = np.empty_like(order)
     row[order] = np.arange(len(order))
-    regions = np.zeros(len(order), REGION)
-    regions["box"] = tree.box[order]
-    regions["threshold"] = thresholds[tree.death[order]]
-    regions["last_threshold"] = thresholds[tree.birth[order] - 1]
-    regions["peak"] = tree.peak[order]
-    parent = tree.parent[order]
+    regions = regions[order]
+    parent = regions["parent"]
     regions["parent"] = np.where(parent >= 0, row[parent], -1)
     # The parent of a large region is larger: it is never left out.
-    return select_regions(regions, _is_large(regions))
+    return select_regions(regions, is_recognisable(regions))
 
 
-def _is_large(regions: np.ndarray) -> np.ndarray:
+def as_regions(
+    components: ComponentTree | MergedComponents, thresholds: np.ndarray
+) -> np.ndarray:
+    """Components as structured ndarray of dtype `REGION`, in their order."""
+    regions = np.zeros(len(components.birth), REGION)
+    for name in ("box", "peak", "parent", "first", "birth", "death"):
+        regions[name] = getattr(components, name)
+    regions["threshold"] = thresholds[components.death]
+    regions["last_threshold"] = thresholds[components.birth - 1]
+    return regions
+
+
+def is_recognisable(regions: np.ndarray) -> np.ndarray:
     sides = regions["box"][:, 2:] - regions["box"][:, :2]
     return sides.max(axis=1, initial=0) >= _MIN_SIDE
 
@@ -232,14 +258,27 @@ def _stable(
     al. 2002); the lowest threshold of a range is used, as there the region holds all of
     a stroke.
     """
+    found = is_stable(
+        regions, stable_until(regions), shape, min_stability, min_contrast
+    )
+    return select_regions(regions, found)
+
+
+def is_stable(
+    regions: np.ndarray,
+    until: np.ndarray,
+    shape,
+    min_stability: float,
+    min_contrast: float,
+) -> np.ndarray:
+    """Whether each region is one of those; `until` is as `stable_until` gives it."""
     size = regions["box"][:, 2:] - regions["box"][:, :2]
-    return select_regions(
-        regions,
+    return (
         ~_is_duplicate(regions)
-        & (_stability(regions) >= min_stability)
+        & (until - regions["threshold"] >= min_stability)
         & (regions["peak"] - regions["threshold"] >= min_contrast)
         # The background around everything is no instance.
-        & (size < shape[::-1]).any(axis=1),
+        & (size < shape[::-1]).any(axis=1)
     )
 
 
@@ -250,9 +289,9 @@ def _is_duplicate(regions: np.ndarray) -> np.ndarray:
     return (parent >= 0) & (iou >= _DUPLICATE_IOU)
 
 
-def _stability(regions: np.ndarray) -> np.ndarray:
-    """Range of thresholds over which some part of each region has a similar box."""
-    boxes, threshold = regions["box"], regions["threshold"]
+def stable_until(regions: np.ndarray) -> np.ndarray:
+    """Highest threshold at which some part of each region has a similar box."""
+    boxes = regions["box"]
     last = regions["last_threshold"]
     top = last.copy()
     holders = ancestors(regions["parent"])
@@ -260,9 +299,9 @@ def _stability(regions: np.ndarray) -> np.ndarray:
         part, column = np.nonzero(holders[first : first + _REGIONS_AT_ONCE] >= 0)
         rows = first + part
         above = holders[rows, column]
-        is_similar = paired_iou(boxes[rows], boxes[above]) >= _STABLE_IOU
+        is_similar = paired_iou(boxes[rows], boxes[above]) >= STABLE_IOU
         np.maximum.at(top, above[is_similar], last[rows[is_similar]])
-    return top - threshold
+    return top
 
 
 def _tighten(regions: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -297,7 +336,7 @@ def _foreground(
         tight["box"][:, axis] = position[row, hit.argmax(axis=1)]
         last = _N_SAMPLES - 1 - hit[:, ::-1].argmax(axis=1)
         tight["box"][:, axis + 2] = position[row, last] + 1
-    return tight, (contrast >= _MIN_CONTRAST) & _is_large(tight)
+    return tight, (contrast >= _MIN_CONTRAST) & is_recognisable(tight)
 
 
 def select_regions(regions: np.ndarray, keep: np.ndarray) -> np.ndarray:

@@ -8,14 +8,14 @@ import numpy as np
 from .._inputs.holdout import spread_over_classes
 from .._inputs.images import Images
 from .._network.trained import TrainedNetwork
-from .contrastive import ContrastiveWeights, class_scores
-from .heatmap_model import (
+from .computation import (
     HeatmapSpecification,
     ImageActivations,
-    Presence,
     compute_heatmaps,
     image_activations,
 )
+from .contrastive import ContrastiveWeights, class_scores
+from .presence import Presence
 from .weights import median_maximum
 
 # The constants are medians, which more images hardly change.

@@ -102,18 +102,25 @@ def class_scores(maps: FeatureMaps, weights: ContrastiveWeights) -> torch.Tensor
     tensor of shape (n_images, n_classes)
         In units of `weights.score_constants`.
     """
+    return class_scores_of(maps.activations.relu().mean(dim=(2, 3)), weights)
+
+
+def class_scores_of(mean: torch.Tensor, weights: ContrastiveWeights) -> torch.Tensor:
+    """The same, from the mean activations n_images x n_filters themselves."""
     drops = torch.from_numpy(mean_log_odds_drops(weights.log_odds_drops))
-    drops = drops.to(maps.activations)
+    drops = drops.to(mean)
     signed = torch.cat([drops.relu(), (-drops).relu()])
     # One product an image: in one for all, rounding would depend on the neighbours.
-    mean = maps.activations.relu().mean(dim=(2, 3))[..., None]
-    sums = torch.bmm(signed.expand(len(mean), -1, -1), mean)[..., 0]
+    sums = torch.bmm(signed.expand(len(mean), -1, -1), mean[..., None])[..., 0]
     scores = _discount(*sums.chunk(2, dim=1))
     return scores / torch.from_numpy(weights.score_constants).to(scores)
 
 
 def contrastive_map(
-    maps: FeatureMaps, weights: ContrastiveWeights, targets: torch.Tensor
+    maps: FeatureMaps,
+    weights: ContrastiveWeights,
+    targets: torch.Tensor,
+    shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Contrastive maps of some classes (their mean) against the rest of each image.
 
@@ -125,13 +132,16 @@ def contrastive_map(
         With the score constants measured.
     targets : tensor of shape (n_images, n_targets)
         Distinct classes for each image, not all of them.
+    shares : tensor of shape (n_images, 1, n_competing), default=None
+        Weights of the competing classes; None: from the class scores in `maps`.
 
     Returns
     -------
     tensor of shape (n_images, 1, height, width)
         On the grid of `maps`.
     """
-    shares = _shares_of_competing(maps, weights, targets)
+    if shares is None:
+        shares = shares_of_competing(class_scores(maps, weights), weights, targets)
     total = shares.new_zeros(())
     for classes in targets.T:
         drops = _drops_against(shares, weights, classes)
@@ -166,8 +176,8 @@ def _discount(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
     return positive * share**_SHARPNESS
 
 
-def _shares_of_competing(
-    maps: FeatureMaps, weights: ContrastiveWeights, targets: torch.Tensor
+def shares_of_competing(
+    scores: torch.Tensor, weights: ContrastiveWeights, targets: torch.Tensor
 ) -> torch.Tensor:
     """Weights of the competing classes in each image, n_images x 1 x n_competing.
 
@@ -175,8 +185,8 @@ def _shares_of_competing(
     """
     n_classes, n_competing, _ = weights.log_odds_drops.shape
     if n_competing < n_classes:
-        return maps.activations.new_ones(len(targets), 1, n_competing)
-    scores = class_scores(maps, weights).scatter(1, targets, 0)
+        return scores.new_ones(len(targets), 1, n_competing)
+    scores = scores.scatter(1, targets, 0)
     # Without any score above 0, all competing classes have the same weight.
     uniform = torch.ones_like(scores).scatter(1, targets, 0)
     scores = torch.where(scores.any(dim=1, keepdim=True), scores, uniform)

@@ -1,85 +1,40 @@
 """Heatmaps of images, from the activations of a trained network."""
 
-from collections.abc import Iterator, Sequence
+import math
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
-from .._inputs.images import Images
-from .._network.activations import FeatureMaps, eval_mode, extract_activations
-from .._network.hooks import forward_hook
+from .._inputs.images import Images, release
+from .._inputs.tiles import (
+    MAX_SIDE,
+    Raster,
+    explained_memory_error,
+    is_large,
+    mapped,
+    raster_in_memory,
+    raster_of,
+    value_range,
+    write,
+)
+from .._network.activations import eval_mode
+from .._network.locality import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
-from .contrastive import ContrastiveWeights, contrastive_map
-from .outline import outlined
-from .presence import ClassHead, class_presence, probabilities_in_windows
-from .weights import interpolate_to_pixels, normalize_per_image, weighted_sum
+from .._warnings import warn_user
+from .computation import (
+    HeatmapSpecification,
+    batch_activations,
+    compute_heatmaps,
+    image_activations,
+)
+from .presence import Presence
+from .tiles import HeatmapTiles, heatmap_tiles
+from .weights import normalize_per_image
 
-# Dense activations are many; in parts of this many pixels they are up to three times as
-# fast on a CPU, as they fit into its caches.
-_MAX_DENSE_PIXELS = 2**14
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeatmapSpecification:
-    """Which layers heatmaps are made from, and how.
-
-    The heatmap of all classes is the geometric mean over the layers of a weighted sum
-    of their activations. The heatmap of some classes is the geometric mean of it (of
-    its outline, where there is an early layer for it) and of the contrastive map for
-    them, or a weighted sum with the classes' own weights in the last layer.
-
-    Attributes
-    ----------
-    layers : tuple of str
-    filter_weights : tuple of ndarray of shape (n_filters,)
-        Weights of the filters of each layer.
-    class_filter_weights : ndarray of shape (n_classes, n_filters)
-        Weights of the filters of the last layer for each class, used without
-        `contrastive`.
-    contrastive : ContrastiveWeights or None
-        Weights in the last layer of the contrastive maps.
-    resolution : {"pooled", "dense"}
-    outline_layer : str or None
-        Early layer of which heatmaps of classes get their outline, with `contrastive`.
-    trained_size : (int, int) or None
-        Height and width of the images that the network was trained on, if it is asked
-        how probable the classes are where they are shown, with `contrastive`.
-    """
-
-    layers: tuple[str, ...]
-    filter_weights: tuple[np.ndarray, ...]
-    class_filter_weights: np.ndarray
-    contrastive: ContrastiveWeights | None
-    resolution: str
-    outline_layer: str | None = None
-    trained_size: tuple[int, int] | None = None
-
-
-class ImageActivations(NamedTuple):
-    """Activations of the layers of a specification for some images.
-
-    Attributes
-    ----------
-    indices : ndarray of shape (n_images,)
-        Positions of the images in their array.
-    feature_maps : list of FeatureMaps
-    size : (int, int)
-        Height and width of the images in pixels.
-    outline_maps : FeatureMaps or None
-        Feature maps of the early layer for outlines.
-    output : tensor of shape (n_images, n_classes) or None
-        What the network returned, if it was run to the end.
-    """
-
-    indices: np.ndarray
-    feature_maps: list[FeatureMaps]
-    size: Sequence[int]
-    outline_maps: FeatureMaps | None = None
-    output: torch.Tensor | None = None
+# Pixels of an image beyond which it is worth a warning that there are no tiles.
+_MAX_UNTILED = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +62,9 @@ class HeatmapModel:
         classes: np.ndarray | None,
         normalize: str | None,
         threshold: float | None,
-    ) -> np.ndarray | list[np.ndarray]:
-        """Heatmaps, height x width each.
+        out: Any = None,
+    ) -> Any:
+        """Heatmaps, height x width each; large images are worked on in tiles.
 
         Parameters
         ----------
@@ -119,6 +75,8 @@ class HeatmapModel:
         threshold : float or None
             Values below it become 0. Without normalisation it is a share of the
             normalisation constant.
+        out : array or list of arrays, default=None
+            Where heatmaps are written, one height x width for each image.
         """
         # All classes together have no others to be contrasted with.
         if classes is not None and self.specification.contrastive:
@@ -127,15 +85,14 @@ class HeatmapModel:
         constants = np.full(len(images), self.normalization_constant)
         if classes is not None:
             constants = self.class_normalization_constants[classes].mean(axis=1)
-        specification = self.specification
-        if classes is None:
-            specification = replace(
-                specification, outline_layer=None, trained_size=None
-            )
-        heatmaps = images.empty_heatmaps()
+        specification = self._specification_for(classes)
+        heatmaps = images.empty_heatmaps() if out is None else out
+        large = np.array([is_large(pixels) for pixels in images.pixels], bool)
         with eval_mode(self.network.module):
             presence = Presence(self.network, specification)
-            for activations in image_activations(self.network, specification, images):
+            for activations in image_activations(
+                self.network, specification, images, np.flatnonzero(~large)
+            ):
                 indices = activations.indices
                 heat = compute_heatmaps(
                     activations,
@@ -150,163 +107,102 @@ class HeatmapModel:
                 heat = _normalize(heat, constant, normalize, threshold)
                 for index, heatmap in zip(indices, heat, strict=True):
                     heatmaps[index][...] = heatmap
+                release(heatmaps)
+            for index in np.flatnonzero(large).tolist():
+                image = raster_of(images.pixels[index], self.network.n_channels)
+                with explained_memory_error(f"Image {index} of X", image.size):
+                    raster = self.raster(
+                        image,
+                        None if classes is None else classes[[index]],
+                        constants[index],
+                        normalize,
+                        threshold,
+                        index,
+                    )
+                    write(raster, heatmaps[index], MAX_SIDE)
         return heatmaps
 
-
-class Presence:
-    """The probability, at each pixel, that the network sees some classes there.
-
-    Images of the trained size have one for all pixels, larger ones those in windows of
-    this size. Without a trained size, with dense activations, or where the network
-    cannot be traced, it is 1.
-    """
-
-    def __init__(
+    def raster(
         self,
-        network: TrainedNetwork,
-        specification: HeatmapSpecification,
-    ):
-        self._network = network
-        self._specification = specification
+        image: Raster,
+        classes: np.ndarray | None,
+        constant: float,
+        normalize: str | None,
+        threshold: float | None,
+        index: int = 0,
+    ) -> Raster:
+        """Heatmap, 1 x height x width, of a large image.
 
-    @cached_property
-    def _head(self) -> ClassHead | None:
-        size = self._specification.trained_size
-        if size is None or self._specification.resolution == "dense":
-            return None
-        return ClassHead.trace(self._network, self._specification.layers[-1], size)
+        In evaluation mode; `classes` and `constant` are those of the image, and `index`
+        is its position.
+        """
+        specification = self._specification_for(classes)
+        tiles = self._tiles(image.size, specification)
+        if tiles is None:
+            heat = self._untiled(image, specification, classes)
+        else:
+            heat = tiles.raster(image, classes)
 
-    def darken(
-        self, heat: np.ndarray, activations: ImageActivations, classes: np.ndarray
-    ) -> np.ndarray:
-        """Heat, the darker the less probable the classes are there."""
-        # The root, as it is one of the factors of a geometric mean.
-        return heat * np.sqrt(self.of(activations, classes))
+        def check(values: torch.Tensor) -> torch.Tensor:
+            check_finite(values, np.array([index]), "heat values")
+            return values
 
-    def of(self, activations: ImageActivations, classes: np.ndarray) -> np.ndarray:
-        """Probabilities that broadcast to n_images x height x width."""
-        one = np.ones((len(classes), 1, 1), dtype=np.float32)
-        if activations.output is not None:
-            found = self._network.log_probabilities(activations.output).exp()
-            chosen = np.take_along_axis(found.cpu().numpy(), classes, axis=1)
-            return one * chosen.sum(axis=1)[:, np.newaxis, np.newaxis]
-        contrastive = self._specification.contrastive
-        if self._head is None or contrastive is None:
-            return one
-        windows = probabilities_in_windows(self._head, activations.feature_maps[-1])
-        return class_presence(windows, classes, activations.size, contrastive.smoothing)
-
-
-def image_activations(
-    network: TrainedNetwork,
-    specification: HeatmapSpecification,
-    images: Images,
-    indices: np.ndarray | None = None,
-) -> Iterator[ImageActivations]:
-    """Extract the activations for images, batch by batch.
-
-    Images of the trained size, at the layers' stride, have the network's output, too.
-    """
-    layers, outline = specification.layers, specification.outline_layer
-    if outline is not None:
-        layers = (*layers, outline)
-    for batch_indices, batch in network.batches(images, indices):
-        size = batch.shape[2:]
-        n_at_once = len(batch)
-        if specification.resolution == "dense" and batch.device.type == "cpu":
-            n_at_once = max(1, _MAX_DENSE_PIXELS // size.numel())
-        is_trained = tuple(size) == specification.trained_size
-        is_scored = is_trained and specification.resolution == "pooled"
-        for part in gen_batches(len(batch), n_at_once):
-            outputs: list[torch.Tensor] = []
-            with forward_hook(
-                network.module, lambda _, out, to=outputs: to.append(out)
-            ):
-                feature_maps = extract_activations(
-                    network.module,
-                    layers,
-                    batch[part],
-                    specification.resolution,
-                    to_end=is_scored,
-                )
-            yield ImageActivations(
-                indices=batch_indices[part],
-                feature_maps=feature_maps[: len(specification.layers)],
-                size=size,
-                outline_maps=None if outline is None else feature_maps[-1],
-                output=outputs[0] if is_scored and outputs else None,
-            )
-
-
-def compute_heatmaps(
-    activations: ImageActivations,
-    specification: HeatmapSpecification,
-    classes: np.ndarray | None = None,
-    class_constants: np.ndarray | None = None,
-) -> np.ndarray:
-    """Heatmaps, before normalisation.
-
-    Parameters
-    ----------
-    activations : ImageActivations
-    specification : HeatmapSpecification
-    classes : ndarray of shape (n_images, n_targets), default=None
-        Classes to draw for each image; None: all of them together.
-    class_constants : ndarray of shape (n_classes,), default=None
-        Normalisation constants, so that several classes have equal shares in one
-        heatmap. None: all the same.
-
-    Returns
-    -------
-    ndarray of shape (n_images, height, width), float32
-    """
-    weights = [
-        torch.from_numpy(row[np.newaxis]) for row in specification.filter_weights
-    ]
-    if classes is not None and not specification.contrastive:
-        weights[-1] = _mean_weights(specification, classes, class_constants)
-    size = activations.size
-    heat = _geometric_mean(
-        *(
-            interpolate_to_pixels(
-                weighted_sum(maps, rows.to(maps.activations)), maps, size
-            )
-            for maps, rows in zip(activations.feature_maps, weights, strict=True)
+        heat = mapped(heat, check)
+        if normalize == "image":
+            low, high = value_range(heat)
+            contrast = high - low if high > low else 1.0
+            heat = mapped(heat, lambda values: (values - low) / contrast)
+            normalize, constant = None, 1.0
+        value = np.float32(constant)
+        return mapped(
+            heat,
+            lambda values: torch.from_numpy(
+                _normalize(values.numpy(), value, normalize, threshold)
+            ),
         )
-    )
-    if classes is not None and specification.contrastive:
-        last = activations.feature_maps[-1]
-        targets = torch.from_numpy(classes).to(last.activations.device)
-        contrast = contrastive_map(last, specification.contrastive, targets)
-        if activations.outline_maps is not None:
-            heat = outlined(heat, activations.outline_maps, size)
-        heat = _geometric_mean(heat, interpolate_to_pixels(contrast, last, size))
-    return heat[:, 0].cpu().numpy()
 
+    def _specification_for(self, classes: np.ndarray | None) -> HeatmapSpecification:
+        """Without what is only there for heatmaps of some classes, where it is not."""
+        if classes is not None:
+            return self.specification
+        return replace(self.specification, outline_layer=None, trained_size=None)
 
-def _mean_weights(
-    specification: HeatmapSpecification,
-    classes: np.ndarray,
-    class_constants: np.ndarray | None,
-) -> torch.Tensor:
-    """Weights of the last layer for some classes, n_images x 1 x n_filters.
+    def _tiles(
+        self, size: tuple[int, int], specification: HeatmapSpecification
+    ) -> HeatmapTiles | None:
+        """None, with a warning where that needs much, if there can be no tiles."""
+        try:
+            return heatmap_tiles(
+                self.network, specification, self.class_normalization_constants
+            )
+        except NotLocalError as reason:
+            if math.prod(size) > _MAX_UNTILED:
+                warn_user(
+                    f"The heatmap of an image of {size[0]}x{size[1]} pixels is made in "
+                    f"one piece, which may need more memory than there is: {reason}, "
+                    "so that tiles would differ from it; pass smaller images, or name "
+                    "an earlier layer."
+                )
+            return None
 
-    The mean of the classes' weights, each divided by its normalisation constant.
-    """
-    weights = specification.class_filter_weights
-    if class_constants is None:
-        class_constants = np.ones(len(weights))
-    # The last of several layers is one factor of a geometric mean.
-    constants = class_constants[classes, np.newaxis] ** len(specification.layers)
-    means = (weights[classes] / constants).mean(axis=1, keepdims=True)
-    return torch.from_numpy(means * constants.mean(axis=1, keepdims=True))
-
-
-def _geometric_mean(*heat: torch.Tensor) -> torch.Tensor:
-    if len(heat) == 1:
-        return heat[0]
-    # The roots first, as the product could be too large a number.
-    return reduce(torch.mul, [factor ** (1 / len(heat)) for factor in heat])
+    def _untiled(
+        self,
+        image: Raster,
+        specification: HeatmapSpecification,
+        classes: np.ndarray | None,
+    ) -> Raster:
+        pixels = image.read(*(slice(0, length) for length in image.size))[None]
+        batch = pixels.contiguous(memory_format=self.network.memory_format)
+        activations = batch_activations(
+            self.network, specification, batch.to(self.network.device), np.zeros(1, int)
+        )
+        heat = compute_heatmaps(
+            activations, specification, classes, self.class_normalization_constants
+        )
+        if classes is not None:
+            presence = Presence(self.network, specification)
+            heat = presence.darken(heat, activations, classes)
+        return raster_in_memory(torch.from_numpy(heat))
 
 
 def _normalize(

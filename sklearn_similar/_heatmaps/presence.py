@@ -7,6 +7,7 @@ feature maps in windows of that size.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from .._ablation.graph import LayerGraph, NotTraceable
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.trained import TrainedNetwork
+from .computation import HeatmapSpecification, ImageActivations
 from .contrastive import smooth
 from .weights import interpolate_to_pixels
 
@@ -75,6 +77,50 @@ class ClassHead:
             return None
         height, width = maps.activations.shape[2:]
         return cls(probabilities, (height, width))
+
+
+class Presence:
+    """The probability, at each pixel, that the network sees some classes there.
+
+    Images of the trained size have one for all pixels, larger ones those in windows of
+    this size. Without a trained size, with dense activations, or where the network
+    cannot be traced, it is 1.
+    """
+
+    def __init__(
+        self,
+        network: TrainedNetwork,
+        specification: HeatmapSpecification,
+    ):
+        self._network = network
+        self._specification = specification
+
+    @cached_property
+    def _head(self) -> ClassHead | None:
+        size = self._specification.trained_size
+        if size is None or self._specification.resolution == "dense":
+            return None
+        return ClassHead.trace(self._network, self._specification.layers[-1], size)
+
+    def darken(
+        self, heat: np.ndarray, activations: ImageActivations, classes: np.ndarray
+    ) -> np.ndarray:
+        """Heat, the darker the less probable the classes are there."""
+        # The root, as it is one of the factors of a geometric mean.
+        return heat * np.sqrt(self.of(activations, classes))
+
+    def of(self, activations: ImageActivations, classes: np.ndarray) -> np.ndarray:
+        """Probabilities that broadcast to n_images x height x width."""
+        one = np.ones((len(classes), 1, 1), dtype=np.float32)
+        if activations.output is not None:
+            found = self._network.log_probabilities(activations.output).exp()
+            chosen = np.take_along_axis(found.cpu().numpy(), classes, axis=1)
+            return one * chosen.sum(axis=1)[:, np.newaxis, np.newaxis]
+        contrastive = self._specification.contrastive
+        if self._head is None or contrastive is None:
+            return one
+        windows = probabilities_in_windows(self._head, activations.feature_maps[-1])
+        return class_presence(windows, classes, activations.size, contrastive.smoothing)
 
 
 def probabilities_in_windows(head: ClassHead, maps: FeatureMaps) -> FeatureMaps:

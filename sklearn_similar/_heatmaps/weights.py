@@ -129,7 +129,8 @@ def interpolate_to_pixels(
     """
     field = maps.receptive_field
     for axis in (0, 1):
-        pixels = torch.arange(size[axis], device=heat.device, dtype=heat.dtype)
+        # In double precision, or far from the origin they would be inexact.
+        pixels = torch.arange(size[axis], device=heat.device, dtype=torch.float64)
         if maps.is_dense:
             # Whole pixels only, so that activations are not interpolated.
             position = pixels - int(field.start[axis])
@@ -168,7 +169,7 @@ def _sample(heat: torch.Tensor, position: torch.Tensor, dim: int) -> torch.Tenso
     position = position.clamp(0, heat.shape[dim] - 1)
     below = position.floor()
     shape = [-1 if axis == dim else 1 for axis in range(heat.ndim)]
-    share = (position - below).reshape(shape)
+    share = (position - below).to(heat.dtype).reshape(shape)
     low = heat.index_select(dim, below.long())
     if not share.any():
         return low

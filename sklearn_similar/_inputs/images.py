@@ -7,12 +7,16 @@ that memory stays bounded by a batch.
 import math
 import mmap
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
+
+from .lazy import LazyPixels, is_lazy
 
 # ITU-R BT.601: weights of red, green and blue in perceived brightness.
 LUMA = (0.299, 0.587, 0.114)
@@ -24,6 +28,8 @@ VISIBLE_SHARE = 0.2
 # many pixels (167 images of 28x28) needs about 50 MB. More are slower on a CPU, as they
 # do not fit into its caches.
 _MAX_PIXELS = 2**17
+# Pixels of a large image that are looked at together.
+_MAX_PART = 2**21
 # Reading an image brings in up to some MB around it of the file that it is in.
 _MAX_MAPPED = 32
 
@@ -35,13 +41,13 @@ class Images:
     Attributes
     ----------
     pixels : ndarray of shape (n_images, height, width, n_channels) or list of \
-            ndarray of shape (height, width, n_channels)
+            ndarray or LazyPixels of shape (height, width, n_channels)
         Views of what the user passed.
     layout : {"rows", "images", "list"}
         How the user passed them, and how heatmaps go back.
     """
 
-    pixels: np.ndarray | list[np.ndarray]
+    pixels: Any
     layout: str
 
     def __len__(self) -> int:
@@ -65,7 +71,7 @@ class Images:
     def select(self, indices: np.ndarray) -> np.ndarray:
         """The pixels, n x height x width x n_channels, of images of one shape."""
         if not isinstance(self.pixels, np.ndarray):
-            chosen = np.stack([self.pixels[index] for index in indices])
+            chosen = np.stack([np.asarray(self.pixels[index]) for index in indices])
             for index in indices:
                 release(self.pixels[index])
             return chosen
@@ -106,38 +112,26 @@ class Images:
                 pixels = self.select(members[batch])
                 yield members[batch], to_tensor(pixels, n_channels, memory_format)
 
-    def views(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Views of the pixels, n x height x width x n_channels, and their first index.
+    def views(
+        self, skipped: Container[np.dtype] = ()
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Parts of the pixels, n x height x width x n_channels, and their first index.
 
-        A view is used before the next one is asked for.
+        A part is used before the next one is asked for. Images of the types in
+        `skipped`, which may change meanwhile, are not read.
         """
-        if isinstance(self.pixels, np.ndarray):
+        if isinstance(self.pixels, np.ndarray) and n_at_once(self.pixels[0]) > 1:
             for batch in gen_batches(len(self), n_at_once(self.pixels[0])):
                 yield batch.start, self.pixels[batch]
                 release(self.pixels)
-        else:
-            for index, pixels in enumerate(self.pixels):
-                yield index, pixels[np.newaxis]
+            return
+        for index, pixels in enumerate(self.pixels):
+            height, width = pixels.shape[:2]
+            for rows in gen_batches(height, max(1, _MAX_PART // width)):
+                if pixels.dtype in skipped:
+                    break
+                yield index, pixels[rows, :][np.newaxis]
                 release(pixels)
-
-    def groups(self, n_channels: int, n_pixels: int) -> Iterator[list[torch.Tensor]]:
-        """Images of any sizes as float32 tensors, some of them at a time.
-
-        Parameters
-        ----------
-        n_channels : int
-            Channels of the tensors; colour is made grey for one channel.
-        n_pixels : int
-            Pixels after which no other image joins.
-        """
-        batch: list[torch.Tensor] = []
-        for index in range(len(self)):
-            batch.append(to_tensor(self.pixels[index][np.newaxis], n_channels)[0])
-            if sum(image[0].numel() for image in batch) >= n_pixels:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
 
     def empty_heatmaps(self) -> np.ndarray | list[np.ndarray]:
         """Room for one heatmap, height x width, of each image."""
@@ -213,7 +207,10 @@ def to_grey(images: torch.Tensor) -> torch.Tensor:
     """One channel, (..., H, W), from (..., C, H, W): luma of three, mean of others."""
     n_channels = images.shape[-3]
     shares = LUMA if n_channels == 3 else (1 / n_channels,) * n_channels
-    return torch.tensordot(images.new_tensor(shares), images, dims=([0], [-3]))
+    channels = images.unbind(-3)
+    # One operation after another, so that a pixel's rounding does not depend on where
+    # in the image, or in a tile of it, it is.
+    return reduce(torch.add, [s * c for s, c in zip(shares, channels, strict=True)])
 
 
 def white_level(dtype: np.dtype) -> int:
@@ -248,7 +245,11 @@ def _shared_map(array) -> mmap.mmap | None:
 
 def is_list_of_images(X) -> bool:
     """Whether X is a list of images rather than of rows."""
-    return isinstance(X, (list, tuple)) and len(X) > 0 and np.ndim(X[0]) >= 2
+    if not isinstance(X, (list, tuple)) or len(X) == 0:
+        return False
+    # What has a shape is not read to know how many dimensions it has.
+    shape = getattr(X[0], "shape", None)
+    return (np.ndim(X[0]) if shape is None else len(shape)) >= 2
 
 
 def is_images(X) -> bool:
@@ -283,7 +284,8 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
         images = []
         for index, image in enumerate(X):
             name = f"Image {index} of X"
-            pixels = _with_channels(to_numpy(image), name, channels)
+            pixels = image if is_lazy(image) else to_numpy(image)
+            pixels = _with_channels(pixels, name, channels)
             images.append(pixels)
         return Images(images, "list")
     X = to_numpy(X)
@@ -304,10 +306,10 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
     return Images(X if X.ndim == 4 else X[..., np.newaxis], "images")
 
 
-def _with_channels(image: np.ndarray, name: str, channels: int | None) -> np.ndarray:
+def _with_channels(image: Any, name: str, channels: int | None) -> Any:
     """One image, height x width x n_channels, of numbers."""
     shape = image.shape
-    if len(shape) not in (2, 3) or image.size == 0:
+    if len(shape) not in (2, 3) or 0 in shape:
         raise ValueError(
             f"{name} has shape {shape}; pass (height, width) or (height, width, "
             "n_channels), none of them 0."
@@ -320,6 +322,8 @@ def _with_channels(image: np.ndarray, name: str, channels: int | None) -> np.nda
             f"{name} has shape {shape_text(shape)} and so {count(found, 'channel')}, "
             f"but the network was trained with {channels}; {hint}."
         )
+    if is_lazy(image):
+        return LazyPixels(image)
     return image if image.ndim == 3 else image[..., np.newaxis]
 
 
@@ -330,7 +334,7 @@ def channels_seem_first(shape: tuple[int, ...]) -> bool:
     )
 
 
-def check_numeric(array: np.ndarray, name: str) -> None:
+def check_numeric(array: Any, name: str) -> None:
     """Raise ValueError unless an array holds real numbers."""
     if array.dtype.kind == "c":
         raise ValueError(

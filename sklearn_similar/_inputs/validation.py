@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import get_output_config
 from .._warnings import warn_user
@@ -156,6 +156,16 @@ def check_output_container(estimator, X) -> None:
             f"set_output asks for {container}, but heatmaps of images are no table; "
             "pass rows, X.reshape(len(X), -1), or call set_output(transform='default')."
         )
+
+
+def check_has_importances(estimator, attribute: str = "filter_weights_") -> None:
+    """Raise NotFittedError unless an attribute of the importances is there."""
+    check_is_fitted(estimator, "net_")
+    message = (
+        "This %(name)s has no filter importances yet; call fit (with "
+        "validation_fraction) or fit_importance first."
+    )
+    check_is_fitted(estimator, attribute, msg=message)
 
 
 def check_trained_size(estimator, X, method: str) -> Images:

@@ -50,17 +50,21 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
         For NaN and what is infinite in float32; the message names the image.
     """
     ranges: dict[np.dtype, ValueRange] = {}
-    for start, pixels in images.views():
+    # What is left to read cannot be beyond the range of the type.
+    known: set[np.dtype] = set()
+    for start, pixels in images.views(known):
         level = white_level(pixels.dtype)
         low, high = ranges.get(pixels.dtype, (np.inf, -np.inf))
-        # What is left to read cannot be beyond the range of the type.
-        if _is_bounded(pixels.dtype) and high - low >= enough:
+        if pixels.dtype in known:
             continue
         least, greatest = float(pixels.min()), float(pixels.max())
         # NaN is the minimum of anything it is in, and no comparison with it is true.
         if not (least >= -_LARGEST and greatest <= _LARGEST):
             _refuse(pixels, start, "Row" if images.layout == "rows" else "Image")
-        ranges[pixels.dtype] = min(low, least / level), max(high, greatest / level)
+        low, high = min(low, least / level), max(high, greatest / level)
+        ranges[pixels.dtype] = low, high
+        if _is_bounded(pixels.dtype) and high - low >= enough:
+            known.add(pixels.dtype)
     return ranges
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sklearn_similar._detection.nms import nms, nms_rank
+from sklearn_similar._detection.nms import BoxIndex, nms, nms_rank
 from sklearn_similar._detection.proposals import as_proposals
 
 
@@ -35,6 +35,28 @@ def test_suppression_is_that_of_a_naive_loop(seed, iou_threshold):
     rank = rng.uniform(size=15)
     found = nms(boxes, rank, iou_threshold)
     assert_array_equal(found, naive_nms(boxes, rank, iou_threshold))
+
+
+def test_many_boxes_of_all_sizes_are_suppressed_as_by_a_naive_loop(monkeypatch):
+    monkeypatch.setattr("sklearn_similar._detection.nms._BOXES_AT_ONCE", 16)
+    monkeypatch.setattr("sklearn_similar._detection.nms._PAIRS_AT_ONCE", 50)
+    rng = np.random.RandomState(0)
+    corner = rng.randint(-300, 900, size=(600, 2))
+    size = np.exp(rng.uniform(0, np.log(700), size=(600, 2))).astype(int)
+    boxes = np.hstack([corner, corner + size]).astype(np.float32)
+    rank = rng.randint(0, 50, size=600).astype(float)
+    for iou_threshold in (0.0, 0.3, 1.0):
+        found = nms(boxes, rank, iou_threshold)
+        assert_array_equal(found, naive_nms(boxes, rank, iou_threshold))
+
+
+def test_boxes_far_from_each_other_are_not_compared():
+    corner = np.stack(np.meshgrid(*[np.arange(60) * 50.0] * 2), -1).reshape(-1, 2)
+    boxes = np.hstack([corner, corner + 30])
+    index = BoxIndex(boxes)
+    n_pairs = sum(len(rows) for rows, _ in index.meeting(boxes))
+    assert n_pairs <= 9 * len(boxes)
+    assert len(nms(boxes, np.zeros(len(boxes)), 0.3)) == len(boxes)
 
 
 def test_parts_and_wholes_of_a_taken_box_are_suppressed():

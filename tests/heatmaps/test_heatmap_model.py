@@ -10,12 +10,12 @@ import torch
 from networks import N_CLASSES, feature_maps, trained
 
 from sklearn_similar import LeNet
-from sklearn_similar._heatmaps.contrastive import ContrastiveWeights, contrastive_map
-from sklearn_similar._heatmaps.heatmap_model import (
+from sklearn_similar._heatmaps.computation import (
     HeatmapSpecification,
     compute_heatmaps,
     image_activations,
 )
+from sklearn_similar._heatmaps.contrastive import ContrastiveWeights, contrastive_map
 from sklearn_similar._heatmaps.weights import interpolate_to_pixels, weighted_sum
 from sklearn_similar._network.activations import eval_mode
 

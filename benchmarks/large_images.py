@@ -1,0 +1,173 @@
+"""Memory and time of images that are larger than memory, beside their size.
+
+    tox -e benchmark-large               (about an hour on 2 cores)
+    tox -e benchmark-large -- --quick
+
+Each image is a memory-mapped file of 8 bits, of scenes of 1,000 x 1,000 pixels side by
+side: digits of the package's sample on its textures. Each call is in a process of its
+own, which has called the same method with a small image before, so that what is loaded
+on first use does not count:
+
+- localize: an `InstanceLocalizer` that was trained on few crops, as what it has learned
+  does not change what it costs;
+- transform: its `SimilarNetClassifier`, into a memory-mapped file of floats;
+- suppression: non-maximum suppression of as many boxes, a thousand a megapixel.
+
+Peak memory is the growth of the resident memory of the process. A slope is that of a
+straight line through the logarithms of time and pixels: 1 where the time doubles with
+the size.
+"""
+
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from _common import parse_arguments, report
+from _memory import forget_peak, peak_memory
+
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
+from sklearn_similar._detection.nms import nms
+from sklearn_similar.datasets import load_mnist_sample, make_scenes
+
+SIDE = 1000
+MEGAPIXELS = (1, 4, 16, 100, 900)
+QUICK = (1, 2)
+BOXES_OF_A_MEGAPIXEL = 1000
+
+
+def write_image(path, n_megapixels):
+    """Scenes side by side in a file; gives height and width."""
+    X, _, y, _ = load_mnist_sample(return_X_y=True)
+    scenes, _ = make_scenes(
+        X, y, n_scenes=1, size=(SIDE, SIDE), n_instances=40, random_state=0
+    )
+    n_rows = int(np.sqrt(n_megapixels))
+    n_columns = n_megapixels // n_rows
+    shape = n_rows * SIDE, n_columns * SIDE
+    image = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    for row in range(n_rows):
+        image[row * SIDE : (row + 1) * SIDE] = np.tile(scenes[0], n_columns)
+    return shape
+
+
+def localizer():
+    """A localizer that was trained in seconds."""
+    X, _, y, _ = load_mnist_sample(return_X_y=True)
+    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3)
+    return InstanceLocalizer(
+        network, n_instance_crops=800, n_background_crops=800, random_state=0
+    ).fit(X[::2], y[::2])
+
+
+def make_localize(path, folder):
+    """The call to be measured."""
+    model = localizer()
+    model.localize([np.zeros((1100, 1100), np.uint8)])
+    return lambda: len(model.localize([np.load(path, mmap_mode="r")]))
+
+
+def make_transform(path, folder):
+    """The call to be measured."""
+    model = localizer().estimator_
+    model.transform([np.zeros((1100, 1100), np.uint8)])
+    image = np.load(path, mmap_mode="r")
+    out = np.lib.format.open_memmap(folder / "heat.npy", "w+", np.float32, image.shape)
+    return lambda: len(model.transform([image], out=[out])[0])
+
+
+def make_suppression(path, folder):
+    """The call to be measured."""
+    height, width = np.load(path, mmap_mode="r").shape
+    rng = np.random.RandomState(0)
+    n_boxes = height * width * BOXES_OF_A_MEGAPIXEL // 10**6
+    corner = np.floor(rng.uniform(size=(n_boxes, 2)) * [width, height])
+    size = np.floor(np.exp(rng.uniform(np.log(7), np.log(100), (n_boxes, 2))))
+    boxes = np.hstack([corner, corner + size]).astype(np.float32)
+    rank = rng.uniform(size=n_boxes)
+    return lambda: len(nms(boxes, rank, 0.3))
+
+
+METHODS = {
+    "localize": make_localize,
+    "transform": make_transform,
+    "suppression": make_suppression,
+}
+
+
+def measure(method, path, folder):
+    """MiB by which the peak grows, and seconds, in this process."""
+    torch.set_num_threads(1)
+    call = METHODS[method](path, folder)
+    forget_peak()
+    before, start = peak_memory(), time.perf_counter()
+    call()
+    return (peak_memory() - before) / 2**20, time.perf_counter() - start
+
+
+def rows_of(n_megapixels, folder):
+    """A row for each method."""
+    path = folder / "image.npy"
+    height, width = write_image(path, n_megapixels)
+    rows = []
+    for method in METHODS:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            peak, seconds = pool.submit(measure, method, path, folder).result()
+        rows.append(
+            {
+                "method": method,
+                "megapixels": height * width / 1e6,
+                "peak MiB": peak,
+                "seconds": seconds,
+            }
+        )
+        print(
+            f"{method} {n_megapixels} MP: {peak:.0f} MiB, {seconds:.3g} s", flush=True
+        )
+    return rows
+
+
+def with_slopes(rows):
+    """The rows, each with the slope of its method."""
+    table = pd.DataFrame(rows)
+    for _, group in table.groupby("method"):
+        times = np.log(group["seconds"])
+        slope = np.polyfit(np.log(group["megapixels"]), times, 1)[0]
+        table.loc[group.index, "slope"] = slope
+    return table
+
+
+def draw(table, path):
+    """Memory and time, a line a method."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
+    for method, line in table.groupby("method", sort=False):
+        label = f"{method}, {line['slope'].iloc[0]:.2f}"
+        axes[0].loglog(line["megapixels"], line["peak MiB"], "o-", label=method)
+        axes[1].loglog(line["megapixels"], line["seconds"], "o-", label=label)
+    axes[0].set(xlabel="megapixels", ylabel="peak memory, MiB")
+    axes[1].set(xlabel="megapixels", ylabel="seconds")
+    axes[1].legend(title="method, slope", fontsize="small")
+    figure.savefig(path, dpi=80)
+    print(f"picture in {path}")
+
+
+def main():
+    """Run from the command line."""
+    arguments = parse_arguments(__doc__)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for n_megapixels in QUICK if arguments.quick else MEGAPIXELS:
+            rows += rows_of(n_megapixels, Path(folder))
+    table = with_slopes(rows)
+    print()
+    path = report("large_images", table.to_dict("records"), arguments.quick)
+    draw(table, path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
