@@ -17,6 +17,7 @@ from torch import nn
 
 from ._ablation.importances import ablate, importances
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
+from ._dask import blockwise
 from ._heatmaps.calibration import calibrate
 from ._heatmaps.contrastive import ContrastiveWeights, signed_weights, smoothing_for
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
@@ -25,6 +26,7 @@ from ._inputs.holdout import hold_out
 from ._inputs.images import Images
 from ._inputs.parameters import NestedParametersMixin
 from ._inputs.validation import (
+    check_has_importances,
     check_images,
     check_output_container,
     check_trained_size,
@@ -134,7 +136,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Source of all that is random in `fit`. The same number gives the same network
         bit for bit, on the same number of threads.
     verbose : int, default=0
-        1 shows a line for each epoch of training.
+        1 shows progress bars for whatever takes long.
 
     Attributes
     ----------
@@ -352,6 +354,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             working._measure(images, y, np.arange(len(y)))
         return self
 
+    @blockwise
     @usable_threads()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class for images of the trained size.
@@ -374,8 +377,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         fitted = snapshot(self)
         check_is_fitted(fitted, "net_")
         images = check_trained_size(fitted, X, "predict")
-        return fitted._trained_network().predict_proba(images)
+        return fitted._trained_network().predict_proba(images, self.verbose)
 
+    @blockwise
     def predict(self, X: Any) -> np.ndarray:
         """Most probable label for images of the trained size.
 
@@ -391,6 +395,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         best = fitted.predict_proba(X).argmax(axis=1)
         return fitted.classes_[best]
 
+    @blockwise
     def transform(self, X: Any) -> Any:
         """Heatmaps of all classes together, heat below `threshold` set to 0.
 
@@ -414,6 +419,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         check_output_container(self, X)
         return snapshot(self)._heatmaps(X, None, None, self.threshold)
 
+    @blockwise
     def heatmap(
         self, X: Any, target: Any = None, *, labels: ArrayLike | None = None
     ) -> Any:
@@ -507,7 +513,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         background = find_background(self.classes_, self.background)
         with eval_mode(network.module):
             methods, sums = ablate(
-                network, layers, images, validation, y, self.ablation
+                *(network, layers, images, validation, y, self.ablation),
+                verbose=self.verbose,
             )
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
@@ -572,14 +579,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     @usable_threads()
     def _heatmaps(self, X, target, labels, threshold: float | None):
-        check_is_fitted(self, "net_")
-        check_is_fitted(self, "filter_weights_", msg=_NO_IMPORTANCES)
+        check_has_importances(self)
         self._validate_params()
         images = check_images(self, X)
         classes = find_targets(self, target, labels, images)
         model = self._heatmap_model()
-        heat = model.heatmaps(images, classes, self.normalize, threshold)
-        return images.in_layout(heat)
+        how = self.normalize, threshold, self.verbose
+        return images.in_layout(model.heatmaps(images, classes, *how))
 
     def __getstate__(self):
         return pack_net(super().__getstate__())
@@ -592,9 +598,3 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-_NO_IMPORTANCES = (
-    "This %(name)s has no filter importances yet; call fit (with validation_fraction) "
-    "or fit_importance before transform and heatmap."
-)

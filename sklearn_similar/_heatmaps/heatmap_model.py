@@ -12,6 +12,7 @@ from sklearn.utils import gen_batches
 from .._inputs.images import Images
 from .._network.activations import FeatureMaps, eval_mode, extract_activations
 from .._network.trained import TrainedNetwork, check_finite
+from .._progress import with_progress
 from .contrastive import ContrastiveWeights, contrastive_map
 from .weights import interpolate_to_pixels, normalize_per_image, weighted_sum
 
@@ -91,6 +92,7 @@ class HeatmapModel:
         classes: np.ndarray | None,
         normalize: str | None,
         threshold: float | None,
+        verbose: int = 0,
     ) -> np.ndarray | list[np.ndarray]:
         """Heatmaps, height x width each.
 
@@ -103,6 +105,8 @@ class HeatmapModel:
         threshold : float or None
             Values below it become 0. Without normalisation it is a share of the
             normalisation constant.
+        verbose : int, default=0
+            Whether to show a progress bar.
         """
         # All classes together have no others to be contrasted with.
         if classes is not None and self.specification.contrastive:
@@ -113,8 +117,10 @@ class HeatmapModel:
             constants = self.class_normalization_constants[classes].mean(axis=1)
         heatmaps = images.empty_heatmaps()
         with eval_mode(self.network.module):
-            for activations in image_activations(
-                self.network, self.specification, images
+            for activations in with_progress(
+                image_activations(self.network, self.specification, images),
+                *("heatmaps", len(images), "image", verbose),
+                size=lambda activations: len(activations.indices),
             ):
                 indices = activations.indices
                 heat = compute_heatmaps(
