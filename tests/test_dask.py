@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import joblib
 import numpy as np
@@ -315,6 +316,17 @@ class TestCluster:
             client.run(lambda dask_worker: dask_worker.undo())
         assert len(counts) == 2
         assert max(counts) == 1
+
+    def test_warnings_of_the_workers_come_back(self, client, fitted, digits):
+        X = da.from_array(digits.X_test / 1e5, chunks=(50, 28, 28))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fitted.predict_proba(X).compute(scheduler=client)
+            for _ in range(100):
+                if caught:
+                    break
+                time.sleep(0.1)
+        assert "so that results may be wrong" in str(caught[0].message)
 
     def test_a_killed_worker_loses_nothing(self, client, localizer, scenes, table):
         def slow(block):

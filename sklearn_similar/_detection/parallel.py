@@ -144,9 +144,11 @@ def limited_threads(n_threads: int) -> Iterator[None]:
     The number belongs to a thread, and the last one that was set also to threads that
     begin later. So whoever leaves sets the one from before the first came.
     """
+    # A thread that has not asked yet would take the number over later.
+    n_before = torch.get_num_threads()
     with _Limits.lock:
         if _Limits.n_active == 0:
-            _Limits.n_before = torch.get_num_threads()
+            _Limits.n_before = n_before
         _Limits.n_active += 1
         torch.set_num_threads(min(n_threads, _Limits.n_before))
     try:
