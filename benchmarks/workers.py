@@ -8,6 +8,7 @@ task and one worker, of which `cost.py` computes what many cost, are measured as
 A worker is killed at a random time, and what the other one finishes is compared, too.
 """
 
+import math
 import os
 import pickle
 import signal
@@ -101,6 +102,16 @@ def resident_bytes():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def search_bytes_per_pixel(localizer, image):
+    """Growth of the peak of this process's memory by the search of a large image."""
+    import resource
+
+    before = resident_bytes()
+    localizer.localize([image])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (peak - before) / image.size
+
+
 def add_one(number):
     """Next to no work."""
     return number + 1
@@ -130,6 +141,10 @@ def measure_units(localizer, scenes, mnist, client):
     moved = client.submit(len, sent, workers=[other], pure=False)
     transfer = seconds_of(moved.result)
     memory = max(client.run(resident_bytes).values())
+    n = math.isqrt(len(scenes[:60]))
+    rows = [np.concatenate(list(scenes[k * n : (k + 1) * n]), axis=1) for k in range(n)]
+    large = np.tile(np.concatenate(rows), (2, 2))
+    search_bytes = client.submit(search_bytes_per_pixel, localizer, large).result()
     return {
         "localize, s per megapixel": seconds["localize"].min() / (crops.size / 1e6),
         "predict_proba, s per 1,000 images": seconds["predict_proba"].min(),
@@ -140,6 +155,7 @@ def measure_units(localizer, scenes, mnist, client):
         "task, s in the scheduler": no_work / n_tasks,
         "transfer, bytes per s": len(block) / transfer,
         "worker, bytes": memory,
+        "localize, bytes per pixel": search_bytes,
     }
 
 
@@ -154,7 +170,7 @@ def kill_workers(localizer, scenes, n_times):
         with start_cluster(2) as cluster, Client(cluster) as client:
             if usual is None:
                 client.compute(lazy).result()
-                usual = seconds_of(lambda: client.compute(lazy).result())  # noqa: B023
+                usual = seconds_of(lambda: client.compute(lazy).result())
             pids = list(client.run(os.getpid).values())
             future = client.compute(lazy)
             time.sleep(rng.uniform(0, usual))

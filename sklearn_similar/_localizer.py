@@ -107,7 +107,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         instances, and what it finds joins the background of the next one.
     n_jobs : int, default=None
         Images that `localize` searches at a time, in threads: None is one, unless
-        `joblib.parallel_config` says otherwise, -1 as many as there are cores.
+        ``joblib.parallel_config`` says otherwise, -1 as many as there are cores.
     random_state : int, RandomState instance or None, default=None
         Source of the training crops, and of the estimator where its own is None.
     verbose : int, default=0
