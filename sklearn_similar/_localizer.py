@@ -106,7 +106,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Rounds of hard-negative mining: a first estimator searches images without
         instances, and what it finds joins the background of the next one.
     n_jobs : int, default=None
-        Images that `localize` searches at a time, in threads: None is one, unless
+        Processes in which `localize` searches images: None is one, unless
         ``joblib.parallel_config`` says otherwise, -1 as many as there are cores.
     random_state : int, RandomState instance or None, default=None
         Source of the training crops, and of the estimator where its own is None.

@@ -40,8 +40,9 @@ def search(
     recognizer : Recognizer
     settings : Settings
     n_jobs : int or None
-        As joblib takes it. Threads, unless `joblib.parallel_config` says otherwise:
-        most of the time passes outside the interpreter, and nothing is copied.
+        As joblib takes it. Processes, unless `joblib.parallel_config` says otherwise:
+        threads wait for each other's Python code (two of them measured 1.1 times as
+        fast as one, two processes 1.7 times).
     """
     n_workers = effective_n_jobs(n_jobs)
     if n_workers == 1:
@@ -53,7 +54,7 @@ def search(
         delayed(_search_limited)(n_threads, group, names, recognizer, settings)
         for group, names in _until_error(_named(groups))
     )
-    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    parallel = Parallel(n_jobs=n_jobs, prefer="processes", return_as="generator")
     for found in parallel(tasks):
         if isinstance(found, Exception):
             raise found

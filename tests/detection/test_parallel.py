@@ -1,5 +1,6 @@
 """The search of many images by several workers."""
 
+import os
 import threading
 
 import joblib
@@ -88,7 +89,8 @@ def test_workers_share_the_threads_of_pytorch_which_come_back(
 
     localizer.set_params(proposals=proposals, n_jobs=2)
     try:
-        localizer.localize(scenes)
+        with joblib.parallel_config(backend="threading"):
+            localizer.localize(scenes)
     except KeyError:
         assert fails
     assert {n for _, n in seen} == {1}
@@ -141,6 +143,21 @@ def test_an_error_in_the_search_says_of_which_image(
     with pytest.raises(ZeroDivisionError, match="odd") as caught:
         localizer.localize(scenes)
     assert caught.value.__notes__ == ["This is about image 6 of X."]
+
+
+def test_workers_are_processes_that_have_their_share_of_the_threads(
+    localizer, scenes, threads_of_torch, tmp_path
+):
+    def proposals(_image):
+        name = f"{os.getpid()} {torch.get_num_threads()}"
+        (tmp_path / name).touch()
+        return np.array([[0, 0, 28, 28]])
+
+    localizer.set_params(proposals=proposals, n_jobs=2).localize(scenes)
+    found = [path.name.split() for path in tmp_path.iterdir()]
+    assert {n_threads for _, n_threads in found} == {"1"}
+    assert str(os.getpid()) not in {pid for pid, _ in found}
+    assert torch.get_num_threads() == threads_of_torch
 
 
 def test_the_estimator_warns_of_no_crops(localizer, scenes):
