@@ -15,11 +15,12 @@ from torch import nn
 from ._ablation.importances import ablate, importances
 from ._ablation.single_images import FilterAblation, ablate_images
 from ._compat import check_feature_names_in, fit_context
+from ._dask import blockwise
 from ._heatmaps.calibration import calibrate
-from ._heatmaps.contrastive import contrastive_weights, signed_weights
+from ._heatmaps.contrastive import class_filter_weights, contrastive_weights
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
 from ._heatmaps.outline import find_outline_layer
-from ._heatmaps.weights import Weighting, filter_weights, layer_weights, split_by_layer
+from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images
@@ -137,7 +138,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Source of all that is random in `fit`. The same number gives the same network
         bit for bit, on the same number of threads.
     verbose : int, default=0
-        1 shows a line for each epoch of training.
+        1 shows progress bars for whatever takes long.
 
     Attributes
     ----------
@@ -330,6 +331,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             working._measure(images, y, np.arange(len(y)))
         return self
 
+    @blockwise
     @usable_threads()
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class for images of the trained size.
@@ -352,8 +354,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         fitted = snapshot(self)
         check_is_fitted(fitted, "net_")
         images = check_trained_size(fitted, X, "predict")
-        return fitted._trained_network().predict_proba(images)
+        return fitted._trained_network().predict_proba(images, self.verbose)
 
+    @blockwise
     def predict(self, X: Any) -> np.ndarray:
         """Most probable label for images of the trained size.
 
@@ -369,6 +372,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         best = fitted.predict_proba(X).argmax(axis=1)
         return fitted.classes_[best]
 
+    @blockwise
     def transform(self, X: Any, *, out: Any = None) -> Any:
         """Heatmaps of all classes together, heat below `threshold` set to 0.
 
@@ -389,11 +393,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image cannot be used; an image of a list is named.
+            If an image or `out` cannot be used; an image of a list is named.
         """
         check_output_container(self, X)
         return snapshot(self)._heatmaps(X, None, None, self.threshold, out)
 
+    @blockwise
     def heatmap(
         self, X: Any, target: Any = None, *, labels: ArrayLike | None = None
     ) -> Any:
@@ -519,7 +524,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         with eval_mode(network.module):
             where = network, layers, images, validation
             outline = find_outline_layer(*where)
-            methods, sums, absent = ablate(*where, y, self.ablation)
+            methods, sums, absent = ablate(*where, y, self.ablation, self.verbose)
         self.outline_layer_ = outline if self.class_heatmap == "outlined" else None
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
@@ -533,15 +538,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.filter_weights_ = layer_weights(
             self.filter_importances_, self.n_filters_, self.weighting, self.temperature
         )
-        is_contrastive = self.class_heatmap in ("outlined", "contrastive")
-        if is_contrastive:
-            self.class_filter_weights_ = signed_weights(self.log_odds_drops_)
-        else:
-            last = split_by_layer(self.class_importances_, self.n_filters_)[-1]
-            weights = filter_weights(last, self.class_heatmap, self.temperature)
-            self.class_filter_weights_ = weights
-        self.class_score_constants_ = None
-        specification = self._heatmap_specification(is_contrastive)
+        self.class_filter_weights_ = class_filter_weights(
+            measured, self.class_heatmap, self.temperature
+        )
+        contrastive = None
+        if self.class_heatmap in ("outlined", "contrastive"):
+            contrastive = contrastive_weights(self.log_odds_drops_, self.image_shape_)
+        specification = self._heatmap_specification(contrastive)
         with eval_mode(network.module):
             constants = calibrate(
                 network, specification, images, validation, y, background
@@ -550,25 +553,26 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.class_normalization_constants_ = constants.class_normalization
         self.class_score_constants_ = constants.class_scores
 
-    def _heatmap_specification(self, is_contrastive: bool) -> HeatmapSpecification:
+    def _heatmap_specification(self, contrastive) -> HeatmapSpecification:
         outline = getattr(self, "outline_layer_", None)
-        measured = self.log_odds_drops_, self.image_shape_, self.class_score_constants_
-        contrastive = contrastive_weights(*measured)
         return HeatmapSpecification(
             layers=self._layers(),
             filter_weights=tuple(split_by_layer(self.filter_weights_, self.n_filters_)),
             class_filter_weights=self.class_filter_weights_,
-            contrastive=contrastive if is_contrastive else None,
+            contrastive=contrastive,
             resolution=self.resolution,
             outline_layer=outline,
             trained_size=None if outline is None else self.image_shape_[:2],
         )
 
     def _heatmap_model(self) -> HeatmapModel:
-        is_contrastive = self.class_score_constants_ is not None
+        contrastive = None
+        if (scores := self.class_score_constants_) is not None:
+            measured = self.log_odds_drops_, self.image_shape_
+            contrastive = contrastive_weights(*measured, scores)
         return HeatmapModel(
             network=self._trained_network(),
-            specification=self._heatmap_specification(is_contrastive),
+            specification=self._heatmap_specification(contrastive),
             normalization_constant=self.normalization_constant_,
             class_normalization_constants=self.class_normalization_constants_,
         )
@@ -581,7 +585,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         arrays = check_out(out, images)
         classes = find_targets(self, target, labels, images)
         model = self._heatmap_model()
-        heat = model.heatmaps(images, classes, self.normalize, threshold, arrays)
+        how = self.normalize, threshold, arrays, self.verbose
+        heat = model.heatmaps(images, classes, *how)
         return images.in_layout(heat) if out is None else out
 
     def __getstate__(self):

@@ -1,6 +1,6 @@
 """The localizer: parameters, validation and state; the search is in `_detection`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,8 +16,9 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
+from ._dask import blockwise
+from ._default_estimator import default_estimator
 from ._detection.crop_specification import (
     choose_images,
     learn_crop_specification,
@@ -28,9 +29,9 @@ from ._detection.image_format import ImageFormat, read_instances
 from ._detection.localization import (
     Recognizer,
     Settings,
-    find_instances,
     instances_table,
 )
+from ._detection.parallel import numbered_tables, search
 from ._detection.polarity import warn_if_dark_on_light
 from ._detection.score_calibration import ScoreCalibration
 from ._detection.training import (
@@ -44,16 +45,15 @@ from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.parameters import NestedParametersMixin, set_random_states
 from ._inputs.tiles import groups
 from ._inputs.validation import (
-    check_images,
     check_scales,
     check_training_data,
     comparable_labels,
     published_at_end,
     snapshot,
     unused_label,
+    without_class,
 )
-from ._inputs.value_range import ranges_are_checked
-from ._network.small_cnn import SmallCNN
+from ._lazy_images import check_in_memory, read_parts
 from ._network.threads import usable_threads
 from ._progress import with_progress
 from .metrics import detection_f1_score
@@ -62,10 +62,6 @@ __all__ = ["InstanceLocalizer"]
 
 # Pixels of images that are searched together: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
-# Training that measured best on crops of MNIST's training digits.
-_LR = _LR_DECAY = 2e-3
-_BATCH_SIZE = 300
-_MAX_EPOCHS = 6
 
 
 class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
@@ -110,11 +106,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     n_mining_rounds : int, default=2
         Rounds of hard-negative mining: a first estimator searches images without
         instances, and what it finds joins the background of the next one.
+    n_jobs : int, default=None
+        Processes in which `localize` searches images: None is one, unless
+        ``joblib.parallel_config`` says otherwise, -1 as many as there are cores.
     random_state : int, RandomState instance or None, default=None
         Source of the training crops, and of the estimator where its own is None.
     verbose : int, default=0
-        1 shows progress bars while training crops are made and in `localize`; the
-        default estimator then shows its epochs.
+        1 shows progress bars while training crops are made and in `localize`, and
+        those of the default estimator.
 
     Attributes
     ----------
@@ -176,6 +175,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
         "n_background_crops": [Interval(Integral, 1, None, closed="left")],
         "n_mining_rounds": [Interval(Integral, 0, None, closed="left")],
+        "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -195,6 +195,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         n_instance_crops: int = 40_000,
         n_background_crops: int = 30_000,
         n_mining_rounds: int = 2,
+        n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -209,6 +210,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.n_instance_crops = n_instance_crops
         self.n_background_crops = n_background_crops
         self.n_mining_rounds = n_mining_rounds
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -242,29 +244,34 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             working._fit(X, y, background_images)
         return self
 
+    @blockwise
     @usable_threads()
-    def localize(self, X: Any) -> pd.DataFrame:
+    def localize(self, X: Any) -> Any:
         """Find and recognise the instances in images of any size.
 
         Parameters
         ----------
-        X : array, DataFrame or list of images
-            Rows have the trained size.
+        X : array, DataFrame or list of images, iterator, path or list of paths, \
+                dask.array or dask.bag
+            Rows have the trained size. Images of an iterator, and those of files, of
+            which a folder has all in it, are read when they are searched.
 
         Returns
         -------
-        DataFrame
-            One row an instance, with the columns ``image`` (position in X), ``label``,
-            ``score`` (calibrated probability of the label), ``heat`` (greatest in the
-            box; NaN if the estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``,
-            ``y_max`` (pixels, half-open); images in order, best scores first.
+        DataFrame, iterator of DataFrame, or Dask DataFrame
+            For an iterator, a table of each image as soon as it is searched; for a Dask
+            collection, one that is computed later. One row an instance, with the
+            columns ``image`` (position in X), ``label``, ``score`` (calibrated
+            probability of the label), ``heat`` (greatest in the box; NaN if the
+            estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``, ``y_max``
+            (pixels, half-open); images in order, best scores first.
 
         Raises
         ------
         NotFittedError
             If the localizer has not been fitted.
         ValueError
-            If an image cannot be used.
+            If an image cannot be used; the message, or a note of the error, names it.
         """
         check_is_fitted(self, "estimator_")
         self._validate_params()
@@ -288,6 +295,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             For labels, the share of images whose instance of the highest score has
             the right label; images of background are right where nothing is found.
         """
+        check_in_memory(X, "score")
         fitted = snapshot(self)
         instances = fitted.localize(X)
         if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
@@ -300,6 +308,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
 
     def _localize(self, X) -> pd.DataFrame:
+        """A table, or for an iterator one of each image as it is found."""
         settings = Settings(
             proposals=self.proposals,
             n_thresholds=self.n_thresholds,
@@ -315,22 +324,31 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "proposals='heat' needs heatmaps, which the estimator does not have; "
                 "pass proposals='image'."
             )
-        images = check_images(self, X, self._layout)
-        found = (
-            instances
-            for group in groups(images, n_channels(self.image_shape_), _PIXELS_AT_ONCE)
-            for instances in find_instances(group, recognizer, settings)
+        channels = n_channels(self.image_shape_)
+        parts, n_images = read_parts(self, X, self._layout, channels, _PIXELS_AT_ONCE)
+        tasks = (
+            group
+            for images in parts
+            for group in groups(images, channels, _PIXELS_AT_ONCE)
         )
-        with ranges_are_checked():
-            bar = with_progress(found, "localize", len(images), "image", self.verbose)
-            return instances_table(list(bar), self.classes_)
+        found = with_progress(
+            search(tasks, recognizer, settings, self.n_jobs),
+            "localize",
+            n_images,
+            "image",
+            self.verbose,
+        )
+        if isinstance(X, Iterator):
+            return numbered_tables(found, self.classes_)
+        return instances_table(list(found), self.classes_)
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)
         images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
         self.background_ = getattr(self.estimator, "background", None)
         if self.background_ is not None:
-            labels = self._take_out_background(labels)
+            background = self.background_
+            self.classes_, labels = without_class(self.classes_, labels, background)
         instances = np.flatnonzero(labels != BACKGROUND)
         pixels = images.select(instances[choose_images(labels[instances])])
         samples = to_tensor(pixels, n_channels(self.image_shape_))
@@ -342,16 +360,6 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)
-
-    def _take_out_background(self, labels: np.ndarray) -> np.ndarray:
-        """Take the background out of `classes_`; indices in these, or BACKGROUND."""
-        comparable_labels([self.background_], "background", self.classes_, None)
-        is_background = self.classes_ == self.background_
-        if is_background.all():
-            raise ValueError(f"y holds the background {self.background_!r} alone.")
-        self.classes_ = self.classes_[~is_background]
-        code = np.where(is_background, BACKGROUND, np.cumsum(~is_background) - 1)
-        return code[labels]
 
     def _take_frozen(self, images: Images) -> None:
         """Set what depends on an estimator that is trained already."""
@@ -369,14 +377,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         random_state = check_random_state(self.random_state)
         estimator = self.estimator
         if estimator is None:
-            estimator = SimilarNetClassifier(
-                SmallCNN,
-                max_epochs=_MAX_EPOCHS,
-                lr=_LR,
-                lr_decay=_LR_DECAY,
-                batch_size=_BATCH_SIZE,
-                verbose=self.verbose,
-            )
+            estimator = default_estimator(self.verbose)
         # First, as an estimator that cannot be cloned is refused before crops are made.
         estimator = clone(estimator)
         if self.image_shape_[:2] == (1, 1):

@@ -238,6 +238,8 @@ def _decode_state(cls: type, encoded: dict, arrays, given) -> dict[str, Any]:
         if name not in state and name in given:
             state[name] = given[name]
     if cls is InstanceLocalizer:
+        # Files of earlier versions are without it.
+        state.setdefault("n_jobs", None)
         parameters.remove("estimator")
     require(all(name in state for name in parameters), "the set of its parameters")
     attributes = [name for name in state if name not in parameters]

@@ -12,6 +12,7 @@ from .._inputs.images import Images
 from .._network.activations import extract_activations
 from .._network.regularity import find_irregularity
 from .._network.trained import TrainedNetwork, check_finite
+from .._progress import with_progress
 from .strategies import AblationStrategy, NetworkMasking, NotExact, choose_strategy
 
 # Images on which strategies are compared.
@@ -72,6 +73,7 @@ def ablate(
     indices: np.ndarray,
     y: np.ndarray,
     ablation: str,
+    verbose: int = 0,
 ) -> tuple[list[str], list[ErrorSums], np.ndarray]:
     """Errors of a network with all filters of some layers and without each of them.
 
@@ -86,6 +88,8 @@ def ablate(
     y : ndarray of shape (n_images,)
         Class index of each image.
     ablation : {"zero", "mean"}
+    verbose : int, default=0
+        Whether to show progress bars.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def ablate(
     strategies, replacements = choose_strategies(network, layers, batch)
     if ablation == "mean":
         replacements = mean_activations(network, layers, images, indices)
-    sums = sum_errors(network, strategies, replacements, images, indices, y)
+    sums = sum_errors(network, strategies, replacements, images, indices, y, verbose)
     for index, total in enumerate(sums):
         if total is None:
             strategies[index] = NetworkMasking(network.module, layers[index])
@@ -115,6 +119,7 @@ def ablate(
                 images,
                 indices,
                 y,
+                verbose,
             )
     # Masking is always exact.
     exact = [total for total in sums if total is not None]
@@ -162,13 +167,22 @@ def sum_errors(
     images: Images,
     indices: np.ndarray,
     y: np.ndarray,
+    verbose: int = 0,
 ) -> list[ErrorSums | None]:
     """The errors by several strategies; None for one that turns out to be inexact."""
     sums: list[ErrorSums | None] = [
         ErrorSums.zeros(len(replacement), network.n_classes)
         for replacement in replacements
     ]
-    for batch_indices, batch in network.batches(images, indices):
+    batches = with_progress(
+        network.batches(images, indices),
+        "importances",
+        len(indices),
+        "image",
+        verbose,
+        size=lambda batch: len(batch[0]),
+    )
+    for batch_indices, batch in batches:
         for position, total in enumerate(sums):
             if total is None:
                 continue

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from .._ablation.importances import Importances
 from .._network.activations import FeatureMaps
-from .weights import weighted_sum
+from .weights import filter_weights, split_by_layer, weighted_sum
 
 # Three numbers that were chosen on scenes of training images (digits, clothes) on
 # training photographs. The first is a share of the trained size: the standard deviation
@@ -79,6 +80,16 @@ def mean_log_odds_drops(drops: np.ndarray) -> np.ndarray:
     n_classes, n_competing, _ = drops.shape
     # A class does not compete with itself: its drop is 0.
     return drops.sum(axis=1) / (n_competing - (n_competing == n_classes))
+
+
+def class_filter_weights(
+    measured: Importances, class_heatmap: str, temperature: float
+) -> np.ndarray:
+    """Weights of the last layer's filters for each class, n_classes x n_filters."""
+    if class_heatmap in ("outlined", "contrastive"):
+        return signed_weights(measured.log_odds_drops)
+    last = split_by_layer(measured.class_importances, measured.n_filters)[-1]
+    return filter_weights(last, class_heatmap, temperature)
 
 
 def signed_weights(drops: np.ndarray) -> np.ndarray:

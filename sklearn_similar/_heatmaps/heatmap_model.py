@@ -22,6 +22,7 @@ from .._inputs.tiles import (
 from .._network.activations import eval_mode
 from .._network.locality import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
+from .._progress import with_progress
 from .._warnings import warn_user
 from .computation import (
     HeatmapSpecification,
@@ -63,6 +64,7 @@ class HeatmapModel:
         normalize: str | None,
         threshold: float | None,
         out: Any = None,
+        verbose: int = 0,
     ) -> Any:
         """Heatmaps, height x width each; large images are worked on in tiles.
 
@@ -77,6 +79,8 @@ class HeatmapModel:
             normalisation constant.
         out : array or list of arrays, default=None
             Where heatmaps are written, one height x width for each image.
+        verbose : int, default=0
+            Whether to show progress bars.
         """
         # All classes together have no others to be contrasted with.
         if classes is not None and self.specification.contrastive:
@@ -90,8 +94,15 @@ class HeatmapModel:
         large = np.array([is_large(pixels) for pixels in images.pixels], bool)
         with eval_mode(self.network.module):
             presence = Presence(self.network, specification)
-            for activations in image_activations(
-                self.network, specification, images, np.flatnonzero(~large)
+            for activations in with_progress(
+                image_activations(
+                    self.network, specification, images, np.flatnonzero(~large)
+                ),
+                "heatmaps",
+                int((~large).sum()),
+                "image",
+                verbose,
+                size=lambda activations: len(activations.indices),
             ):
                 indices = activations.indices
                 heat = compute_heatmaps(
@@ -108,7 +119,13 @@ class HeatmapModel:
                 for index, heatmap in zip(indices, heat, strict=True):
                     heatmaps[index][...] = heatmap
                 release(heatmaps)
-            for index in np.flatnonzero(large).tolist():
+            for index in with_progress(
+                np.flatnonzero(large).tolist(),
+                "heatmaps in tiles",
+                int(large.sum()),
+                "image",
+                verbose and int(large.any()),
+            ):
                 image = raster_of(images.pixels[index], self.network.n_channels)
                 with explained_memory_error(f"Image {index} of X", image.size):
                     raster = self.raster(

@@ -6,6 +6,7 @@ that memory stays bounded by a batch.
 
 import math
 import mmap
+import sys
 from collections import defaultdict
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 from sklearn.utils import gen_batches
 
 from .lazy import LazyPixels, is_lazy
+from .position import image_name
 
 # ITU-R BT.601: weights of red, green and blue in perceived brightness.
 LUMA = (0.299, 0.587, 0.114)
@@ -257,8 +259,19 @@ def is_images(X) -> bool:
     return is_list_of_images(X) or getattr(X, "ndim", 2) > 2
 
 
+def is_dask(X) -> bool:
+    """Whether X is a collection of Dask, which is not imported to find out."""
+    return "dask" in sys.modules and hasattr(X, "__dask_graph__")
+
+
 def to_numpy(X) -> np.ndarray:
     """An array from what is like one; a tensor may be on a GPU or require gradients."""
+    if is_dask(X):
+        raise ValueError(
+            f"X is of the type {type(X).__module__}.{type(X).__qualname__}; predict, "
+            "predict_proba, transform and localize take dask.array and dask.bag, and "
+            "anything else X.compute(), if it fits into memory."
+        )
     return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
 
 
@@ -283,7 +296,7 @@ def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
     if is_list_of_images(X):
         images = []
         for index, image in enumerate(X):
-            name = f"Image {index} of X"
+            name = f"{image_name(index)} of X"
             pixels = image if is_lazy(image) else to_numpy(image)
             pixels = _with_channels(pixels, name, channels)
             images.append(pixels)

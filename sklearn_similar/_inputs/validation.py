@@ -29,6 +29,7 @@ from .images import (
     shape_text,
     to_numpy,
 )
+from .position import image_name
 from .value_range import check_value_range, training_range
 
 _ACCEPTED = (
@@ -176,8 +177,8 @@ def check_trained_size(estimator, X, method: str) -> Images:
         found = images.pixels[index].shape[:2]
         if found != wanted:
             raise ValueError(
-                f"Image {index} of X is {shape_text(found)}, but {method} wants the "
-                f"trained size {shape_text(wanted)}; resize it, or find what is in "
+                f"{image_name(index)} of X is {shape_text(found)}, but {method} wants "
+                f"the trained size {shape_text(wanted)}; resize it, or find what is in "
                 "images of any size with InstanceLocalizer."
             )
     return images
@@ -276,6 +277,18 @@ def find_background(classes: np.ndarray, background) -> int | None:
         raise ValueError(f"background is {background!r}; pass one label of y, or None.")
     remedy = "pass one of them, or None"
     return int(find_labels(classes, background, "background", remedy)[0])
+
+
+def without_class(
+    classes: np.ndarray, labels: np.ndarray, background
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes but for that of background, and indices in them: -1 for background."""
+    comparable_labels([background], "background", classes, None)
+    is_background = classes == background
+    if is_background.all():
+        raise ValueError(f"y holds the background {background!r} alone.")
+    code = np.where(is_background, -1, np.cumsum(~is_background) - 1)
+    return classes[~is_background], code[labels]
 
 
 def find_targets(estimator, target, labels, images: Images) -> np.ndarray | None:

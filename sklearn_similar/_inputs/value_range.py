@@ -12,6 +12,7 @@ import numpy as np
 
 from .._warnings import warn_user
 from .images import Images, white_level
+from .position import image_name
 
 _LARGEST = float(np.finfo(np.float32).max)
 # Accuracy of LeNet on digits falls to that of guessing if it is trained on values that
@@ -80,7 +81,7 @@ def training_range(images: Images) -> ValueRange:
     return low, high
 
 
-def check_value_range(images: Images, trained: ValueRange, dtype: np.dtype) -> None:
+def check_value_range(images: Images, trained: ValueRange, dtype: np.dtype) -> bool:
     """Warn once of images whose values are scaled unlike those of the training images.
 
     Parameters
@@ -90,6 +91,11 @@ def check_value_range(images: Images, trained: ValueRange, dtype: np.dtype) -> N
         Range of the training images.
     dtype : dtype
         Type of their pixels.
+
+    Returns
+    -------
+    bool
+        Whether there was something to warn of.
 
     Raises
     ------
@@ -110,7 +116,8 @@ def check_value_range(images: Images, trained: ValueRange, dtype: np.dtype) -> N
                 f"{greatest:.3g} ({_scaling(dtype)}), so that results may be wrong; "
                 "give X the type and the scaling of the images of fit.",
             )
-            return
+            return True
+    return False
 
 
 @contextmanager
@@ -159,6 +166,6 @@ def _refuse(pixels: np.ndarray, start: int, noun: str) -> None:
         if len(bad):
             found = "NaN" if np.isnan(bad[0]) else f"{bad[0]:.3g}"
             raise ValueError(
-                f"{noun} {index} of X contains {found}; pass finite numbers that "
-                "float32 can hold."
+                f"{image_name(index, noun)} of X contains {found}; pass finite numbers "
+                "that float32 can hold."
             )

@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import default_collate
 
+from .._progress import EpochBar
 from .._warnings import warn_user
 from .lenet import LeNet
 from .memory_format import safe_memory_format
@@ -158,6 +159,8 @@ def build_net(
         step_every="batch",
     )
     callbacks = [("lr_decay", schedule)] if lr_decay else []
+    if verbose:
+        callbacks.append(("epoch_bar", EpochBar()))
     params: dict[str, Any] = {
         "criterion": nn.CrossEntropyLoss,
         "optimizer": torch.optim.Adam,
@@ -179,7 +182,7 @@ def build_net(
             lr=lr,
             batch_size=batch_size,
             device=device,
-            verbose=verbose,
+            verbose=0,
             classes=np.arange(n_classes),
             **{**_module_params(module, n_classes, image_shape), **params},
         )

@@ -9,6 +9,8 @@ from torch import nn
 
 from .._inputs.holdout import spread_over_classes
 from .._inputs.images import Images, n_channels
+from .._inputs.position import image_name
+from .._progress import with_progress
 from .._warnings import warn_user
 from .activations import eval_mode
 from .forward import run_network
@@ -68,11 +70,18 @@ class TrainedNetwork:
         # for few classes.
         return torch.log_softmax(output.t().contiguous(), dim=0).t()
 
-    def predict_proba(self, images: Images) -> np.ndarray:
+    def predict_proba(self, images: Images, verbose: int = 0) -> np.ndarray:
         """Class probabilities, n_images x n_classes, of images of the trained size."""
         result = np.empty((len(images), self.n_classes), dtype=np.float32)
         with eval_mode(self.module):
-            for indices, batch in self.batches(images):
+            for indices, batch in with_progress(
+                self.batches(images),
+                "predict",
+                len(images),
+                "image",
+                verbose,
+                size=lambda batch: len(batch[0]),
+            ):
                 output = self.module(batch)
                 if not self.returns_probabilities:
                     # Along the classes, rounding does not depend on the other images.
@@ -97,9 +106,9 @@ def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
     if not values.sum().isfinite() and not values.isfinite().all():
         bad = ~values.isfinite().flatten(1).all(dim=1).cpu().numpy()
         raise ValueError(
-            f"Image {indices[bad][0]} gets {name} that are not finite; look for pixel "
-            "values too large for float32, for a division by a sum that is 0, or for "
-            "weights that are not finite."
+            f"{image_name(indices[bad][0])} gets {name} that are not finite; look for "
+            "pixel values too large for float32, for a division by a sum that is 0, or "
+            "for weights that are not finite."
         )
 
 

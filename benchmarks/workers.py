@@ -1,0 +1,208 @@
+"""Time of `localize` by one worker, by two threads, two processes, two Dask workers.
+
+    tox -e benchmark-workers             # 2,000 scenes of 160x160, twenty minutes
+    tox -e benchmark-workers -- --quick  # 60 scenes, a minute or two
+
+The ways take turns, and the tables of all are compared. The figures of one image, one
+task and one worker, of which `cost.py` computes what many cost, are measured as well.
+A worker is killed at a random time, and what the other one finishes is compared, too.
+"""
+
+import math
+import os
+import pickle
+import signal
+import time
+
+import dask
+import dask.array as da
+import joblib
+import numpy as np
+import torch
+from _common import interleave, load_mnist, parse_arguments, report, seconds_of
+from distributed import Client, LocalCluster
+from pandas.testing import assert_frame_equal
+
+from sklearn_similar import InstanceLocalizer
+from sklearn_similar.datasets import make_scenes
+
+SIZE = (160, 160)
+N_SCENES = 2000
+
+
+def train(mnist, quick):
+    """A localizer, on few crops: its time does not depend on how well it knows them."""
+    n = 500 if quick else 4000
+    localizer = InstanceLocalizer(
+        n_instance_crops=n, n_background_crops=n, n_mining_rounds=1, random_state=0
+    )
+    return localizer.fit(mnist.X_train[:5000], mnist.y_train[:5000])
+
+
+def start_cluster(n_workers):
+    """Workers of one thread each, in processes of their own."""
+    return LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+    )
+
+
+def ways_to_localize(localizer, scenes, client):
+    """Functions that give the same table."""
+    chunk = max(1, min(20, len(scenes) // 8))
+
+    def threads():
+        with joblib.parallel_config(backend="threading", n_jobs=2):
+            return localizer.localize(scenes)
+
+    def processes():
+        with joblib.parallel_config(backend="loky", n_jobs=2):
+            return localizer.localize(scenes)
+
+    def dask_workers():
+        # Under a new name, as Dask does not compute again what it still has.
+        X = da.from_array(scenes, chunks=(chunk, *SIZE), name=False)
+        return localizer.localize(X).compute(scheduler=client).reset_index(drop=True)
+
+    return {
+        "one worker": lambda: localizer.localize(scenes),
+        "n_jobs=2, threads": threads,
+        "n_jobs=2, processes": processes,
+        "two Dask workers": dask_workers,
+    }
+
+
+def compare(localizer, scenes, client, n_repeats):
+    """Rows of the table of ways."""
+    ways = ways_to_localize(localizer, scenes, client)
+    tables = {name: way() for name, way in ways.items()}
+    alone = tables["one worker"]
+    for table in tables.values():
+        assert_frame_equal(table, alone)
+    seconds = interleave(ways, n_repeats)
+    return [
+        {
+            "way": name,
+            "scenes": len(scenes),
+            "instances": len(alone),
+            "seconds": float(np.median(times)),
+            "times as fast": float(np.median(seconds["one worker"] / times)),
+            "least": float(np.min(seconds["one worker"] / times)),
+            "greatest": float(np.max(seconds["one worker"] / times)),
+        }
+        for name, times in seconds.items()
+    ]
+
+
+def resident_bytes():
+    """Memory of this process that is in use."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def search_bytes_per_pixel(localizer, image):
+    """Growth of the peak of this process's memory by the search of a large image."""
+    import resource
+
+    before = resident_bytes()
+    localizer.localize([image])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (peak - before) / image.size
+
+
+def add_one(number):
+    """Next to no work."""
+    return number + 1
+
+
+def measure_units(localizer, scenes, mnist, client):
+    """Figures of one image, one task and one worker."""
+    classifier, n_tasks = localizer.estimator_, 2000
+    digits, crops = mnist.X_test[:1000], scenes[:60]
+    seconds = interleave(
+        {
+            "localize": lambda: localizer.localize(crops),
+            "predict_proba": lambda: classifier.predict_proba(digits),
+            "transform": lambda: classifier.transform(digits),
+        },
+        3,
+    )
+    table = localizer.localize(crops)
+    tasks = [
+        dask.delayed(add_one)(number, dask_key_name=f"t{number}")
+        for number in range(n_tasks)
+    ]
+    no_work = seconds_of(lambda: dask.compute(tasks, scheduler=client))
+    block = np.random.default_rng(0).integers(0, 256, 2**26, dtype=np.uint8)
+    address, other = list(client.scheduler_info()["workers"])[:2]
+    sent = client.scatter(block, workers=[address], hash=False)
+    moved = client.submit(len, sent, workers=[other], pure=False)
+    transfer = seconds_of(moved.result)
+    memory = max(client.run(resident_bytes).values())
+    n = math.isqrt(len(scenes[:60]))
+    rows = [np.concatenate(list(scenes[k * n : (k + 1) * n]), axis=1) for k in range(n)]
+    large = np.tile(np.concatenate(rows), (2, 2))
+    search_bytes = client.submit(search_bytes_per_pixel, localizer, large).result()
+    return {
+        "localize, s per megapixel": seconds["localize"].min() / (crops.size / 1e6),
+        "predict_proba, s per 1,000 images": seconds["predict_proba"].min(),
+        "transform, s per 1,000 images": seconds["transform"].min(),
+        "estimator, bytes": len(pickle.dumps(localizer)),
+        "instances per megapixel": len(table) / (crops.size / 1e6),
+        "instance, bytes": len(pickle.dumps(table)) / max(1, len(table)),
+        "task, s in the scheduler": no_work / n_tasks,
+        "transfer, bytes per s": len(block) / transfer,
+        "worker, bytes": memory,
+        "localize, bytes per pixel": search_bytes,
+    }
+
+
+def kill_workers(localizer, scenes, n_times):
+    """How often the table is complete after a worker was killed at a random time."""
+    rng, wanted = np.random.default_rng(0), localizer.localize(scenes)
+    lazy = localizer.localize(da.from_array(scenes, chunks=(4, *SIZE)))
+    n_equal = n_killed = 0
+    usual = None
+    for _ in range(n_times):
+        # Anew each time, as it takes long on a busy machine until a worker is replaced.
+        with start_cluster(2) as cluster, Client(cluster) as client:
+            if usual is None:
+                client.compute(lazy).result()
+                usual = seconds_of(lambda: client.compute(lazy).result())
+            pids = list(client.run(os.getpid).values())
+            future = client.compute(lazy)
+            time.sleep(rng.uniform(0, usual))
+            n_killed += not future.done()
+            os.kill(pids[rng.integers(len(pids))], signal.SIGKILL)
+            found = future.result(timeout=600).reset_index(drop=True)
+            n_equal += found.equals(wanted)
+            print(f"{n_equal} complete, {n_killed} in the middle", flush=True)
+            del future
+    return {"killed": n_times, "in the middle": n_killed, "complete": n_equal}
+
+
+def main():
+    """Run from the command line."""
+    arguments = parse_arguments(__doc__)
+    torch.set_num_threads(1)
+    mnist = load_mnist(arguments)
+    localizer = train(mnist, arguments.quick)
+    n_scenes = 60 if arguments.quick else N_SCENES
+    scenes, _ = make_scenes(
+        mnist.X_test, mnist.y_test, n_scenes=n_scenes, size=SIZE, random_state=0
+    )
+    packages = ["dask", "joblib"]
+    with start_cluster(2) as cluster, Client(cluster) as client:
+        rows = compare(localizer, scenes, client, 2 if arguments.quick else 5)
+        report("workers", rows, arguments.quick, packages=packages)
+        units = measure_units(localizer, scenes, mnist, client)
+    rows = [{"measure": name, "value": value} for name, value in units.items()]
+    report("workers-units", rows, arguments.quick, packages=packages)
+    row = kill_workers(localizer, scenes[:60], 2 if arguments.quick else 20)
+    report("workers-killed", [row], arguments.quick, packages=packages)
+
+
+if __name__ == "__main__":
+    main()

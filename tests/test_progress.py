@@ -1,0 +1,90 @@
+"""Progress bars: on stderr with verbose=1, and no others."""
+
+import pickle
+
+import pytest
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
+from sklearn_similar._progress import with_progress, without_progress
+
+
+def bars(capsys):
+    """Names of the bars on stderr; nothing else is printed."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.replace("\r", "\n").split("\n")
+    return list(dict.fromkeys(line.partition(":")[0] for line in lines if line.strip()))
+
+
+def test_each_step_of_a_classifier_has_its_bar(quick, digits, capsys):
+    classifier = quick(verbose=1, max_epochs=2)
+    assert bars(capsys) == []
+    classifier.fit(digits.X, digits.y)
+    assert bars(capsys) == ["epochs", "importances"]
+    classifier.predict(digits.X_test)
+    assert bars(capsys) == ["predict"]
+    classifier.transform(digits.X_test)
+    classifier.heatmap(digits.X_test, 1)
+    assert bars(capsys) == ["heatmaps"]
+
+
+def test_bars_come_to_their_end(quick, digits, capsys):
+    classifier = quick(verbose=1, max_epochs=2).fit(digits.X, digits.y)
+    capsys.readouterr()
+    classifier.fit(digits.X, digits.y).transform(digits.X_test)
+    printed = capsys.readouterr().err
+    assert "2/2" in printed
+    assert "loss=" in printed
+    assert "20/20" in printed
+    assert "100/100" in printed
+
+
+@pytest.mark.usefixtures("small_scenes")
+def test_a_localizer_shows_its_own_and_those_of_training(digits, capsys):
+    network = SimilarNetClassifier(
+        lr=2e-3, batch_size=50, max_epochs=1, random_state=0, verbose=1
+    )
+    few = {"n_instance_crops": 100, "n_background_crops": 100, "n_mining_rounds": 1}
+    localizer = InstanceLocalizer(network, random_state=0, verbose=1, **few)
+    localizer.fit(digits.X, digits.y)
+    assert bars(capsys) == [
+        *("training crops", "epochs", "importances"),
+        *("hard negatives", "calibration"),
+    ]
+    localizer.localize(digits.X_test[:5])
+    assert bars(capsys) == ["localize"]
+
+
+def test_by_default_nothing_is_shown(fitted, digits, capsys):
+    localizer = InstanceLocalizer(FrozenEstimator(fitted)).fit(digits.X, digits.y)
+    localizer.localize(digits.X_test[:3])
+    list(localizer.set_params(n_jobs=2).localize(iter(digits.X_test[:3])))
+    fitted.transform(digits.X_test)
+    assert bars(capsys) == []
+
+
+def test_workers_show_none_of_their_own(quick, digits, capsys):
+    classifier = quick(verbose=1).fit(digits.X, digits.y)
+    localizer = InstanceLocalizer(FrozenEstimator(classifier), n_jobs=2)
+    localizer.fit(digits.X, digits.y)
+    capsys.readouterr()
+    localizer.localize(digits.X_test[:10])
+    assert bars(capsys) == []
+
+
+def test_an_inner_bar_is_hidden_until_the_outer_one_ends(capsys):
+    for _ in with_progress(range(2), "outer", 2, "step", 1):
+        list(with_progress(range(2), "inner", 2, "step", 1))
+    list(with_progress(range(2), "later", 2, "step", 1))
+    for _ in with_progress(range(3), "left early", 3, "step", 1):
+        break
+    with without_progress():
+        list(with_progress(range(2), "hidden", 2, "step", 1))
+    list(with_progress(range(2), "last", 2, "step", 1))
+    assert bars(capsys) == ["outer", "later", "left early", "last"]
+
+
+def test_an_estimator_that_showed_bars_can_be_pickled(quick, digits):
+    classifier = quick(verbose=1).fit(digits.X, digits.y)
+    pickle.loads(pickle.dumps(classifier.net_))
