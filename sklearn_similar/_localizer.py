@@ -61,9 +61,7 @@ __all__ = ["InstanceLocalizer"]
 
 # Pixels of images that are searched together: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
-# Training that measured best on crops of MNIST's training digits.
-_LR = _LR_DECAY = 2e-3
-_BATCH_SIZE = 300
+# Epochs after which crops of MNIST's training digits gained little.
 _MAX_EPOCHS = 6
 
 
@@ -371,9 +369,6 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             estimator = SimilarNetClassifier(
                 SmallCNN,
                 max_epochs=_MAX_EPOCHS,
-                lr=_LR,
-                lr_decay=_LR_DECAY,
-                batch_size=_BATCH_SIZE,
                 verbose=self.verbose,
             )
         # First, as an estimator that cannot be cloned is refused before crops are made.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .._inputs.images import to_grey
+from .box_fit import tightest
 from .crops import crop_batches
 from .image_format import ImageFormat
 from .nms import nms, nms_rank
@@ -240,8 +241,12 @@ def suppress(polarities: list[Instances], iou_threshold: float) -> Instances:
     proposals, label, score, heat = map(np.concatenate, zip(*polarities, strict=True))
     rank = nms_rank(score, proposals)
     rows = nms(proposals["box"], rank, iou_threshold)
-    rows = rows[np.argsort(-score[rows], kind="stable")]
-    return Instances(proposals[rows], label[rows], score[rows], heat[rows])
+    tight = proposals[tightest(proposals, label, rows)]
+    # Two boxes overlap more where one of them has become smaller.
+    distinct = nms(tight["box"], rank[rows], iou_threshold)
+    best = distinct[np.argsort(-score[rows[distinct]], kind="stable")]
+    rows = rows[best]
+    return Instances(tight[best], label[rows], score[rows], heat[rows])
 
 
 def instances_table(instances: list[Instances], classes: np.ndarray) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from ..datasets._textures import make_textures, vary_views
 _TEXTURE_SIZE = (320, 320)
 _SCALE = (0.4, 2.0)
 _ROTATION = 10
+# Share of images of strokes that are thinned to their skeletons.
+_SKELETONS = 0.12
 # One of so many scenes is searched in the wrong polarity as well, where nothing is
 # an instance.
 _WRONG_POLARITY = 4
@@ -131,7 +133,13 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Shear and stretch an image a little; sometimes thicken or thin its strokes."""
     picture = image / 255
     extra = (1,) * (image.ndim - 2)
-    if rng.uniform() < 0.3:
+    style = rng.uniform()
+    if style < _SKELETONS and _is_of_strokes(picture):
+        picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
+        picture = _skeleton(picture)
+        if rng.uniform() < 0.5:
+            picture = ndimage.grey_dilation(picture, (2, 2, *extra))
+    elif style < 0.3:
         change = ndimage.grey_dilation if rng.uniform() < 0.5 else ndimage.grey_erosion
         picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
         picture = change(picture, (*rng.randint(2, 4, size=2), *extra))
@@ -144,6 +152,30 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     if len(picture) > len(image):
         halves = (image.shape[0], 2, image.shape[1], 2, *image.shape[2:])
         picture = picture.reshape(halves).mean(axis=(1, 3))
+    if style < _SKELETONS:
+        picture = picture * (image.max() / 255 / max(picture.max(), 1e-6))
     restyled = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     # Thin strokes can vanish.
     return restyled if restyled.max() >= image.max() / 2 else image
+
+
+def _is_of_strokes(picture: np.ndarray) -> bool:
+    """Whether nothing in the picture is as wide as a quarter of it."""
+    side = 2 * (min(picture.shape[:2]) // 8) + 1
+    core = ndimage.grey_erosion(picture, (side, side, *(1,) * (picture.ndim - 2)))
+    return core.max() < picture.max() / 4
+
+
+def _skeleton(picture: np.ndarray) -> np.ndarray:
+    """The ridges of bright strokes: at each width, what an opening removes."""
+    cross = ndimage.generate_binary_structure(2, 1)
+    cross = cross.reshape(cross.shape + (1,) * (picture.ndim - 2))
+    square = np.ones_like(cross)
+    skeleton = np.zeros_like(picture)
+    while picture.max() > 0.05:
+        thinner = ndimage.grey_erosion(picture, footprint=cross)
+        opened = ndimage.grey_dilation(thinner, footprint=square)
+        ridge = np.maximum(picture - opened, 0)
+        skeleton = np.maximum(skeleton, ridge)
+        picture = thinner
+    return skeleton

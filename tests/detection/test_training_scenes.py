@@ -2,11 +2,13 @@
 
 import numpy as np
 from numpy.testing import assert_array_equal
+from scipy import ndimage
 
 from sklearn_similar._detection.training_scenes import (
     make_backgrounds,
     make_training_scenes,
     n_views,
+    restyle,
 )
 from sklearn_similar.datasets import load_mnist_sample
 from sklearn_similar.datasets._textures import make_textures
@@ -49,3 +51,28 @@ def test_textures_of_colour_images_are_coloured():
     found = make_backgrounds(9, [], 3, np.random.RandomState(0))
     spread = [np.ptp(image.astype(int), axis=2).max() for image in found]
     assert np.mean(np.array(spread) > 60) > 0.5
+
+
+def test_some_strokes_become_a_pixel_wide_and_stay_whole():
+    rng = np.random.RandomState(0)
+    ring = np.hypot(*np.mgrid[-14:14, -14:14] + 0.5)
+    ring = np.uint8(255 * ((ring > 7) & (ring < 11)))
+    restyled = [restyle(ring, rng) for _ in range(300)]
+    is_thin = np.array(
+        [
+            not ndimage.binary_erosion(image > 60, np.ones((3, 3))).any()
+            for image in restyled
+        ]
+    )
+    assert 0.05 < is_thin.mean() < 0.25
+    for image in np.array(restyled)[is_thin]:
+        assert image.max() == 255
+        _, n_parts = ndimage.label(image > 60, np.ones((3, 3)))
+        assert n_parts == 1
+
+
+def test_what_is_not_of_strokes_is_not_thinned():
+    rng = np.random.RandomState(0)
+    disc = np.uint8(255 * (np.hypot(*np.mgrid[-14:14, -14:14] + 0.5) < 11))
+    restyled = np.array([restyle(disc, rng) for _ in range(100)])
+    assert ((restyled > 127).sum(axis=(1, 2)) > 200).all()
