@@ -26,7 +26,7 @@ scenes as "default". The others:
 
 `InstanceLocalizer` with all its defaults (its own estimator, hard negatives, calibrated
 scores) is measured besides, on digits, clothes and tinted clothes, in the rows of the
-method "InstanceLocalizer": for these there are the shares of the instances that are left
+method "InstanceLocalizer": these have the shares of the instances that are left
 after each stage (proposed, recognised, confident, kept), and the expected calibration
 error of the score.
 
@@ -293,8 +293,8 @@ def default_localizer(X, y, quick):
     """`InstanceLocalizer` as it is, fitted; fewer crops and rounds for --quick."""
     sizes = {}
     if quick:
-        X, y = X[:2000], y[:2000]
-        sizes = dict(n_instance_crops=1000, n_background_crops=1000, n_mining_rounds=1)
+        X, y = X[:800], y[:800]
+        sizes = dict(n_instance_crops=500, n_background_crops=400, n_mining_rounds=1)
     start = time.perf_counter()
     fitted = InstanceLocalizer(random_state=0, **sizes).fit(
         X, y, background_images=load_sample_images().images

@@ -11,6 +11,7 @@ from .._boxes import BOX_COLUMNS
 from ..datasets._pixels import with_channels
 from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_views
+from .touching_scenes import make_touching_scene
 
 _TEXTURE_SIZE = (320, 320)
 _SCALE = (0.4, 2.0)
@@ -38,6 +39,11 @@ _SCENES = (
     _Scenes("images", 0.022, (320, 320), (8, 20), (0.7, 1), (0.2, 1)),
     _Scenes("noise", 0.003, (320, 320), (8, 20), (0.8, 1), (0.1, 0.8)),
 )
+
+
+# Number of scenes of touching instances for each instance wanted, and their size.
+_TOUCHING_SHARE = 0.003
+_TOUCHING_SIZE = (320, 320)
 
 
 class Scene(NamedTuple):
@@ -81,12 +87,13 @@ def _coloured(textures: list[np.ndarray], rng) -> list[np.ndarray]:
 
 def n_views(n_instances: int) -> int:
     """Number of the scenes of `make_training_scenes`."""
-    counts = [_n_scenes(kind, n_instances) for kind in _SCENES]
-    return sum(n + -(-n // _WRONG_POLARITY) for n in counts)
+    counts = [_n_scenes(kind.share, n_instances) for kind in _SCENES]
+    n_touching = _n_scenes(_TOUCHING_SHARE, n_instances)
+    return sum(n + -(-n // _WRONG_POLARITY) for n in counts) + n_touching
 
 
-def _n_scenes(kind: _Scenes, n_instances: int) -> int:
-    return max(1, round(kind.share * n_instances))
+def _n_scenes(share: float, n_instances: int) -> int:
+    return max(1, round(share * n_instances))
 
 
 def make_training_scenes(
@@ -103,7 +110,7 @@ def make_training_scenes(
         scenes, truth = make_scenes(
             images,
             np.arange(len(images)),
-            n_scenes=_n_scenes(kind, n_instances),
+            n_scenes=_n_scenes(kind.share, n_instances),
             size=kind.size,
             n_instances=kind.n_instances,
             scale=_SCALE,
@@ -120,6 +127,8 @@ def make_training_scenes(
             yield Scene(scene, boxes, labels)
             if index % _WRONG_POLARITY == 0:
                 yield Scene(255 - scene, boxes, np.full(len(boxes), -1))
+    for _ in range(_n_scenes(_TOUCHING_SHARE, n_instances)):
+        yield Scene(*make_touching_scene(images, _TOUCHING_SIZE, rng))
 
 
 def boxes_and_labels(truth: pd.DataFrame, image: int) -> tuple[np.ndarray, np.ndarray]:
