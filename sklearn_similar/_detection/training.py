@@ -38,7 +38,7 @@ _LEAST_SCORE = 0.02
 _RIGHT_IOU = 0.5
 # Scenes are full of instances. Images that are searched hold fewer, so that what is
 # found in images without any counts so many times.
-_EMPTY_WEIGHT = 1.0
+_EMPTY_WEIGHT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

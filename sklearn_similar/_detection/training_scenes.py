@@ -17,7 +17,12 @@ _TEXTURE_SIZE = (320, 320)
 _SCALE = (0.4, 2.0)
 _ROTATION = 10
 # Share of images of strokes that are thinned to their skeletons.
-_SKELETONS = 0.12
+_SKELETONS = 0.2
+# Share of images that are thickened or thinned a little.
+_OTHER_STROKES = 0.2
+# Colours in the palette of a texture, and how far they are from grey.
+_N_COLOURS = 10
+_SATURATION = (10, 90)
 # One of so many scenes is searched in the wrong polarity as well, where nothing is
 # an instance.
 _WRONG_POLARITY = 4
@@ -75,14 +80,29 @@ def make_backgrounds(
 
 
 def _coloured(textures: list[np.ndarray], rng) -> list[np.ndarray]:
-    """Grey textures in colours: another mixture of two of them in each channel."""
+    """Grey textures in colours.
+
+    Either each grey level gets a colour, as surfaces have one, or each channel is
+    another mixture of two textures.
+    """
     coloured = []
     for texture in textures:
+        if rng.uniform() < 0.5:
+            coloured.append(_palette(rng)[texture])
+            continue
         other = textures[rng.randint(len(textures))]
         share = rng.uniform(size=3)
         mixed = share * texture[..., np.newaxis] + (1 - share) * other[..., np.newaxis]
         coloured.append(np.rint(mixed).astype(np.uint8))
     return coloured
+
+
+def _palette(rng) -> np.ndarray:
+    """A colour for each of 256 grey levels, near levels alike, uint8."""
+    knots = np.linspace(0, 255, _N_COLOURS)
+    deviation = rng.normal(0, rng.uniform(*_SATURATION), size=(_N_COLOURS, 3))
+    channels = [np.interp(np.arange(256), knots, knots + own) for own in deviation.T]
+    return np.rint(np.clip(channels, 0, 255)).T.astype(np.uint8)
 
 
 def n_views(n_instances: int) -> int:
@@ -148,7 +168,7 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         picture = _skeleton(picture)
         if rng.uniform() < 0.5:
             picture = ndimage.grey_dilation(picture, (2, 2, *extra))
-    elif style < 0.3:
+    elif style < _SKELETONS + _OTHER_STROKES:
         change = ndimage.grey_dilation if rng.uniform() < 0.5 else ndimage.grey_erosion
         picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
         picture = change(picture, (*rng.randint(2, 4, size=2), *extra))
