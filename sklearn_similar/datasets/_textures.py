@@ -84,7 +84,9 @@ def _clouds(size, random_state) -> np.ndarray:
     )
     frequency[0, 0] = np.inf
     clouds = np.fft.irfft2(noise / frequency ** random_state.uniform(0.8, 1.8), size)
-    return np.tanh(clouds / clouds.std() * np.exp(random_state.uniform(-1, 1)))
+    # A single pixel has no deviation.
+    clouds /= max(clouds.std(), 1e-6)
+    return np.tanh(clouds * np.exp(random_state.uniform(-1, 1)))
 
 
 def _leaves(size, random_state) -> np.ndarray:
