@@ -29,8 +29,8 @@ _MAX_BEFORE_MINING = 10_000
 _MINED_SHARE = 0.5
 # Images without instances: crops of background for each texture, most textures,
 # most of the user's images, how often they are varied, largest height and width.
-_CROPS_OF_A_TEXTURE = 200
-_MAX_TEXTURES = 100
+_CROPS_OF_A_TEXTURE = 120
+_MAX_TEXTURES = 120
 _MAX_BACKGROUND_IMAGES = 8
 _VARIATIONS = 3
 _MAX_SIZE = 320
@@ -38,7 +38,7 @@ _LEAST_SCORE = 0.02
 _RIGHT_IOU = 0.5
 # Scenes are full of instances. Images that are searched hold fewer, so that what is
 # found in images without any counts so many times.
-_EMPTY_WEIGHT = 2.0
+_EMPTY_WEIGHT = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
