@@ -29,8 +29,8 @@ _MAX_BEFORE_MINING = 10_000
 _MINED_SHARE = 0.5
 # Images without instances: crops of background for each texture, most textures,
 # most of the user's images, how often they are varied, largest height and width.
-_CROPS_OF_A_TEXTURE = 120
-_MAX_TEXTURES = 120
+_CROPS_OF_A_TEXTURE = 200
+_MAX_TEXTURES = 100
 _MAX_BACKGROUND_IMAGES = 8
 _VARIATIONS = 3
 _MAX_SIZE = 320

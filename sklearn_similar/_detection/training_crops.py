@@ -31,8 +31,8 @@ from .training_scenes import (
 # Crops whose overlap with an instance is between these are left out.
 _INSTANCE_IOU = 0.7
 _BACKGROUND_IOU = 0.6
-_N_TEXTURES = (6, 100)
-_CROPS_OF_A_TEXTURE = 250
+_N_TEXTURES = (6, 60)
+_CROPS_OF_A_TEXTURE = 500
 _N_STYLED = 20_000
 # Crops of background that are made of a scene, in parts of its share of those wanted:
 # not all scenes have enough.
