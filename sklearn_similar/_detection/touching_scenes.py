@@ -80,10 +80,10 @@ def _ink(picture: np.ndarray) -> np.ndarray:
 def _meeting_column(below: np.ndarray, picture: np.ndarray) -> int:
     """Leftmost column for a picture right of all strokes in a band of its height."""
     ink, own = _ink(below), _ink(picture)
-    is_in_both = ink.any(axis=1) & own.any(axis=1)
-    if not is_in_both.any():
+    is_in_both = np.flatnonzero(ink.any(axis=1) & own.any(axis=1))
+    if not len(is_in_both):
         ink, own = (np.tile(mask.any(axis=0), (len(ink), 1)) for mask in (ink, own))
-        is_in_both[:] = True
+        is_in_both = np.arange(len(ink))
     last = ink.shape[1] - ink[:, ::-1].argmax(axis=1)
     first = own.argmax(axis=1)
     return int((last - first)[is_in_both].max())
