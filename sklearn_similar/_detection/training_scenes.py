@@ -47,7 +47,7 @@ _SCENES = (
 
 
 # Number of scenes of touching instances for each instance wanted, and their size.
-_TOUCHING_SHARE = 0.003
+_TOUCHING_SHARE = 0.0015
 _TOUCHING_SIZE = (320, 320)
 
 
