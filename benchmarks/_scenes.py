@@ -145,6 +145,73 @@ def of_two_classes(scenes, truth):
     )
 
 
+def stroke_scenes(X, y, n_scenes, height, random_state):
+    """Images of two digits each, of lines a pixel wide, so many pixels high or wide.
+
+    None without scikit-image, which thins the strokes.
+    """
+    if importlib.util.find_spec("skimage") is None:
+        return Labelled(np.empty((0, 160, 160), np.uint8), _instances([]))
+    from skimage.morphology import skeletonize
+
+    rng = np.random.RandomState(random_state)
+    side = max(160, int(2.4 * height))
+    scenes, rows = np.zeros((n_scenes, side, side), np.uint8), []
+    for number, scene in enumerate(scenes):
+        for corner in (0, side // 2):
+            row = rng.randint(len(X))
+            large = Image.fromarray(X[row]).resize((height * 28 // 20,) * 2)
+            line = skeletonize(np.asarray(large) > 100)
+            line = line[_extent(line)]
+            room = side // 2 - 4 - np.array(line.shape[::-1])
+            x, y0 = corner + rng.randint(4, np.maximum(room, 5))
+            rows.append((number, y[row], *_paste(scene, 255 * np.uint8(line), x, y0)))
+    return Labelled(scenes, _instances(rows))
+
+
+def touching_scenes(X, y, n_scenes, overlap, random_state):
+    """Pairs of digits on black whose strokes meet, or overlap by some pixels."""
+    rng = np.random.RandomState(random_state)
+    scenes, rows = np.zeros((n_scenes, 160, 160), np.uint8), []
+    for number, scene in enumerate(scenes):
+        side = int(28 * rng.uniform(1, 2))
+        x = rng.randint(5, 30)
+        for row in rng.randint(len(X), size=2):
+            large = np.asarray(Image.fromarray(X[row]).resize((side, side)))
+            digit = large[_extent(large > VISIBLE_SHARE * 255)]
+            y0 = 80 - len(digit) // 2
+            x = _where_strokes_meet(scene[y0 : y0 + len(digit)], digit, x) - overlap
+            rows.append((number, y[row], *_paste(scene, digit, x, y0)))
+    return Labelled(scenes, _instances(rows))
+
+
+def _where_strokes_meet(band, digit, default):
+    """Leftmost position of a digit right of all strokes in a band of its height."""
+    ink, own = (image > VISIBLE_SHARE * 255 for image in (band, digit))
+    if not ink.any():
+        return default
+    last = np.where(ink.any(axis=1), band.shape[1] - ink[:, ::-1].argmax(axis=1), 0)
+    first = np.where(own.any(axis=1), own.argmax(axis=1), band.shape[1])
+    return max(0, int((last - first).max()))
+
+
+def _extent(ink):
+    """The rows and columns of what is true."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _paste(scene, image, x, y):
+    """Add an image to a scene; its box there."""
+    part = scene[y : y + image.shape[0], x : x + image.shape[1]]
+    np.maximum(part, image[: part.shape[0], : part.shape[1]], out=part)
+    return x, y, x + part.shape[1], y + part.shape[0]
+
+
+def _instances(rows):
+    return pd.DataFrame(rows, columns=["image", "label", *BOX_COLUMNS])
+
+
 def with_ink_boxes(X, y):
     """Images of one object on black, with the box around what is not black."""
     peak = X.max(axis=(1, 2), keepdims=True)

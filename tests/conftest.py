@@ -59,6 +59,7 @@ def small_scenes(monkeypatch):
     monkeypatch.setattr(training_scenes, "_SCENES", kinds)
     monkeypatch.setattr(training_crops, "_N_TEXTURES", (2, 2))
     monkeypatch.setattr(training_scenes, "_TEXTURE_SIZE", (100, 100))
+    monkeypatch.setattr(training_scenes, "_TOUCHING_SIZE", (100, 100))
 
 
 @pytest.fixture(scope="session")

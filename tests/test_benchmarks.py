@@ -358,3 +358,50 @@ def test_rows_of_other_setups_remain_in_the_file(common, tmp_path):
         path = common.report("rows", rows, False, tmp_path, keep_other="setup")
     found = pd.read_csv(path)
     assert found.set_index("setup")["value"].to_dict() == {"b": 2, "a": 3}
+
+
+@pytest.fixture
+def stages(load):
+    return load("_stages")
+
+
+def test_calibration_error_is_the_gap_between_scores_and_the_share_of_right_ones(
+    stages,
+):
+    score = np.array([0.95, 0.95, 0.15, 0.15, 0.15, 0.15])
+    is_right = np.array([1, 1, 0, 0, 0, 1])
+    # Gaps of 0.05 and 0.1, on a third and two thirds of them.
+    error = stages.expected_calibration_error(score, is_right)
+    assert error == pytest.approx((0.05 + 2 * 0.1) / 3)
+
+
+def test_stages_of_a_localizer_lose_instances_one_after_another(
+    stages, scenes, digits, fitted_localizer
+):
+    images, truth = scenes.touching_scenes(
+        digits.X_test, digits.y_test, 3, overlap=0, random_state=0
+    )
+    found = fitted_localizer.localize(list(images))
+    shares = list(stages.stages(fitted_localizer, images, truth, found).values())
+    assert shares == sorted(shares, reverse=True)
+    score, is_right = stages.scored_outcomes(truth, found)
+    assert len(score) == len(is_right) == len(found)
+    assert is_right.sum() == pytest.approx(shares[-1] * len(truth))
+    nothing = stages.stages(fitted_localizer, images, truth, found[:0])
+    assert nothing["kept"] == 0
+    assert nothing["proposed"] == shares[0]
+
+
+def test_strokes_are_a_pixel_wide_and_fill_their_boxes(scenes, digits):
+    pytest.importorskip("skimage")
+    images, truth = scenes.stroke_scenes(
+        digits.X_test, digits.y_test, 4, 56, random_state=0
+    )
+    assert len(truth) == 8
+    for box in truth.itertuples():
+        inside = images[box.image, box.y_min : box.y_max, box.x_min : box.x_max] > 0
+        assert inside.any(axis=0)[[0, -1]].all()
+        assert inside.any(axis=1)[[0, -1]].all()
+        # A square of 2 x 2 is in no line a pixel wide but at crossings.
+        blocks = inside[1:, 1:] & inside[:-1, 1:] & inside[1:, :-1] & inside[:-1, :-1]
+        assert blocks.sum() < 0.05 * inside.sum()

@@ -9,7 +9,7 @@ from .localization import Recognizer
 from .proposals import propose
 
 # Crops that are less probably an instance teach nothing new.
-_LEAST_SCORE = 0.05
+_LEAST_SCORE = 0.02
 
 
 def mine_hard_negatives(

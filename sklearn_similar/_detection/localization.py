@@ -18,6 +18,7 @@ from .._inputs.tiles import (
     raster_in_memory,
 )
 from .._network.activations import eval_mode
+from .box_fit import tightest
 from .crops import crop_batches
 from .image_format import ImageFormat
 from .large_images import (
@@ -367,8 +368,12 @@ def suppress(polarities: list[Instances], iou_threshold: float) -> Instances:
     proposals, label, score, heat = map(np.concatenate, zip(*polarities, strict=True))
     rank = nms_rank(score, proposals)
     rows = nms(proposals["box"], rank, iou_threshold)
-    rows = rows[np.argsort(-score[rows], kind="stable")]
-    return Instances(proposals[rows], label[rows], score[rows], heat[rows])
+    tight = proposals[tightest(proposals, label, rows)]
+    # Two boxes overlap more where one of them has become smaller.
+    distinct = nms(tight["box"], rank[rows], iou_threshold)
+    best = distinct[np.argsort(-score[rows[distinct]], kind="stable")]
+    rows = rows[best]
+    return Instances(tight[best], label[rows], score[rows], heat[rows])
 
 
 def instances_table(instances: list[Instances], classes: np.ndarray) -> pd.DataFrame:

@@ -28,7 +28,9 @@ class ScoreCalibration(NamedTuple):
 UNCALIBRATED = ScoreCalibration()
 
 
-def fit_calibration(score: np.ndarray, is_right: np.ndarray) -> ScoreCalibration:
+def fit_calibration(
+    score: np.ndarray, is_right: np.ndarray, weight: np.ndarray | float = 1.0
+) -> ScoreCalibration:
     """The calibration under which the outcomes of some instances are most probable.
 
     With few instances, it is near to none.
@@ -37,6 +39,8 @@ def fit_calibration(score: np.ndarray, is_right: np.ndarray) -> ScoreCalibration
     ----------
     score : ndarray of shape (n_instances,)
     is_right : ndarray of bool of shape (n_instances,)
+    weight : float or ndarray of shape (n_instances,)
+        Of how many instances each is an example.
     """
     log_odds = _log_odds(score)
     sign = np.where(is_right, -1, 1)
@@ -45,7 +49,8 @@ def fit_calibration(score: np.ndarray, is_right: np.ndarray) -> ScoreCalibration
         # The slope stays positive, as the order of scores is to stay.
         log_slope, intercept = parameters
         errors = sign * (np.exp(log_slope) * log_odds + intercept)
-        return np.logaddexp(0, errors).sum() + _PRIOR / 2 * (parameters**2).sum()
+        misfit = (weight * np.logaddexp(0, errors)).sum()
+        return misfit + _PRIOR / 2 * (parameters**2).sum()
 
     log_slope, intercept = minimize(loss, np.zeros(2), method="Nelder-Mead").x
     return ScoreCalibration(float(np.exp(log_slope)), float(intercept))

@@ -36,6 +36,9 @@ _VARIATIONS = 3
 _MAX_SIZE = 320
 _LEAST_SCORE = 0.02
 _RIGHT_IOU = 0.5
+# Scenes are full of instances. Images that are searched hold fewer, so that what is
+# found in images without any counts so many times.
+_EMPTY_WEIGHT = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +245,7 @@ def _calibrate(
         ),
         *(Scene(image, *nothing) for image in backgrounds),
     ]
-    score, is_right = [np.empty(0)], [np.empty(0, bool)]
+    score, is_right, weight = [np.empty(0)], [np.empty(0, bool)], [np.empty(0)]
     for scene in with_progress(
         scenes, "calibration", len(scenes), "scene", settings.verbose
     ):
@@ -265,4 +268,6 @@ def _calibrate(
         is_same = found.label[:, np.newaxis] == labels
         score.append(found.score)
         is_right.append(((overlap >= _RIGHT_IOU) & is_same).any(axis=1))
-    return fit_calibration(np.concatenate(score), np.concatenate(is_right))
+        counts = 1.0 if len(scene.boxes) else _EMPTY_WEIGHT
+        weight.append(np.full(len(found.score), counts))
+    return fit_calibration(*map(np.concatenate, (score, is_right, weight)))

@@ -11,10 +11,18 @@ from .._boxes import BOX_COLUMNS
 from ..datasets._pixels import with_channels
 from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_views
+from .touching_scenes import make_touching_scene
 
 _TEXTURE_SIZE = (320, 320)
 _SCALE = (0.4, 2.0)
 _ROTATION = 10
+# Share of images of strokes that are thinned to their skeletons.
+_SKELETONS = 0.2
+# Share of images that are thickened or thinned a little.
+_OTHER_STROKES = 0.2
+# Colours in the palette of a texture, and how far they are from grey.
+_N_COLOURS = 10
+_SATURATION = (10, 90)
 # One of so many scenes is searched in the wrong polarity as well, where nothing is
 # an instance.
 _WRONG_POLARITY = 4
@@ -36,6 +44,11 @@ _SCENES = (
     _Scenes("images", 0.022, (320, 320), (8, 20), (0.7, 1), (0.2, 1)),
     _Scenes("noise", 0.003, (320, 320), (8, 20), (0.8, 1), (0.1, 0.8)),
 )
+
+
+# Number of scenes of touching instances for each instance wanted, and their size.
+_TOUCHING_SHARE = 0.0015
+_TOUCHING_SIZE = (320, 320)
 
 
 class Scene(NamedTuple):
@@ -67,9 +80,16 @@ def make_backgrounds(
 
 
 def _coloured(textures: list[np.ndarray], rng) -> list[np.ndarray]:
-    """Grey textures in colours: another mixture of two of them in each channel."""
+    """Grey textures in colours.
+
+    Either each grey level gets a colour, as surfaces have one, or each channel is
+    another mixture of two textures.
+    """
     coloured = []
     for texture in textures:
+        if rng.uniform() < 0.5:
+            coloured.append(_palette(rng)[texture])
+            continue
         other = textures[rng.randint(len(textures))]
         share = rng.uniform(size=3)
         mixed = share * texture[..., np.newaxis] + (1 - share) * other[..., np.newaxis]
@@ -77,14 +97,23 @@ def _coloured(textures: list[np.ndarray], rng) -> list[np.ndarray]:
     return coloured
 
 
+def _palette(rng) -> np.ndarray:
+    """A colour for each of 256 grey levels, near levels alike, uint8."""
+    knots = np.linspace(0, 255, _N_COLOURS)
+    deviation = rng.normal(0, rng.uniform(*_SATURATION), size=(_N_COLOURS, 3))
+    channels = [np.interp(np.arange(256), knots, knots + own) for own in deviation.T]
+    return np.rint(np.clip(channels, 0, 255)).T.astype(np.uint8)
+
+
 def n_views(n_instances: int) -> int:
     """Number of the scenes of `make_training_scenes`."""
-    counts = [_n_scenes(kind, n_instances) for kind in _SCENES]
-    return sum(n + -(-n // _WRONG_POLARITY) for n in counts)
+    counts = [_n_scenes(kind.share, n_instances) for kind in _SCENES]
+    n_touching = _n_scenes(_TOUCHING_SHARE, n_instances)
+    return sum(n + -(-n // _WRONG_POLARITY) for n in counts) + n_touching
 
 
-def _n_scenes(kind: _Scenes, n_instances: int) -> int:
-    return max(1, round(kind.share * n_instances))
+def _n_scenes(share: float, n_instances: int) -> int:
+    return max(1, round(share * n_instances))
 
 
 def make_training_scenes(
@@ -101,7 +130,7 @@ def make_training_scenes(
         scenes, truth = make_scenes(
             images,
             np.arange(len(images)),
-            n_scenes=_n_scenes(kind, n_instances),
+            n_scenes=_n_scenes(kind.share, n_instances),
             size=kind.size,
             n_instances=kind.n_instances,
             scale=_SCALE,
@@ -118,6 +147,8 @@ def make_training_scenes(
             yield Scene(scene, boxes, labels)
             if index % _WRONG_POLARITY == 0:
                 yield Scene(255 - scene, boxes, np.full(len(boxes), -1))
+    for _ in range(_n_scenes(_TOUCHING_SHARE, n_instances)):
+        yield Scene(*make_touching_scene(images, _TOUCHING_SIZE, rng))
 
 
 def boxes_and_labels(truth: pd.DataFrame, image: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +162,13 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Shear and stretch an image a little; sometimes thicken or thin its strokes."""
     picture = image / 255
     extra = (1,) * (image.ndim - 2)
-    if rng.uniform() < 0.3:
+    style = rng.uniform()
+    if style < _SKELETONS and _is_of_strokes(picture):
+        picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
+        picture = _skeleton(picture)
+        if rng.uniform() < 0.5:
+            picture = ndimage.grey_dilation(picture, (2, 2, *extra))
+    elif style < _SKELETONS + _OTHER_STROKES:
         change = ndimage.grey_dilation if rng.uniform() < 0.5 else ndimage.grey_erosion
         picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
         picture = change(picture, (*rng.randint(2, 4, size=2), *extra))
@@ -144,6 +181,30 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     if len(picture) > len(image):
         halves = (image.shape[0], 2, image.shape[1], 2, *image.shape[2:])
         picture = picture.reshape(halves).mean(axis=(1, 3))
+    if style < _SKELETONS:
+        picture = picture * (image.max() / 255 / max(picture.max(), 1e-6))
     restyled = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     # Thin strokes can vanish.
     return restyled if restyled.max() >= image.max() / 2 else image
+
+
+def _is_of_strokes(picture: np.ndarray) -> bool:
+    """Whether nothing in the picture is as wide as a quarter of it."""
+    side = 2 * (min(picture.shape[:2]) // 8) + 1
+    core = ndimage.grey_erosion(picture, (side, side, *(1,) * (picture.ndim - 2)))
+    return core.max() < picture.max() / 4
+
+
+def _skeleton(picture: np.ndarray) -> np.ndarray:
+    """The ridges of bright strokes: at each width, what an opening removes."""
+    cross = ndimage.generate_binary_structure(2, 1)
+    cross = cross.reshape(cross.shape + (1,) * (picture.ndim - 2))
+    square = np.ones_like(cross)
+    skeleton = np.zeros_like(picture)
+    while picture.max() > 0.05:
+        thinner = ndimage.grey_erosion(picture, footprint=cross)
+        opened = ndimage.grey_dilation(thinner, footprint=square)
+        ridge = np.maximum(picture - opened, 0)
+        skeleton = np.maximum(skeleton, ridge)
+        picture = thinner
+    return skeleton

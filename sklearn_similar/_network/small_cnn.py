@@ -6,18 +6,20 @@ from torch import Tensor, nn
 
 __all__ = ["SmallCNN"]
 
-_N_FILTERS = (16, 32, 64)
+_N_FILTERS = (16, 32, 64, 64)
 # Rows and columns of the last feature map that the classifier sees, whatever the size.
 _POOLED = 4
 _N_HIDDEN = 128
+_DROPOUT = 0.5
 
 
 class SmallCNN(nn.Module):
-    """Three batch-normalised convolutional blocks, for images of any size.
+    """Four batch-normalised convolutional blocks, for images of any size.
 
-    Convolutions with 16, 32 and 64 filters (5x5, 3x3, 3x3, same-padding), each
-    followed by 2x2 max-pooling (but for the last), batch normalisation and ReLU; the
-    mean over a 4x4 grid; two fully connected layers (128, `n_classes`).
+    Convolutions with 16, 32, 64 and 64 filters (5x5, then 3x3, same-padding), each
+    followed by 2x2 max-pooling (the first two), batch normalisation and ReLU; the
+    mean over a 4x4 grid, half of it dropped out in training; two fully connected layers
+    (128, `n_classes`).
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class SmallCNN(nn.Module):
 
     def __init__(self, n_classes: int = 10, in_channels: int = 1):
         super().__init__()
-        first, second, third = _N_FILTERS
+        first, second, third, fourth = _N_FILTERS
         self.features = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(in_channels, first, 5, padding=2, bias=False),
@@ -54,14 +56,18 @@ class SmallCNN(nn.Module):
                 conv3=nn.Conv2d(second, third, 3, padding=1, bias=False),
                 norm3=nn.BatchNorm2d(third),
                 relu3=nn.ReLU(),
+                conv4=nn.Conv2d(third, fourth, 3, padding=1, bias=False),
+                norm4=nn.BatchNorm2d(fourth),
+                relu4=nn.ReLU(),
             )
         )
         self.classifier = nn.Sequential(
             OrderedDict(
                 pool=nn.AdaptiveAvgPool2d(_POOLED),
                 flatten=nn.Flatten(),
-                fc1=nn.Linear(third * _POOLED**2, _N_HIDDEN),
-                relu4=nn.ReLU(),
+                dropout=nn.Dropout(_DROPOUT),
+                fc1=nn.Linear(fourth * _POOLED**2, _N_HIDDEN),
+                relu5=nn.ReLU(),
                 fc2=nn.Linear(_N_HIDDEN, n_classes),
             )
         )

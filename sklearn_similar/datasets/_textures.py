@@ -3,9 +3,11 @@
 import numpy as np
 from scipy import ndimage
 
+from ._resampling import resize
+
 
 def make_textures(n_images: int, size: tuple[int, int], random_state) -> list:
-    """Smooth noise, gratings and blurred shapes in equal shares.
+    """Smooth noise, gratings, shapes, leaves (two shares) and clouds, in turn.
 
     Parameters
     ----------
@@ -18,7 +20,7 @@ def make_textures(n_images: int, size: tuple[int, int], random_state) -> list:
     -------
     list of ndarray of shape (height, width), uint8
     """
-    kinds = (_smooth_noise, _gratings, _shapes)
+    kinds = (_smooth_noise, _leaves, _gratings, _clouds, _shapes, _leaves)
     textures = []
     for number in range(n_images):
         texture = kinds[number % len(kinds)](size, random_state)
@@ -35,11 +37,11 @@ def vary_views(images: list, random_state) -> list:
     views = []
     for image in images:
         for view in range(8):
-            turned = np.rot90(image[:, :: -1 if view % 2 else 1], view // 2) / 255
+            turned = np.rot90(image[:, :: -1 if view % 2 else 1], view // 2)
             zoom = np.exp(random_state.uniform(np.log(0.5), np.log(1.5)))
-            zooms = (zoom, zoom, 1)[: turned.ndim]
-            turned = ndimage.zoom(turned, zooms, order=1)
-            views.append(_to_uint8(turned ** random_state.uniform(0.7, 1.4)))
+            height, width = (max(1, round(zoom * n)) for n in turned.shape[:2])
+            resized = resize(turned, (height, width)) / 255
+            views.append(_to_uint8(resized ** random_state.uniform(0.7, 1.4)))
     return views
 
 
@@ -71,6 +73,57 @@ def _shapes(size, random_state) -> np.ndarray:
         norm = (np.maximum(along, across), np.hypot(along, across), along + across)
         picture[norm[random_state.randint(3)] < radius] = random_state.uniform()
     return ndimage.gaussian_filter(picture, random_state.uniform(0, 1.5))
+
+
+def _clouds(size, random_state) -> np.ndarray:
+    """Noise of all scales, its power a falling power of the frequency."""
+    noise = np.fft.rfft2(random_state.standard_normal(size))
+    stretch = np.exp(random_state.uniform(-0.7, 0.7))
+    frequency = np.hypot(
+        np.fft.fftfreq(size[0])[:, np.newaxis], np.fft.rfftfreq(size[1]) * stretch
+    )
+    frequency[0, 0] = np.inf
+    clouds = np.fft.irfft2(noise / frequency ** random_state.uniform(0.8, 1.8), size)
+    # A single pixel has no deviation.
+    clouds /= max(clouds.std(), 1e-6)
+    return np.tanh(clouds * np.exp(random_state.uniform(-1, 1)))
+
+
+def _leaves(size, random_state) -> np.ndarray:
+    """Shaded shapes of all sizes that occlude one another, on clouds.
+
+    There are as many pixels in small shapes as in large ones, as in photographs (the
+    dead-leaves model).
+    """
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    picture = 0.5 + 0.5 * _clouds(size, random_state)
+    small = np.exp(random_state.uniform(np.log(2.5), np.log(8)))
+    large = np.exp(random_state.uniform(np.log(30), np.log(120)))
+    thinnest = np.exp(random_state.uniform(np.log(0.06), np.log(0.5)))
+    is_upright = random_state.uniform()
+    share = random_state.uniform(size=random_state.randint(200, 600))
+    for radius in 1 / np.sqrt(share / small**2 + (1 - share) / large**2):
+        x0, y0 = random_state.uniform(0, width), random_state.uniform(0, height)
+        angle = random_state.uniform(0, np.pi)
+        if random_state.uniform() < is_upright:
+            angle = np.pi / 2 * random_state.randint(2) + random_state.normal(0, 0.05)
+        reach = 1.5 * radius
+        rows = slice(max(0, int(y0 - reach)), int(y0 + reach) + 2)
+        columns = slice(max(0, int(x0 - reach)), int(x0 + reach) + 2)
+        right, down = x[rows, columns] - x0, y[rows, columns] - y0
+        along = (right * np.cos(angle) + down * np.sin(angle)) / radius
+        across = (down * np.cos(angle) - right * np.sin(angle)) / radius
+        wide = across / np.exp(random_state.uniform(np.log(thinnest), 0))
+        square, round_ = np.maximum(abs(along), abs(wide)), np.hypot(along, wide)
+        wedge = np.maximum(abs(along), abs(wide) + 0.5 * along)
+        leaf = (square, round_, wedge)[random_state.randint(3)] < 1
+        slope = random_state.normal(0, 0.2, size=2)
+        shade = random_state.uniform() + slope[0] * along + slope[1] * across
+        picture[rows, columns][leaf] = shade[leaf]
+    return ndimage.gaussian_filter(
+        np.clip(picture, 0, 1), random_state.uniform(0.3, 1.2)
+    )
 
 
 def _to_uint8(picture: np.ndarray) -> np.ndarray:

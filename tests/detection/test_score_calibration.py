@@ -32,6 +32,14 @@ def test_slope_and_intercept_of_the_log_odds_are_recovered():
     assert_allclose(found, (0.6, -0.8), atol=0.05)
 
 
+def test_a_weight_counts_instances():
+    score, is_right = outcomes(300, 0.6, -0.8)
+    weight = np.random.RandomState(0).randint(0, 4, size=300)
+    repeated = np.repeat(score, weight), np.repeat(is_right, weight)
+    found = fit_calibration(score, is_right, weight)
+    assert_allclose(found, fit_calibration(*repeated), rtol=1e-3)
+
+
 def test_scores_that_are_too_sure_become_the_share_of_right_ones():
     calibration = fit_calibration(*outcomes(2000, 0.5, -1))
     score, is_right = outcomes(20_000, 0.5, -1, seed=1)

@@ -2,11 +2,14 @@
 
 import numpy as np
 from numpy.testing import assert_array_equal
+from scipy import ndimage
 
 from sklearn_similar._detection.training_scenes import (
+    _palette,
     make_backgrounds,
     make_training_scenes,
     n_views,
+    restyle,
 )
 from sklearn_similar.datasets import load_mnist_sample
 from sklearn_similar.datasets._textures import make_textures
@@ -49,3 +52,35 @@ def test_textures_of_colour_images_are_coloured():
     found = make_backgrounds(9, [], 3, np.random.RandomState(0))
     spread = [np.ptp(image.astype(int), axis=2).max() for image in found]
     assert np.mean(np.array(spread) > 60) > 0.5
+
+
+def test_some_strokes_become_a_pixel_wide_and_mostly_stay_whole():
+    rng = np.random.RandomState(0)
+    ring = np.hypot(*np.mgrid[-14:14, -14:14] + 0.5)
+    ring = np.uint8(255 * ((ring > 7) & (ring < 11)))
+    restyled = [restyle(ring, rng) for _ in range(300)]
+    is_thin = np.array(
+        [
+            not ndimage.binary_erosion(image > 60, np.ones((3, 3))).any()
+            for image in restyled
+        ]
+    )
+    assert 0.1 < is_thin.mean() < 0.4
+    thin = np.array(restyled)[is_thin]
+    assert (thin.max(axis=(1, 2)) == 255).all()
+    n_parts = [ndimage.label(image > 60, np.ones((3, 3)))[1] for image in thin]
+    assert np.mean(np.array(n_parts) == 1) > 0.9
+
+
+def test_what_is_not_of_strokes_is_not_thinned():
+    rng = np.random.RandomState(0)
+    disc = np.uint8(255 * (np.hypot(*np.mgrid[-14:14, -14:14] + 0.5) < 11))
+    restyled = np.array([restyle(disc, rng) for _ in range(100)])
+    assert ((restyled > 127).sum(axis=(1, 2)) > 200).all()
+
+
+def test_a_texture_in_the_colours_of_surfaces_keeps_its_edges():
+    palette = _palette(np.random.RandomState(0)).astype(int)
+    assert palette.shape == (256, 3)
+    assert np.abs(np.diff(palette, axis=0)).max() < 20
+    assert np.ptp(palette, axis=1).max() > 10

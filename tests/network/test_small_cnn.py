@@ -23,6 +23,6 @@ def test_it_learns_digits_and_all_its_last_filters_are_ablated_exactly():
         SmallCNN, max_epochs=2, batch_size=50, lr=2e-3, random_state=0
     ).fit(X[::2], y[::2])
     assert similar.score(X_test, y_test) > 0.9
-    assert similar.layer_ == "features.relu3"
+    assert similar.layer_ == "features.relu4"
     assert similar.ablation_method_ == "linear"
     assert similar.n_filters_ == (64,)

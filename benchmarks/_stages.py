@@ -1,0 +1,85 @@
+"""Where `InstanceLocalizer` loses instances, and how true its scores are."""
+
+import numpy as np
+
+from sklearn_similar._boxes import BOX_COLUMNS, paired_iou
+from sklearn_similar._detection.crops import crop_batches, to_unit_tensor
+from sklearn_similar._detection.localization import NEGATIVES
+from sklearn_similar._detection.proposals import propose
+
+IOU = 0.5
+
+
+def boxes_of(table, image):
+    """Boxes and labels of one image in a table of instances."""
+    own = table[table["image"] == image]
+    return own[list(BOX_COLUMNS)].to_numpy(float), own["label"].to_numpy()
+
+
+def stages(localizer, images, truth, found):
+    """Shares of the true instances that are left after each stage of `localize`.
+
+    An instance is proposed if a region's box has an IoU of 0.5 with its own; recognised
+    if one of these regions gets its label, confident if with a score of at least
+    `score_threshold`, and kept if it is among the instances found.
+    """
+    counts = dict.fromkeys(("proposed", "recognised", "confident", "kept"), 0)
+    for index, image in enumerate(images):
+        boxes, labels = boxes_of(truth, index)
+        regions, region_label, score = _regions(localizer, image)
+        is_near = paired_iou(regions[:, np.newaxis], boxes) >= IOU
+        is_right = is_near & (region_label[:, np.newaxis] == labels)
+        is_confident = (score >= localizer.score_threshold)[:, np.newaxis]
+        counts["proposed"] += is_near.any(axis=0).sum()
+        counts["recognised"] += is_right.any(axis=0).sum()
+        counts["confident"] += (is_right & is_confident).any(axis=0).sum()
+        counts["kept"] += _is_right(found, index, boxes, labels).any(axis=0).sum()
+    return {stage: count / len(truth) for stage, count in counts.items()}
+
+
+def _regions(localizer, image):
+    """Boxes, labels (None: background) and scores of all region proposals."""
+    recognizer = localizer._recognizer()
+    specification = recognizer.image_format.specification
+    pixels = specification.to_unit(to_unit_tensor(image[np.newaxis])[0])
+    negatives = NEGATIVES[localizer.polarity]
+    proposed = propose(pixels, negatives, localizer.proposals, localizer.n_thresholds)
+    boxes, labels, scores = [np.empty((0, 4))], [np.empty(0, object)], [np.empty(0)]
+    for is_negative, proposals in zip(negatives, proposed, strict=True):
+        view = 1 - pixels if is_negative else pixels
+        boxes.append(proposals["box"].astype(float))
+        for crops in crop_batches(view, proposals["box"], specification):
+            proba = recognizer.predict_proba(crops)
+            own = proba[:, recognizer.columns]
+            label = localizer.classes_[own.argmax(axis=1)].astype(object)
+            label[proba.max(axis=1) > own.max(axis=1)] = None
+            labels.append(label)
+            scores.append(recognizer.calibration(own.max(axis=1)))
+    return tuple(map(np.concatenate, (boxes, labels, scores)))
+
+
+def _is_right(found, image, boxes, labels):
+    """Whether each instance found in an image is each of the true ones."""
+    own_boxes, own_labels = boxes_of(found, image)
+    is_near = paired_iou(own_boxes[:, np.newaxis], boxes) >= IOU
+    return is_near & (own_labels[:, np.newaxis] == labels)
+
+
+def scored_outcomes(truth, found):
+    """Scores of all instances found, by images, and 1 for each right one."""
+    is_right = []
+    for image in found["image"].unique():
+        right = _is_right(found, image, *boxes_of(truth, image)).any(axis=1)
+        is_right.append(right.astype(float))
+    return found["score"].to_numpy(), np.concatenate([np.empty(0), *is_right])
+
+
+def expected_calibration_error(score, is_right, n_bins=10):
+    """Mean gap between scores and the share of right ones among such."""
+    number = np.minimum((score * n_bins).astype(int), n_bins - 1)
+    gaps = [
+        abs(score[number == k].mean() - is_right[number == k].mean())
+        * (number == k).mean()
+        for k in np.unique(number)
+    ]
+    return sum(gaps)

@@ -1,0 +1,76 @@
+"""The tightest of duplicates, against a naive search."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from sklearn_similar._boxes import area, paired_iou
+from sklearn_similar._detection.box_fit import tightest
+from sklearn_similar._detection.localization import Instances, suppress
+from sklearn_similar._detection.proposals import as_proposals
+
+
+def boxes_of(proposals, rows):
+    return proposals["box"][rows].astype(float)
+
+
+def naive_tightest(proposals, label, row):
+    boxes = proposals["box"].astype(float)
+    like = [
+        other
+        for other in range(len(boxes))
+        if label[other] == label[row] and paired_iou(boxes[other], boxes[row]) >= 0.7
+    ]
+    return min(
+        like, key=lambda other: (proposals["downsampling"][other], area(boxes[other]))
+    )
+
+
+@given(st.integers(0, 10_000))
+def test_the_choice_is_that_of_a_naive_search(seed):
+    rng = np.random.RandomState(seed)
+    corner, size = rng.randint(0, 4, size=(30, 2)), rng.randint(6, 12, size=(30, 2))
+    boxes = np.hstack([corner, corner + size])
+    proposals = np.concatenate([as_proposals(boxes[:20]), as_proposals(boxes[20:], 2)])
+    label = rng.randint(2, size=30)
+    rows = rng.permutation(30)[:8]
+    found = tightest(proposals, label, rows)
+    naive = [naive_tightest(proposals, label, row) for row in rows]
+    assert_array_equal(
+        proposals["downsampling"][found], proposals["downsampling"][naive]
+    )
+    assert_array_equal(
+        area(boxes_of(proposals, found)), area(boxes_of(proposals, naive))
+    )
+    assert (paired_iou(*(boxes_of(proposals, k) for k in (found, rows))) >= 0.7).all()
+    assert_array_equal(label[found], label[rows])
+
+
+def test_an_instance_has_its_score_and_the_box_of_its_tightest_duplicate():
+    boxes = np.array([[0, 0, 40, 40], [2, 2, 38, 38], [4, 4, 36, 38], [60, 0, 80, 20]])
+    found = Instances(
+        as_proposals(boxes),
+        np.array([5, 5, 3, 5]),
+        np.array([0.9, 0.6, 0.8, 0.7]),
+        np.array([1.0, 0.1, 0.2, 0.3]),
+    )
+    instances = suppress([found], 0.3)
+    assert_array_equal(instances.proposals["box"], boxes[[1, 3]])
+    assert_array_equal(instances.score, [0.9, 0.7])
+    assert_array_equal(instances.heat, [1.0, 0.3])
+
+
+@given(st.integers(0, 10_000))
+def test_tight_boxes_do_not_overlap_more_than_others(seed):
+    rng = np.random.RandomState(seed)
+    corner, size = rng.randint(0, 30, size=(40, 2)), rng.randint(8, 14, size=(40, 2))
+    found = Instances(
+        as_proposals(np.hstack([corner, corner + size])),
+        np.zeros(40, int),
+        rng.uniform(size=40),
+        np.zeros(40),
+    )
+    boxes = suppress([found], 0.1).proposals["box"].astype(float)
+    overlap = paired_iou(boxes[:, np.newaxis], boxes)
+    assert (overlap[~np.eye(len(boxes), dtype=bool)] <= 0.1).all()
