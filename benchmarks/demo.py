@@ -3,10 +3,11 @@
     tox -e demo
     tox -e demo -- --output FOLDER
 
-Prints the table of the coins that are found in a photograph, writes their picture and a
-report to look through in a browser, and pictures of heatmaps. The picture in README.md
-is the same: ``tox -e demo && cp demo_output/found.png docs/_static/found.png``, and so is
-``docs/_static/heatmaps.png``. Takes less than a minute on 2 cores.
+Prints the table of the coins that are found in a photograph, writes their picture and
+a report to look through in a browser, and pictures of heatmaps. Takes less than a
+minute on 2 cores. README.md and the home page show two of the pictures:
+
+    tox -e demo && cp demo_output/found.png demo_output/heatmaps.png docs/_static/
 """
 
 import argparse
@@ -42,9 +43,11 @@ BOXES = [
 
 
 def find_coins(folder):
-    """Learn from nine coins, find all; print the table, write picture and report."""
+    """Learn from nine coins and find all; yield the path of each picture."""
     photograph = Image.fromarray(coins())
-    crops = [photograph.crop((x, y, x + s, y + s)).resize((28, 28)) for x, y, s in BOXES]
+    crops = [
+        photograph.crop((x, y, x + s, y + s)).resize((28, 28)) for x, y, s in BOXES
+    ]
     print(f"Learning what a coin is from {len(crops)} crops ...", flush=True)
     start = time.perf_counter()
     localizer = InstanceLocalizer(
@@ -61,20 +64,25 @@ def find_coins(folder):
     print(f"and finding {len(instances)} coins in the photograph {seconds:.2f} s:\n")
     print(instances.to_string(index=False, float_format="{:.2f}".format), "\n")
     display = InstancesDisplay.from_predictions([photograph], instances)
-    yield save(display, folder / "found.png"), "the photograph with what was found in it"
+    yield (
+        save(display, folder / "found.png"),
+        "the photograph with what was found in it",
+    )
     path = folder / "report.html"
     write_report(localizer, [photograph], path, image_names=["coins"])
     yield path, "a report to look through in a browser"
 
 
 def look_at_digits(folder):
-    """Learn digits, and draw where their evidence is and which filters matter."""
+    """Learn digits; yield pictures of their heat and of the filters' importances."""
     X_train, X_test, y_train, y_test = load_mnist_sample(return_X_y=True)
     print(f"\nLearning the digits from {len(y_train):,} of them ...", flush=True)
     start = time.perf_counter()
     model = SimilarNetClassifier(random_state=0).fit(X_train, y_train)
     print(f"... and weighing the filters took {time.perf_counter() - start:.0f} s.")
-    print(f"{model.score(X_test, y_test):.1%} of {len(y_test):,} others are recognised.")
+    print(
+        f"{model.score(X_test, y_test):.1%} of {len(y_test):,} others are recognised."
+    )
     digits = [np.flatnonzero(y_test == label)[0] for label in model.classes_]
     display = HeatmapDisplay.from_estimator(model, X_test[digits], y=y_test[digits])
     yield save(display, folder / "heatmaps.png"), "a digit of each class and its heat"

@@ -9,9 +9,9 @@ nine coins out of one half of a photograph are enough to find all 24.
 # %%
 # The photograph
 # --------------
-# It is one of scikit-image's: Greek coins from Pompeii, on a table that is darker
-# at the bottom than at the top. With a photograph of your own, this line would be
-# ``Image.open("coins.jpg").convert("L")``.
+# It is one of scikit-image's: Greek coins from Pompeii, on a ground that is
+# lighter at the top left than elsewhere. With a photograph of your own, this
+# line would be ``Image.open("coins.jpg").convert("L")``.
 
 from PIL import Image
 from skimage.data import coins
@@ -21,11 +21,11 @@ photograph = Image.fromarray(coins())
 # %%
 # Crops
 # -----
-# Cut out some coins, close to their edges. Here are the left edge, the top edge
-# and the side of nine, in pixels, as any image viewer shows them. All crops are
-# scaled to one size; 28x28 is enough for most things. ``InstanceLocalizer``
-# expects what is brighter than its background, as these coins are; for what is
-# darker, invert crops and pass ``polarity="dark"``.
+# Cut out some coins, close to their edges. Here are the left edge, the top
+# edge and the side of nine, in pixels, as any image viewer shows them. All
+# crops are scaled to one size; 28x28 is enough for most things.
+# ``InstanceLocalizer`` expects what is brighter than its background, as these
+# coins are; for what is darker, invert crops and pass ``polarity="dark"``.
 
 boxes = [
     (20, 32, 48),
@@ -46,10 +46,10 @@ crops = [
 # %%
 # Train
 # -----
-# There is one kind of thing to find, so all labels are the same. What is no coin
-# need not be shown: ``fit`` pastes the crops into scenes and learns from the
-# scenes' other regions. A thousand crops of each are enough for so simple a
-# thing. Mining for mistakes would take longer and is left out.
+# There is one kind of thing to find, so all labels are the same. What is no
+# coin need not be shown: ``fit`` pastes the crops into scenes and learns from
+# the scenes' other regions. A thousand crops of each are enough for so simple
+# a thing. Mining for mistakes would take longer and is left out.
 
 from sklearn_similar import InstanceLocalizer
 
@@ -64,8 +64,8 @@ localizer.fit(crops, ["coin"] * len(crops))
 # %%
 # A table
 # -------
-# One row is one coin: its label, its score, the greatest heat in it, and its box
-# in pixels. The first five:
+# One row is one coin: its label, its score, the greatest heat in it, and its
+# box in pixels. The first five:
 
 instances = localizer.localize([photograph])
 instances.head().round(2)
@@ -81,8 +81,8 @@ InstancesDisplay.from_predictions([photograph], instances)
 # %%
 # A count
 # -------
-# The rest is pandas: how many, and how large. Sizes are of the boxes, the mean of
-# width and height.
+# The rest is pandas: how many, and how large. Sizes are of the boxes, the mean
+# of width and height.
 
 width = instances["x_max"] - instances["x_min"]
 height = instances["y_max"] - instances["y_min"]
@@ -99,6 +99,6 @@ print(f"{len(unseen)} coins in the right half")
 
 # %%
 # Where a photograph has more in it than coins on a table, a few images without
-# coins help: ``fit(crops, labels, background_images=...)``. :doc:`plot_icons` has
-# several labels and photographs. If too little or too much is found, look at
-# :doc:`../user_guide/faq`.
+# coins help: ``fit(crops, labels, background_images=...)``. :doc:`plot_icons`
+# has several labels and photographs. If too little or too much is found, look
+# at :doc:`../user_guide/faq`.

@@ -64,10 +64,10 @@ print(instances.equals(localizer.localize([photograph])))
 InstancesDisplay.from_predictions([photograph], instances)
 
 # %%
-# A network of your own is not in the file, as it is code:
-# ``load(path, MyNetwork)`` brings it. For a file that only you
-# write and read, pickle and joblib work, too; a pickle runs code when it is
-# loaded. :doc:`../user_guide/persistence` has all of it.
+# A network of your own is not in the file, as it is code: ``load(path,
+# MyNetwork)`` brings it. For a file that only you write and read, pickle and
+# joblib work, too; a pickle runs code when it is loaded.
+# :doc:`../user_guide/persistence` has all of it.
 #
 # Without Python
 # --------------
@@ -102,7 +102,7 @@ folder.cleanup()
 table.head().round(2)
 
 # %%
-# :doc:`../user_guide/command_line` describes the commands, ``train`` among them,
-# and :doc:`../user_guide/report` the page.
+# :doc:`../user_guide/command_line` describes the commands, ``train`` among
+# them, and :doc:`../user_guide/report` the page.
 
 # sphinx_gallery_thumbnail_number = 1

@@ -2,17 +2,17 @@
 Which filters matter
 ====================
 
-A filter is important if the classifier gets worse without it. This example looks
-at these importances, removes filters for good to see what accuracy is left, and
-lets the importances decide what a heatmap shows.
+A filter is important if the classifier gets worse without it. This example
+looks at these importances, removes filters for good to see what accuracy is
+left, and lets the importances decide what a heatmap shows.
 """
 
 # %%
 # Importances
 # -----------
-# ``fit`` measures the importances on held-out digits that it does not train on.
-# Each is the increase of the log loss when the filter's activation is replaced
-# by zero.
+# ``fit`` measures the importances on held-out digits that it does not train
+# on. Each is the increase of the log loss when the filter's activation is
+# replaced by zero.
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
@@ -25,8 +25,8 @@ FilterImportanceDisplay.from_estimator(model)
 # %%
 # Removing filters
 # ----------------
-# To silence a filter of the last convolution it is enough to set its weights and
-# its bias to zero. We take away the four, then the eight, most and least
+# To silence a filter of the last convolution it is enough to set its weights
+# and its bias to zero. We take away the four, then the eight, most and least
 # important filters, and as many at random, ten times.
 
 from copy import deepcopy
@@ -61,14 +61,15 @@ for n in (0, 4, 8):
 pd.DataFrame(rows).T.rename_axis("filters removed").round(2)
 
 # %%
-# The least important filters can go at little cost, and the most important ones
-# cost more than random ones. But each importance was measured with all other
-# filters in place: when many of them are gone, it says less about those left.
+# The least important filters can go at little cost, and the most important
+# ones cost more than random ones. But each importance was measured with all
+# other filters in place: when many of them are gone, it says less about those
+# left.
 #
 # Which filter for which digit
 # ----------------------------
-# Importances can be measured for each class alone. A filter can do much for one
-# digit and nothing for the others, or even harm (below zero).
+# Importances can be measured for each class alone. A filter can do much for
+# one digit and nothing for the others, or even harm (below zero).
 
 FilterImportanceDisplay.from_estimator(model, by_class=True)
 
@@ -76,10 +77,10 @@ FilterImportanceDisplay.from_estimator(model, by_class=True)
 # Weightings
 # ----------
 # The importances become weights in the heatmap. The default is a softmax at a
-# temperature of 1. As importances are small numbers, its weights are nearly the
-# same for all filters, so that the heat covers the whole of a digit.
-# ``weighting="linear"`` takes the importances themselves, and a function of them
-# can do anything else: ``best_two`` trusts two filters alone. The more a
+# temperature of 1. As importances are small numbers, its weights are nearly
+# the same for all filters, so that the heat covers the whole of a digit.
+# ``weighting="linear"`` takes the importances themselves, and a function of
+# them can do anything else: ``best_two`` trusts two filters alone. The more a
 # weighting concentrates, the more the heat shrinks to the strokes that decide.
 # ``fit_importance`` applies a weighting without training again.
 

@@ -43,8 +43,8 @@ pd.DataFrame(search.cv_results_)[columns].round(4)
 # %%
 # What it looks at
 # ----------------
-# The best estimator has been fitted to all training digits, and draws heatmaps.
-# Those of rows are rows; the display knows the shape of the images.
+# The best estimator has been fitted to all training digits, and draws
+# heatmaps. Those of rows are rows; the display knows the shape of the images.
 
 from sklearn_similar.display import HeatmapDisplay
 
@@ -54,8 +54,8 @@ HeatmapDisplay.from_estimator(best, X_test[:10], y=best.predict(X_test[:10]))
 # %%
 # Heatmaps in a pipeline
 # ----------------------
-# A heatmap for each image is a table like any other. Here the places of the heat
-# go through a PCA into a linear classifier, which does not see the digits
+# A heatmap for each image is a table like any other. Here the places of the
+# heat go through a PCA into a linear classifier, which does not see the digits
 # themselves.
 
 from sklearn.decomposition import PCA

@@ -72,8 +72,8 @@ localizer.fit(X, y, background_images=[astronaut(), chelsea()])
 # %%
 # Find
 # ----
-# On two other photographs, at 0.8 to 2 times the size. Where the truth is known,
-# the picture shows what is missed and what is false.
+# On two other photographs, at 0.8 to 2 times the size. Where the truth is
+# known, the picture shows what is missed and what is false.
 
 from skimage.data import coffee, rocket
 

@@ -2,8 +2,8 @@
 A page of digits
 ================
 
-Digits in ink, on paper: dark on light. The network learns single bright digits,
-each alone in its image, and reads a page that it has never seen.
+Digits in ink, on paper: dark on light. The network learns single bright
+digits, each alone in its image, and reads a page that it has never seen.
 """
 
 # %%
@@ -11,12 +11,13 @@ each alone in its image, and reads a page that it has never seen.
 # -----
 # Single digits are not enough. A network that has never seen what is *not* a
 # digit, such as an edge or half a digit, would call each of them one.
-# ``InstanceLocalizer`` sees to that: it places the digits on photographs, noise,
-# textures and black, proposes regions just as ``localize`` will, and trains on
-# crops of them. Those that show a digit as a whole have its label, the others are
-# background.
+# ``InstanceLocalizer`` sees to that: it places the digits on photographs,
+# noise, textures and black, proposes regions just as ``localize`` will, and
+# trains on crops of them. Those that show a digit as a whole have its label,
+# the others are background.
 #
-# A smaller network, fewer crops and one round of mining make this example quick.
+# A smaller network, fewer crops and one round of mining make this example
+# quick.
 
 from sklearn.datasets import load_sample_images
 
@@ -41,9 +42,9 @@ localizer.fit(X, y, background_images=[flower])
 # Read
 # ----
 # The page is made of test digits, in ink of different strengths and sizes.
-# ``polarity="dark"`` looks at the negative; nothing is trained again. Where the
-# truth is known, the picture shows it: dashed lines are true boxes that were
-# found, and what is false or missed says so.
+# ``polarity="dark"`` looks at the negative; nothing is trained again. Where
+# the truth is known, the picture shows it: dashed lines are true boxes that
+# were found, and what is false or missed says so.
 
 from sklearn_similar.datasets import make_scenes
 from sklearn_similar.display import InstancesDisplay

@@ -2,15 +2,15 @@
 Your own trained network
 ========================
 
-A network that was trained elsewhere, by plain PyTorch, needs no other training to
-be looked into: wrap it, and ask it which of two digits is where.
+A network that was trained elsewhere, by plain PyTorch, needs no other training
+to be looked into: wrap it, and ask it which of two digits is where.
 """
 
 # %%
 # A network, trained elsewhere
 # ----------------------------
-# It looks for one digit anywhere in a photograph. It was trained on standardised
-# images, as most are.
+# It looks for one digit anywhere in a photograph. It was trained on
+# standardised images, as most are.
 
 import numpy as np
 import torch
@@ -60,10 +60,12 @@ mean, std = X.mean() / 255, X.std() / 255
 images = (torch.as_tensor(X)[:, None] / 255 - mean) / std
 labels = torch.as_tensor(y)
 optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-for epoch in range(10):
+for _ in range(10):
     for batch in torch.randperm(2700).split(50):
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(network(images[batch]), labels[batch])
+        loss = nn.functional.cross_entropy(
+            network(images[batch]), labels[batch]
+        )
         loss.backward()
         optimizer.step()
 
@@ -93,13 +95,15 @@ module = Standardised(network, float(mean), float(std))
 model = SimilarNetClassifier(module, max_epochs=0, validation_fraction=None)
 model.fit(X, y).fit_importance(X[2700:], y[2700:])
 print(f"{model.score(X[2700:], y[2700:]):.0%} of other scenes are recognised;")
-print(f"layer {model.layer_}, ablated by the strategy {model.ablation_method_!r}")
+print(
+    f"layer {model.layer_}, ablated by the strategy {model.ablation_method_!r}"
+)
 
 # %%
-# "linear" means that no part of the network had to run again for a filter: after
-# the pooling comes one linear layer, and what a filter adds to it can be taken
-# off. So the importances of all 64 filters took hardly longer than one pass over
-# the images.
+# "linear" means that no part of the network had to run again for a filter:
+# after the pooling comes one linear layer, and what a filter adds to it can be
+# taken off. So the importances of all 64 filters took hardly longer than one
+# pass over the images.
 
 # %%
 # Which of the two?
@@ -124,9 +128,9 @@ asked = np.concatenate([first, second])
 HeatmapDisplay.from_estimator(model, twice, labels=asked, n_columns=4)
 
 # %%
-# A map joins two things: the heat of all classes, which shows how far an object
-# reaches, and the evidence for one class against the other classes in the image,
-# which tells whose it is.
+# A map joins two things: the heat of all classes, which shows how far an
+# object reaches, and the evidence for one class against the other classes in
+# the image, which tells whose it is.
 #
 # Several layers
 # --------------

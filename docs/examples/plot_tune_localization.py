@@ -2,16 +2,17 @@
 Tuning with known boxes
 =======================
 
-Boxes are not needed to train, but a few known ones tell which settings are best.
-A frozen estimator lets a search try them without training again.
+Boxes are not needed to train, but a few known ones tell which settings are
+best. A frozen estimator lets a search try them without training again.
 """
 
 # %%
 # Scenes with boxes
 # -----------------
-# Here they are made of training digits that no network was trained on. Boxes that
-# people have drawn come from a table, or by
-# :func:`~sklearn_similar.datasets.load_coco_file`. The scorer holds the scenes.
+# Here they are made of training digits that no network was trained on. Boxes
+# that people have drawn come from a table, or by
+# :func:`~sklearn_similar.datasets.load_coco_file`. The scorer holds the
+# scenes.
 
 from sklearn.datasets import load_sample_images
 
@@ -71,9 +72,9 @@ import pandas as pd
 
 results = pd.DataFrame(search.cv_results_["params"])
 results["F1"] = search.cv_results_["mean_test_score"]
-results.pivot(
-    index="score_threshold", columns="proposals", values="F1"
-).round(3)
+results.pivot(index="score_threshold", columns="proposals", values="F1").round(
+    3
+)
 
 # %%
 # New scenes
