@@ -3,8 +3,8 @@ Which filters matter
 ====================
 
 A filter is important if the classifier gets worse without it. This example
-looks at these importances, removes filters for good to see what accuracy is
-left, and lets the importances decide what a heatmap shows.
+looks at these importances, removes filters for good to see what that does on
+other images, and lets the importances decide what a heatmap shows.
 """
 
 # %%
@@ -23,48 +23,43 @@ model = SimilarNetClassifier(random_state=0).fit(X_train, y_train)
 FilterImportanceDisplay.from_estimator(model)
 
 # %%
-# Removing filters
-# ----------------
-# To silence a filter of the last convolution it is enough to set its weights
-# and its bias to zero. We take away the four, then the eight, most and least
-# important filters, and as many at random, ten times.
+# Removing a filter
+# -----------------
+# Are the numbers true? To silence a filter of the last convolution for good, it
+# is enough to set its weights and its bias to zero. We do this to each filter
+# and measure the loss on the test digits, which had no part in the importances.
 
 from copy import deepcopy
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.metrics import log_loss
 
 
-def accuracy_without(filters):
-    """Accuracy on the test digits."""
+def loss_without(filters):
+    """Log loss on the test digits."""
     weakened = deepcopy(model)
     convolution = weakened.net_.module_.features.conv2
     with torch.no_grad():
-        convolution.weight[filters.copy()] = 0
-        convolution.bias[filters.copy()] = 0
-    return weakened.score(X_test, y_test)
+        convolution.weight[filters] = 0
+        convolution.bias[filters] = 0
+    return log_loss(y_test, weakened.predict_proba(X_test))
 
 
-order = np.argsort(model.filter_importances_)
-rng = np.random.default_rng(0)
-rows = {}
-for n in (0, 4, 8):
-    at_random = [
-        accuracy_without(rng.permutation(order)[:n]) for _ in range(10)
-    ]
-    rows[n] = {
-        "least important": accuracy_without(order[:n]),
-        "random": np.mean(at_random),
-        "most important": accuracy_without(order[::-1][:n]),
-    }
-pd.DataFrame(rows).T.rename_axis("filters removed").round(2)
+loss = loss_without([])
+table = pd.DataFrame({"importance": model.filter_importances_})
+table["on the test digits"] = [loss_without([i]) - loss for i in table.index]
+print(f"correlation {table.corr().iloc[0, 1]:.2f}")
+table.sort_values("importance", ascending=False).round(4).T
 
 # %%
-# The least important filters can go at little cost, and the most important
-# ones cost more than random ones. But each importance was measured with all
-# other filters in place: when many of them are gone, it says less about those
-# left.
+# The filter with the greatest importance is missed most on the test digits,
+# too. Of the others, some that looked needless are missed, and the other way
+# round: both figures rest on a dozen misread digits. Held-out images in their
+# thousands, as in all of MNIST, tell more than 500. And each importance is
+# measured with all other filters in place: when several are gone, it says less
+# about those that are left.
 #
 # Which filter for which digit
 # ----------------------------

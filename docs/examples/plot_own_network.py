@@ -58,7 +58,7 @@ network = nn.Sequential(
 )
 mean, std = X.mean() / 255, X.std() / 255
 images = (torch.as_tensor(X)[:, None] / 255 - mean) / std
-labels = torch.as_tensor(y)
+labels = torch.tensor(y)
 optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 for _ in range(10):
     for batch in torch.randperm(2700).split(50):

@@ -77,6 +77,10 @@ results.pivot(index="score_threshold", columns="proposals", values="F1").round(
 )
 
 # %%
+# After so little training, regions of the heatmap do well, as there are fewer of
+# them to be mistaken about. With more training, tighter boxes count for more;
+# that is why to search.
+#
 # New scenes
 # ----------
 # The best estimator is ready to use. On scenes that the search has not seen:
