@@ -25,9 +25,10 @@ FilterImportanceDisplay.from_estimator(model)
 # %%
 # Removing a filter
 # -----------------
-# Are the numbers true? To silence a filter of the last convolution for good, it
-# is enough to set its weights and its bias to zero. We do this to each filter
-# and measure the loss on the test digits, which had no part in the importances.
+# Are the numbers true? To silence a filter of the last convolution for good,
+# it is enough to set its weights and its bias to zero. We do this to each
+# filter and measure the loss on the test digits, which had no part in the
+# importances.
 
 from copy import deepcopy
 
@@ -51,7 +52,7 @@ loss = loss_without([])
 table = pd.DataFrame({"importance": model.filter_importances_})
 table["on the test digits"] = [loss_without([i]) - loss for i in table.index]
 print(f"correlation {table.corr().iloc[0, 1]:.2f}")
-table.sort_values("importance", ascending=False).round(4).T
+table.sort_values("importance", ascending=False).T.round(4)
 
 # %%
 # The filter with the greatest importance is missed most on the test digits,

@@ -77,9 +77,9 @@ results.pivot(index="score_threshold", columns="proposals", values="F1").round(
 )
 
 # %%
-# After so little training, regions of the heatmap do well, as there are fewer of
-# them to be mistaken about. With more training, tighter boxes count for more;
-# that is why to search.
+# After so little training, regions of the heatmap do well, as there are fewer
+# of them to be mistaken about. With more training, tighter boxes count for
+# more; that is why to search.
 #
 # New scenes
 # ----------
