@@ -253,10 +253,18 @@ def check_table(driver):
 def main():
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path, help="folder of the built pages")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(__file__).parent / "_build" / "html",
+        help="folder of the built pages",
+    )
     parser.add_argument("--screenshots", type=Path, help="folder for pictures of pages")
     options = parser.parse_args()
     root = options.root.resolve()
+    if not (root / "index.html").exists():
+        print(f"there are no pages in {root}: build them first, tox -e docs")
+        return 1
     faults = list(wrong_links(root))
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         print("no browser: Debian's packages chromium and chromium-driver are missing")
