@@ -338,7 +338,7 @@ def _write_label(ax, box: _Box, shape: tuple[int, ...], text_kw: dict) -> None:
         "verticalalignment": side,
         "clip_on": True,
         # Legible on bright parts of the image, too.
-        "bbox": {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 0.8},
+        "bbox": {"facecolor": "black", "alpha": 0.85, "edgecolor": "none", "pad": 0.8},
     }
     ax.text(x, y, box.text, **(given | text_kw))
 
