@@ -49,7 +49,8 @@ pd.DataFrame(search.cv_results_)[columns].round(4)
 from sklearn_similar.display import HeatmapDisplay
 
 best = search.best_estimator_
-HeatmapDisplay.from_estimator(best, X_test[:10], y=best.predict(X_test[:10]))
+rows = X_test[:10]
+HeatmapDisplay.from_estimator(best, rows, y=best.predict(rows), alpha=0.5)
 
 # %%
 # Heatmaps in a pipeline
