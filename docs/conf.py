@@ -4,6 +4,8 @@ import os
 import warnings
 from importlib.metadata import version as installed_version
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 # Before matplotlib is imported: pictures are drawn without a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -20,6 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates", "examples", "**/README.rst"]
@@ -43,10 +46,28 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+# In the order in which they are best read.
+_TUTORIALS = [
+    "plot_quickstart.py",
+    "plot_filter_importance.py",
+    "plot_coins.py",
+    "plot_localize.py",
+    "plot_icons.py",
+    "plot_own_network.py",
+    "plot_tune_localization.py",
+    "plot_grid_search.py",
+    "plot_deploy.py",
+    "*",
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
+    "within_subsection_order": ExplicitOrder(_TUTORIALS),
+    # A display is a picture already; its repr under it says nothing.
+    "capture_repr": ("_repr_html_",),
+    "download_all_examples": False,
     "doc_module": ("sklearn_similar",),
     "backreferences_dir": "generated/backreferences",
     "remove_config_comments": True,
@@ -55,8 +76,12 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
-html_title = "sklearn_similar"
+html_title = f"sklearn_similar {release}"
+html_favicon = "_static/favicon.svg"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],

@@ -125,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="most crops of background to train on (default: 30000)",
     )
+    train.add_argument(
+        "--n-mining-rounds",
+        type=_not_negative,
+        metavar="N",
+        help="searches for what is mistaken for an instance (default: 2)",
+    )
     train.add_argument("--random-state", type=_seed, metavar="N", help="seed")
     train.add_argument("-v", "--verbose", action="store_true", help="show progress")
 
@@ -157,6 +163,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer from 0 up")
+    return int(text)
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is no integer from 0 to 2**32 - 1")
@@ -174,7 +186,7 @@ def _train(options: argparse.Namespace) -> None:
         background = list(ImageFiles(find_image_files(options.background), 1))
     made = {
         name: getattr(options, name)
-        for name in ("n_instance_crops", "n_background_crops")
+        for name in ("n_instance_crops", "n_background_crops", "n_mining_rounds")
         if getattr(options, name) is not None
     }
     print(

@@ -112,8 +112,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     random_state : int, RandomState instance or None, default=None
         Source of the training crops, and of the estimator where its own is None.
     verbose : int, default=0
-        1 shows progress bars while training crops are made and in `localize`, and
-        those of the default estimator.
+        1 shows progress bars for whatever takes long.
 
     Attributes
     ----------

@@ -66,6 +66,7 @@ def crops(digits, tmp_path):
 def test_training_and_localizing_are_two_commands(crops, photographs, tmp_path):
     path, out = tmp_path / "model.safetensors", tmp_path / "instances.csv"
     few = ["--n-instance-crops", 100, "--n-background-crops", 100]
+    few += ["--n-mining-rounds", 0]
     trained = python_m("train", crops, path, *few, "--random-state", 0)
     assert (trained.returncode, trained.stderr) == (0, "")
     assert "learning 2 labels from" in trained.stdout

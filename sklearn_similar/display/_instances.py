@@ -21,8 +21,9 @@ from sklearn_similar.metrics._checks import check_instances
 from sklearn_similar.metrics._matching import find_pairs, matched_rows
 from sklearn_similar.metrics._truth import image_numbers
 
-# Share of an image's height that a label needs.
+# Share of an image's height that a label needs, and of its width that a long one may.
 _LABEL_SHARE = 0.06
+_LABEL_WIDTH = 0.25
 
 
 class InstancesDisplay:
@@ -139,7 +140,7 @@ class InstancesDisplay:
                 for box in boxes.get(index, ()):
                     _draw_box(plt, ax, box)
                     if box.text:
-                        _write_label(ax, box, image.shape[0], text_kw)
+                        _write_label(ax, box, image.shape, text_kw)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
@@ -317,21 +318,29 @@ def _check_iou_threshold(iou_threshold) -> None:
         )
 
 
-def _write_label(ax, box: _Box, height: int, text_kw: dict) -> None:
+def _write_label(ax, box: _Box, shape: tuple[int, ...], text_kw: dict) -> None:
     """Write a label above its box; below, if it was missed; inside without room."""
+    height, width = shape[:2]
     y_min, y_max = box.instance["y_min"], box.instance["y_max"]
     room = _LABEL_SHARE * height
     if box.is_true:
         y, side = (y_max, "top") if y_max + room <= height else (y_max - 1, "bottom")
     else:
         y, side = (y_min - 1, "bottom") if y_min >= room else (y_min, "top")
+    # A label that begins near the right edge ends there, rather than being cut off.
+    x, end = box.instance["x_min"], "left"
+    if x > (1 - _LABEL_WIDTH) * width:
+        x, end = box.instance["x_max"], "right"
     given = {
         "color": box.color,
         "fontsize": "x-small",
+        "horizontalalignment": end,
         "verticalalignment": side,
         "clip_on": True,
+        # Legible on bright parts of the image, too.
+        "bbox": {"facecolor": "black", "alpha": 0.85, "edgecolor": "none", "pad": 0.8},
     }
-    ax.text(box.instance["x_min"], y, box.text, **(given | text_kw))
+    ax.text(x, y, box.text, **(given | text_kw))
 
 
 def _draw_box(plt, ax, box: _Box) -> None:

@@ -34,8 +34,8 @@ _RANKING: dict[str, Any] = {
 
 
 @validate_params(
-    {
-        **_RANKING,
+    _RANKING
+    | {
         "iou_threshold": [IOU_THRESHOLD],
         "average": [StrOptions({"macro"}), None],
     },
@@ -111,7 +111,7 @@ def average_precision(
 
 
 @validate_params(
-    {**_RANKING, "iou_thresholds": ["array-like", None]},
+    _RANKING | {"iou_thresholds": ["array-like", None]},
     prefer_skip_nested_validation=True,
 )
 def mean_average_precision(

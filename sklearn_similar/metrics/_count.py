@@ -12,10 +12,7 @@ from ._values import shared_codes
 
 
 @validate_params(
-    {
-        **TABLES,
-        "n_images": [Interval(Integral, 1, None, closed="left"), None],
-    },
+    TABLES | {"n_images": [Interval(Integral, 1, None, closed="left"), None]},
     prefer_skip_nested_validation=True,
 )
 def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> float:

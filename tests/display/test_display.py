@@ -546,3 +546,18 @@ def test_instances_of_images_that_do_not_fill_the_grid_are_drawn(n_images):
     display = InstancesDisplay(images, Finder().localize(None)).plot(n_columns=4)
     assert len(display.axes_) == n_images
     assert len(display.figure_.axes) == n_images
+
+
+def test_labels_near_the_right_edge_end_there_and_stand_on_a_dark_ground():
+    table = pd.DataFrame(
+        [[0, "left", 5, 40, 25, 60], [0, "right", 90, 40, 99, 60]],
+        columns=["image", "label", "x_min", "y_min", "x_max", "y_max"],
+    )
+    display = InstancesDisplay([np.ones((100, 100))], table).plot()
+    figure, ax = display.figure_, display.axes_[0]
+    figure.canvas.draw()
+    left, right = ax.texts
+    assert left.get_position()[0] == 5
+    assert right.get_horizontalalignment() == "right"
+    assert right.get_window_extent().x1 <= ax.get_window_extent().x1 + 1
+    assert left.get_bbox_patch().get_facecolor()[:3] == (0, 0, 0)

@@ -1,0 +1,296 @@
+"""Open every built page, and a report, in headless Chromium, and say what is wrong.
+
+    tox -e docs && tox -e docs-check
+    tox -e docs-check -- --screenshots FOLDER
+
+Pages are seen as on a screen, 1280 pixels wide, and as on a phone, 390. Looked for are
+links to nowhere, pictures that are missing or blank, errors of scripts, and what is
+wider than the phone. The search has to find ``localize``. In a report of 1,000 images,
+sorting, filtering and the switch for heat have to work; its size and the time to sort
+are printed.
+
+Needs Debian's packages chromium and chromium-driver, and stops with a line where they
+are missing.
+"""
+
+import argparse
+import base64
+import shutil
+import sys
+import tempfile
+import threading
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import numpy as np
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from sklearn_similar import SimilarNetClassifier
+from sklearn_similar.datasets import load_mnist_sample
+from sklearn_similar.report import write_report
+
+WIDTHS = {"screen": 1280, "phone": 390}
+# Pages of which pictures are kept, besides that of the report.
+SHOWN = (
+    "index.html",
+    "install.html",
+    "api.html",
+    "comparison.html",
+    "auto_examples/index.html",
+    "auto_examples/plot_coins.html",
+    "auto_examples/plot_quickstart.html",
+    "user_guide/index.html",
+    "user_guide/method.html",
+    "user_guide/inputs.html",
+    "generated/sklearn_similar.InstanceLocalizer.html",
+)
+# Mathematics is set by a script from elsewhere, which a check does without.
+NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+LARGEST_REPORT = 25 * 2**20
+LONGEST_SORT = 0.2
+
+
+class Page(HTMLParser):
+    """The links, pictures and anchors of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.images, self.anchors = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.anchors.update(filter(None, (attrs.get("id"), attrs.get("name"))))
+        if tag == "a" and attrs.get("href"):
+            self.links.append(attrs["href"])
+        if tag == "img":
+            self.images.append(attrs.get("src", ""))
+
+
+def wrong_links(root):
+    """Links and pictures of the built pages that lead nowhere, and blank pictures."""
+    pages = {path.resolve(): Page(path) for path in sorted(root.rglob("*.html"))}
+    pictures = set()
+    for path, page in pages.items():
+        for link in page.links + page.images:
+            address, anchor = urldefrag(link)
+            if urlparse(address).scheme or address.startswith("//"):
+                continue
+            target = (path.parent / unquote(address)).resolve() if address else path
+            if not target.exists():
+                yield f"{path.relative_to(root)}: {link} leads nowhere"
+            elif anchor and target in pages:
+                if unquote(anchor) not in pages[target].anchors:
+                    yield f"{path.relative_to(root)}: there is no {link}"
+            elif link in page.images and target.suffix in (".png", ".jpg"):
+                pictures.add(target)
+    for path in sorted(pictures):
+        if np.asarray(Image.open(path).convert("L")).std() < 1:
+            yield f"{path.relative_to(root)} is blank"
+
+
+def start_chromium():
+    """A driver of headless Chromium."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        NO_NETWORK,
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    return webdriver.Chrome(options=options, service=service)
+
+
+def set_width(driver, width):
+    """Emulate a screen; a window cannot be as narrow as a phone."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1}
+    metrics["mobile"] = width < 500
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def errors_of_scripts(driver):
+    """Errors in the browser's log that do not come from what is elsewhere."""
+    for entry in driver.get_log("browser"):
+        is_elsewhere = "https://" in entry["message"]
+        if entry["level"] == "SEVERE" and not is_elsewhere:
+            yield entry["message"]
+
+
+def faults_of(driver, name):
+    """What is wrong with the page that is open."""
+    yield from (f"{name}: {message}" for message in errors_of_scripts(driver))
+    missing = driver.execute_script(
+        "return [...document.images].filter(i => i.loading !== 'lazy' && i.complete"
+        " && !i.naturalWidth && !i.src.startsWith('https')).map(i => i.src)"
+    )
+    yield from (f"{name}: {source} is not drawn" for source in missing)
+    wide = driver.execute_script(
+        "return document.documentElement.scrollWidth - window.innerWidth"
+    )
+    if wide > 0:
+        widest = driver.execute_script(
+            "const end = window.innerWidth;"
+            "const clips = e => getComputedStyle(e).overflowX !== 'visible';"
+            "const inside = e => e.parentElement && e.parentElement !== document.body"
+            " && (clips(e.parentElement) || inside(e.parentElement));"
+            "return [...document.body.querySelectorAll('*')].filter(e =>"
+            " e.getBoundingClientRect().right > end + 1 && !inside(e))"
+            ".map(e => e.tagName + '.' + e.className).slice(0, 3).join(' ')"
+        )
+        yield f"{name}: {wide} pixels wider than the screen: {widest}"
+
+
+def check_pages(driver, root, address, screenshots):
+    """Open all pages in all widths."""
+    paths = [path.relative_to(root) for path in root.rglob("*.html")]
+    names = sorted(path.as_posix() for path in paths if path.parts[0] != "_static")
+    for kind, width in WIDTHS.items():
+        set_width(driver, width)
+        for name in names:
+            driver.get(f"{address}/{name}")
+            yield from faults_of(driver, f"{name} on a {kind}")
+            if screenshots and name in SHOWN:
+                shown = name.removesuffix(".html").replace("/", "-")
+                take_screenshot(driver, screenshots, f"{shown}_{kind}")
+    print(f"opened {len(names)} pages at {' and '.join(map(str, WIDTHS.values()))}")
+
+
+def take_screenshot(driver, folder, name):
+    """A picture of the page, down to some screens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+    clip = {"x": 0, "y": 0, "scale": 1, "width": size["width"]}
+    clip["height"] = min(size["height"], 3000)
+    picture = driver.execute_cdp_cmd(
+        "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
+    )
+    (folder / f"{name}.png").write_bytes(base64.b64decode(picture["data"]))
+
+
+def check_search(driver, address):
+    """The search finds the method that everybody looks for."""
+    driver.get(f"{address}/search.html?q=localize")
+    wait = WebDriverWait(driver, 20)
+    results = wait.until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li a")
+    )
+    if not any("InstanceLocalizer" in result.text for result in results):
+        yield f"search for localize: {[result.text for result in results][:5]}"
+
+
+def check_report(driver, screenshots):
+    """Sort, filter and switch in a report of 1,000 images."""
+    X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+    model = SimilarNetClassifier(max_epochs=2, random_state=0).fit(X, y)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.html"
+        write_report(model, X_test, path, y_test)
+        size = path.stat().st_size
+        for kind, width in WIDTHS.items():
+            set_width(driver, width)
+            driver.get(path.as_uri())
+            yield from faults_of(driver, f"report on a {kind}")
+            if screenshots:
+                take_screenshot(driver, screenshots, f"report_{kind}")
+        set_width(driver, WIDTHS["screen"])
+        driver.get(path.as_uri())
+        seconds = sort_report(driver)
+        yield from check_table(driver)
+    print(f"report of {len(X_test)} images: {size / 2**20:.1f} MB, ", end="")
+    print(f"sorted in {seconds:.3f} s")
+    if size > LARGEST_REPORT or seconds > LONGEST_SORT:
+        yield f"the report has {size} bytes and is sorted in {seconds:.2f} s"
+
+
+def sort_report(driver):
+    """Seconds until the table is sorted by its second column and laid out again."""
+    return driver.execute_script(
+        "const start = performance.now();"
+        "document.querySelectorAll('#rows thead th')[1].firstElementChild.click();"
+        "document.body.offsetHeight;"
+        "return (performance.now() - start) / 1000"
+    )
+
+
+def check_table(driver):
+    """The table is in order, filters, and the heat goes."""
+
+    def column():
+        cells = driver.find_elements(By.CSS_SELECTOR, "#rows tbody td:nth-child(2)")
+        return [cell.text for cell in cells]
+
+    labels = column()
+    if labels != sorted(labels) or len(set(labels)) < 2:
+        yield f"report: sorting gives {labels[:5]} ... {labels[-5:]}"
+    select = driver.find_element(By.ID, "label")
+    wanted = select.find_elements(By.TAG_NAME, "option")[3].text
+    # By the keyboard, as a click that is simulated reaches no page's script.
+    select.send_keys(wanted)
+    if set(column()) != {wanted}:
+        yield f"report: filtering by {wanted} leaves {sorted(set(column()))}"
+    visible = "return [...document.querySelectorAll('#gallery img')]"
+    visible += ".filter(e => e.checkVisibility({visibilityProperty: true})).length"
+    before = driver.execute_script(visible)
+    driver.find_element(By.ID, "heat").click()
+    if driver.execute_script(visible) <= before:
+        yield "report: the switch for heat changes nothing"
+
+
+def main():
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(__file__).parent / "_build" / "html",
+        help="folder of the built pages",
+    )
+    parser.add_argument("--screenshots", type=Path, help="folder for pictures of pages")
+    options = parser.parse_args()
+    root = options.root.resolve()
+    if not (root / "index.html").exists():
+        print(f"there are no pages in {root}: build them first, tox -e docs")
+        return 1
+    faults = list(wrong_links(root))
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        print("no browser: Debian's packages chromium and chromium-driver are missing")
+    else:
+        handler = partial(QuietHandler, directory=root)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        driver = start_chromium()
+        try:
+            faults += check_pages(driver, root, address, options.screenshots)
+            faults += check_search(driver, address)
+            faults += check_report(driver, options.screenshots)
+        finally:
+            driver.quit()
+            server.shutdown()
+    print("\n".join(faults) or "no fault")
+    return 1 if faults else 0
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a line for each."""
+
+    def log_message(self, *args):
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""
+Saving and deploying
+====================
+
+A fitted estimator goes into one file without code in it. Another program, on
+another machine, loads it, or no program at all: a command does.
+"""
+
+# %%
+# Train and save
+# --------------
+# The coins of :doc:`plot_coins` once more.
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from skimage.data import coins
+
+from sklearn_similar import InstanceLocalizer, save
+
+photograph = Image.fromarray(coins())
+boxes = [
+    (20, 32, 48),
+    (78, 34, 44),
+    (132, 28, 48),
+    (24, 103, 44),
+    (82, 106, 40),
+    (132, 106, 44),
+    (23, 176, 42),
+    (78, 174, 46),
+    (132, 176, 44),
+]
+crops = [
+    photograph.crop((x, y, x + side, y + side)).resize((28, 28))
+    for x, y, side in boxes
+]
+localizer = InstanceLocalizer(
+    n_instance_crops=1000,
+    n_background_crops=1000,
+    n_mining_rounds=0,
+    random_state=0,
+)
+localizer.fit(crops, ["coin"] * len(crops))
+
+folder = TemporaryDirectory()
+path = Path(folder.name) / "coins.safetensors"
+save(localizer, path)
+print(f"{path.name}: {os.path.getsize(path) / 1024:.0f} KiB")
+
+# %%
+# Load
+# ----
+# Loading runs nothing that the file brings, and a damaged file is refused. The
+# loaded estimator gives the same table, bit for bit on the same machine.
+
+from sklearn_similar import load
+from sklearn_similar.display import InstancesDisplay
+
+loaded = load(path)
+instances = loaded.localize([photograph])
+print(instances.equals(localizer.localize([photograph])))
+InstancesDisplay.from_predictions([photograph], instances)
+
+# %%
+# A network of your own is not in the file, as it is code: ``load(path,
+# MyNetwork)`` brings it. For a file that only you write and read, pickle and
+# joblib work, too; a pickle runs code when it is loaded.
+# :doc:`../user_guide/persistence` has all of it.
+#
+# Without Python
+# --------------
+# The command reads the same file, searches a folder of images, and writes a
+# table, and a report to look through in a browser. Here it is, run on a folder
+# with one photograph.
+
+import subprocess
+import sys
+
+images = Path(folder.name) / "photographs"
+images.mkdir()
+photograph.save(images / "pompeii.png")
+command = "-m sklearn_similar localize coins.safetensors photographs"
+options = "--out instances.csv --report report.html"
+run = subprocess.run(
+    [sys.executable, *command.split(), *options.split()],
+    cwd=folder.name,
+    capture_output=True,
+    text=True,
+    check=True,
+)
+print(run.stdout)
+
+# %%
+# The table:
+
+import pandas as pd
+
+table = pd.read_csv(Path(folder.name) / "instances.csv")
+folder.cleanup()
+table.head().round(2)
+
+# %%
+# :doc:`../user_guide/command_line` describes the commands, ``train`` among
+# them, and :doc:`../user_guide/report` the page.
+
+# sphinx_gallery_thumbnail_number = 1
