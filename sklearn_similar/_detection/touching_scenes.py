@@ -12,6 +12,8 @@ _ROW_HEIGHT = 1.2
 # Pixels by which the strokes of neighbours overlap; -1 leaves a seam.
 _OVERLAPS = (-1, 0, 1, 2)
 _CONTRAST = (0.4, 1.0)
+# More than this, of images of a few pixels, teach nothing new.
+_MAX_INSTANCES = 200
 
 
 def make_touching_scene(
@@ -37,19 +39,21 @@ def make_touching_scene(
     scene = np.zeros((*size, *images.shape[3:]), np.float32)
     boxes, rows = [], []
     top = 0
-    while True:
+    while len(rows) < _MAX_INSTANCES:
         scale = np.exp(rng.uniform(*np.log(_SCALE)))
-        height = int(_ROW_HEIGHT * scale * images.shape[1])
+        height = max(1, int(_ROW_HEIGHT * scale * images.shape[1]))
         if top + height > size[0]:
             break
         x = rng.randint(images.shape[2])
-        while True:
+        while len(rows) < _MAX_INSTANCES:
             row = rng.randint(len(images))
             picture = _cut_out(images[row], scale, height, rng)
             y = top + rng.randint(height - len(picture) + 1)
             below = scene[y : y + len(picture)]
             if below.any():
-                x = _meeting_column(below, picture) - rng.choice(_OVERLAPS)
+                # An instance never covers the last one.
+                overlap = min(rng.choice(_OVERLAPS), picture.shape[1] - 1)
+                x = _meeting_column(below, picture) - overlap
             right = max(0, x) + picture.shape[1]
             if right > size[1]:
                 break

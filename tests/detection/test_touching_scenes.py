@@ -54,3 +54,13 @@ def test_colour_images_give_colour_scenes():
     assert not scene[..., 2].any()
     assert scene[..., 0].max() > scene[..., 1].max() > 0
     assert len(boxes) > 3
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (12, 1), (1, 2), (3, 3)])
+def test_touching_scenes_of_tiny_images_end(shape):
+    images = np.full((3, *shape), 255, dtype=np.uint8)
+    rng = np.random.RandomState(0)
+    scene, boxes, rows = make_touching_scene(images, (320, 320), rng)
+    assert len(boxes) == len(rows)
+    assert 1 <= len(rows) <= 200
+    assert scene.any()
