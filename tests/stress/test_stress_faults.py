@@ -200,7 +200,7 @@ def test_an_error_of_a_callback_changes_nothing(digits, quick, name):
     assert np.array_equal(answers(estimator, digits), old)
 
 
-@pytest.mark.parametrize("method", ["update", "__iter__"])
+@pytest.mark.parametrize("method", ["update", "close"])
 def test_an_error_of_a_progress_bar_changes_nothing(
     digits, localizer, monkeypatch, method
 ):
