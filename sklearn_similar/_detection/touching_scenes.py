@@ -37,7 +37,8 @@ def make_touching_scene(
         The image that each instance shows.
     """
     scene = np.zeros((*size, *images.shape[3:]), np.float32)
-    boxes, rows = [], []
+    boxes: list[tuple[int, ...]] = []
+    rows: list[int] = []
     top = 0
     while len(rows) < _MAX_INSTANCES:
         scale = np.exp(rng.uniform(*np.log(_SCALE)))
