@@ -546,12 +546,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             contrastive = contrastive_weights(self.log_odds_drops_, self.image_shape_)
         specification = self._heatmap_specification(contrastive)
         with eval_mode(network.module):
-            constants = calibrate(
-                network, specification, images, validation, y, background
-            )
-        self.normalization_constant_ = constants.normalization
-        self.class_normalization_constants_ = constants.class_normalization
-        self.class_score_constants_ = constants.class_scores
+            found = calibrate(network, specification, images, validation, y, background)
+        self.normalization_constant_ = found.normalization
+        self.class_normalization_constants_ = found.class_normalization
+        self.class_score_constants_ = found.class_scores
 
     def _heatmap_specification(self, contrastive) -> HeatmapSpecification:
         outline = getattr(self, "outline_layer_", None)
