@@ -374,6 +374,8 @@ def measure_default(arguments, mnist):
         ("clothes", fashion, grey, n_clothes),
         ("tinted clothes", fashion, colour, n_clothes),
     ):
+        if arguments.quick and kind != "digits":
+            continue
         X, y, X_test, y_test = data.X_train, data.y_train, data.X_test, data.y_test
         if kind == "tinted clothes":
             X, X_test = tint(X[:n_most], 0), tint(X_test, 1)
