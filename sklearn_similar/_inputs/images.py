@@ -239,7 +239,7 @@ def _shared_map(array) -> mmap.mmap | None:
     """
     is_shared = False
     while isinstance(array, np.ndarray):
-        is_shared = isinstance(array, np.memmap) and array.mode in ("r", "r+")
+        is_shared = isinstance(array, np.memmap) and array.mode in ("r", "r+", "w+")
         array = array.base
     can_release = is_shared and hasattr(mmap, "MADV_DONTNEED")
     return array if can_release and isinstance(array, mmap.mmap) else None

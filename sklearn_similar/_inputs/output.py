@@ -36,7 +36,8 @@ def check_out(out: Any, images: Images) -> Any:
         )
     _check_array(out, "out", (len(shapes), *each))
     view = out.view(np.ndarray) if not isinstance(out, np.memmap) else out
-    return view.reshape(len(shapes), *shapes[0], copy=False) if is_rows else out
+    # An axis that is split is never copied.
+    return view.reshape(len(shapes), *shapes[0]) if is_rows else out
 
 
 def _check_array(array: Any, name: str, shape: tuple[int, ...]) -> None:
