@@ -27,9 +27,6 @@ from .report._page import write_page
 
 _PROGRAM = "python -m sklearn_similar"
 _OK, _FAILED, _INTERRUPTED = 0, 1, 130
-# Pixels that are read and searched together, so that memory does not grow with the
-# number of photographs.
-_PIXELS_AT_ONCE = 2**22
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -221,7 +218,7 @@ def _localize(options: argparse.Namespace) -> None:
     images = ImageFiles(paths, n_channels(localizer.image_shape_))
     folder = options.images if options.images.is_dir() else options.images.parent
     names = [path.relative_to(folder).as_posix() for path in paths]
-    instances = localize_in_parts(localizer, images)
+    instances = localizer.localize(paths)
     _write_table(instances, names, options.out)
     written = str(options.out)
     if options.report is not None:
@@ -232,19 +229,6 @@ def _localize(options: argparse.Namespace) -> None:
         f"found {count(len(instances), 'instance')} in {count(len(paths), 'image')}; "
         f"wrote {written}"
     )
-
-
-def localize_in_parts(localizer: InstanceLocalizer, images: Sequence) -> pd.DataFrame:
-    """What `localize` returns for all images, of which few are in memory at a time."""
-    tables, part, start = [], [], 0
-    for index, image in enumerate(images, 1):
-        part.append(image)
-        n_pixels = sum(pixels.shape[0] * pixels.shape[1] for pixels in part)
-        if n_pixels >= _PIXELS_AT_ONCE or index == len(images):
-            table = localizer.localize(part)
-            tables.append(table.assign(image=table["image"] + start))
-            part, start = [], index
-    return pd.concat(tables, ignore_index=True)
 
 
 def _write_table(instances: pd.DataFrame, names: list[str], path: Path) -> None:

@@ -79,12 +79,12 @@ def test_training_and_localizing_are_two_commands(crops, photographs, tmp_path):
 def test_the_table_is_that_of_localize_with_names_of_files(
     model, photographs, scenes, fitted_localizer, tmp_path, monkeypatch
 ):
+    expected = fitted_localizer.localize([scenes[1], scenes[0], scenes[2]])
     # Each image by itself, as large ones are.
-    monkeypatch.setattr("sklearn_similar._command_line._PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr("sklearn_similar._localizer._PIXELS_AT_ONCE", 1)
     out = tmp_path / "out.csv"
     assert main(["localize", str(model), str(photographs), "--out", str(out)]) == 0
     names = ["a.png", "b.png", "more/c.PNG"]
-    expected = fitted_localizer.localize([scenes[1], scenes[0], scenes[2]])
     assert len(expected) > 3
     expected["image"] = [names[number] for number in expected["image"]]
     found = pd.read_csv(out)

@@ -124,7 +124,7 @@ class HeatmapModel:
                 "heatmaps in tiles",
                 int(large.sum()),
                 "image",
-                verbose and int(large.any()),
+                verbose if large.any() else 0,
             ):
                 image = raster_of(images.pixels[index], self.network.n_channels)
                 with explained_memory_error(f"Image {index} of X", image.size):
