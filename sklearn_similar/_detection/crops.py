@@ -36,7 +36,7 @@ def crop_boxes(
 def crop_batches(
     pixels: torch.Tensor, boxes: np.ndarray, specification: CropSpecification
 ) -> Iterator[torch.Tensor]:
-    """Crops of all boxes, batch by batch."""
+    """Crops of all boxes, batch by batch, on the device of the pixels."""
     pyramid = [pixels[np.newaxis]]
     largest = _downsampling_factor(boxes, specification).max(initial=2)
     for _ in range(int(np.log2(largest / 2))):
@@ -99,13 +99,15 @@ def _crop(
     This is done after resampling, which leaves thin strokes fainter than they were.
     """
     height, width = specification.size
-    factor = torch.from_numpy(_downsampling_factor(boxes, specification)).float()
-    box = torch.from_numpy(boxes).double()
+    first = next(iter(pyramid.values()))
+    n_channels, device = first.shape[1], first.device
+    factor = torch.from_numpy(_downsampling_factor(boxes, specification))
+    factor = factor.to(device, torch.float32)
+    box = torch.from_numpy(boxes).to(device, torch.float64)
     x = _positions(box[:, 0], box[:, 2], factor, width)
     y = _positions(box[:, 1], box[:, 3], factor, height)
     octave = _octaves(factor)
-    n_channels = next(iter(pyramid.values())).shape[1]
-    crops = torch.empty(len(boxes), n_channels, height, width)
+    crops = torch.empty(len(boxes), n_channels, height, width, device=device)
     for number in octave.unique().tolist():
         rows = (octave == number).nonzero().flatten()
         crops[rows] = _sample(pyramid[number], x[rows], y[rows], 2.0**number)
@@ -145,7 +147,8 @@ def _contrast(
 
 def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:
     """Positions of a crop's samples along one axis, two for each of its pixels."""
-    steps = (torch.arange(2 * n_pixels, dtype=torch.float64) + 0.5) / 2 - n_pixels / 2
+    samples = torch.arange(2 * n_pixels, dtype=torch.float64, device=low.device)
+    steps = (samples + 0.5) / 2 - n_pixels / 2
     return (low + high)[:, None] / 2 + factor[:, None] * steps
 
 

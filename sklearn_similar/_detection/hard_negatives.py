@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .._inputs.images import from_tensor
 from .crops import crop_batches, to_unit_tensor
 from .localization import Recognizer
 from .proposals import propose
@@ -43,12 +44,12 @@ def mine_hard_negatives(
         proposed = propose(pixels, (False, True), "image", n_thresholds)
         for view, found in zip((pixels, 1 - pixels), proposed, strict=True):
             specification = recognizer.image_format.specification
+            view = view.to(recognizer.crop_device)
             for batch in crop_batches(view, found["box"], specification):
                 proba = recognizer.predict_proba(batch)
                 score = proba[:, recognizer.columns].max(axis=1)
                 hard = score >= _LEAST_SCORE
-                unit = batch.permute(0, 2, 3, 1).numpy()[hard]
-                crops.append(np.rint(unit * 255).astype(np.uint8))
+                crops.append(from_tensor(batch, np.dtype(np.uint8), "colour")[hard])
                 scores.append(score[hard])
     order = np.argsort(-np.concatenate([np.empty(0), *scores]), kind="stable")
     return np.concatenate(crops)[order[:n_most]]

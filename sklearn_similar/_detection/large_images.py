@@ -109,9 +109,12 @@ def greatest_in_boxes(heat: Raster, corners: np.ndarray) -> np.ndarray:
 
 
 def crops_in_tiles(
-    image: Raster, boxes: np.ndarray, specification: CropSpecification
+    image: Raster,
+    boxes: np.ndarray,
+    specification: CropSpecification,
+    device: torch.device,
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Rows of boxes and their crops, batch by batch."""
+    """Rows of boxes and their crops on a device, batch by batch."""
     octaves = crop_octaves(boxes, specification)
     level = image
     for octave in range(int(octaves.max(initial=-1)) + 1):
@@ -139,7 +142,7 @@ def crops_in_tiles(
                 if len(own) == 0:
                     continue
                 outer, _ = with_halo(window, reach, level.size)
-                pixels = level.read(*outer)
+                pixels = level.read(*outer).to(device)
                 origin = np.array([outer[1].start, outer[0].start] * 2, np.float32)
                 members = at_level[own]
                 shifted = boxes[members] - np.float32(scale) * origin

@@ -17,7 +17,6 @@ from .._inputs.tiles import (
     mapped,
     raster_in_memory,
 )
-from .._network.activations import eval_mode
 from .box_fit import tightest
 from .crops import crop_batches
 from .image_format import ImageFormat
@@ -79,6 +78,13 @@ class Recognizer:
         """Whether the estimator makes heatmaps."""
         return hasattr(self.estimator, "heatmap")
 
+    @property
+    def crop_device(self) -> torch.device:
+        """Where crops are cut: the network's device, if it knows double precision."""
+        net = getattr(self.estimator, "net_", None)
+        device = torch.device(getattr(net, "device", "cpu"))
+        return device if device.type == "cuda" else torch.device("cpu")
+
     def predict_proba(self, crops: torch.Tensor) -> np.ndarray:
         """Class probabilities of crops n x n_channels x height x width in [0, 1]."""
         images = self.image_format.from_unit(crops)
@@ -111,7 +117,7 @@ class Recognizer:
             images = images[..., np.newaxis] if layout == "grey" else images
             return to_tensor(images, model.network.n_channels)[0]
 
-        with eval_mode(model.network.module):
+        with model.network.evaluation():
             heat = model.raster(
                 mapped(image, as_in_training),
                 None,
@@ -121,7 +127,7 @@ class Recognizer:
             )
 
         def read(rows: slice, columns: slice) -> torch.Tensor:
-            with eval_mode(model.network.module):
+            with model.network.evaluation():
                 return heat.read(rows, columns)
 
         return Raster(heat.size, read)
@@ -227,7 +233,7 @@ def _find_in_tiles(
         for proposals, heat in zip(found, heatmaps, strict=True)
     ]
     crops = [
-        crops_in_tiles(view, proposals["box"], specification)
+        crops_in_tiles(view, proposals["box"], specification, recognizer.crop_device)
         for view, (proposals, _) in zip(views, hot, strict=True)
     ]
     recognised = _recognize(crops, hot, recognizer, settings.score_threshold)
@@ -300,7 +306,8 @@ def _crops_in_order(
 ) -> Crops:
     """Rows of boxes and their crops, batch by batch."""
     start = 0
-    for batch in crop_batches(pixels, boxes, recognizer.image_format.specification):
+    specification = recognizer.image_format.specification
+    for batch in crop_batches(pixels.to(recognizer.crop_device), boxes, specification):
         yield np.arange(start, start + len(batch)), batch
         start += len(batch)
 

@@ -30,6 +30,8 @@ VISIBLE_SHARE = 0.2
 # many pixels (167 images of 28x28) needs about 50 MB. More are slower on a CPU, as they
 # do not fit into its caches.
 _MAX_PIXELS = 2**17
+# The same on other devices, where batches hide the cost of starting an operation.
+_MAX_DEVICE_PIXELS = 2**21
 # Pixels of a large image that are looked at together.
 _MAX_PART = 2**21
 # Reading an image brings in up to some MB around it of the file that it is in.
@@ -91,6 +93,7 @@ class Images:
         n_channels: int,
         indices: np.ndarray | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
+        device: str | torch.device = "cpu",
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Indices of images of one shape, and these images as a float32 tensor.
 
@@ -103,16 +106,19 @@ class Images:
         indices : ndarray of int, optional
             The images to read; all by default.
         memory_format : {torch.contiguous_format, torch.channels_last}
+        device : str or torch.device
+            Where the tensors are.
         """
         for members in self.group_by_shape():
-            most = min(batch_size, n_at_once(self.pixels[members[0]]))
+            most = min(batch_size, n_at_once(self.pixels[members[0]], device))
             if indices is not None:
                 members = np.intersect1d(members, indices)
                 if len(members) == 0:
                     continue
             for batch in gen_batches(len(members), most):
                 pixels = self.select(members[batch])
-                yield members[batch], to_tensor(pixels, n_channels, memory_format)
+                tensor = to_tensor(pixels, n_channels, memory_format, device)
+                yield members[batch], tensor
 
     def views(
         self, skipped: Container[np.dtype] = ()
@@ -148,15 +154,18 @@ class Images:
         return list(heatmaps) if self.layout == "list" else heatmaps
 
 
-def n_at_once(pixels: np.ndarray) -> int:
+def n_at_once(pixels: np.ndarray, device: str | torch.device = "cpu") -> int:
     """How many images like this one are read together."""
-    return max(1, _MAX_PIXELS // math.prod(pixels.shape[:2]))
+    is_cpu = torch.device(device).type == "cpu"
+    most = _MAX_PIXELS if is_cpu else _MAX_DEVICE_PIXELS
+    return max(1, most // math.prod(pixels.shape[:2]))
 
 
 def to_tensor(
     pixels: np.ndarray,
     n_channels: int,
     memory_format: torch.memory_format = torch.contiguous_format,
+    device: str | torch.device = "cpu",
 ) -> torch.Tensor:
     """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1]."""
     if not pixels.flags.writeable:
@@ -167,7 +176,8 @@ def to_tensor(
     flat = np.ravel(pixels)
     if pixels.dtype != np.uint8:
         flat = flat.astype(np.float32, copy=False)
-    tensor = torch.from_numpy(flat).float().view(pixels.shape)
+    # Bytes go to the device as they are, a quarter of the floats.
+    tensor = torch.from_numpy(flat).to(device).float().view(pixels.shape)
     level = white_level(pixels.dtype)
     if level != 1:
         # A quotient is what users get who divide by 255, a product differs by rounding.
@@ -196,10 +206,10 @@ def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarra
         (n, height * width * n_channels), (n, height, width) or (n, height, width,
         n_channels).
     """
-    pixels = images.permute(0, 2, 3, 1).numpy(force=True)
+    values = images.permute(0, 2, 3, 1)
     if dtype.kind in "iub":
-        pixels = np.rint(pixels * white_level(dtype))
-    pixels = pixels.astype(dtype)
+        values = (values * white_level(dtype)).round()
+    pixels = values.numpy(force=True).astype(dtype)
     if layout == "rows":
         return pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     return pixels[..., 0] if layout == "grey" else pixels
