@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from .._inputs.images import Images
+from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
 from .importances import choose_strategies
 from .strategies import AblationStrategy, NetworkMasking, NotExact, sweeps
@@ -93,5 +94,6 @@ def _changes(
     strategy: AblationStrategy, images: torch.Tensor, replacement: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scores of some images, and their changes by each filter, filters last."""
-    scores, without, empty, alone = sweeps(strategy.run(images, replacement, True))
+    found = sweeps(strategy.run(images, replacement, True))
+    scores, without, empty, alone = map(at_least_single, found)
     return scores, (scores - without).permute(1, 2, 0), (alone - empty).permute(1, 2, 0)

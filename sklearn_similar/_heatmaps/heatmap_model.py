@@ -19,7 +19,6 @@ from .._inputs.tiles import (
     value_range,
     write,
 )
-from .._network.activations import eval_mode
 from .._network.locality import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
@@ -92,7 +91,7 @@ class HeatmapModel:
         specification = self._specification_for(classes)
         heatmaps = images.empty_heatmaps() if out is None else out
         large = np.array([is_large(pixels) for pixels in images.pixels], bool)
-        with eval_mode(self.network.module):
+        with self.network.evaluation():
             presence = Presence(self.network, specification)
             for activations in with_progress(
                 image_activations(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
+from .forward import at_least_single
 from .hooks import forward_hook, has_hooks_of_others, output_hook
 from .receptive_field import ReceptiveField, receptive_field, track_receptive_field
 
@@ -86,7 +87,7 @@ def extract_activations(
         is_last = len(reached) == len(layers) - 1
         is_end = is_last and not to_end and not has_hooks_of_others(module)
         # Later layers could overwrite the activations in place.
-        activations = output if is_end else output.clone()
+        activations = at_least_single(output if is_end else output.clone())
         reached[layer] = FeatureMaps(activations, field, is_dense)
         if is_end:
             raise _LayerReached

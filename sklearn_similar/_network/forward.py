@@ -1,5 +1,8 @@
 """A forward pass whose failure is reported in a sentence."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -33,6 +36,27 @@ def run_network(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
                 "which is trained, goes without; pass a class that registers them."
             )
         raise ValueError(message) from error
+
+
+def at_least_single(values: torch.Tensor) -> torch.Tensor:
+    """Values in single or double precision, as sums of half precision lose too much."""
+    is_enough = values.dtype in (torch.float32, torch.float64)
+    return values if is_enough else values.float()
+
+
+@contextmanager
+def explained_batch_error(batch_size: int) -> Iterator[None]:
+    """Raise one MemoryError, which says what to do, where PyTorch's memory runs out."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"A batch of up to {count(batch_size, 'image')} does not fit into the "
+            "device's memory; pass a smaller batch_size, or smaller images "
+            f"({first_line(error)})."
+        ) from error
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 from .._compat import is_out_of_memory
 from .._inputs.images import Images
 from .._warnings import warn_user
-from .activations import eval_mode, extract_activations
+from .activations import extract_activations
 from .forward import first_line, run_network
 from .trained import TrainedNetwork
 
@@ -29,7 +29,7 @@ def check_regularity(
         If the network cannot take one image alone, or keeps values for the next images.
     """
     _, batch = next(network.batches(images, np.arange(min(_N_PROBES, len(images)))))
-    with eval_mode(network.module):
+    with network.evaluation():
         irregularity = find_irregularity(network.module, layers, batch)
     if irregularity is not None:
         warn_user(

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, Subset
 
 from .._inputs.images import Images, n_channels, to_tensor
 from .activations import eval_mode
+from .forward import explained_batch_error
 from .net import SeededNet, get_arrays
 
 
@@ -73,7 +74,8 @@ def train_network(
     dataset = PixelDataset(images, y, channels, net.memory_format)
     # The labels are in the dataset already; here they serve a stratified train_split.
     try:
-        net.partial_fit(Subset(dataset, training.tolist()), y[training])
+        with explained_batch_error(net.batch_size):
+            net.partial_fit(Subset(dataset, training.tolist()), y[training])
     except KeyError as error:
         if "valid_" not in str(error):
             raise
