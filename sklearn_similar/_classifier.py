@@ -1,6 +1,5 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -38,9 +37,9 @@ from ._inputs.validation import (
     published_at_end,
     snapshot,
 )
-from ._network.activations import eval_mode, find_layers
+from ._network.activations import find_layers
 from ._network.cache import cached_training
-from ._network.net import build_net, loss_weights, pack_net, restore, unpack_net
+from ._network.net import NET_PREFIXES, make_net, pack_net, restore, unpack_net
 from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.threads import usable_threads
@@ -53,8 +52,6 @@ from ._network.trained import (
 
 __all__ = ["SimilarNetClassifier"]
 
-# Parameters of the net that it takes as they are.
-_TRAINING = ("module", "max_epochs", "lr", "lr_decay", "batch_size", "net_params")
 # Images on which a network's layers are looked for.
 _N_PROBES = 3
 
@@ -90,8 +87,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     batch_size : int or "auto", default="auto"
         Images in a batch; "auto": a hundredth of those to train on, from 16 to 64.
     net_params : dict, default=None
-        Anything else that `skorch.classifier.NeuralNetClassifier` takes: `optimizer`
-        (default Adam), `criterion` (default cross-entropy), `callbacks`...
+        Anything else that `skorch.NeuralNetClassifier` takes: `optimizer`, `criterion`,
+        `callbacks`, `module__width`... `set_params` takes names with "__", too.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the training loss, as in scikit-learn.
     image_shape : tuple, default=None
@@ -118,8 +115,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         the same with the outlines that the network's first layer sees, if `layer` is
         one layer. Others: activations, weighted by the importances for the class.
     resolution : {"pooled", "dense"}, default="pooled"
-        "pooled": activations at the layer's own stride, interpolated; "dense":
-        activations at every pixel, many times slower; see the user guide.
+        Activations at the layer's own stride, interpolated, or at every pixel, which
+        is many times slower; see the user guide.
     normalize : {"validation", "image"} or None, default="validation"
         "validation": divided by the median maximum on validation images, so that an
         empty image stays dark; "image": each heatmap from 0 to 1, as in the paper.
@@ -127,8 +124,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Heat below it is set to 0 by `transform`; between 0 and 1. With
         ``normalize=None`` it is a share of `normalization_constant_`.
     background : label, default=None
-        The label in y that means "nothing here". Its images are left out of the
-        importances and the normalisation constant of all classes together.
+        Label of images of nothing, left out of the importances and the normalisation
+        constant of all classes together.
     device : str, default="cpu"
         Device on which PyTorch computes.
     memory : str, path-like or joblib.Memory, default=None
@@ -192,12 +189,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     X is an array or DataFrame of rows, an array of grey images (n_images, height,
     width) or of colour images (n_images, height, width, n_channels), or a list of
     images; for `transform` and `heatmap` images may have any size. Integers are scaled
-    to [0, 1] (uint16 by 1/65535, others by 1/255); floats are taken as they are.
-    Memory-mapped arrays are read batch by batch.
+    to [0, 1] (uint16 by 1/65535, others by 1/255), floats are taken as they are, and
+    memory-mapped arrays read batch by batch.
 
-    `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in
-    `fit` and `fit_importance`; `resolution` (the constants are measured at that of the
-    fit), `normalize` and `threshold` at every call.
+    `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in the
+    fits; `normalize`, `threshold` and `resolution` (but for constants) at every call.
 
     References
     ----------
@@ -215,7 +211,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     (3, 28, 28)
     """
 
-    _nested_remedies: ClassVar = {"module": "pass net_params={'module__<name>': ...}"}
+    _nested_holders: ClassVar = dict.fromkeys(NET_PREFIXES, "net_params")
     _parameter_constraints: ClassVar[dict] = CLASSIFIER_CONSTRAINTS
 
     def __init__(
@@ -351,10 +347,22 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ValueError
             If the images have another size.
         """
-        fitted = snapshot(self)
-        check_is_fitted(fitted, "net_")
-        images = check_trained_size(fitted, X, "predict")
-        return fitted._trained_network().predict_proba(images, self.verbose)
+        return snapshot(self)._predict_proba(X)
+
+    @blockwise
+    @usable_threads()
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of `predict_proba`, without its rounding of small ones to 0.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images of the trained size
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_classes), float32, in the order of `classes_`
+        """
+        return snapshot(self)._predict_proba(X, log=True)
 
     @blockwise
     def predict(self, X: Any) -> np.ndarray:
@@ -457,7 +465,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         if labels is not None:
             classes = encode_labels(fitted, labels, len(images), "labels")
         network, absent = fitted._trained_network(), fitted.absent_activations_
-        with eval_mode(network.module):
+        with network.evaluation():
             return ablate_images(network, fitted._layers(), images, absent, classes)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -483,33 +491,26 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         find_background(self.classes_, self.background)  # raises, before it is needed
         random_state = check_random_state(self.random_state)
         training, validation = hold_out(y, self.validation_fraction, random_state)
-        self._net_spec = self._net_parameters(y[training], random_seed(random_state))
-        self.net_ = build_net(**self._net_spec, verbose=self.verbose)
+        task = self.classes_, self.image_shape_, y[training], random_seed(random_state)
+        self.net_, self._net_spec = make_net(self.get_params(deep=False), *task)
         network = self._trained_network()
-        probes = np.arange(min(_N_PROBES, len(y)))
-        with eval_mode(network.module):
-            _, batch = next(network.batches(images, probes))
+        with network.evaluation():
+            _, batch = next(network.batches(images, np.arange(min(_N_PROBES, len(y)))))
             check_output(network, batch)
             self.layer_ = find_layers(network.module, self.layer, batch)
             if self.max_epochs == 0 and isinstance(self.module, nn.Module):
                 warn_if_guessing(network, images, y)
         check_regularity(network, self._layers(), images)
-        task = self.net_, self._net_spec, images, y, training
-        arrays, history = cached_training(self.memory, self.random_state, *task)
+        data = self.net_, self._net_spec, images, y, training
+        arrays, history = cached_training(self.memory, self.random_state, *data)
         restore(self.net_, arrays, history)
         if validation is not None:
             self._measure(images, y, validation)
 
-    def _net_parameters(self, y: np.ndarray, seed: int) -> dict[str, Any]:
-        """Arguments of `build_net`, copied, as users change modules and dicts."""
-        return {name: copy.deepcopy(getattr(self, name)) for name in _TRAINING} | {
-            "n_classes": len(self.classes_),
-            "image_shape": self.image_shape_,
-            "class_weight": loss_weights(self.class_weight, self.classes_, y),
-            "device": self.device,
-            "n_training": len(y),
-            "seed": seed,
-        }
+    def _predict_proba(self, X, log: bool = False) -> np.ndarray:
+        check_is_fitted(self, "net_")
+        images = check_trained_size(self, X, "predict")
+        return self._trained_network().predict_proba(images, self.verbose, log)
 
     def _trained_network(self) -> TrainedNetwork:
         return trained_network(self.net_, self.image_shape_, self.batch_size)
@@ -521,14 +522,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
-        with eval_mode(network.module):
+        with network.evaluation():
             where = network, layers, images, validation
             outline = find_outline_layer(*where)
-            methods, sums, absent = ablate(*where, y, self.ablation, self.verbose)
+            ablated = ablate(*where, y, self.ablation, self.verbose)
+        methods, sums, self.absent_activations_ = ablated
         self.outline_layer_ = outline if self.class_heatmap == "outlined" else None
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
-        self.absent_activations_ = absent
         self.n_filters_ = measured.n_filters
         self.baseline_error_ = measured.baseline_error
         self.filter_errors_ = measured.filter_errors
@@ -545,7 +546,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         if self.class_heatmap in ("outlined", "contrastive"):
             contrastive = contrastive_weights(self.log_odds_drops_, self.image_shape_)
         specification = self._heatmap_specification(contrastive)
-        with eval_mode(network.module):
+        with network.evaluation():
             found = calibrate(network, specification, images, validation, y, background)
         self.normalization_constant_ = found.normalization
         self.class_normalization_constants_ = found.class_normalization
@@ -582,9 +583,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         images = check_images(self, X)
         arrays = check_out(out, images)
         classes = find_targets(self, target, labels, images)
-        model = self._heatmap_model()
         how = self.normalize, threshold, arrays, self.verbose
-        heat = model.heatmaps(images, classes, *how)
+        heat = self._heatmap_model().heatmaps(images, classes, *how)
         return images.in_layout(heat) if out is None else out
 
     def __getstate__(self):

@@ -607,6 +607,81 @@ class TestTraining:
             fitted.predict(digits.X_test), fitted.classes_[proba.argmax(axis=1)]
         )
 
+    @pytest.mark.parametrize("ending", ["logits", "probabilities"])
+    def test_logarithms_of_probabilities_are_exact_where_these_are_0(
+        self, quick, digits, ending
+    ):
+        module = (
+            LeNet() if ending == "logits" else nn.Sequential(LeNet(), nn.Softmax(1))
+        )
+        criterion = nn.CrossEntropyLoss if ending == "logits" else nn.NLLLoss
+        estimator = quick(
+            module=module, max_epochs=0, net_params={"criterion": criterion}
+        ).fit(digits.X, digits.y)
+        found = estimator.predict_log_proba(digits.X_test)
+        np.testing.assert_allclose(
+            np.exp(found), estimator.predict_proba(digits.X_test), rtol=1e-5
+        )
+        assert found.dtype == np.float32
+        if ending == "logits":
+            with torch.no_grad():
+                estimator.net_.module_.classifier.fc3.bias[3] += 500
+            assert (estimator.predict_proba(digits.X_test)[:, 0] == 0).all()
+            found = estimator.predict_log_proba(digits.X_test)[:, 0]
+            assert ((found > -600) & (found < -400)).all()
+
+    def test_a_batch_that_does_not_fit_into_memory_is_one_memory_error(
+        self, quick, digits
+    ):
+        class TooLarge(LeNet):
+            is_full = False
+
+            def forward(self, x):
+                if self.is_full:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried")
+                return super().forward(x)
+
+        estimator = quick(module=TooLarge, batch_size=50).fit(digits.X, digits.y)
+        estimator.net_.module_.is_full = True
+        said = r"up to 50 images does not fit .*smaller batch_size.*CUDA out of memory"
+        for call in (
+            lambda: estimator.predict(digits.X_test),
+            lambda: estimator.transform(digits.X_test),
+            lambda: estimator.fit_importance(digits.X_test, digits.y_test),
+        ):
+            with pytest.raises(MemoryError, match=said):
+                call()
+
+    def test_a_network_in_mixed_precision_does_all_that_another_does(
+        self, quick, digits
+    ):
+        class Mixed(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.network = LeNet()
+
+            def forward(self, x):
+                with torch.autocast("cpu", torch.bfloat16):
+                    return self.network(x)
+
+        mixed = quick(module=Mixed, max_epochs=4, lr=0.003).fit(digits.X, digits.y)
+        single = quick(module=mixed.net_.module_.network, max_epochs=0)
+        single.fit(digits.X, digits.y)
+        for model in (mixed, single):
+            model.fit_importance(digits.X_test, digits.y_test)
+        X = digits.X_test
+        for method in ("predict_proba", "predict_log_proba", "transform"):
+            found, expected = (getattr(m, method)(X) for m in (mixed, single))
+            assert found.dtype == np.float32
+            difference = np.abs(found - expected).mean()
+            assert difference < 0.03 * np.abs(expected).max()
+        for found, expected in zip(
+            mixed.ablate_filters(X[:5]), single.ablate_filters(X[:5]), strict=True
+        ):
+            np.testing.assert_allclose(
+                found, expected, atol=0.1 * np.abs(expected).max()
+            )
+
     def test_verbose_shows_the_epochs_and_their_loss(self, quick, digits, capfd):
         quick(verbose=1, max_epochs=2).fit(digits.X, digits.y)
         printed = capfd.readouterr()

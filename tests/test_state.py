@@ -192,7 +192,6 @@ def test_a_pickle_holds_the_network_as_it_was_fitted(digits, quick):
 @pytest.mark.parametrize(
     ("estimator", "params", "remedy"),
     [
-        (SimilarNetClassifier(), {"module__width": 3}, "net_params"),
         (SimilarNetClassifier(), {"lr__x": 3}, "as a whole"),
         (InstanceLocalizer(), {"estimator__lr": 3}, r"SimilarNetClassifier\(\) first"),
     ],
@@ -206,6 +205,50 @@ def test_a_nested_parameter_without_owner_is_refused(estimator, params, remedy):
     assert estimator.get_params() == before
     nested = InstanceLocalizer(SimilarNetClassifier()).set_params(estimator__lr=0.5)
     assert clone(nested).estimator.lr == 0.5
+
+
+class TestParametersOfTheNet:
+    def test_are_set_by_their_names_and_copied(self):
+        given = {"module__width": 3, "optimizer": torch.optim.SGD}
+        estimator = SimilarNetClassifier(net_params=given)
+        estimator.set_params(module__width=5, optimizer__weight_decay=0.1, lr=0.5)
+        expected = {
+            "module__width": 5,
+            "optimizer": torch.optim.SGD,
+            "optimizer__weight_decay": 0.1,
+        }
+        assert given["module__width"] == 3
+        assert estimator.lr == 0.5
+        assert clone(estimator).net_params == expected
+        found = estimator.get_params()
+        assert found["net_params"] == expected
+        assert found["module__width"] == 5
+        assert "module__width" not in estimator.get_params(deep=False)
+        assert clone(estimator).set_params(**found).get_params() == found
+        assert "weight_decay" in estimator._repr_html_()
+
+    def test_come_with_a_new_dict_of_them(self):
+        estimator = SimilarNetClassifier(net_params={"module__width": 3})
+        estimator.set_params(net_params={"optimizer": 1}, module__width=4)
+        assert estimator.net_params == {"optimizer": 1, "module__width": 4}
+
+    def test_are_searched(self, digits):
+        search = GridSearchCV(
+            SimilarNetClassifier(Wide, max_epochs=1, random_state=0),
+            {"module__width": [3, 5]},
+            cv=2,
+        ).fit(digits.X, digits.y)
+        best = search.best_params_["module__width"]
+        assert len(search.best_estimator_.filter_importances_) == best
+        assert search.best_estimator_.get_params()["module__width"] == best
+
+
+class Wide(nn.Sequential):
+    def __init__(self, n_classes, width=2):
+        super().__init__(
+            nn.Conv2d(1, width, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
+            nn.Linear(width, n_classes),
+        )  # fmt: skip
 
 
 def predict_in_child(estimator, X, queue):

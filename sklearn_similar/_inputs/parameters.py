@@ -1,19 +1,43 @@
 """Setting parameters of estimators and of estimators in them."""
 
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 
 class NestedParametersMixin(BaseEstimator):
-    """Estimator whose `set_params` says what to do about <name>__<parameter>."""
+    """Estimator that knows what to do about <name>__<parameter> of no estimator."""
 
+    # The parameter, a dict, that holds all <name>__<parameter> of some names.
+    _nested_holders: ClassVar[dict[str, str]] = {}
     # What to do instead, by the name of the parameter that holds no estimator.
     _nested_remedies: ClassVar[dict[str, str]] = {}
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters of this estimator, and of those in it.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether <name>__<parameter> are among them.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
+        params = super().get_params(deep=deep)
+        if deep:
+            for holder in set(self._nested_holders.values()):
+                held = params[holder]
+                if isinstance(held, Mapping):
+                    params |= {name: held[name] for name in held if self._is_held(name)}
+        return params
+
     def set_params(self, **params) -> Self:
-        """Set parameters of this estimator, and <name>__<parameter> of one in it.
+        """Set parameters of this estimator, and <name>__<parameter> of what is in it.
 
         Parameters
         ----------
@@ -30,6 +54,11 @@ class NestedParametersMixin(BaseEstimator):
             If there is no such parameter.
         """
         held = self.get_params(deep=False)
+        for name in [name for name in params if self._is_held(name)]:
+            holder = self._nested_holders[name.partition("__")[0]]
+            others = params.get(holder, held[holder]) or {}
+            # A new dict, as the present one is the user's.
+            params[holder] = {**others, name: params.pop(name)}
         for name in params:
             owner, separator, _ = name.partition("__")
             if separator and owner in held and not hasattr(held[owner], "get_params"):
@@ -39,6 +68,10 @@ class NestedParametersMixin(BaseEstimator):
                     f"no parameters; {remedy}."
                 )
         return super().set_params(**params)
+
+    def _is_held(self, name: str) -> bool:
+        owner, separator, _ = name.partition("__")
+        return bool(separator) and owner in self._nested_holders
 
 
 def set_random_states(estimator, random_state: np.random.RandomState) -> None:

@@ -38,6 +38,19 @@ _BUILT_HERE = (
 )
 
 
+# Beginnings of the names in net_params, before "__".
+NET_PREFIXES = (
+    "module",
+    "criterion",
+    "optimizer",
+    "iterator_train",
+    "iterator_valid",
+    "callbacks",
+)
+# Parameters of the estimator that the net takes as they are.
+_TAKEN = ("module", "max_epochs", "lr", "lr_decay", "batch_size", "net_params")
+
+
 class InverseDecay:
     """Learning rate factor after some updates: 1 / (1 + decay * updates)."""
 
@@ -120,6 +133,29 @@ def _is_raised_by_callback(interrupt: KeyboardInterrupt, callbacks) -> bool:
     is_raise = code.co_code[innermost.tb_lasti] == dis.opmap["RAISE_VARARGS"]
     owner = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
     return is_raise and any(owner is callback for _, callback in callbacks)
+
+
+def make_net(
+    params: Mapping[str, Any],
+    classes: np.ndarray,
+    image_shape: tuple[int, ...],
+    y: np.ndarray,
+    seed: int,
+) -> tuple["SeededNet", dict[str, Any]]:
+    """A net by an estimator's parameters, and the arguments of `build_net` for it.
+
+    They are copied, as users change modules and dicts; `y` holds the class index of
+    each training image.
+    """
+    spec = {name: copy.deepcopy(params[name]) for name in _TAKEN} | {
+        "n_classes": len(classes),
+        "image_shape": image_shape,
+        "class_weight": loss_weights(params["class_weight"], classes, y),
+        "device": params["device"],
+        "n_training": len(y),
+        "seed": seed,
+    }
+    return build_net(**spec, verbose=params["verbose"]), spec
 
 
 def build_net(
