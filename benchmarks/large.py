@@ -1,21 +1,26 @@
-"""Memory and time of images that are larger than memory, beside their size.
+"""Memory and time of more than fits in memory, beside how much it is.
 
     tox -e benchmark-large               (about an hour on 2 cores)
     tox -e benchmark-large -- --quick
 
-Each image is a memory-mapped file of 8 bits, of scenes of 1,000 x 1,000 pixels side by
-side: digits of the package's sample on its textures. Each call is in a process of its
-own, which has called the same method with a small image before, so that what is loaded
-on first use does not count:
+Each call is in a process of its own, which has called the same method with little
+before, so that what is loaded on first use does not count. Large images are
+memory-mapped files of 8 bits, of scenes of 1,000 x 1,000 pixels side by side: digits of
+the package's sample on its textures.
 
 - localize: an `InstanceLocalizer` that was trained on few crops, as what it has learned
   does not change what it costs;
 - transform: its `SimilarNetClassifier`, into a memory-mapped file of floats;
-- suppression: non-maximum suppression of as many boxes, a thousand a megapixel.
+- suppression: non-maximum suppression of boxes, a thousand a megapixel.
+
+Many images are memory-mapped files of the sample's digits, again and again:
+
+- predict_proba, and transform into a memory-mapped file of floats;
+- fit: one epoch of LeNet in batches of 64, importances included.
 
 Peak memory is the growth of the resident memory of the process. A slope is that of a
-straight line through the logarithms of time and pixels: 1 where the time doubles with
-the size.
+straight line through the logarithms of time and size: 1 where the time doubles with the
+size.
 """
 
 import multiprocessing
@@ -37,7 +42,8 @@ from sklearn_similar.datasets import load_mnist_sample, make_scenes
 
 SIDE = 1000
 MEGAPIXELS = (1, 4, 16, 100, 900)
-QUICK = (1, 2)
+N_IMAGES = (1_000, 10_000, 100_000, 1_000_000)
+QUICK_MEGAPIXELS, QUICK_N_IMAGES = (1, 2), (500, 1_000)
 BOXES_OF_A_MEGAPIXEL = 1000
 
 
@@ -93,65 +99,113 @@ def make_suppression(path, folder):
     return lambda: len(nms(boxes, rank, 0.3))
 
 
+def write_images(path, n_images):
+    """The sample's digits again and again in a file, and their labels beside it."""
+    X, _, y, _ = load_mnist_sample(return_X_y=True)
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, (n_images, *X.shape[1:]))
+    for first in range(0, n_images, len(X)):
+        part = images[first : first + len(X)]
+        part[:] = X[: len(part)]
+    np.save(path.with_name("labels.npy"), np.resize(y, n_images))
+
+
+def classifier(**params):
+    """A classifier that was trained in a second."""
+    X, _, y, _ = load_mnist_sample(return_X_y=True)
+    params = {"max_epochs": 1, "batch_size": 64, "random_state": 0} | params
+    return SimilarNetClassifier(**params).fit(X[:1000], y[:1000])
+
+
+def make_predict(path, folder):
+    """The call to be measured."""
+    model, images = classifier(), np.load(path, mmap_mode="r")
+    model.predict_proba(images[:100])
+    return lambda: model.predict_proba(images)
+
+
+def make_transform_many(path, folder):
+    """The call to be measured."""
+    model, images = classifier(), np.load(path, mmap_mode="r")
+    model.transform(images[:100])
+    out = np.lib.format.open_memmap(folder / "heat.npy", "w+", np.float32, images.shape)
+    return lambda: model.transform(images, out=out)
+
+
+def make_fit(path, folder):
+    """The call to be measured."""
+    model, images = classifier(), np.load(path, mmap_mode="r")
+    labels = np.load(path.with_name("labels.npy"))
+    return lambda: model.fit(images, labels)
+
+
 METHODS = {
-    "localize": make_localize,
-    "transform": make_transform,
-    "suppression": make_suppression,
+    "megapixels": {
+        "localize": make_localize,
+        "transform": make_transform,
+        "suppression": make_suppression,
+    },
+    "images": {
+        "predict_proba": make_predict,
+        "transform": make_transform_many,
+        "fit": make_fit,
+    },
 }
+WRITERS = {"megapixels": write_image, "images": write_images}
 
 
-def measure(method, path, folder):
+def measure(unit, method, path, folder):
     """MiB by which the peak grows, and seconds, in this process."""
     torch.set_num_threads(1)
-    call = METHODS[method](path, folder)
+    call = METHODS[unit][method](path, folder)
     forget_peak()
     before, start = peak_memory(), time.perf_counter()
     call()
     return (peak_memory() - before) / 2**20, time.perf_counter() - start
 
 
-def rows_of(n_megapixels, folder):
+def rows_of(unit, size, folder):
     """A row for each method."""
     path = folder / "image.npy"
-    height, width = write_image(path, n_megapixels)
+    WRITERS[unit](path, size)
     rows = []
-    for method in METHODS:
+    for method in METHODS[unit]:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            peak, seconds = pool.submit(measure, method, path, folder).result()
+            peak, seconds = pool.submit(measure, unit, method, path, folder).result()
         rows.append(
             {
                 "method": method,
-                "megapixels": height * width / 1e6,
+                "unit": unit,
+                "size": size,
                 "peak MiB": peak,
                 "seconds": seconds,
             }
         )
-        print(
-            f"{method} {n_megapixels} MP: {peak:.0f} MiB, {seconds:.3g} s", flush=True
-        )
+        print(f"{method}, {size:,} {unit}: {peak:.0f} MiB, {seconds:.3g} s", flush=True)
     return rows
 
 
 def with_slopes(rows):
     """The rows, each with the slope of its method."""
     table = pd.DataFrame(rows)
-    for _, group in table.groupby("method"):
+    for _, group in table.groupby(["method", "unit"]):
         times = np.log(group["seconds"])
-        slope = np.polyfit(np.log(group["megapixels"]), times, 1)[0]
+        slope = np.polyfit(np.log(group["size"]), times, 1)[0]
         table.loc[group.index, "slope"] = slope
     return table
 
 
 def draw(table, path):
-    """Memory and time, a line a method."""
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
-    for method, line in table.groupby("method", sort=False):
-        label = f"{method}, {line['slope'].iloc[0]:.2f}"
-        axes[0].loglog(line["megapixels"], line["peak MiB"], "o-", label=method)
-        axes[1].loglog(line["megapixels"], line["seconds"], "o-", label=label)
-    axes[0].set(xlabel="megapixels", ylabel="peak memory, MiB")
-    axes[1].set(xlabel="megapixels", ylabel="seconds")
-    axes[1].legend(title="method, slope", fontsize="small")
+    """Time and memory, a row of axes a unit and a line a method."""
+    figure, axes = plt.subplots(2, 2, figsize=(8, 6.4), layout="constrained")
+    for row, (unit, lines) in zip(axes, table.groupby("unit", sort=False), strict=True):
+        for method, line in lines.groupby("method", sort=False):
+            label = f"{method}, {line['slope'].iloc[0]:.2f}"
+            row[0].loglog(line["size"], line["seconds"], "o-", label=label)
+            # Where it needs none, it is drawn as 1 MiB.
+            row[1].loglog(line["size"], line["peak MiB"].clip(lower=1), "o-")
+        row[0].set(xlabel=unit, ylabel="seconds")
+        row[1].set(xlabel=unit, ylabel="peak memory, MiB")
+        row[0].legend(title="method, slope", fontsize="small")
     figure.savefig(path, dpi=80)
     print(f"picture in {path}")
 
@@ -159,13 +213,19 @@ def draw(table, path):
 def main():
     """Run from the command line."""
     arguments = parse_arguments(__doc__)
-    rows = []
+    sizes = {"megapixels": MEGAPIXELS, "images": N_IMAGES}
+    if arguments.quick:
+        sizes = {"megapixels": QUICK_MEGAPIXELS, "images": QUICK_N_IMAGES}
     with tempfile.TemporaryDirectory() as folder:
-        for n_megapixels in QUICK if arguments.quick else MEGAPIXELS:
-            rows += rows_of(n_megapixels, Path(folder))
+        rows = [
+            row
+            for unit, values in sizes.items()
+            for size in values
+            for row in rows_of(unit, size, Path(folder))
+        ]
     table = with_slopes(rows)
     print()
-    path = report("large_images", table.to_dict("records"), arguments.quick)
+    path = report("large", table.to_dict("records"), arguments.quick)
     draw(table, path.with_suffix(".png"))
 
 

@@ -73,7 +73,12 @@ def main():
 
     def fit(X, y, n_epochs, seed):
         model = SimilarNetClassifier(
-            max_epochs=n_epochs, validation_fraction=None, random_state=seed
+            max_epochs=n_epochs,
+            lr=0.001,
+            lr_decay=1e-5,
+            batch_size=300,
+            validation_fraction=None,
+            random_state=seed,
         ).fit(X, y)
         return model.net_.module_, model.net_.history[-1, "train_loss"]
 

@@ -40,7 +40,12 @@ def train(mnist, quick):
 
 
 def start_cluster(n_workers):
-    """Workers of one thread each, in processes of their own."""
+    """Workers of one thread each, in processes of their own.
+
+    Without what Dask sets by default, that freed memory goes back to the system at
+    once: the search would take 1.6 times as long, also in processes that start later.
+    """
+    dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}})
     return LocalCluster(
         n_workers=n_workers,
         threads_per_worker=1,
