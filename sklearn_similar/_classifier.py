@@ -24,7 +24,7 @@ from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images
 from ._inputs.output import check_out
-from ._inputs.parameters import NestedParametersMixin
+from ._inputs.parameters import NestedParametersMixin, check_parameters
 from ._inputs.validation import (
     check_has_importances,
     check_images,
@@ -52,8 +52,8 @@ from ._network.trained import (
 
 __all__ = ["SimilarNetClassifier"]
 
-# Images on which a network's layers are looked for.
-_N_PROBES = 3
+_N_PROBES = 3  # images on which a network's layers are looked for
+_ACT_IN_HEATMAPS = ("batch_size", "normalize", "resolution", "threshold", "verbose")
 
 
 class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMixin):
@@ -579,7 +579,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     @usable_threads()
     def _heatmaps(self, X, target, labels, threshold: float | None, out=None):
         check_has_importances(self)
-        self._validate_params()
+        check_parameters(self, _ACT_IN_HEATMAPS)
         images = check_images(self, X)
         arrays = check_out(out, images)
         classes = find_targets(self, target, labels, images)

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import (
     Interval,
     Options,
     StrOptions,
+    validate_parameter_constraints,
 )
 from sklearn.utils._param_validation import validate_params as _validate_params
 from sklearn.utils._set_output import _get_output_config as get_output_config
@@ -70,5 +71,6 @@ __all__ = [
     "is_out_of_memory",
     "pair",
     "tree_leaves",
+    "validate_parameter_constraints",
     "validate_params",
 ]

@@ -119,6 +119,7 @@ def batch_activations(
             batch,
             specification.resolution,
             to_end=is_scored,
+            known_fields=network.known_fields,
         )
     return ImageActivations(
         indices=indices,

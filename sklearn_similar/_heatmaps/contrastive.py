@@ -10,6 +10,7 @@ their class scores in it.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -232,18 +233,34 @@ def _smooth_rows(heat: torch.Tensor, sigma: float) -> torch.Tensor:
     radius, length = math.ceil(3 * sigma), heat.shape[-1]
     n_tiles = math.ceil(length / _MAX_TILE)
     tile = math.ceil(length / n_tiles)
-    places = torch.arange(tile + 2 * radius)[:, None] - radius - torch.arange(tile)
-    kernel = torch.exp(-((places.to(heat) / sigma) ** 2) / 2)
-    kernel[places.abs() > radius] = 0
-    kernel = kernel / kernel.sum(dim=0)
+    kernel = _kernel(tile, radius, sigma, n_tiles == 1, heat.device, heat.dtype)
     if n_tiles == 1:
-        # Pixels outside have the border's value, which therefore gets their weights.
-        inside = kernel[radius:-radius]
-        inside[0] += kernel[:radius].sum(dim=0)
-        inside[-1] += kernel[-radius:].sum(dim=0)
-        return heat @ inside
+        return heat @ kernel
     padding = (radius, radius + n_tiles * tile - length, 0, 0)
     tiles = F.pad(heat, padding, mode="replicate").unfold(-1, tile + 2 * radius, tile)
     # Flat, or the product would be taken row by row.
     smoothed = tiles.flatten(0, -2) @ kernel
     return smoothed.reshape(*heat.shape[:-1], -1)[..., :length]
+
+
+@lru_cache(maxsize=64)
+def _kernel(
+    length: int,
+    radius: int,
+    sigma: float,
+    is_whole: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Matrix that smooths a tile, padded by the radius unless it is a whole row."""
+    places = torch.arange(length + 2 * radius)[:, None] - radius - torch.arange(length)
+    kernel = torch.exp(-((places.to(device, dtype) / sigma) ** 2) / 2)
+    kernel[places.abs() > radius] = 0
+    kernel = kernel / kernel.sum(dim=0)
+    if not is_whole:
+        return kernel
+    # Pixels outside have the border's value, which therefore gets their weights.
+    inside = kernel[radius:-radius]
+    inside[0] += kernel[:radius].sum(dim=0)
+    inside[-1] += kernel[-radius:].sum(dim=0)
+    return inside

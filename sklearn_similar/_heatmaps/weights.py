@@ -1,6 +1,7 @@
 """From importances to weights, and from weights and activations to heatmaps."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -129,14 +130,9 @@ def interpolate_to_pixels(
     """
     field = maps.receptive_field
     for axis in (0, 1):
-        # In double precision, or far from the origin they would be inexact.
-        pixels = torch.arange(size[axis], device=heat.device, dtype=torch.float64)
-        if maps.is_dense:
-            # Whole pixels only, so that activations are not interpolated.
-            position = pixels - int(field.start[axis])
-        else:
-            position = (pixels - field.start[axis]) / field.stride[axis]
-        heat = _sample(heat, position, axis + 2)
+        where = size[axis], heat.shape[axis + 2], field.start[axis], field.stride[axis]
+        below, above, share = _places(*where, maps.is_dense, heat.device, heat.dtype)
+        heat = _interpolate(heat, below, above, share, axis + 2)
     return heat
 
 
@@ -155,26 +151,55 @@ def sample_on_grid(heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
     """
     field = maps.receptive_field
     for axis in (0, 1):
-        places = torch.arange(maps.activations.shape[axis + 2], device=heat.device)
+        # The inverse: the grid's cells as pixels of a map that is the image.
+        start, stride = -field.start[axis] / field.stride[axis], 1 / field.stride[axis]
         if maps.is_dense:
-            position = places + int(field.start[axis])
-        else:
-            position = field.start[axis] + field.stride[axis] * places
-        heat = _sample(heat, position.to(heat.dtype), axis + 2)
+            start, stride = -int(field.start[axis]), 1
+        n_cells = maps.activations.shape[axis + 2]
+        where = n_cells, heat.shape[axis + 2], start, stride
+        below, above, share = _places(*where, False, heat.device, heat.dtype)
+        heat = _interpolate(heat, below, above, share, axis + 2)
     return heat
 
 
-def _sample(heat: torch.Tensor, position: torch.Tensor, dim: int) -> torch.Tensor:
-    """Linear interpolation along one dimension; the border's values go on outside."""
-    position = position.clamp(0, heat.shape[dim] - 1)
+@lru_cache(maxsize=256)
+def _places(
+    n_pixels: int,
+    n_cells: int,
+    start: float,
+    stride: float,
+    is_dense: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """Cells before and after each pixel along an axis, and the share of the second.
+
+    None where pixels lie on cells. Small images take less time than this.
+    """
+    # In double precision, or far from the origin they would be inexact.
+    pixels = torch.arange(n_pixels, device=device, dtype=torch.float64)
+    # Whole pixels only, so that dense activations are not interpolated.
+    position = pixels - int(start) if is_dense else (pixels - start) / stride
+    # The border's values go on outside.
+    position = position.clamp(0, n_cells - 1)
     below = position.floor()
-    shape = [-1 if axis == dim else 1 for axis in range(heat.ndim)]
-    share = (position - below).to(heat.dtype).reshape(shape)
-    low = heat.index_select(dim, below.long())
-    if not share.any():
+    share = (position - below).to(dtype)
+    above = position.ceil().long() if share.any() else None
+    return below.long(), above, share
+
+
+def _interpolate(
+    heat: torch.Tensor,
+    below: torch.Tensor,
+    above: torch.Tensor | None,
+    share: torch.Tensor,
+    dim: int,
+) -> torch.Tensor:
+    low = heat.index_select(dim, below)
+    if above is None:
         return low
-    high = heat.index_select(dim, position.ceil().long())
-    return low + share * (high - low)
+    shape = [-1 if axis == dim else 1 for axis in range(heat.ndim)]
+    return low + share.reshape(shape) * (heat.index_select(dim, above) - low)
 
 
 def normalize_per_image(heat: np.ndarray) -> np.ndarray:

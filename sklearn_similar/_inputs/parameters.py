@@ -1,10 +1,12 @@
 """Setting parameters of estimators and of estimators in them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+
+from .._compat import validate_parameter_constraints
 
 
 class NestedParametersMixin(BaseEstimator):
@@ -72,6 +74,18 @@ class NestedParametersMixin(BaseEstimator):
     def _is_held(self, name: str) -> bool:
         owner, separator, _ = name.partition("__")
         return bool(separator) and owner in self._nested_holders
+
+
+def check_parameters(estimator, names: Sequence[str]) -> None:
+    """Raise ValueError for parameters, those that act in a call, that cannot be used.
+
+    All of them would take as long as a heatmap of a small image.
+    """
+    validate_parameter_constraints(
+        {name: estimator._parameter_constraints[name] for name in names},
+        {name: getattr(estimator, name) for name in names},
+        caller_name=type(estimator).__name__,
+    )
 
 
 def set_random_states(estimator, random_state: np.random.RandomState) -> None:

@@ -32,6 +32,17 @@ class FeatureMaps(NamedTuple):
     is_dense: bool
 
 
+class KnownField(NamedTuple):
+    """Receptive fields of a feature map of some height and width."""
+
+    field: ReceptiveField
+    size: tuple[int, ...]
+
+
+# By the paths of layers and the height and width of images, a field for each layer.
+KnownFields = dict[tuple, dict[str, KnownField]]
+
+
 class _LayerReached(BaseException):
     """All activations are known; the rest of the network need not run.
 
@@ -60,6 +71,7 @@ def extract_activations(
     images: torch.Tensor,
     resolution: str,
     to_end: bool = False,
+    known_fields: KnownFields | None = None,
 ) -> list[FeatureMaps]:
     """Run a network up to the last of some layers.
 
@@ -72,6 +84,10 @@ def extract_activations(
     resolution : {"dense", "pooled"}
     to_end : bool, default=False
         Whether the rest of the network is run as well.
+    known_fields : dict, default=None
+        Receptive fields of earlier calls, which take as long to track as a small
+        network takes to run; changed in place. Where feature maps have another size
+        than then, they are tracked again.
 
     Raises
     ------
@@ -80,9 +96,13 @@ def extract_activations(
     """
     is_dense = resolution == "dense"
     reached: dict[str, FeatureMaps] = {}
+    key = (*layers, *images.shape[2:])
+    known = None
+    if known_fields is not None and not is_dense:
+        known = known_fields.get(key)
 
     def note(layer, output):
-        field = receptive_field(output)
+        field = known[layer].field if known else receptive_field(output)
         # A network with hooks has to finish: they could fill a store that it empties.
         is_last = len(reached) == len(layers) - 1
         is_end = is_last and not to_end and not has_hooks_of_others(module)
@@ -94,7 +114,9 @@ def extract_activations(
 
     height, width = images.shape[2:]
     try:
-        with track_receptive_field(is_dense, (height, width)), ExitStack() as stack:
+        with ExitStack() as stack:
+            if known is None:
+                stack.enter_context(track_receptive_field(is_dense, (height, width)))
             for layer in layers:
                 stack.enter_context(output_hook(module, layer, partial(note, layer)))
             module(images)
@@ -122,6 +144,17 @@ def extract_activations(
                 f"pixels are {shape[0]}x{shape[1]} even without strides, as the "
                 "network resizes them itself; pass resolution='pooled'."
             )
+    found = {
+        layer: KnownField(maps.receptive_field, maps.activations.shape[2:])
+        for layer, maps in reached.items()
+    }
+    if known_fields is not None and not is_dense:
+        if known is not None and found != known:
+            del known_fields[key]
+            return extract_activations(
+                module, layers, images, resolution, to_end, known_fields
+            )
+        known_fields[key] = found
     return [reached[layer] for layer in layers]
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import default_collate
 
 from .._progress import EpochBar
 from .._warnings import warn_user
+from .activations import KnownFields
 from .lenet import LeNet
 from .memory_format import safe_memory_format
 from .seeding import seeded
@@ -95,10 +96,13 @@ class SeededNet(NeuralNetClassifier):
     randomness : seeded
     memory_format : {torch.contiguous_format, torch.channels_last}
         How the module is given images.
+    known_fields : dict
+        See `extract_activations`.
     """
 
     randomness: seeded
     memory_format: torch.memory_format
+    known_fields: KnownFields
 
     def infer(self, x, **fit_params):
         # Around the forward pass alone: an optimiser makes hundreds of small calls.
@@ -234,6 +238,7 @@ def build_net(
     # Whatever PyTorch's default type or the module's own is, images are float32.
     net.module_.float()
     net.memory_format = safe_memory_format(net.module_)
+    net.known_fields = {}
     return net
 
 

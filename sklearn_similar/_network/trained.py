@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from .._inputs.images import Images, n_channels
 from .._inputs.position import image_name
 from .._progress import with_progress
 from .._warnings import warn_user
-from .activations import eval_mode
+from .activations import KnownFields, eval_mode
 from .forward import at_least_single, explained_batch_error, run_network
 from .net import SeededNet
 
@@ -45,6 +45,8 @@ class TrainedNetwork:
     n_classes : int
     returns_probabilities : bool
         Whether the module returns probabilities rather than logits.
+    known_fields : dict
+        Receptive fields that were tracked, see `extract_activations`.
     """
 
     module: nn.Module
@@ -54,6 +56,7 @@ class TrainedNetwork:
     batch_size: int
     n_classes: int
     returns_probabilities: bool
+    known_fields: KnownFields = field(default_factory=dict)
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
@@ -144,6 +147,7 @@ def trained_network(
         n_classes=len(net.classes),
         # skorch takes the logarithm of what the module returns for this criterion.
         returns_probabilities=isinstance(net.criterion_, nn.NLLLoss),
+        known_fields=net.known_fields,
     )
 
 

@@ -75,7 +75,7 @@ def train_network(
     # The labels are in the dataset already; here they serve a stratified train_split.
     try:
         with explained_batch_error(net.batch_size):
-            net.partial_fit(Subset(dataset, training.tolist()), y[training])
+            net.partial_fit(Subset(dataset, training), y[training])
     except KeyError as error:
         if "valid_" not in str(error):
             raise

@@ -73,6 +73,7 @@ def heat_of(module, images, specification, targets=None, parts=None):
     if targets is not None:
         targets = np.broadcast_to(targets, (len(images), np.shape(targets)[-1]))
     network = SimpleNamespace(
+        known_fields={},
         module=module,
         batches=lambda images, _: ((part, images[part]) for part in parts),
     )

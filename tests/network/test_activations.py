@@ -11,6 +11,7 @@ from networks import feature_maps, trained
 from torch import nn
 
 from sklearn_similar import LeNet
+from sklearn_similar._network import activations
 from sklearn_similar._network.activations import (
     eval_mode,
     extract_activations,
@@ -418,3 +419,45 @@ def test_hooks_of_a_network_in_several_threads_keep_to_their_own():
     leave.set()
     thread.join()
     assert torch.equal(before, during)
+
+
+class TestKnownFields:
+    def test_are_tracked_once_for_each_size(self, monkeypatch):
+        module, known, n_tracked = networks.vgg().eval(), {}, []
+        tracking = activations.track_receptive_field
+
+        def track(*args):
+            n_tracked.append(args)
+            return tracking(*args)
+
+        monkeypatch.setattr(activations, "track_receptive_field", track)
+        for _ in range(3):
+            for images in (IMAGES, IMAGES[:, :, :12]):
+                (expected,) = extract_activations(module, ["5"], images, "pooled")
+                (found,) = extract_activations(
+                    module, ["5"], images, "pooled", known_fields=known
+                )
+                assert found.receptive_field == expected.receptive_field
+                assert torch.equal(found.activations, expected.activations)
+        assert len(n_tracked) == 6 + 2
+
+    def test_of_maps_that_have_another_size_now_are_tracked_again(self):
+        module, known = networks.vgg().eval(), {}
+        extract_activations(module, ["5"], IMAGES, "pooled", known_fields=known)
+        module[0].stride = (2, 2)
+        (expected,) = extract_activations(module, ["5"], IMAGES, "pooled")
+        for _ in range(2):
+            (found,) = extract_activations(
+                module, ["5"], IMAGES, "pooled", known_fields=known
+            )
+            assert found.receptive_field == expected.receptive_field
+        assert found.receptive_field.stride[0] > 2
+
+    def test_are_not_those_of_dense_maps(self):
+        module, known = networks.vgg().eval(), {}
+        for resolution in ("pooled", "dense", "pooled"):
+            (expected,) = extract_activations(module, ["5"], IMAGES, resolution)
+            (found,) = extract_activations(
+                module, ["5"], IMAGES, resolution, known_fields=known
+            )
+            assert torch.equal(found.activations, expected.activations)
