@@ -5,9 +5,10 @@
 
 Pages are seen as on a screen, 1280 pixels wide, and as on a phone, 390, without a
 network. Looked for are links to nowhere, pictures that are missing or blank, formulas
-that are not set, errors of scripts, and what is wider than the phone. The search has to
-find ``localize``. In a report of 1,000 images, sorting, filtering and the switch for
-heat have to work; its size and the time to sort are printed.
+that are not set, errors of scripts, code of tutorials that is wider than its column,
+and what is wider than the phone. The search has to find ``localize``. In a report of
+1,000 images, sorting, filtering and the switch for heat have to work; its size and the
+time to sort are printed.
 
 Needs Debian's packages chromium and chromium-driver, and stops with a line where they
 are missing.
@@ -141,6 +142,12 @@ def faults_of(driver, name):
         "}).map(e => e.textContent)"
     )
     yield from (f"{name}: the formula {text} is not set" for text in formulas)
+    if "auto_examples/plot_" in name and name.endswith("screen"):
+        cut = driver.execute_script(
+            "return [...document.querySelectorAll('.highlight-Python pre')].filter("
+            "e => e.scrollWidth > e.clientWidth).map(e => e.textContent.slice(0, 60))"
+        )
+        yield from (f"{name}: code is wider than its column: {code}" for code in cut)
     wide = driver.execute_script(
         "return document.documentElement.scrollWidth - window.innerWidth"
     )
@@ -176,7 +183,9 @@ def take_screenshot(driver, folder, name):
     """A picture of the page, down to some screens."""
     folder.mkdir(parents=True, exist_ok=True)
     size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    clip = {"x": 0, "y": 0, "scale": 1, "width": size["width"]}
+    # The whole window: there is no scroll bar in a picture.
+    width = driver.execute_script("return window.innerWidth")
+    clip = {"x": 0, "y": 0, "scale": 1, "width": width}
     clip["height"] = min(size["height"], 3000)
     picture = driver.execute_cdp_cmd(
         "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
