@@ -4,6 +4,8 @@ import os
 import warnings
 from importlib.metadata import version as installed_version
 
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert as to_mathml
 from sphinx_gallery.sorting import ExplicitOrder
 
 # Before matplotlib is imported: pictures are drawn without a screen.
@@ -18,7 +20,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
@@ -75,6 +76,9 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
 }
 
+# Defined in setup: formulas are shown without a script and without a network.
+html_math_renderer = "mathml"
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"sklearn_similar {release}"
 html_favicon = "_static/favicon.svg"
@@ -105,6 +109,21 @@ def _skip_member(app, what, name, obj, skip, options):
     return None
 
 
+def _write_math(writer, node):
+    """Write a formula within a line as MathML, which browsers set by themselves."""
+    writer.body.append(writer.starttag(node, "span", "", CLASS="math"))
+    writer.body.append(to_mathml(node.astext()) + "</span>")
+    raise SkipNode
+
+
+def _write_math_block(writer, node):
+    """Write a formula on a line of its own as MathML."""
+    writer.body.append(writer.starttag(node, "div", "", CLASS="math"))
+    writer.body.append(to_mathml(node.astext(), display="block") + "</div>\n")
+    raise SkipNode
+
+
 def setup(app):
     """Connect what Sphinx calls back."""
     app.connect("autodoc-skip-member", _skip_member)
+    app.add_html_math_renderer("mathml", (_write_math, None), (_write_math_block, None))

@@ -52,12 +52,12 @@ loss = loss_without([])
 table = pd.DataFrame({"importance": model.filter_importances_})
 table["on the test digits"] = [loss_without([i]) - loss for i in table.index]
 print(f"correlation {table.corr().iloc[0, 1]:.2f}")
-table.sort_values("importance", ascending=False).T.round(4)
+table.sort_values("importance", ascending=False).round(4)
 
 # %%
 # The filter with the greatest importance is missed most on the test digits,
 # too. Of the others, some that looked needless are missed, and the other way
-# round: both figures rest on a dozen misread digits. Held-out images in their
+# round: both figures rest on few misread digits. Held-out images in their
 # thousands, as in all of MNIST, tell more than 500. And each importance is
 # measured with all other filters in place: when several are gone, it says less
 # about those that are left.
@@ -103,4 +103,4 @@ for weighting in ("softmax", "linear", best_two):
 
 pd.DataFrame(weights).T.iloc[:, :8].round(3)
 
-# sphinx_gallery_thumbnail_number = 4
+# sphinx_gallery_thumbnail_number = 2

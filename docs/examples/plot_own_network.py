@@ -58,6 +58,9 @@ network = nn.Sequential(
 )
 mean, std = X.mean() / 255, X.std() / 255
 images = (torch.as_tensor(X)[:, None] / 255 - mean) / std
+# Channels last is the memory format that is faster on a CPU.
+images = images.to(memory_format=torch.channels_last)
+network.to(memory_format=torch.channels_last)
 labels = torch.tensor(y)
 optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 for _ in range(10):
