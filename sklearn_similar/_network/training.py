@@ -1,7 +1,7 @@
 """Training the skorch net on images that are read a batch at a time."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -74,8 +74,10 @@ def train_network(
     dataset = PixelDataset(images, y, channels, net.memory_format)
     # The labels are in the dataset already; here they serve a stratified train_split.
     try:
+        # An array: a list of as many numbers takes five times its memory.
+        chosen = Subset(dataset, cast(Sequence[int], training))
         with explained_batch_error(net.batch_size):
-            net.partial_fit(Subset(dataset, training), y[training])
+            net.partial_fit(chosen, y[training])
     except KeyError as error:
         if "valid_" not in str(error):
             raise
