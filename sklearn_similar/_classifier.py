@@ -87,7 +87,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     batch_size : int or "auto", default="auto"
         Images in a batch; "auto": a hundredth of those to train on, from 16 to 64.
     net_params : dict, default=None
-        Anything else that `skorch.NeuralNetClassifier` takes: `optimizer`, `criterion`,
+        Anything else that skorch's classifier takes: `optimizer`, `criterion`,
         `callbacks`, `module__width`... `set_params` takes names with "__", too.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the training loss, as in scikit-learn.
