@@ -118,7 +118,8 @@ class TestArrays:
     def test_a_target_is_passed_on(self, fitted, digits):
         X = da.from_array(digits.X_test[:20], chunks=(10, 28, 28))
         found = fitted.heatmap(X, 3).compute(scheduler="sync")
-        np.testing.assert_allclose(found, fitted.heatmap(digits.X_test[:20], 3))
+        expected = fitted.heatmap(digits.X_test[:20], 3)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
     def test_chunks_of_unknown_or_no_length_are_computed(self, fitted, digits):
         X = da.from_array(digits.X_test, chunks=(50, 28, 28))

@@ -228,8 +228,9 @@ def assert_equal_to_naive(module, layer, method, replacement, log_probabilities,
         sums.log_loss / per_image, log_loss / per_image, rtol=tol, atol=tol
     )
     np.testing.assert_array_equal(sums.error, error)
-    # Otherwise nothing was compared: every filter has an effect here.
-    assert (np.abs(log_loss[1:] - log_loss[0]).sum(axis=1) > 0).mean() > 0.5
+    # Otherwise little was compared. Which filters have no effect, as a later ReLU is
+    # zero, depends on the images, and those on how a processor draws random numbers.
+    assert (np.abs(log_loss[1:] - log_loss[0]).sum(axis=1) > 0).mean() > 0.25
 
 
 def n_filters_of(module, layer):
