@@ -11,12 +11,7 @@ from torch.nn import functional as F
 
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .._inputs.images import to_grey, to_tensor
-from .._inputs.tiles import (
-    Raster,
-    explained_memory_error,
-    mapped,
-    raster_in_memory,
-)
+from .._inputs.tiles import Raster, mapped, raster_in_memory
 from .box_fit import tightest
 from .crops import crop_batches
 from .image_format import ImageFormat
@@ -161,8 +156,7 @@ def find_instances(
         Those of each image, in descending order of score.
     """
     if isinstance(images, Raster):
-        with explained_memory_error("An image of X", images.size):
-            return [_find_in_tiles(images, recognizer, settings)]
+        return [_find_in_tiles(images, recognizer, settings)]
     negatives = NEGATIVES[settings.polarity]
     specification = recognizer.image_format.specification
     units = [specification.to_unit(image) for image in images]

@@ -13,7 +13,7 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._inputs.position import image_name, part_of_images
-from .._inputs.tiles import Raster
+from .._inputs.tiles import Raster, explained_memory_error
 from .._inputs.value_range import ranges_are_checked
 from .._network.threads import usable_threads
 from .._progress import without_progress
@@ -116,6 +116,9 @@ def _search_group(
         stack.enter_context(ranges_are_checked())
         stack.enter_context(without_progress())
         stack.enter_context(part_of_images(0, " of the crops"))
+        if isinstance(group, Raster):
+            name = f"{names[0].capitalize()} of X"
+            stack.enter_context(explained_memory_error(name, group.size))
         try:
             return find_instances(group, recognizer, settings)
         except Exception as error:

@@ -110,3 +110,18 @@ def test_a_stored_image_is_read_tile_by_tile(
     found = fitted_localizer.localize([Stored()])
     assert_frame_equal(found, fitted_localizer.localize([image]))
     assert 0 < most <= 300**2
+
+
+def test_memory_that_runs_out_says_which_image_and_what_to_do(
+    fitted_localizer, small_tiles, monkeypatch
+):
+    def out_of_memory(*_):
+        raise MemoryError
+
+    module = "sklearn_similar._detection.localization"
+    monkeypatch.setattr(f"{module}.propose_in_tiles", out_of_memory)
+    small, large = np.zeros((50, 60), np.uint8), scene(0, False)
+    with pytest.raises(
+        MemoryError, match="Image 1 of X, 420x510 pixels.*cut the image into parts"
+    ):
+        fitted_localizer.localize([small, large])
