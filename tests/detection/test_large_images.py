@@ -122,6 +122,6 @@ def test_memory_that_runs_out_says_which_image_and_what_to_do(
     monkeypatch.setattr(f"{module}.propose_in_tiles", out_of_memory)
     small, large = np.zeros((50, 60), np.uint8), scene(0, False)
     with pytest.raises(
-        MemoryError, match="Image 1 of X, 420x510 pixels.*cut the image into parts"
+        MemoryError, match=r"Image 1 of X, 420x510 pixels.*cut the image into parts"
     ):
         fitted_localizer.localize([small, large])
