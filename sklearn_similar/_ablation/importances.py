@@ -13,7 +13,14 @@ from .._network.activations import extract_activations
 from .._network.regularity import find_irregularity
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
-from .strategies import AblationStrategy, NetworkMasking, NotExact, choose_strategy
+from .strategies import (
+    AblationStrategy,
+    NetworkMasking,
+    NotedPass,
+    NotExact,
+    choose_strategy,
+    run_noting,
+)
 
 # Images on which strategies are compared.
 _N_PROBES = 3
@@ -183,13 +190,15 @@ def sum_errors(
         size=lambda batch: len(batch[0]),
     )
     for batch_indices, batch in batches:
+        # One pass for all layers.
+        noted = run_noting(network.module, batch, strategies)
         for position, total in enumerate(sums):
             if total is None:
                 continue
             strategy, replacement = strategies[position], replacements[position]
             try:
                 add_errors(
-                    total, network, strategy, batch, batch_indices, y, replacement
+                    total, network, strategy, noted, batch_indices, y, replacement
                 )
             except NotExact:
                 sums[position] = None
@@ -200,7 +209,7 @@ def add_errors(
     sums: ErrorSums,
     network: TrainedNetwork,
     strategy: AblationStrategy,
-    images: torch.Tensor,
+    noted: NotedPass,
     indices: np.ndarray,
     y: np.ndarray,
     replacement: torch.Tensor,
@@ -213,9 +222,10 @@ def add_errors(
         Changed in place.
     network : TrainedNetwork
     strategy : AblationStrategy
-    images : tensor of shape (n_in_batch, n_channels, height, width)
+    noted : NotedPass
+        That of the batch, with what the strategy starts from.
     indices : ndarray of shape (n_in_batch,)
-        Their positions among all images.
+        Positions of the batch's images among all.
     y : ndarray of shape (n_images,)
         Class index of each image.
     replacement : tensor of shape (n_filters,)
@@ -230,9 +240,9 @@ def add_errors(
     """
     y = y[indices]
     sums.n_images[:] += np.bincount(y, minlength=network.n_classes)
-    true = torch.from_numpy(y).to(images.device)
+    true = torch.from_numpy(y).to(noted.images.device)
     row = 0
-    for outputs in strategy.run(images, replacement):
+    for outputs in strategy.run(noted, replacement):
         outputs = outputs.reshape(-1, *outputs.shape[-2:])
         log_proba = network.log_probabilities(outputs.flatten(0, 1))
         if row == 0:

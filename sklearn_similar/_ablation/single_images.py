@@ -10,7 +10,14 @@ from .._inputs.images import Images
 from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
 from .importances import choose_strategies
-from .strategies import AblationStrategy, NetworkMasking, NotExact, sweeps
+from .strategies import (
+    AblationStrategy,
+    NetworkMasking,
+    NotedPass,
+    NotExact,
+    run_noting,
+    sweeps,
+)
 
 
 class FilterAblation(NamedTuple):
@@ -69,13 +76,14 @@ def ablate_images(
         if not strategies:
             strategies, zeros = choose_strategies(network, layers, batch, alone=True)
             values = torch.from_numpy(absent).to(zeros[0]).split([*map(len, zeros)])
+        noted = run_noting(network.module, batch, strategies)
         changes = []
         for position, layer in enumerate(layers):
             try:
-                change = _changes(strategies[position], batch, values[position])
+                change = _changes(strategies[position], noted, values[position])
             except NotExact:
                 strategies[position] = NetworkMasking(network.module, layer)
-                change = _changes(strategies[position], batch, values[position])
+                change = _changes(strategies[position], noted, values[position])
             changes.append(change)
         scores = changes[0][0]
         check_finite(scores, indices, "scores")
@@ -91,9 +99,9 @@ def ablate_images(
 
 
 def _changes(
-    strategy: AblationStrategy, images: torch.Tensor, replacement: torch.Tensor
+    strategy: AblationStrategy, noted: NotedPass, replacement: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scores of some images, and their changes by each filter, filters last."""
-    found = sweeps(strategy.run(images, replacement, True))
+    found = sweeps(strategy.run(noted, replacement, True))
     scores, without, empty, alone = map(at_least_single, found)
     return scores, (scores - without).permute(1, 2, 0), (alone - empty).permute(1, 2, 0)

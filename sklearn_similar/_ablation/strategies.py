@@ -12,13 +12,14 @@ Three strategies give the same numbers:
 - "network": the same, and all of the network is run.
 
 The network itself gives the output with all filters and the values that the first two
-start from. What they do with these must give that output again, on every image.
+start from, in one pass for the strategies of all layers. What they do with these must
+give that output again, on every image.
 """
 
 from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -40,19 +41,48 @@ class NotExact(Exception):
     """A strategy does not give the network's output on some image."""
 
 
+class NotedPass(NamedTuple):
+    """A forward pass of a network, with values that were noted on the way.
+
+    Attributes
+    ----------
+    images : tensor of shape (n_images, n_channels, height, width)
+    output : tensor of shape (n_images, n_classes)
+    inputs, outputs : dict of str to tensor
+        By paths of submodules.
+    """
+
+    images: torch.Tensor
+    output: torch.Tensor
+    inputs: dict[str, torch.Tensor]
+    outputs: dict[str, torch.Tensor]
+
+
 class AblationStrategy(Protocol):
-    """Runs a network in which each filter of a layer is absent in turn."""
+    """Runs a network in which each filter of a layer is absent in turn.
+
+    Attributes
+    ----------
+    method : str
+    followers : tuple of str
+        Paths of submodules whose input and output are to be noted.
+    layer : str
+        Path of the layer, whose output is to be noted.
+    """
 
     method: str
+    followers: tuple[str, ...]
+    layer: str
 
     def run(
-        self, images: torch.Tensor, replacement: torch.Tensor, alone: bool = False
+        self, noted: NotedPass, replacement: torch.Tensor, alone: bool = False
     ) -> Iterator[torch.Tensor]:
         """Yield the output with all filters, then the outputs without each of them.
 
         Parameters
         ----------
-        images : tensor of shape (n_images, n_channels, height, width)
+        noted : NotedPass
+            With what the strategy starts from.
         replacement : tensor of shape (n_filters,)
             Activations that replace those of an absent filter, at every position.
         alone : bool, default=False
@@ -105,14 +135,15 @@ class NetworkMasking:
     """All of the network is run for each filter."""
 
     method = "network"
+    followers: tuple[str, ...] = ()
 
     def __init__(self, module: nn.Module, layer: str):
         self.module = module
         self.layer = layer
 
-    def run(self, images, replacement, alone=False):
-        # Some networks normalise their images in place.
-        yield self.module(images.clone())
+    def run(self, noted, replacement, alone=False):
+        images = noted.images
+        yield noted.output
         for index in range(len(replacement)):
             yield self.run_masked(images, replacement, _only(index, replacement))[None]
         if alone:
@@ -128,6 +159,7 @@ class NetworkMasking:
         def replace(activations):
             return _without(activations, absent, replacement)
 
+        # Some networks normalise their images in place.
         with output_hook(self.module, self.layer, replace):
             return self.module(images.clone())
 
@@ -136,20 +168,20 @@ class HeadMasking:
     """All operations after the layer are run for each filter."""
 
     method = "head"
+    followers: tuple[str, ...] = ()
 
     def __init__(self, graph: LayerGraph):
-        self.module = graph.module
         self.layer = graph.path_of(graph.activations)
         start = [graph.activations]
         constants = graph.constants_of(start, graph.dependent.difference(start))
         self.constants = graph.part([graph.images], constants)
         self.head = graph.part([graph.activations, *constants], [graph.output])
 
-    def run(self, images, replacement, alone=False):
-        output, activations, _, _ = _run_noting(self.module, self.layer, [], images)
-        yield output
-        constants = self.constants(images)
-        _check_exact(self.head(activations, *constants), [output])
+    def run(self, noted, replacement, alone=False):
+        yield noted.output
+        activations = noted.outputs[self.layer]
+        constants = self.constants(noted.images)
+        _check_exact(self.head(activations, *constants), [noted.output])
 
         def run_without(absent):
             masked = _without(activations, absent, replacement)
@@ -169,9 +201,9 @@ class LinearShortcut:
     method = "linear"
 
     def __init__(self, graph: LayerGraph, layers: list[CrossChannelLayer]):
-        self.module = graph.module
         self.layer = graph.path_of(graph.activations)
-        self.layers = {graph.path_of(layer.node): layer for layer in layers}
+        self.layers = layers
+        self.followers = tuple(graph.path_of(layer.node) for layer in layers)
         nodes = [layer.node for layer in layers]
         sources = [layer.source for layer in layers]
         separable = _dependencies(sources, graph.dependent)
@@ -186,25 +218,24 @@ class LinearShortcut:
         self.can_stack = not after
         self.n_values = max(graph.n_values[node] for node in follows)
 
-    def run(self, images, replacement, alone=False):
-        output, activations, sources, outputs = _run_noting(
-            self.module, self.layer, list(self.layers), images
-        )
-        yield output
-        constants = self.constants(images)
+    def run(self, noted, replacement, alone=False):
+        yield noted.output
+        activations = noted.outputs[self.layer]
+        sources = [noted.inputs[path] for path in self.followers]
+        outputs = [noted.outputs[path] for path in self.followers]
+        constants = self.constants(noted.images)
         before, after = constants[: self.n_before], constants[self.n_before :]
         _check_exact(self.separable(activations, *before), sources)
-        _check_exact(self.tail(*outputs, *after), [output])
+        _check_exact(self.tail(*outputs, *after), [noted.output])
         # The replacement is the same for all images, unless values from elsewhere (a
         # residual) are added to it.
-        n_absent = len(images) if before else 1
+        n_absent = len(activations) if before else 1
         absent = replacement[:, None, None].expand(n_absent, *activations.shape[1:])
         absent_sources = self.separable(absent, *before)
-        layers = self.layers.values()
         changes = [
             layer.inputs(source - absent_source)
             for layer, source, absent_source in zip(
-                layers, sources, absent_sources, strict=True
+                self.layers, sources, absent_sources, strict=True
             )
         ]
         yield from self._run_changed(outputs, changes, after)
@@ -213,7 +244,7 @@ class LinearShortcut:
             empty = [
                 layer.layer(source).expand_as(with_all)
                 for layer, source, with_all in zip(
-                    layers, absent_sources, outputs, strict=True
+                    self.layers, absent_sources, outputs, strict=True
                 )
             ]
             yield self.tail(*empty, *after)[0]
@@ -229,7 +260,7 @@ class LinearShortcut:
             changed = [
                 layer.without(value, change, filters).flatten(0, 1)
                 for layer, value, change in zip(
-                    self.layers.values(), outputs, changes, strict=True
+                    self.layers, outputs, changes, strict=True
                 )
             ]
             (stacked,) = self.tail(*changed, *after)
@@ -260,34 +291,26 @@ def _dependencies(nodes, candidates: Set) -> set:
     return dependencies
 
 
-def _run_noting(
-    module: nn.Module, layer: str, followers: Sequence[str], images: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """Run a network, and note values on the way.
+def run_noting(
+    module: nn.Module, images: torch.Tensor, strategies: Sequence[AblationStrategy]
+) -> NotedPass:
+    """Run a network once, and note all that some strategies start from."""
+    followers = {path for strategy in strategies for path in strategy.followers}
+    inputs: dict[str, torch.Tensor] = {}
+    outputs: dict[str, torch.Tensor] = {}
 
-    Returns
-    -------
-    output : tensor
-        Output of the network.
-    activations : tensor
-        Output of the layer.
-    sources, outputs : list of tensor
-        Input and output of each of the followers.
-    """
-    noted: dict[str, tuple[torch.Tensor, ...]] = {}
-
-    def note(path, inputs, output):
-        values = (output,) if path == layer else (*inputs, output)
+    def note(path, given, output):
         # What follows could overwrite them.
-        noted[path] = tuple(value.clone() for value in values)
+        if path in followers:
+            inputs[path] = given[0].clone()
+        outputs[path] = output.clone()
 
     with ExitStack() as stack:
-        for path in (layer, *followers):
+        for path in sorted(followers.union(s.layer for s in strategies)):
             child = module.get_submodule(path)
             stack.enter_context(forward_hook(child, partial(note, path)))
-        network_output = module(images.clone())
-    sources, outputs = ([noted[path][i] for path in followers] for i in (0, 1))
-    return network_output, *noted[layer], sources, outputs
+        output = module(images.clone())
+    return NotedPass(images, output, inputs, outputs)
 
 
 def _check_exact(
@@ -346,11 +369,12 @@ def _agree(
     compared = torch.linspace(0, n_filters - 1, min(n_filters, _N_COMPARED)).long()
     ramp = torch.linspace(0, 1, n_filters).to(activations)
     largest = activations.abs().amax()
-    for replacement in (ramp, -largest * ramp - 1, 8 * largest + ramp):
-        try:
-            output, without, *rest = sweeps(strategy.run(images, replacement, alone))
-            if not output.isfinite().all():
-                return False
+    try:
+        noted = run_noting(masking.module, images, [strategy])
+        if not noted.output.isfinite().all():
+            return False
+        for replacement in (ramp, -largest * ramp - 1, 8 * largest + ramp):
+            _, without, *rest = sweeps(strategy.run(noted, replacement, alone))
             for index in compared.tolist():
                 absent = _only(index, replacement)
                 expected = masking.run_masked(images, replacement, absent)
@@ -359,11 +383,11 @@ def _agree(
                 if rest and index == 0:
                     expected = masking.run_masked(images, replacement, ~absent)
                     _check_exact([rest[1][index]], [expected])
-        except NotExact:
-            return False
-        # The user's code ran on what it was not made for.
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            return False
+    except NotExact:
+        return False
+    # The user's code ran on what it was not made for.
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        return False
     return True

@@ -23,10 +23,16 @@ from sklearn_similar._ablation.importances import (
     ErrorSums,
     ablate,
     add_errors,
+    choose_strategies,
     importances,
     mean_activations,
+    sum_errors,
 )
-from sklearn_similar._ablation.strategies import NetworkMasking, choose_strategy
+from sklearn_similar._ablation.strategies import (
+    NetworkMasking,
+    choose_strategy,
+    run_noting,
+)
 from sklearn_similar._heatmaps.contrastive import mean_log_odds_drops
 from sklearn_similar._network.activations import eval_mode
 
@@ -171,7 +177,8 @@ def fast_sums(
             replacement = activations.new_zeros(activations.shape[1])
         sums = ErrorSums.zeros(len(replacement), N_CLASSES)
         for indices, batch in network.batches(as_images(images)):
-            add_errors(sums, network, strategy, batch, indices, y, replacement)
+            noted = run_noting(module, batch, [strategy])
+            add_errors(sums, network, strategy, noted, indices, y, replacement)
     return sums, strategy.method
 
 
@@ -389,11 +396,35 @@ def test_filters_are_stacked(name):
         activations = feature_maps(module, layer, images, "pooled").activations
         head = choose_strategy(module, layer, images, activations)
         n_filters = activations.shape[1]
-        outputs = list(head.run(images, activations.new_zeros(n_filters)))
+        noted = run_noting(module, images, [head])
+        outputs = list(head.run(noted, activations.new_zeros(n_filters)))
     assert [tuple(output.shape) for output in outputs] == [
         (4, N_CLASSES),
         (n_filters, 4, N_CLASSES),
     ]
+
+
+def test_several_layers_take_one_pass(monkeypatch):
+    module = trained(networks.vgg)
+    layers = ["1", "3", "5"]
+    images, y = draw_images(7), np.arange(7) % N_CLASSES
+    network = as_network(module)
+    with eval_mode(module):
+        strategies, zeros = choose_strategies(network, layers, images)
+        assert [strategy.method for strategy in strategies] == ["linear"] * 3
+        apart = [
+            sum_errors(network, [strategy], [zero], as_images(images), np.arange(7), y)
+            for strategy, zero in zip(strategies, zeros, strict=True)
+        ]
+        passes = []
+        handle = module[0].register_forward_hook(lambda *_: passes.append(1))
+        sums = sum_errors(
+            network, strategies, zeros, as_images(images), np.arange(7), y
+        )
+        handle.remove()
+    assert len(passes) == 2  # batches of 5 and 2
+    for together, (alone,) in zip(sums, apart, strict=True):
+        np.testing.assert_array_equal(together.log_loss, alone.log_loss)
 
 
 @pytest.mark.parametrize("name", ["VGG", "all convolutional", "grouped", "inception"])
@@ -545,8 +576,9 @@ def test_memory_is_bounded_by_a_batch_whatever_the_number_of_filters(
         monkeypatch.setattr("sklearn_similar._ablation.strategies._MAX_VALUES", 30_000)
         with LargestTensor() as ablation:
             sums = ErrorSums.zeros(64, N_CLASSES)
+            noted = run_noting(module, images, [head])
             add_errors(
-                sums, as_network(module), head, images, np.arange(5), y, torch.zeros(64)
+                sums, as_network(module), head, noted, np.arange(5), y, torch.zeros(64)
             )
     assert head.method == "linear"
     assert ablation.largest == forward.largest > 30_000
