@@ -1,0 +1,292 @@
+"""Speed of everything, as ratios to what does the same by hand or in another package.
+
+    tox -e benchmark-speed               (about 5 minutes on 2 cores)
+    tox -e benchmark-speed -- --quick
+
+What is compared takes turns in one process, with the same trained network and images;
+"ratio" is the median over the rounds of the ratio of the times, so that below 1 ours is
+faster. LeNet is trained on MNIST, SmallResNet on scenes of 64x64 pixels with one item
+of Fashion-MNIST; all is measured on test images.
+
+- predict_proba: beside the network in a plain loop over a tensor of floats, channels
+  last, with the same batches;
+- fit_importance: beside predict_proba of the same images; of one layer, and of three;
+- ablate_filters: beside predict_proba of the same images;
+- heatmap of a label and of all classes, images one by one and 64 at once: beside
+  torchcam's GradCAM, with maps of the images' size, and beside the network alone;
+- fit: beside a plain training loop of the same recipe, channels last;
+- localize: beside a sliding window with the same network, and beside the network alone
+  on as many crops as were proposed;
+- make_scenes: beside a loop that resizes the same digits with Pillow and pastes them in
+  the same places.
+
+The machine's limits are in the first rows: the product of two matrices of 1024x1024
+floats, and a copy of 256 MiB. "of the limit" is what the network alone has of the rate
+of the matrix product, in floating point operations a second.
+"""
+
+from functools import partial
+from unittest import mock
+
+import numpy as np
+import torch
+from _baselines import adapt, with_torchcam
+from _common import (
+    as_tensors,
+    interleave,
+    load_mnist,
+    median_ratio,
+    parse_arguments,
+    report,
+)
+from _networks import SmallResNet
+from _references import slide
+from _scenes import load_fashion, single_scenes, training_photographs
+from localization import Scenes
+from PIL import Image
+from sklearn.frozen import FrozenEstimator
+from torch.utils.flop_counter import FlopCounterMode
+from torchcam.methods import GradCAM
+from training import train_plainly
+
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
+from sklearn_similar.datasets import make_scenes
+
+BATCH_SIZE = 300
+THREE_LAYERS = ["stem", "block1", "block2"]
+
+
+def limits(quick):
+    """Operations and bytes a second, and rows that tell them."""
+    side, n_bytes = (256, 2**24) if quick else (1024, 2**28)
+    a, b = torch.rand(side, side), torch.rand(side, side)
+    source = torch.rand(n_bytes // 4)
+    target = torch.empty_like(source)
+    seconds = interleave(
+        {"product": lambda: a @ b, "copy": lambda: target.copy_(source)}, 11
+    )
+    product, copy = (float(np.median(seconds[name])) for name in ("product", "copy"))
+    rate = 2 * side**3 / product
+    rows = [
+        {"what": f"matrix product, {rate / 1e9:.0f} GFLOP/s", "ms": 1000 * product},
+        {
+            "what": f"copy, {2 * n_bytes / copy / 2**30:.1f} GiB/s",
+            "ms": 1000 * copy,
+        },
+    ]
+    return rate, rows
+
+
+class Table:
+    """Rows of what was compared.
+
+    Parameters
+    ----------
+    rate : float
+        Floating point operations a second of a matrix product.
+    n_repeats : int
+    rows : list of dict
+    """
+
+    def __init__(self, rate, n_repeats, rows):
+        self.rate, self.n_repeats, self.rows = rate, n_repeats, rows
+
+    def compare(self, what, own, others, alone=None, n_calls=1):
+        """Add a row for each of the others.
+
+        `alone` is the network of "network alone", a batch, and the number of images.
+        """
+        methods = {"": own, **others}
+        for method in methods.values():
+            method()
+        seconds = interleave(methods, self.n_repeats)
+        for name in others:
+            theirs = float(np.median(seconds[name]))
+            row = {
+                "what": what,
+                "ms": 1000 * float(np.median(seconds[""])) / n_calls,
+                "beside": name,
+                "its ms": 1000 * theirs / n_calls,
+                "ratio": median_ratio(seconds[""], seconds[name]),
+            }
+            if name == "network alone":
+                module, batch, n_images = alone
+                n_operations = operations(module, batch) * n_images / len(batch)
+                row["of the limit"] = n_operations / theirs / self.rate
+            self.rows.append(row)
+            print(f"{what} / {name}: {row['ratio']:.2f}", flush=True)
+
+
+def operations(module, batch):
+    """Floating point operations of a forward pass."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        module(batch)
+    return counter.get_total_flops()
+
+
+@torch.inference_mode()
+def run_alone(module, images, batch_size):
+    """A forward pass, batch by batch, of a tensor in memory."""
+    for batch in images.split(batch_size):
+        module(batch)
+
+
+def one_by_one(function, X, labels):
+    """A call with each image by itself."""
+    for index in range(len(X)):
+        function(X[index : index + 1], labels[index : index + 1])
+
+
+def passes(table, name, model, X, y, n_importance):
+    """Compare prediction and importances."""
+    module = model.net_.module_.eval()
+    images = as_tensors(X[:n_importance])
+    X, y = X[:n_importance], y[:n_importance]
+    predict = {"predict_proba": partial(model.predict_proba, X)}
+    alone = {"network alone": partial(run_alone, module, images, BATCH_SIZE)}
+    case = f"{name}, {len(X):,} images"
+    about = module, images[:BATCH_SIZE], len(images)
+    table.compare(
+        f"predict_proba, {case}", predict["predict_proba"], alone, alone=about
+    )
+    table.compare(
+        f"fit_importance, {case}", partial(model.fit_importance, X, y), predict
+    )
+    few = X[:64]
+    table.compare(
+        f"ablate_filters, {name}, {len(few)} images",
+        partial(model.ablate_filters, few),
+        {"predict_proba": partial(model.predict_proba, few)},
+    )
+
+
+def maps(table, name, model, X, y, n_singles):
+    """Compare heatmaps of single images and of 64."""
+    module = model.net_.module_.eval()
+    for n_images, n_at_once in ((n_singles, 1), (64, 64)):
+        shown, labels = X[:n_images], y[:n_images]
+        tensors = as_tensors(shown)
+        each = one_by_one if n_at_once == 1 else lambda function, X, y: function(X, y)
+        extract = partial(with_torchcam, GradCAM)
+        gradcam = adapt(model, extract, n_at_once=n_at_once, channels_last=True)
+        others = {
+            "torchcam GradCAM": partial(each, gradcam, shown, labels),
+            "network alone": partial(run_alone, module, tensors, n_at_once),
+        }
+        about = module, tensors, len(tensors)
+        case = f"{name}, {'1 image' if n_at_once == 1 else '64 images'}"
+        for what, function in (
+            ("of a label", lambda X, y: model.heatmap(X, labels=y)),
+            ("of all classes", lambda X, y: model.heatmap(X)),
+        ):
+            own = partial(each, function, shown, labels)
+            n_calls = n_images // n_at_once
+            table.compare(
+                f"heatmap {what}, {case}", own, others, alone=about, n_calls=n_calls
+            )
+
+
+def training(table, X, y, n_epochs=1):
+    """Compare fit with a plain loop."""
+    recipe = {"lr": 0.001, "lr_decay": 1e-5, "batch_size": 300}
+    model = SimilarNetClassifier(
+        max_epochs=n_epochs, validation_fraction=None, random_state=0, **recipe
+    )
+    loop = partial(train_plainly, X, y, n_epochs, 0, channels_last=True, **recipe)
+    table.compare(
+        f"fit, LeNet, {len(X):,} images, {n_epochs} epoch",
+        partial(model.fit, X, y),
+        {"plain loop": loop},
+    )
+
+
+def localisation(table, model, mnist, n_scenes):
+    """Compare localize with a sliding window and with the network on the proposals."""
+    localizer = InstanceLocalizer(FrozenEstimator(model))
+    localizer.fit(mnist.X_train[:1000], mnist.y_train[:1000])
+    images, truth = make_scenes(
+        mnist.X_test, mnist.y_test, n_scenes=n_scenes, random_state=0
+    )
+    scenes = Scenes(list(images), truth)
+    predict_proba = SimilarNetClassifier.predict_proba
+    with mock.patch.object(
+        SimilarNetClassifier, "predict_proba", autospec=True, side_effect=predict_proba
+    ) as calls:
+        localizer.localize(images)
+    n_crops = sum(len(call.args[1]) for call in calls.call_args_list)
+    crops = torch.rand(n_crops, 1, 28, 28).contiguous(memory_format=torch.channels_last)
+    module = model.net_.module_.eval()
+    table.compare(
+        f"localize, LeNet, {n_scenes} scenes of 160x160, {n_crops:,} crops",
+        partial(localizer.localize, images),
+        {
+            "sliding window": partial(slide, model, 0.5, scenes.images, scenes),
+            "network alone": partial(run_alone, module, crops, BATCH_SIZE),
+        },
+        alone=(module, crops[:BATCH_SIZE], n_crops),
+    )
+
+
+def scenes(table, mnist, n_scenes):
+    """Compare make_scenes with pasting by Pillow."""
+    make = partial(
+        make_scenes, mnist.X_test, mnist.y_test, n_scenes=n_scenes, random_state=0
+    )
+    images, truth = make()
+    boxes = truth[["image", "x_min", "y_min", "x_max", "y_max"]].to_numpy()
+    chosen = np.arange(len(boxes)) % len(mnist.X_test)
+
+    def paste():
+        made = np.zeros(images.shape, np.uint8)
+        for index, (image, left, top, right, bottom) in zip(chosen, boxes, strict=True):
+            digit = Image.fromarray(mnist.X_test[index])
+            digit = digit.resize(
+                (right - left, bottom - top), Image.Resampling.BILINEAR
+            )
+            part = made[image, top:bottom, left:right]
+            np.maximum(part, np.asarray(digit), out=part)
+
+    table.compare(
+        f"make_scenes, {n_scenes} scenes of 160x160", make, {"Pillow in a loop": paste}
+    )
+
+
+def main():
+    """Run from the command line."""
+    arguments = parse_arguments(__doc__)
+    quick = arguments.quick
+    mnist = load_mnist(arguments)
+    rate, rows = limits(quick)
+    table = Table(rate, 2 if quick else 7, rows)
+    lenet = SimilarNetClassifier(max_epochs=1 if quick else 2, random_state=0)
+    lenet.fit(mnist.X_train, mnist.y_train)
+    _, fashion = load_fashion(arguments)
+    photographs = training_photographs()
+    n_training = 200 if quick else 3000
+    train, test = (
+        single_scenes(fashion[f"X_{part}"], fashion[f"y_{part}"], n, photographs, seed)
+        for part, n, seed in (("train", n_training, 0), ("test", 500, 1))
+    )
+    recipe = {"max_epochs": 1 if quick else 3, "batch_size": 64, "random_state": 0}
+    resnet = SimilarNetClassifier(SmallResNet, **recipe)
+    resnet.fit(train.images, train.labels)
+    layers = SimilarNetClassifier(
+        resnet.net_.module_, THREE_LAYERS, max_epochs=0, random_state=0
+    )
+    layers.fit(train.images, train.labels)
+    n_digits, n_scenes = (500, 50) if quick else (10_000, 500)
+    n_singles = 4 if quick else 16
+    passes(table, "LeNet", lenet, mnist.X_test, mnist.y_test, n_digits)
+    passes(table, "SmallResNet", resnet, test.images, test.labels, n_scenes)
+    passes(table, "SmallResNet, 3 layers", layers, test.images, test.labels, n_scenes)
+    maps(table, "LeNet", lenet, mnist.X_test, mnist.y_test, n_singles)
+    maps(table, "SmallResNet", resnet, test.images, test.labels, n_singles)
+    n_fit = 2_000 if quick else 60_000
+    training(table, mnist.X_train[:n_fit], mnist.y_train[:n_fit])
+    localisation(table, lenet, mnist, 4 if quick else 40)
+    scenes(table, mnist, 20 if quick else 200)
+    report("speed", table.rows, quick, packages=("torchcam", "Pillow"))
+
+
+if __name__ == "__main__":
+    main()
