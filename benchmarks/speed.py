@@ -5,8 +5,8 @@
 
 What is compared takes turns in one process, with the same trained network and images;
 "ratio" is the median over the rounds of the ratio of the times, so that below 1 ours is
-faster. LeNet is trained on MNIST, SmallResNet on scenes of 64x64 pixels with one item
-of Fashion-MNIST; all is measured on test images.
+faster. LeNet is trained on MNIST, SmallResNet on scenes of 64x64 pixels with one of
+its digits; all is measured on test images.
 
 - predict_proba: beside the network in a plain loop over a tensor of floats, channels
   last, with the same batches;
@@ -41,7 +41,7 @@ from _common import (
 )
 from _networks import SmallResNet
 from _references import slide
-from _scenes import load_fashion, single_scenes, training_photographs
+from _scenes import single_scenes, training_photographs
 from localization import Scenes
 from PIL import Image
 from sklearn.frozen import FrozenEstimator
@@ -260,11 +260,10 @@ def main():
     table = Table(rate, 2 if quick else 7, rows)
     lenet = SimilarNetClassifier(max_epochs=1 if quick else 2, random_state=0)
     lenet.fit(mnist.X_train, mnist.y_train)
-    _, fashion = load_fashion(arguments)
     photographs = training_photographs()
     n_training = 200 if quick else 3000
     train, test = (
-        single_scenes(fashion[f"X_{part}"], fashion[f"y_{part}"], n, photographs, seed)
+        single_scenes(mnist[f"X_{part}"], mnist[f"y_{part}"], n, photographs, seed)
         for part, n, seed in (("train", n_training, 0), ("test", 500, 1))
     )
     recipe = {"max_epochs": 1 if quick else 3, "batch_size": 64, "random_state": 0}
