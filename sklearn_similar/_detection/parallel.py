@@ -45,8 +45,8 @@ def search(
     settings : Settings
     n_jobs : int or None
         As joblib takes it. Processes, unless `joblib.parallel_config` says otherwise:
-        threads wait for each other's Python code (two of them measured 1.1 times as
-        fast as one, two processes 1.75 times).
+        threads wait for each other's Python code (two of them measured 1.04 times as
+        fast as one, two processes 1.77 times).
     """
     n_workers = effective_n_jobs(n_jobs)
     if n_workers == 1:
