@@ -177,10 +177,10 @@ def sum_errors(
     verbose: int = 0,
 ) -> list[ErrorSums | None]:
     """The errors by several strategies; None for one that turns out to be inexact."""
-    sums: list[ErrorSums | None] = [
-        ErrorSums.zeros(len(replacement), network.n_classes)
-        for replacement in replacements
-    ]
+    exact = {
+        position: ErrorSums.zeros(len(replacement), network.n_classes)
+        for position, replacement in enumerate(replacements)
+    }
     batches = with_progress(
         network.batches(images, indices),
         "importances",
@@ -190,19 +190,19 @@ def sum_errors(
         size=lambda batch: len(batch[0]),
     )
     for batch_indices, batch in batches:
+        if not exact:
+            break
         # One pass for all layers.
-        noted = run_noting(network.module, batch, strategies)
-        for position, total in enumerate(sums):
-            if total is None:
-                continue
+        noted = run_noting(network.module, batch, [strategies[i] for i in exact])
+        for position, sums in list(exact.items()):
             strategy, replacement = strategies[position], replacements[position]
             try:
                 add_errors(
-                    total, network, strategy, noted, batch_indices, y, replacement
+                    sums, network, strategy, noted, batch_indices, y, replacement
                 )
             except NotExact:
-                sums[position] = None
-    return sums
+                del exact[position]
+    return [exact.get(position) for position in range(len(strategies))]
 
 
 def add_errors(

@@ -64,15 +64,13 @@ class AblationStrategy(Protocol):
     Attributes
     ----------
     method : str
-    followers : tuple of str
-        Paths of submodules whose input and output are to be noted.
-    layer : str
-        Path of the layer, whose output is to be noted.
+    noted_inputs, noted_outputs : tuple of str
+        Paths of the submodules whose input, whose output it starts from.
     """
 
     method: str
-    followers: tuple[str, ...]
-    layer: str
+    noted_inputs: tuple[str, ...]
+    noted_outputs: tuple[str, ...]
 
     def run(
         self, noted: NotedPass, replacement: torch.Tensor, alone: bool = False
@@ -135,7 +133,8 @@ class NetworkMasking:
     """All of the network is run for each filter."""
 
     method = "network"
-    followers: tuple[str, ...] = ()
+    noted_inputs: tuple[str, ...] = ()
+    noted_outputs: tuple[str, ...] = ()
 
     def __init__(self, module: nn.Module, layer: str):
         self.module = module
@@ -168,10 +167,11 @@ class HeadMasking:
     """All operations after the layer are run for each filter."""
 
     method = "head"
-    followers: tuple[str, ...] = ()
+    noted_inputs: tuple[str, ...] = ()
 
     def __init__(self, graph: LayerGraph):
         self.layer = graph.path_of(graph.activations)
+        self.noted_outputs: tuple[str, ...] = (self.layer,)
         start = [graph.activations]
         constants = graph.constants_of(start, graph.dependent.difference(start))
         self.constants = graph.part([graph.images], constants)
@@ -203,7 +203,8 @@ class LinearShortcut:
     def __init__(self, graph: LayerGraph, layers: list[CrossChannelLayer]):
         self.layer = graph.path_of(graph.activations)
         self.layers = layers
-        self.followers = tuple(graph.path_of(layer.node) for layer in layers)
+        self.noted_inputs = tuple(graph.path_of(layer.node) for layer in layers)
+        self.noted_outputs = (self.layer, *self.noted_inputs)
         nodes = [layer.node for layer in layers]
         sources = [layer.source for layer in layers]
         separable = _dependencies(sources, graph.dependent)
@@ -220,9 +221,8 @@ class LinearShortcut:
 
     def run(self, noted, replacement, alone=False):
         yield noted.output
-        activations = noted.outputs[self.layer]
-        sources = [noted.inputs[path] for path in self.followers]
-        outputs = [noted.outputs[path] for path in self.followers]
+        activations, *outputs = (noted.outputs[path] for path in self.noted_outputs)
+        sources = [noted.inputs[path] for path in self.noted_inputs]
         constants = self.constants(noted.images)
         before, after = constants[: self.n_before], constants[self.n_before :]
         _check_exact(self.separable(activations, *before), sources)
@@ -295,18 +295,20 @@ def run_noting(
     module: nn.Module, images: torch.Tensor, strategies: Sequence[AblationStrategy]
 ) -> NotedPass:
     """Run a network once, and note all that some strategies start from."""
-    followers = {path for strategy in strategies for path in strategy.followers}
     inputs: dict[str, torch.Tensor] = {}
     outputs: dict[str, torch.Tensor] = {}
+    input_paths = {path for s in strategies for path in s.noted_inputs}
+    output_paths = {path for s in strategies for path in s.noted_outputs}
 
     def note(path, given, output):
         # What follows could overwrite them.
-        if path in followers:
+        if path in input_paths:
             inputs[path] = given[0].clone()
-        outputs[path] = output.clone()
+        if path in output_paths:
+            outputs[path] = output.clone()
 
     with ExitStack() as stack:
-        for path in sorted(followers.union(s.layer for s in strategies)):
+        for path in sorted(input_paths | output_paths):
             child = module.get_submodule(path)
             stack.enter_context(forward_hook(child, partial(note, path)))
         output = module(images.clone())

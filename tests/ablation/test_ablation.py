@@ -4,6 +4,7 @@ import sys
 import threading
 import warnings
 from functools import partial
+from unittest import mock
 
 import networks
 import numpy as np
@@ -30,6 +31,7 @@ from sklearn_similar._ablation.importances import (
 )
 from sklearn_similar._ablation.strategies import (
     NetworkMasking,
+    NotExact,
     choose_strategy,
     run_noting,
 )
@@ -404,7 +406,7 @@ def test_filters_are_stacked(name):
     ]
 
 
-def test_several_layers_take_one_pass(monkeypatch):
+def test_several_layers_take_one_pass():
     module = trained(networks.vgg)
     layers = ["1", "3", "5"]
     images, y = draw_images(7), np.arange(7) % N_CLASSES
@@ -425,6 +427,36 @@ def test_several_layers_take_one_pass(monkeypatch):
     assert len(passes) == 2  # batches of 5 and 2
     for together, (alone,) in zip(sums, apart, strict=True):
         np.testing.assert_array_equal(together.log_loss, alone.log_loss)
+
+
+def test_inexact_strategies_are_run_no_further():
+    """Only the layers that are still exact are noted, and no batch if there is none."""
+    module = trained(networks.vgg)
+    layers = ["1", "3"]
+    images, y = draw_images(12), np.arange(12) % N_CLASSES
+    network = as_network(module)
+    passes = []
+    noted = mock.Mock(side_effect=run_noting)
+
+    def refuse(*_):
+        raise NotExact
+
+    run = "sklearn_similar._ablation.importances.run_noting"
+    with eval_mode(module), mock.patch(run, noted):
+        strategies, zeros = choose_strategies(network, layers, images)
+        arguments = zeros, as_images(images), np.arange(12), y
+        strategies[0].run = refuse
+        first, second = sum_errors(network, strategies, *arguments)
+        n_noted = [len(call.args[2]) for call in noted.call_args_list]
+        strategies[1].run = refuse
+        handle = module[0].register_forward_hook(lambda *_: passes.append(1))
+        neither = sum_errors(network, strategies, *arguments)
+        handle.remove()
+    assert first is None
+    assert second.n_images.sum() == 12
+    assert n_noted == [2, 1, 1]  # batches of 5, 5 and 2
+    assert neither == [None, None]
+    assert len(passes) == 1
 
 
 @pytest.mark.parametrize("name", ["VGG", "all convolutional", "grouped", "inception"])
