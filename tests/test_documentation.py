@@ -50,17 +50,14 @@ FIGURES = {
     ),
     "time of a heatmap": (
         "README.md",
-        "| {:.1f} ms without outlines, more with | **{:.2f} ms** (GradCAM) | "
-        "**{:.2f} ms** (GradCAM) |",
+        "LeNet; a ResNet | {:.1f}; {:.1f} |",
         lambda: cells(
-            "baselines-times",
-            "ms per heatmap",
-            **LENET,
-            images_at_once=1,
-            method=[
-                "heatmap(X, label), pooled",
-                "captum LayerGradCam",
-                "torchcam GradCAM",
+            "speed",
+            "ratio",
+            beside="torchcam GradCAM",
+            what=[
+                "heatmap of a label, LeNet, 1 image",
+                "heatmap of a label, SmallResNet, 1 image",
             ],
         ),
     ),
