@@ -142,9 +142,9 @@ def passes(table, name, model, X, y, n_importance):
     """Compare prediction and importances."""
     module = model.net_.module_.eval()
     images = as_tensors(X[:n_importance])
+    batch_size = BATCH_SIZE if model.batch_size == "auto" else model.batch_size
     X, y = X[:n_importance], y[:n_importance]
     predict = {"predict_proba": partial(model.predict_proba, X)}
-    batch_size = BATCH_SIZE if model.batch_size == "auto" else model.batch_size
     alone = {"network alone": partial(run_alone, module, images, batch_size)}
     case = f"{name}, {len(X):,} images"
     about = module, images[:batch_size], len(images)

@@ -101,7 +101,7 @@ class TestIterators:
 
         localizer.set_params(n_jobs=n_jobs)
         most = 0
-        # Looking through all that is in memory 40 times takes most of a minute.
+        # Else each collection looks through all that the other tests have made.
         gc.collect()
         gc.freeze()
         try:
