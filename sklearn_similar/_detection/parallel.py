@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,11 @@ def search(
         for group, names in _until_error(_named(groups))
     )
     parallel = Parallel(n_jobs=n_jobs, prefer="processes", return_as="generator")
-    for found in parallel(tasks):
-        if isinstance(found, Exception):
-            raise found
-        yield from found
+    with _own_threads_for_later_ones(), closing(parallel(tasks)) as results:
+        for found in results:
+            if isinstance(found, Exception):
+                raise found
+            yield from found
 
 
 def numbered_tables(
@@ -167,6 +168,20 @@ def limited_threads(n_threads: int) -> Iterator[None]:
         with _Limits.lock:
             torch.set_num_threads(_Limits.n_before)
             _Limits.n_active -= 1
+
+
+@contextmanager
+def _own_threads_for_later_ones() -> Iterator[None]:
+    """Threads that begin afterwards have as many threads of PyTorch as this one.
+
+    After an error or an interrupt, workers that are threads finish what they search,
+    and the number to which they are limited would be that of threads begun meanwhile.
+    """
+    try:
+        yield
+    finally:
+        with _Limits.lock:
+            torch.set_num_threads(torch.get_num_threads())
 
 
 if hasattr(os, "register_at_fork"):

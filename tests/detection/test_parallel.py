@@ -48,6 +48,15 @@ def noted(seen):
     return proposals
 
 
+def threads_of_new_thread():
+    """How many threads of PyTorch a thread has that begins now."""
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
 @pytest.mark.parametrize("n_jobs", [2, -1])
 def test_results_are_those_of_one_worker(localizer, scenes, n_jobs):
     alone = localizer.localize(scenes)
@@ -94,11 +103,33 @@ def test_workers_share_the_threads_of_pytorch_which_come_back(
     except KeyError:
         assert fails
     assert {n for _, n in seen} == {1}
-    later = []
-    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert (torch.get_num_threads(), later) == (threads_of_torch, [threads_of_torch])
+    assert torch.get_num_threads() == threads_of_new_thread() == threads_of_torch
+
+
+@pytest.mark.filterwarnings("ignore:.* tasks which were still being processed")
+def test_threads_come_back_before_workers_that_still_search(
+    localizer, scenes, threads_of_torch
+):
+    held, released = threading.Semaphore(0), threading.Event()
+    first = scenes[0].mean() / 255
+
+    def proposals(image):
+        if abs(image.mean() - first) > 1e-6:
+            held.release()
+            assert released.wait(30)
+        return np.array([[0, 0, 28, 28]])
+
+    localizer.set_params(proposals=proposals, n_jobs=2)
+    try:
+        with joblib.parallel_config(backend="threading"):
+            tables = localizer.localize(iter(scenes))
+            next(tables)
+            assert held.acquire(timeout=30) and held.acquire(timeout=30)
+            tables.close()
+        assert not released.is_set()
+        assert torch.get_num_threads() == threads_of_new_thread() == threads_of_torch
+    finally:
+        released.set()
 
 
 def test_limits_that_overlap_leave_the_number_from_before(threads_of_torch):
@@ -119,11 +150,7 @@ def test_limits_that_overlap_leave_the_number_from_before(threads_of_torch):
     first_left.set()
     thread.join()
     assert seen == [1]
-    assert torch.get_num_threads() == threads_of_torch
-    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert seen == [1, threads_of_torch]
+    assert torch.get_num_threads() == threads_of_new_thread() == threads_of_torch
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
