@@ -124,7 +124,8 @@ def test_threads_come_back_before_workers_that_still_search(
         with joblib.parallel_config(backend="threading"):
             tables = localizer.localize(iter(scenes))
             next(tables)
-            assert held.acquire(timeout=30) and held.acquire(timeout=30)
+            assert held.acquire(timeout=30)
+            assert held.acquire(timeout=30)
             tables.close()
         assert not released.is_set()
         assert torch.get_num_threads() == threads_of_new_thread() == threads_of_torch
