@@ -42,7 +42,7 @@ from ._network.cache import cached_training
 from ._network.net import NET_PREFIXES, make_net, pack_net, restore, unpack_net
 from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
-from ._network.threads import usable_threads
+from ._network.torch_state import restores_torch_state
 from ._network.trained import (
     TrainedNetwork,
     check_output,
@@ -267,7 +267,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.random_state = random_state
         self.verbose = verbose
 
-    @usable_threads()
+    @restores_torch_state
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Train the network, and measure importances on the held-out images.
@@ -295,7 +295,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             working._fit(X, y)
         return self
 
-    @usable_threads()
+    @restores_torch_state
     def fit_importance(self, X_val: Any, y_val: ArrayLike) -> Self:
         """Measure the importance of each filter on images that were not trained on.
 
@@ -328,7 +328,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         return self
 
     @blockwise
-    @usable_threads()
+    @restores_torch_state
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class for images of the trained size.
 
@@ -350,7 +350,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         return snapshot(self)._predict_proba(X)
 
     @blockwise
-    @usable_threads()
+    @restores_torch_state
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`, without its rounding of small ones to 0.
 
@@ -437,7 +437,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """
         return snapshot(self)._heatmaps(X, target, labels, None)
 
-    @usable_threads()
+    @restores_torch_state
     def ablate_filters(self, X: Any, labels: ArrayLike | None = None) -> FilterAblation:
         """Importances of the filters in single images, exactly.
 
@@ -576,7 +576,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             class_normalization_constants=self.class_normalization_constants_,
         )
 
-    @usable_threads()
+    @restores_torch_state
     def _heatmaps(self, X, target, labels, threshold: float | None, out=None):
         check_has_importances(self)
         check_parameters(self, _ACT_IN_HEATMAPS)

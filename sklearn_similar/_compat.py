@@ -4,6 +4,7 @@ One place to look when a release of either moves them.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +21,7 @@ from sklearn.utils._set_output import _get_output_config as get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from torch.nn.modules import module as _module
 from torch.nn.modules.utils import _pair as pair
+from torch.overrides import _get_current_function_mode as current_function_mode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -49,6 +51,25 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
+def n_modes() -> tuple[int, int]:
+    """How many modes of functions and of their dispatch this thread is in."""
+    return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
+
+
+def leave_modes(n_modes_left: tuple[int, int]) -> None:
+    """Leave the innermost modes until so many are left, as `n_modes` counts them."""
+    n_function, n_dispatch = n_modes_left
+    while torch._C._len_torch_function_stack() > n_function:
+        torch._C._pop_torch_function_stack()
+    while (depth := torch._C._len_torch_dispatch_stack()) > n_dispatch:
+        mode = torch._C._get_dispatch_stack_at(depth - 1)
+        # It keeps flags, of which none is left where it was about to be left.
+        with suppress(IndexError):
+            mode.__exit__(None, None, None)
+            continue
+        torch._C._pop_torch_dispatch_stack(None)
+
+
 def validate_params(
     constraints: Mapping[str, Any], *, prefer_skip_nested_validation: bool
 ) -> Callable[[Function], Function]:
@@ -65,10 +86,13 @@ __all__ = [
     "StrOptions",
     "TorchDispatchMode",
     "check_feature_names_in",
+    "current_function_mode",
     "fit_context",
     "get_output_config",
     "global_forward_hooks",
     "is_out_of_memory",
+    "leave_modes",
+    "n_modes",
     "pair",
     "tree_leaves",
     "validate_parameter_constraints",

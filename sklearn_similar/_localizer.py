@@ -54,7 +54,7 @@ from ._inputs.validation import (
     without_class,
 )
 from ._lazy_images import check_in_memory, read_parts
-from ._network.threads import usable_threads
+from ._network.torch_state import restores_torch_state
 from ._progress import with_progress
 from .metrics import detection_f1_score
 
@@ -213,7 +213,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.random_state = random_state
         self.verbose = verbose
 
-    @usable_threads()
+    @restores_torch_state
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike, background_images: Any = None) -> Self:
         """Make training crops and train the estimator, or take a frozen one.
@@ -244,7 +244,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         return self
 
     @blockwise
-    @usable_threads()
+    @restores_torch_state
     def localize(self, X: Any) -> Any:
         """Find and recognise the instances in images of any size.
 

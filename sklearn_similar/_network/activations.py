@@ -14,6 +14,7 @@ from .._compat import is_out_of_memory
 from .forward import at_least_single
 from .hooks import forward_hook, has_hooks_of_others, output_hook
 from .receptive_field import ReceptiveField, receptive_field, track_receptive_field
+from .torch_state import undone_at_end
 
 
 class FeatureMaps(NamedTuple):
@@ -54,15 +55,16 @@ class _LayerReached(BaseException):
 def eval_mode(module: nn.Module) -> Iterator[nn.Module]:
     """Evaluation mode without gradients; each submodule's mode is restored."""
     in_training = [child for child in module.modules() if child.training]
-    if in_training:
-        module.eval()
-    try:
-        # Inference mode is faster by little, and marks tensors that a network keeps.
-        with torch.no_grad():
-            yield module
-    finally:
+
+    def restore():
         for child in in_training:
             child.training = True
+
+    # Inference mode is faster by little, and marks tensors that a network keeps.
+    with undone_at_end(restore), torch.no_grad():
+        if in_training:
+            module.eval()
+        yield module
 
 
 def extract_activations(

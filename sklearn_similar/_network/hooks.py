@@ -3,18 +3,16 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from torch import nn
 
 from .._compat import global_forward_hooks
+from .torch_state import undone_at_end
 
 
 class _Hook:
-    """Forward hook that acts only inside its block, and only in the block's thread.
-
-    An interrupt can leave it registered; it does nothing then, and the next hook takes
-    it along.
-    """
+    """Forward hook that acts only inside its block, and only in the block's thread."""
 
     def __init__(self, function: Callable):
         self.function = function
@@ -39,20 +37,17 @@ def forward_hook(module: nn.Module, function: Callable) -> Iterator[None]:
     Its result replaces the output, unless it is None.
     """
     hook = _Hook(function)
-    # Whatever line an interrupt strikes at, the hook is gone or does nothing.
-    try:
+    with undone_at_end(partial(_remove, module, hook)):
         module.register_forward_hook(hook)
-        try:
-            hook.is_active = True
-            yield
-        finally:
-            hook.is_active = False
-    finally:
-        for key, found in list(module._forward_hooks.items()):
-            if not isinstance(found, _Hook) or found.owner != hook.owner:
-                continue
-            if found is hook or not found.is_active:
-                module._forward_hooks.pop(key, None)
+        hook.is_active = True
+        yield
+
+
+def _remove(module: nn.Module, hook: _Hook) -> None:
+    hook.is_active = False
+    for key, found in list(module._forward_hooks.items()):
+        if found is hook:
+            module._forward_hooks.pop(key, None)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from .._compat import pair, tree_leaves
+from .._compat import current_function_mode, pair, tree_leaves
 
 _POOLS = frozenset((F.max_pool2d, torch.max_pool2d, F.avg_pool2d))
 _RESIZERS = frozenset(
@@ -81,6 +81,11 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         super().__init__()
         self.dense = dense
         self.size = tuple(size)
+
+    def __exit__(self, *error):
+        # PyTorch has left the mode where an interrupt strikes while it calls it.
+        if current_function_mode() is self:
+            super().__exit__(*error)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -1,12 +1,13 @@
 """Random numbers of PyTorch that come from a seed, not from its global generator."""
 
 import threading
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 
 from .._compat import TorchDispatchMode, tree_leaves
+from .torch_state import undone_at_end
 
 _global_generator = threading.Lock()
 
@@ -72,14 +73,15 @@ def _with_global_state(generator: torch.Generator, func, args, kwargs):
     shared = torch.default_generator
     if generator.device.type == "cuda":
         shared = torch.cuda.default_generators[generator.device.index]
-    with _global_generator:
-        state = shared.get_state()
+    with (
+        _global_generator,
+        undone_at_end(partial(shared.set_state, shared.get_state())),
+    ):
         shared.set_state(generator.get_state())
         try:
             return func(*args, **kwargs)
         finally:
             generator.set_state(shared.get_state())
-            shared.set_state(state)
 
 
 def _device(args, kwargs) -> torch.device:

@@ -1,79 +1,11 @@
-"""Forward hooks are gone, or do nothing, wherever an interrupt strikes."""
+"""Our own forward hooks, and those of others."""
 
 import copy
-import sys
-from contextlib import suppress
 
-import networks
-import pytest
 import torch
-from networks import trained
 from torch import nn
 
-from sklearn_similar._network import activations, hooks
-from sklearn_similar._network.activations import find_layer
 from sklearn_similar._network.hooks import forward_hook, has_hooks_of_others
-
-IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-class InterruptAt:
-    """Raises KeyboardInterrupt at the n-th line of some files that is run."""
-
-    def __init__(self, n, *modules):
-        self.n_left = n
-        self.files = {module.__file__ for module in modules}
-
-    def __call__(self, frame, event, _arg):
-        if frame.f_code.co_filename not in self.files:
-            return None
-        if event == "line":
-            self.n_left -= 1
-            if self.n_left == 0:
-                raise KeyboardInterrupt
-        return self
-
-    def __enter__(self):
-        self.before = sys.gettrace()
-        sys.settrace(self)
-
-    def __exit__(self, *_):
-        sys.settrace(self.before)
-
-
-def double_fifth_layer(module):
-    with forward_hook(module[5], lambda _inputs, output: output * 2):
-        return module(IMAGES)
-
-
-def find_default_layer(module):
-    find_layer(module, None, IMAGES)
-
-
-@pytest.mark.parametrize(
-    ("work", "files", "step"),
-    [
-        (double_fifth_layer, [hooks], 1),
-        # Each of its lines would take seconds; a sample is enough.
-        (find_default_layer, [hooks, activations], 23),
-    ],
-)
-def test_no_hook_acts_after_an_interrupt_at_any_line(work, files, step):
-    expected = trained(networks.vgg).eval()(IMAGES)
-    n_lines, is_done = 1 - step, False
-    with torch.no_grad():
-        while not is_done:
-            module = trained(networks.vgg).eval()
-            n_lines += step
-            with InterruptAt(n_lines, *files), suppress(KeyboardInterrupt):
-                work(module)
-                is_done = True
-            # One that was interrupted in its removal can be left.
-            assert sum(len(child._forward_hooks) for child in module.modules()) <= 1
-            assert torch.equal(module(IMAGES), expected)
-            work(module)
-            assert not any(child._forward_hooks for child in module.modules())
-    assert n_lines > 10
 
 
 def test_a_hook_acts_inside_its_block_only():
