@@ -149,7 +149,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
     >>> localizer = InstanceLocalizer(
     ...     SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3),
-    ...     n_instance_crops=500, n_background_crops=500, random_state=0,
+    ...     n_instance_crops=200, n_background_crops=200, n_mining_rounds=0,
+    ...     random_state=0,
     ... ).fit(X[::4], y[::4])
     >>> scenes, truth = make_scenes(X_test, y_test, n_scenes=2, random_state=0)
     >>> instances = localizer.localize(scenes)

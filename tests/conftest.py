@@ -1,10 +1,13 @@
-"""Fixtures of many tests: real digits, and an estimator trained on them."""
+"""Fixtures of many tests: real digits, and estimators trained on them."""
 
+import os
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar._detection import training_crops, training_scenes
@@ -63,12 +66,30 @@ def small_scenes(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def fitted_localizer():
-    """Return a localizer that finds most digits; tests must not change it."""
+def fitted_localizer(tmp_path_factory):
+    """Return a localizer that finds most digits; tests must not change it.
+
+    It is trained once, by the first of the processes among which tests are spread.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "fitted_localizer"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            joblib.dump(train_localizer(), path)
+    return joblib.load(path)
+
+
+def train_localizer():
     X, _, y, _ = load_mnist_sample(return_X_y=True)
-    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3)
+    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=6)
     return InstanceLocalizer(
-        network, n_instance_crops=800, n_background_crops=800, random_state=0
+        network,
+        n_instance_crops=1500,
+        n_background_crops=1500,
+        n_mining_rounds=1,
+        random_state=0,
     ).fit(X[::2], y[::2])
 
 

@@ -17,17 +17,13 @@ Image = pytest.importorskip("PIL.Image")
 COLUMNS = "image,label,score,heat,x_min,y_min,x_max,y_max"
 
 
-def process(*arguments):
+def python_m(*arguments):
     return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [sys.executable, "-m", "sklearn_similar", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def python_m(*arguments):
-    return process("-m", "sklearn_similar", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +61,7 @@ def crops(digits, tmp_path):
 
 def test_training_and_localizing_are_two_commands(crops, photographs, tmp_path):
     path, out = tmp_path / "model.safetensors", tmp_path / "instances.csv"
-    few = ["--n-instance-crops", 100, "--n-background-crops", 100]
+    few = ["--n-instance-crops", 20, "--n-background-crops", 20]
     few += ["--n-mining-rounds", 0]
     trained = python_m("train", crops, path, *few, "--random-state", 0)
     assert (trained.returncode, trained.stderr) == (0, "")
@@ -139,24 +135,21 @@ def test_errors_are_one_line_and_the_code_is_1(model, tmp_path):
     assert not out.exists()
 
 
-def test_wrong_usage_has_the_code_2(model):
-    result = python_m("localize", model)
-    assert result.returncode == 2
-    assert "usage: python -m sklearn_similar localize" in result.stderr
+@pytest.mark.parametrize(
+    "arguments", [["localize", "model"], ["train", "a", "b", "--size", "0"]]
+)
+def test_wrong_usage_has_the_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["train", "a", "b", "--size", "0"])
+        main(arguments)
     assert stop.value.code == 2
+    usage = f"usage: python -m sklearn_similar {arguments[0]}"
+    assert capsys.readouterr().err.startswith(usage)
 
 
-def test_pillow_is_asked_for_where_it_is_missing(tmp_path):
-    code = (
-        "import sys; sys.modules['PIL'] = None\n"
-        "from sklearn_similar._command_line import main\n"
-        "sys.exit(main(sys.argv[1:]))"
-    )
-    result = process("-c", code, "train", tmp_path, tmp_path / "m")
-    assert result.returncode == 1
-    assert result.stderr == (
+def test_pillow_is_asked_for_where_it_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["train", str(tmp_path), str(tmp_path / "m")]) == 1
+    assert capsys.readouterr().err == (
         "error: python -m sklearn_similar train needs Pillow, which is not installed: "
         'pip install "sklearn-similar[images]"\n'
     )

@@ -29,7 +29,7 @@ from sklearn_similar import (
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import LocalizationScorer, detection_scores
 
-# Good crops matter to the fixture `localizer` alone, which is made with full scenes.
+# Good crops matter to `localizer` alone, which is made with full scenes.
 pytestmark = pytest.mark.usefixtures("small_scenes")
 
 DIGITS = load_mnist_sample()
@@ -51,10 +51,8 @@ def bayes():
 
 
 @pytest.fixture(scope="module")
-def localizer():
-    return InstanceLocalizer(
-        network(), n_instance_crops=1500, n_background_crops=1500, random_state=0
-    ).fit(DIGITS.X_train, DIGITS.y_train)
+def localizer(fitted_localizer):
+    return fitted_localizer
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,8 @@ def localizer(digits):
         recognizer,
         n_instance_crops=300,
         n_background_crops=300,
-        score_threshold=0.3,
+        n_mining_rounds=0,
+        score_threshold=0.1,
         random_state=0,
     ).fit(digits.X, digits.y)
 

@@ -37,27 +37,8 @@ BACKGROUND = -1
 
 
 @pytest.fixture(scope="module")
-def crops():
-    return make_training_crops(
-        DIGITS.X_train[::2],
-        DIGITS.y_train[::2],
-        background=BACKGROUND,
-        n_instances=1500,
-        n_background=1500,
-        random_state=0,
-    )
-
-
-@pytest.fixture(scope="module")
-def trained(crops):
-    return SimilarNetClassifier(
-        background=BACKGROUND,
-        lr=2e-3,
-        lr_decay=2e-3,
-        batch_size=50,
-        max_epochs=6,
-        random_state=0,
-    ).fit(*crops)
+def trained(fitted_localizer):
+    return fitted_localizer.estimator_
 
 
 @pytest.fixture
@@ -102,12 +83,19 @@ def test_boxes_are_tight(model):
     ("proposals", "resolution", "least"),
     [("image", "pooled", 0.8), ("heat", "dense", 0.5)],
 )
-def test_digits_of_several_sizes_are_found(model, crops, proposals, resolution, least):
+def test_digits_of_several_sizes_are_found(model, proposals, resolution, least):
     images, truth = scenes(4, size=(240, 240), n_instances=4, scale=(0.6, 4))
-    X, y = crops
+    X, y = make_training_crops(
+        DIGITS.X_train[::20],
+        DIGITS.y_train[::20],
+        background=BACKGROUND,
+        n_instances=300,
+        n_background=300,
+        random_state=0,
+    )
     model.set_params(proposals=proposals)
     similar = model.estimator_.estimator.set_params(resolution=resolution)
-    similar.fit_importance(X[::5], y[::5])
+    similar.fit_importance(X, y)
     found = model.localize(images)
     assert detection_f1_score(truth, found) > least
 

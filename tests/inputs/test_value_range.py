@@ -210,7 +210,10 @@ class TestFit:
 @pytest.fixture(scope="module")
 def localizer(quick, digits):
     return InstanceLocalizer(
-        quick(max_epochs=2), n_instance_crops=200, n_background_crops=200
+        quick(max_epochs=2),
+        n_instance_crops=200,
+        n_background_crops=200,
+        n_mining_rounds=1,
     ).fit(digits.X, digits.y)
 
 
