@@ -29,16 +29,33 @@ def tightest(proposals: np.ndarray, label: np.ndarray, rows: np.ndarray) -> np.n
     order = np.argsort(proposals["box"][:, 0], kind="stable")
     boxes = proposals["box"][order].astype(np.float64)
     sort_key = np.stack([proposals["downsampling"][order], area(boxes)], axis=1)
-    # Boxes that overlap so much begin at most a share of the width apart.
     box = proposals["box"][rows].astype(np.float64)
+    inner = _within_rim(proposals[rows])
+    # Boxes that overlap so much begin at most a share of the width apart.
     reach = (1 / _DUPLICATE_IOU - 1) * (box[:, 2] - box[:, 0])
+    reach += inner[:, 0] - box[:, 0]
     first = np.searchsorted(boxes[:, 0], box[:, 0] - reach)
     last = np.searchsorted(boxes[:, 0], box[:, 0] + reach, side="right")
     chosen = np.empty_like(rows)
     for number, row in enumerate(rows):
         near = np.arange(first[number], last[number])
-        is_like = paired_iou(boxes[near], box[number]) >= _DUPLICATE_IOU
+        overlap = np.maximum(
+            paired_iou(boxes[near], box[number]), paired_iou(boxes[near], inner[number])
+        )
+        is_like = overlap >= _DUPLICATE_IOU
         near = near[is_like & (label[order[near]] == label[row])]
         best = near[np.lexsort(sort_key[near].T[::-1])[0]]
         chosen[number] = order[best]
     return chosen
+
+
+def _within_rim(proposals: np.ndarray) -> np.ndarray:
+    """Boxes without a pixel of a smaller channel on each side.
+
+    So much wider can a region be there, which is much for a small object.
+    """
+    box = proposals["box"].astype(np.float64)
+    rim = np.where(proposals["downsampling"] > 1, proposals["downsampling"], 0)
+    inner = box + rim[:, np.newaxis] * np.array([1, 1, -1, -1])
+    is_empty = (inner[:, 2:] <= inner[:, :2]).any(axis=1)
+    return np.where(is_empty[:, np.newaxis], box, inner)

@@ -37,14 +37,19 @@ def grey_channel(pixels: torch.Tensor) -> Channel:
     return Channel(to_grey(pixels).numpy(), 1)
 
 
-def coarse_channels(pixels: torch.Tensor) -> list[Channel]:
+def smooth_channel(pixels: torch.Tensor) -> Channel:
+    """Grey levels at half the size, smoothed: noise and texture part no region."""
+    return Channel(_smooth(_halve(pixels)), 2)
+
+
+def shared_channels(pixels: torch.Tensor) -> list[Channel]:
     """Channels that are the same for an image and its negative, at half the size.
 
     Where edges are weak; in colour images also red against green, blue against yellow
     and saturation, each high and low.
     """
     coarse = _halve(pixels)
-    smooth = ndimage.gaussian_filter(to_grey(coarse).numpy(), _SMOOTHING)
+    smooth = _smooth(coarse)
     slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1)) / 4
     found = [1 - np.minimum(_GRADIENT_GAIN * slope, 1)]
     if len(pixels) == 3:
@@ -57,6 +62,10 @@ def coarse_channels(pixels: torch.Tensor) -> list[Channel]:
         for values in (red_green, blue_yellow, saturation):
             found += [values, 1 - values]
     return [Channel(values, 2) for values in found]
+
+
+def _smooth(pixels: torch.Tensor) -> np.ndarray:
+    return ndimage.gaussian_filter(to_grey(pixels).numpy(), _SMOOTHING)
 
 
 def _halve(pixels: torch.Tensor) -> torch.Tensor:

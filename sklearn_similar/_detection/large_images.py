@@ -18,10 +18,17 @@ from .._inputs.tiles import (
     tile_side,
     with_halo,
 )
-from .channels import coarse_channels, grey_channel
+from .channels import Channel, shared_channels
 from .crop_specification import CropSpecification
 from .crops import crop_at, crop_octaves, crop_reach
-from .proposals import as_proposals, distinct, propose
+from .proposals import (
+    PROPOSAL,
+    as_proposals,
+    distinct,
+    inside_image,
+    own_channels,
+    propose,
+)
 from .region_tiles import RegionTiles
 
 # Bytes that component trees, channels and the pixels themselves take for each pixel.
@@ -53,36 +60,57 @@ def propose_in_tiles(
     """
     if callable(proposals):
         return propose(whole(image), negatives, proposals, n_thresholds)
-    grey = [RegionTiles(image.size, n_thresholds) for _ in negatives]
-    coarse: list[RegionTiles] = []
-    coarse_size = halved(image).size
+    trees = [ChannelTiles(image.size, n_thresholds) for _ in negatives]
+    shared = ChannelTiles(image.size, n_thresholds)
     for row in rows_of_tiles(image.size):
-        grey_row: list[list[np.ndarray]] = [[] for _ in negatives]
-        coarse_row: list[list[np.ndarray]] = []
         for window in row:
             outer, inner = with_halo(window, _CHANNEL_HALO, image.size, 2)
             pixels = image.read(*outer)
-            own = pixels[:, *inner]
-            for values, is_negative in zip(grey_row, negatives, strict=True):
-                view = 1 - own if is_negative else own
-                values.append(grey_channel(view).values)
+            for own, is_negative in zip(trees, negatives, strict=True):
+                view = 1 - pixels if is_negative else pixels
+                own.add_tile(own_channels(view, proposals), inner)
             if proposals == "image":
-                part = tuple(slice(p.start // 2, -(-p.stop // 2)) for p in inner)
-                coarse_row.append([c.values[part] for c in coarse_channels(pixels)])
-        for tree, values in zip(grey, grey_row, strict=True):
-            tree.add_row(values)
-        channels = list(zip(*coarse_row, strict=True))
-        coarse = coarse or [RegionTiles(coarse_size, n_thresholds) for _ in channels]
-        for tree, values in zip(coarse, channels, strict=True):
-            tree.add_row(values)
-    shared = [as_proposals(tree.proposals(), 2) for tree in coarse]
-    edge = np.array(image.size[::-1], np.float32)
-    for found in shared:
-        found["box"][:, 2:] = np.minimum(found["box"][:, 2:], edge)
-    return [
-        distinct(np.concatenate([as_proposals(tree.proposals()), *shared]))
-        for tree in grey
-    ]
+                shared.add_tile(shared_channels(pixels), inner)
+        for own in (*trees, shared):
+            own.end_row()
+    found = [np.concatenate([own.proposals(), shared.proposals()]) for own in trees]
+    return [distinct(inside_image(own, image.size)) for own in found]
+
+
+class ChannelTiles:
+    """Proposals from some channels of an image of a height and width, tile by tile."""
+
+    def __init__(self, size: tuple[int, int], n_thresholds: int):
+        self._size = size
+        self._n_thresholds = n_thresholds
+        self._row: list[list[Channel]] = []
+        self._regions: list[tuple[RegionTiles, int]] = []
+
+    def add_tile(self, channels: list[Channel], inner: Window) -> None:
+        """The next tile of a row: the inner part of some channels."""
+        tile = []
+        for values, n in channels:
+            rows, columns = (slice(p.start // n, -(-p.stop // n)) for p in inner)
+            tile.append(Channel(values[rows, columns], n))
+        self._row.append(tile)
+
+    def end_row(self) -> None:
+        """Tiles that are added from now on are of the next row."""
+        channels = list(zip(*self._row, strict=True))
+        self._row.clear()
+        if not self._regions:
+            for tiles in channels:
+                n = tiles[0].downsampling
+                height, width = (-(-length // n) for length in self._size)
+                regions = RegionTiles((height, width), self._n_thresholds)
+                self._regions.append((regions, n))
+        for tiles, (regions, _) in zip(channels, self._regions, strict=True):
+            regions.add_row([tile.values for tile in tiles])
+
+    def proposals(self) -> np.ndarray:
+        """Proposals of all channels, after the last row."""
+        found = [as_proposals(tree.proposals(), n) for tree, n in self._regions]
+        return np.concatenate([np.empty(0, PROPOSAL), *found])
 
 
 def greatest_in_boxes(heat: Raster, corners: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 
 from .._boxes import paired_iou
 from .._component_tree import ComponentTree, MergedComponents, component_tree
-from .channels import Channel, coarse_channels, grey_channel
+from .channels import Channel, grey_channel, shared_channels, smooth_channel
 
 REGION = np.dtype(
     [
@@ -35,7 +35,7 @@ PROPOSAL = np.dtype([("box", np.float32, (4,)), ("downsampling", np.int64)])
 _MIN_SIDE = 7
 # Chosen on scenes of training digits; grey levels between 0 and 1, and IoU of boxes.
 _MIN_STABILITY = 0.05
-_MIN_CONTRAST = 0.15
+_MIN_CONTRAST = 0.1
 STABLE_IOU = 0.6
 _DUPLICATE_IOU = 0.8
 # Share of the way from background to peak above which a pixel is foreground.
@@ -71,14 +71,20 @@ def propose(
     if callable(proposals):
         return [as_proposals(_called(proposals, image))] * len(negatives)
     views = [1 - image if is_negative else image for is_negative in negatives]
-    found = [_in_channels([grey_channel(view)], n_thresholds) for view in views]
+    channels = [own_channels(view, proposals) for view in views]
+    found = [_in_channels(own, n_thresholds) for own in channels]
     if proposals == "image":
-        coarse = _in_channels(coarse_channels(image), n_thresholds)
-        # The last pixel of a smaller channel may reach beyond the image.
-        edge = np.array(image.shape[:0:-1], np.float32)
-        coarse["box"][:, 2:] = np.minimum(coarse["box"][:, 2:], edge)
-        found = [np.concatenate([own, coarse]) for own in found]
-    return [distinct(own) for own in found]
+        shared = _in_channels(shared_channels(image), n_thresholds)
+        found = [np.concatenate([own, shared]) for own in found]
+    size = image.shape[1], image.shape[2]
+    return [distinct(inside_image(own, size)) for own in found]
+
+
+def own_channels(image: torch.Tensor, proposals: str) -> list[Channel]:
+    """Channels in which the negative of an image has other regions."""
+    if proposals == "grey":
+        return [grey_channel(image)]
+    return [grey_channel(image), smooth_channel(image)]
 
 
 def as_proposals(boxes: np.ndarray, downsampling: int = 1) -> np.ndarray:
@@ -86,6 +92,16 @@ def as_proposals(boxes: np.ndarray, downsampling: int = 1) -> np.ndarray:
     found = np.empty(len(boxes), PROPOSAL)
     found["box"], found["downsampling"] = boxes * np.float32(downsampling), downsampling
     return found
+
+
+def inside_image(proposals: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The proposals, in place, cut to an image of a height and width.
+
+    The last pixel of a smaller channel may reach beyond it.
+    """
+    edge = np.array(size[::-1], np.float32)
+    proposals["box"][:, 2:] = np.minimum(proposals["box"][:, 2:], edge)
+    return proposals
 
 
 def _called(proposals: Callable[[np.ndarray], Any], image: torch.Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy import ndimage
 
 from sklearn_similar._boxes import paired_iou
+from sklearn_similar._detection.channels import shared_channels
 from sklearn_similar._detection.proposals import (
     REGION,
     ancestors,
@@ -190,15 +191,30 @@ def test_an_object_of_no_one_brightness_but_with_an_outline_is_proposed():
     assert reaches(found, [28, 28, 92, 72])
 
 
-def test_an_image_and_its_negative_share_their_coarse_channels():
+def test_regions_of_few_edges_are_proposed_for_an_image_and_its_negative():
     image = tensor(smooth_image(0))[None]
-    bright, dark = propose(image, (False, True), "image", 31)
-    shared = [
-        set(map(tuple, p["box"][p["downsampling"] == 2].tolist()))
-        for p in (bright, dark)
-    ]
-    # Some are near duplicates of a grey region of one polarity alone.
-    assert len(shared[0] & shared[1]) > 0.5 * max(map(len, shared)) > 0
+    (edges,) = shared_channels(image)
+    boxes = 2 * extremal_regions(edges.values, 31)["box"]
+    assert len(boxes) > 0
+    for found in propose(image, (False, True), "image", 31):
+        for box in boxes:
+            # It may have a near duplicate among the grey regions.
+            assert paired_iou(found["box"], box).max() > 0.7
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_noise_hides_no_object(negative):
+    image = np.full((80, 90), 0.2, np.float32)
+    image[30:50, 30:50] = 0.5
+    overlap = []
+    for seed in range(10):
+        noise = np.random.RandomState(seed).normal(0, 0.15, image.shape)
+        noisy = np.abs(negative - image + noise).clip(0, 1)
+        (found,) = propose(tensor(noisy)[None], (negative,), "image", 31)
+        box = np.float32([30, 30, 50, 50])
+        overlap.append(paired_iou(found["box"], box).max(initial=0))
+    # Of grey levels at full size alone, it is 0.7.
+    assert np.mean(overlap) > 0.8
 
 
 @given(st.integers(0, 10_000), st.integers(40, 61), st.integers(40, 61))
