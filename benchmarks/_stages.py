@@ -54,7 +54,7 @@ def _regions(localizer, image):
             label = localizer.classes_[own.argmax(axis=1)].astype(object)
             label[proba.max(axis=1) > own.max(axis=1)] = None
             labels.append(label)
-            scores.append(recognizer.calibration(own.max(axis=1)))
+            scores.append(recognizer.calibration(own.max(axis=1), own.sum(axis=1)))
     return tuple(map(np.concatenate, (boxes, labels, scores)))
 
 

@@ -128,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="searches for what is mistaken for an instance (default: 2)",
     )
+    train.add_argument(
+        "--rotation",
+        type=float,
+        metavar="DEGREES",
+        help="greatest angle by which instances are turned in training (default: 10)",
+    )
     train.add_argument("--random-state", type=_seed, metavar="N", help="seed")
     train.add_argument("-v", "--verbose", action="store_true", help="show progress")
 
@@ -183,7 +189,10 @@ def _train(options: argparse.Namespace) -> None:
         background = list(ImageFiles(find_image_files(options.background), 1))
     made = {
         name: getattr(options, name)
-        for name in ("n_instance_crops", "n_background_crops", "n_mining_rounds")
+        for name in (
+            *("n_instance_crops", "n_background_crops", "n_mining_rounds"),
+            "rotation",
+        )
         if getattr(options, name) is not None
     }
     print(

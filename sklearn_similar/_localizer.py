@@ -106,6 +106,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     n_mining_rounds : int, default=2
         Rounds of hard-negative mining: a first estimator searches images without
         instances, and what it finds joins the background of the next one.
+    rotation : float, default=10.0
+        Greatest angle in degrees by which instances are turned in training, either way.
     n_jobs : int, default=None
         Processes in which `localize` searches images: None is one, unless
         ``joblib.parallel_config`` says otherwise, -1 as many as there are cores.
@@ -124,9 +126,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         The label of background in `estimator_`; None: a frozen estimator has none.
     crop_specification_ : CropSpecification
         Size, object extent and value range of the training images.
-    score_calibration_ : (float, float)
-        Slope and intercept of the log-odds of ``score`` over those of probabilities,
-        from held-out images; (1, 0) if frozen or no class has ten images.
+    score_calibration_ : (float, float, float)
+        Slopes of the log-odds of ``score`` over those of the label's probability and of
+        any class's together, and intercept, from held-out images; (1, 0, 0) if frozen
+        or no class has ten images.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
@@ -175,6 +178,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
         "n_background_crops": [Interval(Integral, 1, None, closed="left")],
         "n_mining_rounds": [Interval(Integral, 0, None, closed="left")],
+        "rotation": [Interval(Real, 0, 180, closed="both")],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -195,6 +199,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         n_instance_crops: int = 40_000,
         n_background_crops: int = 30_000,
         n_mining_rounds: int = 2,
+        rotation: float = 10.0,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -210,6 +215,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.n_instance_crops = n_instance_crops
         self.n_background_crops = n_background_crops
         self.n_mining_rounds = n_mining_rounds
+        self.rotation = rotation
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -410,6 +416,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 n_instance_crops=self.n_instance_crops,
                 n_background_crops=self.n_background_crops,
                 n_mining_rounds=self.n_mining_rounds,
+                rotation=self.rotation,
                 n_thresholds=self.n_thresholds,
                 verbose=self.verbose,
             ),

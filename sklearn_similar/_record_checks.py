@@ -114,7 +114,7 @@ def check_localizer(state: _State) -> None:
     calibration = part(state, "score_calibration_")
     is_calibration = (
         isinstance(calibration, tuple)
-        and len(calibration) == 2
+        and len(calibration) == 3
         and all(isinstance(value, float) for value in calibration)
         and all(map(math.isfinite, calibration))
         and calibration[0] > 0

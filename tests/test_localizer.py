@@ -26,6 +26,7 @@ from sklearn_similar import (
     load,
     save,
 )
+from sklearn_similar._detection import training
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import LocalizationScorer, detection_scores
 
@@ -413,33 +414,68 @@ def test_a_tenth_of_each_class_is_held_out_to_calibrate_scores(fits):
     assert set(np.unique(labels)) == {-1, *range(10)}
 
 
+def test_of_many_images_the_crops_show_what_is_not_trained_on_itself(fits, monkeypatch):
+    monkeypatch.setattr(training, "_MIN_PLAIN", 50)
+    X, y = DIGITS.X_train[::5], DIGITS.y_train[::5]
+    InstanceLocalizer(Recorder(), n_mining_rounds=0, **FEW).fit(X, y)
+    ((crops, labels),) = fits
+    given = {image.tobytes() for image in crops}
+    # Half as many as the crops of instances.
+    assert sum(image.tobytes() in given for image in X) == 100
+    assert (labels != -1).sum() == 100 + 200
+
+
+def test_instances_are_turned_in_training_by_the_angle_asked_for(fits):
+    bar = np.zeros((40, 28, 28), np.uint8)
+    bar[:, 12:16, 4:24] = 255
+    y = np.arange(40) % 2
+    for rotation in (0.0, 90.0):
+        InstanceLocalizer(Recorder(), rotation=rotation, n_mining_rounds=0, **FEW).fit(
+            bar, y
+        )
+    share_upright = []
+    for crops, labels in fits:
+        lit = crops[labels != -1] > 127
+        width, height = (lit.any(axis=axis).sum(axis=1) for axis in (1, 2))
+        share_upright.append(np.mean(height > width))
+    assert share_upright[0] < 0.05
+    assert share_upright[1] > 0.06
+
+
 def test_all_of_few_images_are_trained_on(fits):
     X, y = DIGITS.X_train[:30], np.arange(30) % 5
     localizer = InstanceLocalizer(Recorder(), n_mining_rounds=0, **FEW).fit(X, y)
     given = {image.tobytes() for image in fits[0][0]}
     assert all(image.tobytes() in given for image in X)
-    assert localizer.score_calibration_ == (1, 0)
+    assert localizer.score_calibration_ == (1, 0, 0)
 
 
 def test_scores_are_calibrated(localizer, scenes):
-    probability = copy.copy(localizer)
-    probability.score_calibration_ = (1.0, 0.0)
-    probability.set_params(score_threshold=0.0)
-    slope, intercept = localizer.score_calibration_
-    calibrated = copy.copy(localizer).set_params(score_threshold=0.0)
+    slope, objectness_slope, intercept = localizer.score_calibration_
+    search = {"score_threshold": 0.0, "heat_threshold": 0.0}
+    calibrated = copy.copy(localizer).set_params(**search).localize(scenes[0])
+    # Without a calibration, the score is the probability of the label.
+    probability = copy.copy(localizer).set_params(**search)
+    probability.score_calibration_ = (1.0, 0.0, 0.0)
+    # With this one, it is that of any instance.
+    objectness = copy.copy(localizer).set_params(**search)
+    objectness.score_calibration_ = (1e-12, 1.0, 0.0)
     keys = ["image", "label", *COLUMNS[4:]]
-    both = calibrated.localize(scenes[0]).merge(
+    both = calibrated.merge(
         probability.localize(scenes[0]), on=keys, suffixes=("", "_raw")
-    )
+    ).merge(objectness.localize(scenes[0]), on=keys, suffixes=("", "_any"))
     assert len(both) > 10
-    raw = logit(both["score_raw"].clip(1e-6, 1 - 1e-6))
-    assert_allclose(both["score"], expit(slope * raw + intercept))
+    raw, any_class = (
+        logit(both[name].clip(1e-6, 1 - 1e-6)) for name in ("score_raw", "score_any")
+    )
+    expected = expit(slope * raw + objectness_slope * any_class + intercept)
+    assert_allclose(both["score"], expected, rtol=1e-4, atol=1e-9)
 
 
 def test_a_frozen_estimator_keeps_its_probabilities(localizer, few):
     frozen = InstanceLocalizer(FrozenEstimator(localizer.estimator_)).fit(*few)
-    assert localizer.score_calibration_ != (1, 0)
-    assert frozen.score_calibration_ == (1, 0)
+    assert localizer.score_calibration_ != (1, 0, 0)
+    assert frozen.score_calibration_ == (1, 0, 0)
 
 
 def test_the_default_is_a_small_network_that_can_be_saved(few, scenes, tmp_path):

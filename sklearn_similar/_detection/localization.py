@@ -60,7 +60,7 @@ class Recognizer:
     columns : ndarray of int
         Columns of `predict_proba` that stand for classes of instances.
     calibration : ScoreCalibration
-        Turns the greatest of these probabilities into a score.
+        Turns these probabilities into a score.
     """
 
     estimator: Any
@@ -129,12 +129,16 @@ class Recognizer:
 
 
 class Instances(NamedTuple):
-    """Recognised region proposals of an image."""
+    """Recognised region proposals of an image.
+
+    `objectness` is the probability that a proposal shows an instance of any class.
+    """
 
     proposals: np.ndarray
     label: np.ndarray
     score: np.ndarray
     heat: np.ndarray
+    objectness: np.ndarray
 
 
 def find_instances(
@@ -315,7 +319,8 @@ def _recognize(
     """Proposals that are recognised with confidence, parts of each other included."""
     starts = np.cumsum([0, *(len(found) for found, _ in proposals)])
     label = np.empty(starts[-1], np.int64)
-    score, is_instance = np.empty(starts[-1]), np.empty(starts[-1], bool)
+    score, objectness = np.empty((2, starts[-1]))
+    is_instance = np.empty(starts[-1], bool)
     batches = (
         (start + rows, batch)
         for start, own in zip(starts[:-1], crops, strict=True)
@@ -326,7 +331,8 @@ def _recognize(
         instance_proba = proba[:, recognizer.columns]
         label[rows] = instance_proba.argmax(axis=1)
         greatest = instance_proba.max(axis=1)
-        score[rows] = recognizer.calibration(greatest)
+        objectness[rows] = instance_proba.sum(axis=1)
+        score[rows] = recognizer.calibration(greatest, objectness[rows])
         # The most probable class must not be background.
         is_instance[rows] = proba.max(axis=1) <= greatest
     is_sure = is_instance & (score >= score_threshold)
@@ -340,6 +346,7 @@ def _recognize(
                 label=label[own][keep],
                 score=score[own][keep],
                 heat=heat[keep],
+                objectness=objectness[own][keep],
             )
         )
     return recognised
@@ -366,7 +373,9 @@ def _join(
 
 def suppress(polarities: list[Instances], iou_threshold: float) -> Instances:
     """Instances of an image, from those of each polarity, without duplicates."""
-    proposals, label, score, heat = map(np.concatenate, zip(*polarities, strict=True))
+    proposals, label, score, heat, objectness = map(
+        np.concatenate, zip(*polarities, strict=True)
+    )
     rank = nms_rank(score, proposals)
     rows = nms(proposals["box"], rank, iou_threshold)
     tight = proposals[tightest(proposals, label, rows)]
@@ -374,7 +383,9 @@ def suppress(polarities: list[Instances], iou_threshold: float) -> Instances:
     distinct = nms(tight["box"], rank[rows], iou_threshold)
     best = distinct[np.argsort(-score[rows[distinct]], kind="stable")]
     rows = rows[best]
-    return Instances(tight[best], label[rows], score[rows], heat[rows])
+    return Instances(
+        tight[best], label[rows], score[rows], heat[rows], objectness[rows]
+    )
 
 
 def instances_table(instances: list[Instances], classes: np.ndarray) -> pd.DataFrame:

@@ -13,23 +13,35 @@ _PRIOR = 4.0
 
 
 class ScoreCalibration(NamedTuple):
-    """log-odds of a calibrated score: slope * log-odds of the score + intercept."""
+    """How probable it is that an instance is right, from its probabilities.
+
+    The log-odds are ``slope`` times those of its label, plus ``objectness_slope`` times
+    those of its being any instance at all, plus ``intercept``: where classes resemble
+    each other, an instance is surely one, and its label may be doubtful.
+    """
 
     slope: float = 1.0
+    objectness_slope: float = 0.0
     intercept: float = 0.0
 
-    def __call__(self, score: np.ndarray) -> np.ndarray:
+    def __call__(self, probability: np.ndarray, objectness: np.ndarray) -> np.ndarray:
         """Calibrated scores."""
         if self == UNCALIBRATED:
-            return score
-        return special.expit(self.slope * _log_odds(score) + self.intercept)
+            return probability
+        own = self.slope * _log_odds(probability)
+        return special.expit(
+            own + self.objectness_slope * _log_odds(objectness) + self.intercept
+        )
 
 
 UNCALIBRATED = ScoreCalibration()
 
 
 def fit_calibration(
-    score: np.ndarray, is_right: np.ndarray, weight: np.ndarray | float = 1.0
+    probability: np.ndarray,
+    objectness: np.ndarray,
+    is_right: np.ndarray,
+    weight: np.ndarray | float = 1.0,
 ) -> ScoreCalibration:
     """The calibration under which the outcomes of some instances are most probable.
 
@@ -37,23 +49,26 @@ def fit_calibration(
 
     Parameters
     ----------
-    score : ndarray of shape (n_instances,)
+    probability : ndarray of shape (n_instances,)
+        That of the label.
+    objectness : ndarray of shape (n_instances,)
+        Probability that it is an instance of any class.
     is_right : ndarray of bool of shape (n_instances,)
     weight : float or ndarray of shape (n_instances,)
         Of how many instances each is an example.
     """
-    log_odds = _log_odds(score)
+    own, any_class = _log_odds(probability), _log_odds(objectness)
     sign = np.where(is_right, -1, 1)
 
     def loss(parameters: np.ndarray) -> float:
         # The slope stays positive, as the order of scores is to stay.
-        log_slope, intercept = parameters
-        errors = sign * (np.exp(log_slope) * log_odds + intercept)
-        misfit = (weight * np.logaddexp(0, errors)).sum()
+        log_slope, objectness_slope, intercept = parameters
+        log_odds = np.exp(log_slope) * own + objectness_slope * any_class + intercept
+        misfit = (weight * np.logaddexp(0, sign * log_odds)).sum()
         return misfit + _PRIOR / 2 * (parameters**2).sum()
 
-    log_slope, intercept = minimize(loss, np.zeros(2), method="Nelder-Mead").x
-    return ScoreCalibration(float(np.exp(log_slope)), float(intercept))
+    log_slope, *others = minimize(loss, np.zeros(3), method="Nelder-Mead").x
+    return ScoreCalibration(float(np.exp(log_slope)), *map(float, others))
 
 
 def _log_odds(score: np.ndarray) -> np.ndarray:

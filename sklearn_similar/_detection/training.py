@@ -11,18 +11,23 @@ from .._grouping import rank_within
 from .._inputs.value_range import ranges_are_checked
 from .._progress import with_progress
 from ..datasets._pixels import check_background_images
+from .crop_specification import choose_images
 from .crops import to_unit_tensor
 from .hard_negatives import mine_hard_negatives
 from .image_format import ImageFormat
 from .localization import Recognizer, Settings, find_instances
 from .score_calibration import ScoreCalibration, fit_calibration
-from .training_crops import make_training_crops
+from .training_crops import make_scene_crops
 from .training_scenes import Scene, make_backgrounds, make_training_scenes
 
 BACKGROUND = -1
 # One image of so many is held out for the calibration, and at most so many in all.
 _HELD_OUT = 10
 _MAX_HELD_OUT = 1000
+# Images that are trained on as they are, in parts of the crops of instances, and how
+# many at least.
+_PLAIN_SHARE = 0.5
+_MIN_PLAIN = 2000
 # Crops that an estimator is trained on whose errors are mined.
 _MAX_BEFORE_MINING = 10_000
 # Hard negatives, in parts of the crops of background.
@@ -48,6 +53,7 @@ class TrainingSettings:
     n_instance_crops: int
     n_background_crops: int
     n_mining_rounds: int
+    rotation: float
     n_thresholds: int
     verbose: int
 
@@ -94,17 +100,25 @@ def train_recognizer(
     """
     held_out = _held_out(images.labels, rng)
     training = np.setdiff1d(np.arange(len(images.labels)), held_out)
-    crops, labels = make_training_crops(
+    samples = training[choose_images(images.labels[training])]
+    crops, owner = make_scene_crops(
         images.instances[training],
-        images.labels[training],
-        background=BACKGROUND,
+        to_unit_tensor(images.instances[samples]),
         background_images=images.background_images,
         n_instances=settings.n_instance_crops,
         n_background=settings.n_background_crops,
+        rotation=settings.rotation,
         n_thresholds=settings.n_thresholds,
-        random_state=rng,
+        rng=rng,
         verbose=settings.verbose,
     )
+    # Crops show what most of the images do, and more is to be learnt from them.
+    n_plain = max(_MIN_PLAIN, int(_PLAIN_SHARE * settings.n_instance_crops))
+    plain = rng.permutation(training)[:n_plain]
+    labels = np.where(owner >= 0, images.labels[training][owner], BACKGROUND)
+    order = rng.permutation(len(plain) + len(crops))
+    crops = np.concatenate([images.instances[plain], crops])[order]
+    labels = np.concatenate([images.labels[plain], labels])[order]
     for _ in range(settings.n_mining_rounds):
         few = _few_of_each(labels)
         recognizer = _fit(estimator, crops[few], labels[few], images, image_format)
@@ -241,11 +255,16 @@ def _calibrate(
     nothing = np.empty((0, 4)), np.empty(0, int)
     scenes = [
         *make_training_scenes(
-            images.instances[held_out], backgrounds, len(held_out), rng
+            images.instances[held_out],
+            backgrounds,
+            len(held_out),
+            settings.rotation,
+            rng,
         ),
         *(Scene(image, *nothing) for image in backgrounds),
     ]
-    score, is_right, weight = [np.empty(0)], [np.empty(0, bool)], [np.empty(0)]
+    score, objectness, weight = ([np.empty(0)] for _ in range(3))
+    is_right = [np.empty(0, bool)]
     for scene in with_progress(
         scenes, "calibration", len(scenes), "scene", settings.verbose
     ):
@@ -267,7 +286,8 @@ def _calibrate(
         overlap = paired_iou(found.proposals["box"][:, np.newaxis], scene.boxes)
         is_same = found.label[:, np.newaxis] == labels
         score.append(found.score)
+        objectness.append(found.objectness)
         is_right.append(((overlap >= _RIGHT_IOU) & is_same).any(axis=1))
         counts = 1.0 if len(scene.boxes) else _EMPTY_WEIGHT
         weight.append(np.full(len(found.score), counts))
-    return fit_calibration(*map(np.concatenate, (score, is_right, weight)))
+    return fit_calibration(*map(np.concatenate, (score, objectness, is_right, weight)))

@@ -1,10 +1,12 @@
 """Training crops for `InstanceLocalizer`, from scenes made of labelled images."""
 
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
 from .._boxes import paired_iou
@@ -33,7 +35,6 @@ _INSTANCE_IOU = 0.7
 _BACKGROUND_IOU = 0.6
 _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
-_N_STYLED = 20_000
 # Crops of background that are made of a scene, in parts of its share of those wanted:
 # not all scenes have enough.
 _SPARE_BACKGROUND = 3
@@ -47,6 +48,7 @@ _SPARE_BACKGROUND = 3
         "background_images": ["array-like", None],
         "n_instances": [Interval(Integral, 0, None, closed="left")],
         "n_background": [Interval(Integral, 1, None, closed="left")],
+        "rotation": [Interval(Real, 0, 180, closed="both")],
         "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -61,6 +63,7 @@ def make_training_crops(
     background_images=None,
     n_instances=40_000,
     n_background=30_000,
+    rotation=10.0,
     n_thresholds=31,
     random_state=None,
     verbose=0,
@@ -84,6 +87,8 @@ def make_training_crops(
         Images without instances, of any sizes. Without them, textures stand in.
     n_instances, n_background : int, default=40_000, 30_000
         Most crops of each kind that are added.
+    rotation : float, default=10.0
+        Greatest angle in degrees by which an instance is turned, either way.
     n_thresholds : int, default=31
         Thresholds of the region proposals, as in `InstanceLocalizer`.
     random_state : int, RandomState instance or None, default=None
@@ -130,24 +135,63 @@ def make_training_crops(
             f"background is {background!r}, which is one of the labels; choose another."
         )
     rng = check_random_state(random_state)
+    samples = to_unit_tensor(
+        images[choose_images(pd.factorize(labels, use_na_sentinel=False)[0])]
+    )
+    crops, owner = make_scene_crops(
+        images,
+        samples,
+        background_images=background_images,
+        n_instances=n_instances,
+        n_background=n_background,
+        rotation=rotation,
+        n_thresholds=n_thresholds,
+        rng=rng,
+        verbose=verbose,
+    )
+    is_instance = owner >= 0
+    X = np.concatenate([images, crops[is_instance], crops[~is_instance]])
+    empty = np.full((~is_instance).sum(), background)
+    y = np.concatenate([labels, labels[owner[is_instance]], empty])
+    # Folds that are cut without shuffling hold all kinds.
+    order = rng.permutation(len(X))
+    return X[order], y[order]
+
+
+def make_scene_crops(
+    images: np.ndarray,
+    samples: torch.Tensor,
+    *,
+    background_images: Any,
+    n_instances: int,
+    n_background: int,
+    rotation: float,
+    n_thresholds: int,
+    rng: np.random.RandomState,
+    verbose: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The crops of `make_training_crops`, instances first, and rows of what they show.
+
+    The row of background is -1. Crops look as `samples` do, which are some of the
+    images, floats n x n_channels x height x width.
+    """
     n_channels = images.shape[3] if images.ndim == 4 else None
     n_textures = int(np.clip(n_background // _CROPS_OF_A_TEXTURE, *_N_TEXTURES))
     images_behind = []
     if background_images is not None:
         images_behind = check_background_images(background_images, "background_images")
     backgrounds = make_backgrounds(n_textures, images_behind, n_channels, rng)
-    chosen = rng.permutation(len(images))[:_N_STYLED]
+    chosen = rng.permutation(len(images))[:n_instances]
+    if not len(chosen):
+        chosen = np.arange(1)
     styled = np.stack([restyle(image, rng) for image in images[chosen]])
-    samples = to_unit_tensor(
-        images[choose_images(pd.factorize(labels, use_na_sentinel=False)[0])]
-    )
     specification = learn_crop_specification(samples)
     warn_if_dark_on_light(samples, specification)
 
-    n_sources = n_views(n_instances) + 2 * len(backgrounds)
+    n_sources = n_views(styled, n_instances) + 2 * len(backgrounds)
     n_spare = -(-_SPARE_BACKGROUND * n_background // n_sources)
     scenes = with_progress(
-        _scenes(styled, backgrounds, n_instances, rng),
+        _scenes(styled, backgrounds, n_instances, rotation, rng),
         "training crops",
         n_sources,
         "scene",
@@ -162,12 +206,8 @@ def make_training_crops(
     pixels, owner = np.concatenate(crops), np.concatenate(owners)
     instances = rng.permutation(np.flatnonzero(owner >= 0))[:n_instances]
     empty = _spread(np.flatnonzero(owner < 0), sources, n_background, rng)
-    names = labels[chosen][owner[instances]]
-    X = np.concatenate([images, pixels[instances], pixels[empty]])
-    y = np.concatenate([labels, names, np.full(len(empty), background)])
-    # Folds that are cut without shuffling hold all kinds.
-    order = rng.permutation(len(X))
-    return X[order], y[order]
+    shown = np.concatenate([chosen[owner[instances]], np.full(len(empty), -1)])
+    return pixels[np.concatenate([instances, empty])], shown
 
 
 def _check_kind(labels: np.ndarray, background) -> None:
@@ -182,10 +222,14 @@ def _check_kind(labels: np.ndarray, background) -> None:
 
 
 def _scenes(
-    styled: np.ndarray, backgrounds: list[np.ndarray], n_instances: int, rng
+    styled: np.ndarray,
+    backgrounds: list[np.ndarray],
+    n_instances: int,
+    rotation: float,
+    rng: np.random.RandomState,
 ) -> Iterator[Scene]:
     """Scenes with instances, and backgrounds of both polarities without."""
-    yield from make_training_scenes(styled, backgrounds, n_instances, rng)
+    yield from make_training_scenes(styled, backgrounds, n_instances, rotation, rng)
     nothing = np.empty((0, 4)), np.empty(0, int)
     for image in backgrounds:
         yield Scene(image, *nothing)

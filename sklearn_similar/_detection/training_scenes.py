@@ -11,11 +11,11 @@ from .._boxes import BOX_COLUMNS
 from ..datasets._pixels import with_channels
 from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_views
+from .line_drawings import draw_lines, is_of_strokes, make_line_scene
 from .touching_scenes import make_touching_scene
 
 _TEXTURE_SIZE = (320, 320)
 _SCALE = (0.4, 2.0)
-_ROTATION = 10
 # Share of images of strokes that are thinned to their skeletons.
 _SKELETONS = 0.2
 # Share of images that are thickened or thinned a little.
@@ -23,6 +23,11 @@ _OTHER_STROKES = 0.2
 # Colours in the palette of a texture, and how far they are from grey.
 _N_COLOURS = 10
 _SATURATION = (10, 90)
+# One of so many scenes on images is noisy, with a deviation in grey levels.
+_NOISY = 6
+_NOISE = (10, 60)
+# Images by which it is known whether all are of strokes.
+_N_SAMPLES = 100
 # One of so many scenes is searched in the wrong polarity as well, where nothing is
 # an instance.
 _WRONG_POLARITY = 4
@@ -40,8 +45,8 @@ class _Scenes(NamedTuple):
 
 
 _SCENES = (
-    _Scenes("black", 0.012, (480, 480), (30, 60), (0.3, 1), (0, 0)),
-    _Scenes("images", 0.022, (320, 320), (8, 20), (0.7, 1), (0.2, 1)),
+    _Scenes("black", 0.01, (352, 352), (25, 45), (0.3, 1), (0, 0)),
+    _Scenes("images", 0.032, (272, 272), (8, 20), (0.7, 1), (0.2, 1)),
     _Scenes("noise", 0.003, (320, 320), (8, 20), (0.8, 1), (0.1, 0.8)),
 )
 
@@ -49,6 +54,9 @@ _SCENES = (
 # Number of scenes of touching instances for each instance wanted, and their size.
 _TOUCHING_SHARE = 0.0015
 _TOUCHING_SIZE = (320, 320)
+# The same for line drawings.
+_LINES_SHARE = 0.0015
+_LINES_SIZE = (320, 320)
 
 
 class Scene(NamedTuple):
@@ -105,11 +113,19 @@ def _palette(rng) -> np.ndarray:
     return np.rint(np.clip(channels, 0, 255)).T.astype(np.uint8)
 
 
-def n_views(n_instances: int) -> int:
+def n_views(images: np.ndarray, n_instances: int) -> int:
     """Number of the scenes of `make_training_scenes`."""
     counts = [_n_scenes(kind.share, n_instances) for kind in _SCENES]
-    n_touching = _n_scenes(_TOUCHING_SHARE, n_instances)
-    return sum(n + -(-n // _WRONG_POLARITY) for n in counts) + n_touching
+    n_others = _n_scenes(_TOUCHING_SHARE, n_instances)
+    if _are_of_strokes(images):
+        n_others += _n_scenes(_LINES_SHARE, n_instances)
+    return sum(n + -(-n // _WRONG_POLARITY) for n in counts) + n_others
+
+
+def _are_of_strokes(images: np.ndarray) -> bool:
+    """Whether most images are, by a few of them."""
+    few = images[:: -(-len(images) // _N_SAMPLES)]
+    return bool(np.mean([is_of_strokes(image) for image in few]) > 0.5)
 
 
 def _n_scenes(share: float, n_instances: int) -> int:
@@ -120,11 +136,13 @@ def make_training_scenes(
     images: np.ndarray,
     backgrounds: list[np.ndarray],
     n_instances: int,
+    rotation: float,
     rng: np.random.RandomState,
 ) -> Iterator[Scene]:
     """Scenes with about as many instances; labels are rows of `images`.
 
-    In a scene of the wrong polarity, all labels are -1.
+    Most are turned by at most `rotation` degrees. In a scene of the wrong polarity, all
+    labels are -1.
     """
     for kind in _SCENES:
         scenes, truth = make_scenes(
@@ -139,16 +157,26 @@ def make_training_scenes(
             ),
             background_brightness=kind.background_brightness,
             contrast=kind.contrast,
-            rotation=_ROTATION,
+            rotation=rotation,
             random_state=rng,
         )
         for index, scene in enumerate(scenes):
             boxes, labels = boxes_and_labels(truth, index)
+            if kind.background == "images" and index % _NOISY == 1:
+                scene = _noisy(scene, rng)
             yield Scene(scene, boxes, labels)
             if index % _WRONG_POLARITY == 0:
                 yield Scene(255 - scene, boxes, np.full(len(boxes), -1))
     for _ in range(_n_scenes(_TOUCHING_SHARE, n_instances)):
         yield Scene(*make_touching_scene(images, _TOUCHING_SIZE, rng))
+    if _are_of_strokes(images):
+        for _ in range(_n_scenes(_LINES_SHARE, n_instances)):
+            yield Scene(*make_line_scene(images, _LINES_SIZE, rng))
+
+
+def _noisy(scene: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    noise = rng.normal(0, rng.uniform(*_NOISE), size=scene.shape)
+    return np.rint(np.clip(scene + noise, 0, 255)).astype(np.uint8)
 
 
 def boxes_and_labels(truth: pd.DataFrame, image: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,11 +191,9 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     picture = image / 255
     extra = (1,) * (image.ndim - 2)
     style = rng.uniform()
-    if style < _SKELETONS and _is_of_strokes(picture):
-        picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
-        picture = _skeleton(picture)
-        if rng.uniform() < 0.5:
-            picture = ndimage.grey_dilation(picture, (2, 2, *extra))
+    is_thin = style < _SKELETONS and is_of_strokes(image)
+    if is_thin:
+        picture = draw_lines(picture, 2, 1 + (rng.uniform() < 0.5))
     elif style < _SKELETONS + _OTHER_STROKES:
         change = ndimage.grey_dilation if rng.uniform() < 0.5 else ndimage.grey_erosion
         picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
@@ -181,30 +207,8 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     if len(picture) > len(image):
         halves = (image.shape[0], 2, image.shape[1], 2, *image.shape[2:])
         picture = picture.reshape(halves).mean(axis=(1, 3))
-    if style < _SKELETONS:
+    if is_thin:
         picture = picture * (image.max() / 255 / max(picture.max(), 1e-6))
     restyled = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     # Thin strokes can vanish.
     return restyled if restyled.max() >= image.max() / 2 else image
-
-
-def _is_of_strokes(picture: np.ndarray) -> bool:
-    """Whether nothing in the picture is as wide as a quarter of it."""
-    side = 2 * (min(picture.shape[:2]) // 8) + 1
-    core = ndimage.grey_erosion(picture, (side, side, *(1,) * (picture.ndim - 2)))
-    return core.max() < picture.max() / 4
-
-
-def _skeleton(picture: np.ndarray) -> np.ndarray:
-    """The ridges of bright strokes: at each width, what an opening removes."""
-    cross = ndimage.generate_binary_structure(2, 1)
-    cross = cross.reshape(cross.shape + (1,) * (picture.ndim - 2))
-    square = np.ones_like(cross)
-    skeleton = np.zeros_like(picture)
-    while picture.max() > 0.05:
-        thinner = ndimage.grey_erosion(picture, footprint=cross)
-        opened = ndimage.grey_dilation(thinner, footprint=square)
-        ridge = np.maximum(picture - opened, 0)
-        skeleton = np.maximum(skeleton, ridge)
-        picture = thinner
-    return skeleton

@@ -76,7 +76,7 @@ def test_boxes_are_tight(model):
     found = model.localize(images)
     tight = detection_scores(truth, found, iou_threshold=0.75, match_label=False)
     loose = detection_scores(truth, found, match_label=False)
-    assert tight.n_matched >= 0.95 * loose.n_matched
+    assert tight.n_matched >= 0.9 * loose.n_matched
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def found(boxes, score, label):
     proposals = as_proposals(np.reshape(boxes, (-1, 4)))
     score = np.array(score, dtype=float)
     label = np.array(label, dtype=int)
-    return Instances(proposals, label, score, np.ones(len(score)))
+    return Instances(proposals, label, score, *np.ones((2, len(score))))
 
 
 def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():

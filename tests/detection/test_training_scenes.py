@@ -17,10 +17,10 @@ from sklearn_similar.datasets._textures import make_textures
 IMAGES = load_mnist_sample().X_train[::50]
 
 
-def scenes(n_instances=200):
+def scenes(n_instances=200, images=IMAGES, rotation=10.0):
     rng = np.random.RandomState(0)
     backgrounds = make_textures(6, (100, 100), rng)
-    return list(make_training_scenes(IMAGES, backgrounds, n_instances, rng))
+    return list(make_training_scenes(images, backgrounds, n_instances, rotation, rng))
 
 
 def test_instances_are_bright_where_they_have_labels():
@@ -33,12 +33,46 @@ def test_instances_are_bright_where_they_have_labels():
 
 def test_nothing_is_an_instance_in_the_wrong_polarity():
     found = scenes()
-    assert len(found) == n_views(200)
+    assert len(found) == n_views(IMAGES, 200)
     wrong = [i for i, scene in enumerate(found) if (scene.labels == -1).all()]
     assert len(wrong) >= 3
     for index in wrong:
         assert_array_equal(found[index].pixels, 255 - found[index - 1].pixels)
         assert_array_equal(found[index].boxes, found[index - 1].boxes)
+
+
+def test_instances_are_turned_by_the_angle_asked_for():
+    bar = np.zeros((1, 28, 28), np.uint8)
+    bar[:, 13:15, 4:24] = 255
+    for rotation, is_upright in ((0.0, False), (90.0, True)):
+        found = scenes(images=bar, rotation=rotation)
+        width, height = np.concatenate(
+            [scene.boxes[:, 2:] - scene.boxes[:, :2] for scene in found[:4]]
+        ).T
+        assert (height > width).any() == is_upright
+
+
+def test_some_scenes_are_noisy():
+    photograph = np.full((300, 300), 100, np.uint8)
+    rng = np.random.RandomState(0)
+    found = list(make_training_scenes(IMAGES, [photograph], 400, 0.0, rng))
+    flat = [scene.pixels for scene in found if np.median(scene.pixels) not in (0, 255)]
+    # Between instances, a scene is as even as the photograph behind it.
+    is_noisy = [
+        np.mean(np.abs(np.diff(pixels.astype(int), axis=1)) > 2) > 0.5
+        for pixels in flat
+    ]
+    assert 0.05 < np.mean(is_noisy) < 0.4
+
+
+def test_strokes_are_drawn_in_lines_and_surfaces_are_not():
+    discs = np.uint8(255 * (np.hypot(*np.mgrid[-14:14, -14:14] + 0.5) < 11))[None]
+    for images, has_lines in ((IMAGES, True), (discs, False)):
+        found = scenes(images=images)
+        assert len(found) == n_views(images, 200)
+        last = found[-1].pixels
+        is_wide = ndimage.binary_erosion(last > 0, np.ones((3, 3)))
+        assert (is_wide.sum() < 0.02 * (last > 0).sum()) == has_lines
 
 
 def test_some_backgrounds_are_negatives():

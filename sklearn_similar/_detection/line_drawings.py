@@ -1,0 +1,152 @@
+"""Line drawings: instances whose strokes are a pixel wide, whatever their size."""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from ..datasets._resampling import resize
+
+# Share of the greatest value above which a pixel is part of a stroke.
+_STROKE_SHARE = 0.4
+# Widest part of what is a stroke, in parts of an image.
+_STROKE_WIDTH = 0.25
+# Size of the instances in parts of their images', and pixels between them.
+_SCALE = (0.8, 4.5)
+_GAP = 5
+# Share of the instances that have strokes of two pixels.
+_WIDER = 0.3
+_CONTRAST = (0.4, 1.0)
+# A scene is full when the first instance of so many rows did not fit.
+_FULL_AFTER = 5
+# Neighbours of a pixel, clockwise from the one above: shifts along both axes.
+_NEIGHBOURS = (
+    *((-1, 0), (-1, 1), (0, 1), (1, 1)),
+    *((1, 0), (1, -1), (0, -1), (-1, -1)),
+)
+
+
+def is_of_strokes(image: np.ndarray) -> bool:
+    """Whether nothing bright in an image is as wide as a quarter of it."""
+    side = 2 * (int(_STROKE_WIDTH * min(image.shape[:2])) // 2) + 1
+    core = ndimage.grey_erosion(_brightness(image), (side, side))
+    return bool(core.max() < image.max() / 4)
+
+
+def thin(mask: np.ndarray) -> np.ndarray:
+    """Lines a pixel wide in the middle of strokes, connected as these are.
+
+    Parameters
+    ----------
+    mask : ndarray of bool of shape (height, width)
+
+    Returns
+    -------
+    ndarray of bool of shape (height, width)
+
+    References
+    ----------
+    Zhang and Suen (1984): A fast parallel algorithm for thinning digital patterns.
+    """
+    lines = np.pad(mask, 1)
+    has_changed = True
+    while has_changed:
+        has_changed = False
+        # First from the lower right, then from the upper left.
+        for first, second in ((2, 4), (0, 6)):
+            y, x = np.nonzero(lines)
+            near = np.stack([lines[y + dy, x + dx] for dy, dx in _NEIGHBOURS])
+            count = near.sum(axis=0)
+            rises = sum(~a & b for a, b in pairwise([*near, near[0]]))
+            above, right, below, left = near[::2]
+            if (first, second) == (2, 4):
+                keeps = (above & right & below) | (right & below & left)
+            else:
+                keeps = (above & right & left) | (above & below & left)
+            goes = (count >= 2) & (count <= 6) & (rises == 1) & ~keeps
+            lines[y[goes], x[goes]] = False
+            has_changed |= bool(goes.any())
+    return lines[1:-1, 1:-1]
+
+
+def draw_lines(image: np.ndarray, factor: float, width: int) -> np.ndarray:
+    """An image of strokes, resized, its strokes so many pixels wide.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width) or (height, width, n_channels)
+    factor : float
+        Size of the new image in parts of the old one.
+    width : int
+
+    Returns
+    -------
+    ndarray of float32
+        Black but for the lines.
+    """
+    shape = [max(1, round(factor * length)) for length in image.shape[:2]]
+    large = resize(image, (shape[0], shape[1]))
+    brightness = _brightness(large)
+    mask = brightness > _STROKE_SHARE * brightness.max()
+    lines = thin(mask)
+    if not lines.any():
+        # A square of two pixels vanishes.
+        lines = mask
+    if width > 1:
+        lines = ndimage.binary_dilation(lines, np.ones((width, width)))
+    return large * lines.reshape(*lines.shape, *(1,) * (image.ndim - 2))
+
+
+def make_line_scene(
+    images: np.ndarray, size: tuple[int, int], rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of line drawings on black.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width) or (n, height, width, n_channels)
+        Bright strokes on black, uint8.
+    size : (int, int)
+        Height and width of the scene.
+    rng : RandomState
+
+    Returns
+    -------
+    scene : ndarray of shape `size` or (*size, n_channels), uint8
+    boxes : ndarray of shape (n_instances, 4)
+    rows : ndarray of int of shape (n_instances,)
+        The image that each instance shows.
+    """
+    scene = np.zeros((*size, *images.shape[3:]), np.float32)
+    boxes: list[tuple[int, ...]] = []
+    rows: list[int] = []
+    top = _GAP
+    n_missed = 0
+    while n_missed < _FULL_AFTER:
+        factor = np.exp(rng.uniform(*np.log(_SCALE)))
+        left, bottom = _GAP, top
+        while True:
+            row = rng.randint(len(images))
+            width = 1 + (rng.uniform() < _WIDER)
+            drawn = _cut_out(draw_lines(images[row], factor, width))
+            height, width = drawn.shape[:2]
+            if top + height + _GAP > size[0] or left + width + _GAP > size[1]:
+                break
+            part = scene[top : top + height, left : left + width]
+            part[:] = drawn * (rng.uniform(*_CONTRAST) * 255 / max(drawn.max(), 1))
+            boxes.append((left, top, left + width, top + height))
+            rows.append(row)
+            left += width + _GAP
+            bottom = max(bottom, top + height + _GAP)
+        n_missed = n_missed + 1 if bottom == top else 0
+        top = bottom
+    return np.rint(scene).astype(np.uint8), np.reshape(boxes, (-1, 4)), np.array(rows)
+
+
+def _brightness(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 2 else image.max(axis=2)
+
+
+def _cut_out(image: np.ndarray) -> np.ndarray:
+    y, x = (np.flatnonzero(_brightness(image).any(axis=axis)) for axis in (1, 0))
+    return image[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
