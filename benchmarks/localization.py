@@ -1,7 +1,11 @@
 """Localisation of MNIST's test digits: how well, how tight, how fast.
 
-    tox -e benchmark-localization        (about 45 minutes on 2 cores)
+    tox -e benchmark-localization        (about 75 minutes on 2 cores)
+    tox -e benchmark-localization -- --tables default
     tox -e benchmark-localization -- --quick
+
+There are two tables, "methods" (localization.csv) and "default"
+(localization-default.csv). For the first:
 
 Networks are trained on training digits, with scikit-learn's two photographs as
 background images. Scenes are made of test digits, and their photographs are
@@ -24,11 +28,12 @@ scenes as "default". The others:
   scenes of training digits. It is run on a fifth of the scenes;
 - centre: one box of a typical size in the middle of the scene.
 
-`InstanceLocalizer` with all its defaults (its own estimator, hard negatives, calibrated
-scores) is measured besides, on digits, clothes and tinted clothes, in the rows of the
-method "InstanceLocalizer": these have the shares of the instances that are left
-after each stage (proposed, recognised, confident, kept), and the expected calibration
-error of the score.
+For the second, `InstanceLocalizer` with all its defaults (its own estimator, hard
+negatives, calibrated scores) is measured on digits, clothes and tinted clothes. Its
+rows have the shares of the instances that are left after each stage (proposed,
+recognised, confident, kept), the expected calibration error of the score, and the
+seconds that training took. "rotation=45" is trained with that parameter, for turned
+digits.
 
 The columns: F1 with the right label at an IoU of 0.5 and 0.75, mAP as COCO has it, the
 error of the count in a scene, seconds for a megapixel (the methods take turns at every
@@ -58,6 +63,7 @@ from _scenes import (
     unseen_photographs,
 )
 from _stages import expected_calibration_error, scored_outcomes, stages
+from scipy import ndimage
 from sklearn.base import clone
 from sklearn.datasets import load_sample_images
 from sklearn.frozen import FrozenEstimator
@@ -289,20 +295,20 @@ def rows_of(name, scenes, methods, heatmaps):
     return rows, found["default"]
 
 
-def default_localizer(X, y, quick):
-    """`InstanceLocalizer` as it is, fitted; fewer crops and rounds for --quick."""
+def default_localizer(X, y, quick, **params):
+    """`InstanceLocalizer` as it is, fitted, and the seconds that it took.
+
+    With fewer crops and rounds for --quick.
+    """
     sizes = {}
     if quick:
         X, y = X[:800], y[:800]
         sizes = dict(n_instance_crops=500, n_background_crops=400, n_mining_rounds=1)
     start = time.perf_counter()
-    fitted = InstanceLocalizer(random_state=0, **sizes).fit(
+    fitted = InstanceLocalizer(random_state=0, **sizes, **params).fit(
         X, y, background_images=load_sample_images().images
     )
-    print(
-        f"InstanceLocalizer fitted in {time.perf_counter() - start:.0f} s", flush=True
-    )
-    return fitted
+    return fitted, time.perf_counter() - start
 
 
 def default_sets(kind, X, y, photographs, quick):
@@ -318,6 +324,8 @@ def default_sets(kind, X, y, photographs, quick):
             background_images=photographs, background_brightness=1.0
         )
     if kind == "digits":
+        if photographs:
+            sets["photographs, noise of 0.2"] = noisy(*sets["photographs"])
         for height in (28, 56, 112):
             name = f"strokes of 1 pixel, {height} pixels"
             sets[name] = stroke_scenes(X, y, n_scenes, height, random_state=height)
@@ -332,6 +340,36 @@ def default_sets(kind, X, y, photographs, quick):
     return sets | {"photographs without instances": Scenes(shown, empty, "both")}
 
 
+def noisy(images, truth, deviation=51):
+    """Scenes with noise of a deviation in grey levels."""
+    noise = np.random.RandomState(0).normal(0, deviation, images.shape)
+    return np.clip(images + noise, 0, 255).astype(np.uint8), truth
+
+
+def turned_sets(X, y, photographs, quick):
+    """Scenes whose digits are turned, by more than the first of the angles."""
+    sets = {}
+    for least, most in ((20, 30), (30, 45)):
+        rng = np.random.RandomState(most)
+        angles = rng.uniform(least, most, len(X)) * rng.choice([-1, 1], len(X))
+        rows = rng.permutation(len(X))[:2000]
+        turned = np.stack(
+            [
+                ndimage.rotate(image, angle, reshape=False, order=1)
+                for image, angle in zip(X[rows], angles[rows], strict=True)
+            ]
+        )
+        scenes = make_scenes(
+            turned,
+            y[rows],
+            n_scenes=4 if quick else 50,
+            background_images=photographs or "black",
+            random_state=most,
+        )
+        sets[f"turned by {least}-{most} degrees"] = scenes
+    return {name: Scenes(list(images), truth) for name, (images, truth) in sets.items()}
+
+
 def default_rows(kind, fitted, sets):
     """Rows of the table for the default localizer and one kind of instances."""
     rows, outcomes = [], []
@@ -343,8 +381,8 @@ def default_rows(kind, fitted, sets):
         found = fitted.localize(scenes.images)
         seconds = time.perf_counter() - start
         n_pixels = sum(image.shape[0] * image.shape[1] for image in scenes.images)
-        row = {"scenes": f"{kind}, {name}", "method": "InstanceLocalizer"}
-        row |= {"images": len(scenes.images), "s/MP": 1e6 * seconds / n_pixels}
+        row = {"scenes": f"{kind}, {name}", "images": len(scenes.images)}
+        row["s/MP"] = 1e6 * seconds / n_pixels
         if len(scenes.truth):
             for iou in (0.5, 0.75):
                 row[f"F1@{iou}"] = detection_f1_score(
@@ -358,8 +396,7 @@ def default_rows(kind, fitted, sets):
     error = expected_calibration_error(
         *map(np.concatenate, zip(*outcomes, strict=True))
     )
-    name = {"scenes": f"{kind}, all scenes", "method": "InstanceLocalizer"}
-    return [*rows, name | {"calibration error": error}]
+    return [*rows, {"scenes": f"{kind}, all scenes", "calibration error": error}]
 
 
 def measure_default(arguments, mnist):
@@ -379,9 +416,19 @@ def measure_default(arguments, mnist):
         X, y, X_test, y_test = data.X_train, data.y_train, data.X_test, data.y_test
         if kind == "tinted clothes":
             X, X_test = tint(X[:n_most], 0), tint(X_test, 1)
-        fitted = default_localizer(X[:n_most], y[:n_most], arguments.quick)
+        fitted, seconds = default_localizer(X[:n_most], y[:n_most], arguments.quick)
+        print(f"{kind}: fitted in {seconds:.0f} s", flush=True)
         sets = default_sets(kind, X_test, y_test, photographs, arguments.quick)
-        rows += default_rows(kind, fitted, sets)
+        turned = {}
+        if kind == "digits":
+            turned = turned_sets(X_test, y_test, photographs, arguments.quick)
+        own = default_rows(kind, fitted, sets | turned)
+        rows += [*own, {"scenes": f"{kind}, training", "s": seconds}]
+        print(pd.DataFrame(own).to_string(), flush=True)
+        if turned:
+            fitted, _ = default_localizer(X, y, arguments.quick, rotation=45)
+            own = default_rows(f"{kind}, rotation=45", fitted, turned)
+            rows += own
     return rows
 
 
@@ -414,10 +461,8 @@ def draw(sets, found, path, n_examples=2):
     print(f"pictures in {path}")
 
 
-def main():
-    """Run from the command line."""
-    arguments = parse_arguments(__doc__)
-    mnist = load_mnist(arguments)
+def measure_methods(arguments, mnist):
+    """Rows of the table of methods, and the scenes and what "default" found in them."""
     with tempfile.TemporaryDirectory() as memory:
         models, paper = train(mnist, arguments.quick, memory)
     methods, heatmaps = make_methods(models, paper, mnist, 5 if arguments.quick else 50)
@@ -432,10 +477,22 @@ def main():
         rows.append({"scenes": "digits alone", "method": name, "accuracy": accuracy})
     accuracy = paper.score(mnist.X_test, mnist.y_test)
     rows.append({"scenes": "digits alone", "method": "paper", "accuracy": accuracy})
-    rows += measure_default(arguments, mnist)
-    print()
-    path = report("localization", rows, arguments.quick)
-    draw(sets, found, path.with_suffix(".png"))
+    return rows, sets, found
+
+
+def main():
+    """Run from the command line."""
+    arguments = parse_arguments(__doc__, choices={"tables": ("methods", "default")})
+    mnist = load_mnist(arguments)
+    if "methods" in arguments.tables:
+        rows, sets, found = measure_methods(arguments, mnist)
+        print()
+        path = report("localization", rows, arguments.quick)
+        draw(sets, found, path.with_suffix(".png"))
+    if "default" in arguments.tables:
+        rows = measure_default(arguments, mnist)
+        print()
+        report("localization-default", rows, arguments.quick)
 
 
 if __name__ == "__main__":
