@@ -9,11 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import (
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-)
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import HasMethods, Interval, StrOptions, fit_context
@@ -26,11 +22,7 @@ from ._detection.crop_specification import (
     unpack_specification,
 )
 from ._detection.image_format import ImageFormat, read_instances
-from ._detection.localization import (
-    Recognizer,
-    Settings,
-    instances_table,
-)
+from ._detection.localization import Recognizer, Settings, instances_table
 from ._detection.parallel import numbered_tables, search
 from ._detection.polarity import warn_if_dark_on_light
 from ._detection.score_calibration import ScoreCalibration
@@ -386,11 +378,6 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             estimator = default_estimator(self.verbose)
         # First, as an estimator that cannot be cloned is refused before crops are made.
         estimator = clone(estimator)
-        if self.image_shape_[:2] == (1, 1):
-            raise ValueError(
-                f"X has {self.n_features_in_} feature(s), images of one pixel; pass "
-                "images that show an instance."
-            )
         is_background = labels == BACKGROUND
         instances = np.flatnonzero(~is_background)
         image_format = self._image_format()

@@ -1,5 +1,6 @@
 """How an estimator takes images, for crops and scenes that are made here."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +62,13 @@ def read_instances(
     Raises
     ------
     ValueError
-        If all of them are blank.
+        If all of them are blank, or have one pixel.
     """
+    if image_shape[:2] == (1, 1):
+        raise ValueError(
+            f"X has {math.prod(image_shape)} feature(s), images of one pixel; pass "
+            "images that show an instance."
+        )
     pixels = np.concatenate(
         [
             image_format.to_uint8(images.select(indices[part]), image_shape)

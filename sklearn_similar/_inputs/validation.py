@@ -17,12 +17,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import get_output_config
 from .._warnings import warn_user
+from .image_shape import infer_image_shape
 from .images import (
     Images,
     check_numeric,
     check_one_size,
     count,
-    infer_image_shape,
     is_images,
     n_channels,
     read_images,

@@ -10,11 +10,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, gen_batches
 
 from .._compat import HasMethods
+from .._inputs.image_shape import infer_image_shape
 from .._inputs.images import (
     Images,
     check_numeric,
     check_one_size,
-    infer_image_shape,
     is_images,
     n_at_once,
     n_channels,
