@@ -11,8 +11,10 @@ from ..datasets._resampling import resize
 _STROKE_SHARE = 0.4
 # Widest part of what is a stroke, in parts of an image.
 _STROKE_WIDTH = 0.25
-# Size of the instances in parts of their images', and pixels between them.
+# Size of the instances in parts of their images', largest side of these in pixels, and
+# pixels between them.
 _SCALE = (0.8, 4.5)
+_LARGEST = 126
 _GAP = 5
 # Share of the instances that have strokes of two pixels.
 _WIDER = 0.3
@@ -120,10 +122,12 @@ def make_line_scene(
     scene = np.zeros((*size, *images.shape[3:]), np.float32)
     boxes: list[tuple[int, ...]] = []
     rows: list[int] = []
+    largest = min(min(size) - 2 * _GAP, _LARGEST) / max(images.shape[1:3])
+    scale = min(_SCALE[0], largest / 2), min(_SCALE[1], largest)
     top = _GAP
     n_missed = 0
     while n_missed < _FULL_AFTER:
-        factor = np.exp(rng.uniform(*np.log(_SCALE)))
+        factor = np.exp(rng.uniform(*np.log(scale)))
         left, bottom = _GAP, top
         while True:
             row = rng.randint(len(images))
@@ -140,7 +144,11 @@ def make_line_scene(
             bottom = max(bottom, top + height + _GAP)
         n_missed = n_missed + 1 if bottom == top else 0
         top = bottom
-    return np.rint(scene).astype(np.uint8), np.reshape(boxes, (-1, 4)), np.array(rows)
+    return (
+        np.rint(scene).astype(np.uint8),
+        np.reshape(boxes, (-1, 4)),
+        np.array(rows, int),
+    )
 
 
 def _brightness(image: np.ndarray) -> np.ndarray:

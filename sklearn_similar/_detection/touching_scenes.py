@@ -9,6 +9,8 @@ from ..datasets._resampling import resize
 _SCALE = (0.7, 2.0)
 _VARIATION = 0.15
 _ROW_HEIGHT = 1.2
+# Largest part of a scene that an image may take, along each axis.
+_LARGEST_PART = 0.6
 # Pixels by which the strokes of neighbours overlap; -1 leaves a seam.
 _OVERLAPS = (-1, 0, 1, 2)
 _CONTRAST = (0.4, 1.0)
@@ -39,9 +41,11 @@ def make_touching_scene(
     scene = np.zeros((*size, *images.shape[3:]), np.float32)
     boxes: list[tuple[int, ...]] = []
     rows: list[int] = []
+    largest = min(_SCALE[1], _LARGEST_PART * min(size) / max(images.shape[1:3]))
+    scales = np.log([min(_SCALE[0], largest / 2), largest])
     top = 0
     while len(rows) < _MAX_INSTANCES:
-        scale = np.exp(rng.uniform(*np.log(_SCALE)))
+        scale = np.exp(rng.uniform(*scales))
         height = max(1, int(_ROW_HEIGHT * scale * images.shape[1]))
         if top + height > size[0]:
             break
@@ -64,7 +68,11 @@ def make_touching_scene(
             rows.append(row)
         top += height
     scene *= rng.uniform(*_CONTRAST)
-    return np.rint(scene).astype(np.uint8), np.reshape(boxes, (-1, 4)), np.array(rows)
+    return (
+        np.rint(scene).astype(np.uint8),
+        np.reshape(boxes, (-1, 4)),
+        np.array(rows, int),
+    )
 
 
 def _cut_out(image: np.ndarray, scale: float, height: int, rng) -> np.ndarray:

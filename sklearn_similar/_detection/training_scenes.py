@@ -1,11 +1,12 @@
 """Scenes made of labelled images, and images without instances, to train on."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from sklearn.utils import gen_batches
 
 from .._boxes import BOX_COLUMNS
 from ..datasets._pixels import with_channels
@@ -16,8 +17,10 @@ from .touching_scenes import make_touching_scene
 
 _TEXTURE_SIZE = (320, 320)
 _SCALE = (0.4, 2.0)
-# Share of images of strokes that are thinned to their skeletons.
-_SKELETONS = 0.2
+# Share of images of strokes that become line drawings.
+_LINE_DRAWINGS = 0.2
+# Side of the largest images that are thinned at twice their size.
+_MAX_ENLARGED = 64
 # Share of images that are thickened or thinned a little.
 _OTHER_STROKES = 0.2
 # Colours in the palette of a texture, and how far they are from grey.
@@ -34,29 +37,37 @@ _WRONG_POLARITY = 4
 
 
 class _Scenes(NamedTuple):
-    """Scenes of one kind; `share` is their number for each instance wanted."""
+    """Scenes of one kind: a square's side, and how many for each instance wanted."""
+
+    share: float
+    side: int
+
+
+class _PastedScenes(NamedTuple):
+    """The same, for instances that are pasted at random."""
 
     background: str
     share: float
-    size: tuple[int, int]
+    side: int
     n_instances: tuple[int, int]
     contrast: tuple[float, float]
     background_brightness: tuple[float, float]
 
 
-_SCENES = (
-    _Scenes("black", 0.01, (352, 352), (25, 45), (0.3, 1), (0, 0)),
-    _Scenes("images", 0.032, (272, 272), (8, 20), (0.7, 1), (0.2, 1)),
-    _Scenes("noise", 0.003, (320, 320), (8, 20), (0.8, 1), (0.1, 0.8)),
+# For images of this side; others have other scenes, see `_for_images`.
+_IMAGE_SIDE = 28
+_PASTED = (
+    _PastedScenes("black", 0.01, 352, (25, 45), (0.3, 1), (0, 0)),
+    _PastedScenes("images", 0.032, 272, (8, 20), (0.7, 1), (0.2, 1)),
+    _PastedScenes("noise", 0.003, 320, (8, 20), (0.8, 1), (0.1, 0.8)),
 )
-
-
-# Number of scenes of touching instances for each instance wanted, and their size.
-_TOUCHING_SHARE = 0.0015
-_TOUCHING_SIZE = (320, 320)
-# The same for line drawings.
-_LINES_SHARE = 0.0015
-_LINES_SIZE = (320, 320)
+_TOUCHING = _Scenes(0.0015, 320)
+_LINES = _Scenes(0.0015, 320)
+_MAX_GROWTH = 3
+# Largest part of a scene that an instance may take, along each axis.
+_LARGEST_PART = 0.6
+# Pixels of scenes that are made together.
+_PIXELS_AT_ONCE = 2**27
 
 
 class Scene(NamedTuple):
@@ -115,11 +126,11 @@ def _palette(rng) -> np.ndarray:
 
 def n_views(images: np.ndarray, n_instances: int) -> int:
     """Number of the scenes of `make_training_scenes`."""
-    counts = [_n_scenes(kind.share, n_instances) for kind in _SCENES]
-    n_others = _n_scenes(_TOUCHING_SHARE, n_instances)
-    if _are_of_strokes(images):
-        n_others += _n_scenes(_LINES_SHARE, n_instances)
-    return sum(n + -(-n // _WRONG_POLARITY) for n in counts) + n_others
+    side = max(images.shape[1:3])
+    pasted = [_n_scenes(_for_images(kind, side), n_instances) for kind in _PASTED]
+    others = [_TOUCHING, _LINES] if _are_of_strokes(images) else [_TOUCHING]
+    n_others = sum(_n_scenes(_for_images(kind, side), n_instances) for kind in others)
+    return sum(n + -(-n // _WRONG_POLARITY) for n in pasted) + n_others
 
 
 def _are_of_strokes(images: np.ndarray) -> bool:
@@ -128,8 +139,25 @@ def _are_of_strokes(images: np.ndarray) -> bool:
     return bool(np.mean([is_of_strokes(image) for image in few]) > 0.5)
 
 
-def _n_scenes(share: float, n_instances: int) -> int:
-    return max(1, round(share * n_instances))
+Kind = TypeVar("Kind", _Scenes, _PastedScenes)
+
+
+def _for_images(kind: Kind, side: int) -> Kind:
+    """Scenes for images of a side: for large ones larger scenes, of fewer instances."""
+    growth = side / _IMAGE_SIDE
+    if growth <= 1:
+        return kind
+    larger = min(growth**0.5, _MAX_GROWTH)
+    share_left = (larger / growth) ** 2
+    found = kind._replace(side=round(larger * kind.side), share=kind.share / share_left)
+    if isinstance(found, _PastedScenes):
+        most = max(1, round(share_left * found.n_instances[1]))
+        return found._replace(n_instances=(1, most))
+    return found
+
+
+def _n_scenes(kind: _Scenes | _PastedScenes, n_instances: int) -> int:
+    return max(1, round(kind.share * n_instances))
 
 
 def make_training_scenes(
@@ -144,14 +172,44 @@ def make_training_scenes(
     Most are turned by at most `rotation` degrees. In a scene of the wrong polarity, all
     labels are -1.
     """
-    for kind in _SCENES:
+    side = max(images.shape[1:3])
+    for kind in (_for_images(kind, side) for kind in _PASTED):
+        found = _pasted_scenes(images, backgrounds, kind, n_instances, rotation, rng)
+        for index, scene in enumerate(found):
+            if kind.background == "images" and index % _NOISY == 1:
+                scene = scene._replace(pixels=_noisy(scene.pixels, rng))
+            yield scene
+            if index % _WRONG_POLARITY == 0:
+                nothing = np.full(len(scene.boxes), -1)
+                yield Scene(255 - scene.pixels, scene.boxes, nothing)
+    others = [(_TOUCHING, make_touching_scene)]
+    if _are_of_strokes(images):
+        others.append((_LINES, make_line_scene))
+    for other, make_scene in others:
+        own = _for_images(other, side)
+        for _ in range(_n_scenes(own, n_instances)):
+            yield Scene(*make_scene(images, (own.side, own.side), rng))
+
+
+def _pasted_scenes(
+    images: np.ndarray,
+    backgrounds: list[np.ndarray],
+    kind: _PastedScenes,
+    n_instances: int,
+    rotation: float,
+    rng: np.random.RandomState,
+) -> Iterator[Scene]:
+    """Scenes of instances on one kind of background."""
+    largest = min(_SCALE[1], _LARGEST_PART * kind.side / max(images.shape[1:3]))
+    n_at_once = max(1, _PIXELS_AT_ONCE // kind.side**2)
+    for part in gen_batches(_n_scenes(kind, n_instances), n_at_once):
         scenes, truth = make_scenes(
             images,
             np.arange(len(images)),
-            n_scenes=_n_scenes(kind.share, n_instances),
-            size=kind.size,
+            n_scenes=part.stop - part.start,
+            size=(kind.side, kind.side),
             n_instances=kind.n_instances,
-            scale=_SCALE,
+            scale=(min(_SCALE[0], largest / 2), largest),
             background_images=(
                 backgrounds if kind.background == "images" else kind.background
             ),
@@ -161,17 +219,7 @@ def make_training_scenes(
             random_state=rng,
         )
         for index, scene in enumerate(scenes):
-            boxes, labels = boxes_and_labels(truth, index)
-            if kind.background == "images" and index % _NOISY == 1:
-                scene = _noisy(scene, rng)
-            yield Scene(scene, boxes, labels)
-            if index % _WRONG_POLARITY == 0:
-                yield Scene(255 - scene, boxes, np.full(len(boxes), -1))
-    for _ in range(_n_scenes(_TOUCHING_SHARE, n_instances)):
-        yield Scene(*make_touching_scene(images, _TOUCHING_SIZE, rng))
-    if _are_of_strokes(images):
-        for _ in range(_n_scenes(_LINES_SHARE, n_instances)):
-            yield Scene(*make_line_scene(images, _LINES_SIZE, rng))
+            yield Scene(scene, *boxes_and_labels(truth, index))
 
 
 def _noisy(scene: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
@@ -191,10 +239,11 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     picture = image / 255
     extra = (1,) * (image.ndim - 2)
     style = rng.uniform()
-    is_thin = style < _SKELETONS and is_of_strokes(image)
+    is_thin = style < _LINE_DRAWINGS and is_of_strokes(image)
     if is_thin:
-        picture = draw_lines(picture, 2, 1 + (rng.uniform() < 0.5))
-    elif style < _SKELETONS + _OTHER_STROKES:
+        factor = 2 if max(image.shape[:2]) <= _MAX_ENLARGED else 1
+        picture = draw_lines(picture, factor, 1 + (rng.uniform() < 0.5))
+    elif style < _LINE_DRAWINGS + _OTHER_STROKES:
         change = ndimage.grey_dilation if rng.uniform() < 0.5 else ndimage.grey_erosion
         picture = ndimage.zoom(picture, (2, 2, *extra), order=1)
         picture = change(picture, (*rng.randint(2, 4, size=2), *extra))

@@ -1,9 +1,11 @@
 """Scenes that training crops are made of."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
+from sklearn_similar._detection import training_scenes
 from sklearn_similar._detection.training_scenes import (
     _palette,
     make_backgrounds,
@@ -11,7 +13,7 @@ from sklearn_similar._detection.training_scenes import (
     n_views,
     restyle,
 )
-from sklearn_similar.datasets import load_mnist_sample
+from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.datasets._textures import make_textures
 
 IMAGES = load_mnist_sample().X_train[::50]
@@ -50,6 +52,38 @@ def test_instances_are_turned_by_the_angle_asked_for():
             [scene.boxes[:, 2:] - scene.boxes[:, :2] for scene in found[:4]]
         ).T
         assert (height > width).any() == is_upright
+
+
+@pytest.mark.parametrize("side", [6, 60, 100, 200])
+def test_images_of_any_size_are_shown_at_sizes_about_their_own(side):
+    images = np.stack([ndimage.zoom(image, side / 28, order=1) for image in IMAGES[:5]])
+    found = scenes(20, images)
+    assert len(found) == n_views(images, 20)
+    boxes = np.concatenate([scene.boxes for scene in found])
+    heights = boxes[:, 3] - boxes[:, 1]
+    assert len(boxes) > 10
+    assert heights.max() < 2.5 * side
+    assert heights.max() > 0.7 * side
+    for scene in found:
+        assert len(scene.boxes) == len(scene.labels)
+        assert np.issubdtype(scene.labels.dtype, np.integer)
+        edge = scene.pixels.shape[::-1]
+        assert (scene.boxes >= 0).all()
+        assert (scene.boxes[:, 2:] <= edge).all()
+
+
+def test_scenes_are_made_a_few_at_a_time(monkeypatch):
+    asked = []
+
+    def recorded(*args, n_scenes, size, **kwargs):
+        asked.append(n_scenes * size[0] * size[1])
+        return make_scenes(*args, n_scenes=n_scenes, size=size, **kwargs)
+
+    monkeypatch.setattr(training_scenes, "make_scenes", recorded)
+    monkeypatch.setattr(training_scenes, "_PIXELS_AT_ONCE", 3 * 352**2)
+    assert len(scenes(800)) == n_views(IMAGES, 800)
+    assert max(asked) <= 3 * 352**2
+    assert len(asked) > 6
 
 
 def test_some_scenes_are_noisy():
