@@ -26,6 +26,10 @@ from .report._contents import report_contents
 from .report._page import write_page
 
 _PROGRAM = "python -m sklearn_similar"
+_ACT_IN_TRAINING = (
+    *("n_instance_crops", "n_background_crops"),
+    *("n_mining_rounds", "rotation"),
+)
 _OK, _FAILED, _INTERRUPTED = 0, 1, 130
 
 
@@ -189,10 +193,7 @@ def _train(options: argparse.Namespace) -> None:
         background = list(ImageFiles(find_image_files(options.background), 1))
     made = {
         name: getattr(options, name)
-        for name in (
-            *("n_instance_crops", "n_background_crops", "n_mining_rounds"),
-            "rotation",
-        )
+        for name in _ACT_IN_TRAINING
         if getattr(options, name) is not None
     }
     print(

@@ -74,10 +74,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         parameter `background`, if it has one, names the label of its background.
     proposals : {"image", "grey", "heat"} or callable, default="image"
         Where region proposals come from. "image": stable extremal regions of several
-        channels (grey levels, edges, colours). "grey": of grey levels alone, in less
-        time. "heat": regions of the heatmap, tightened around what is bright in them.
-        A callable gets an image, height x width (x n_channels), its values between 0
-        and 1, and returns boxes, n_boxes x 4.
+        channels (grey levels as they are and smoothed, edges, colours). "grey": of grey
+        levels alone, in less time. "heat": regions of the heatmap, tightened around
+        what is bright in them. A callable gets an image, height x width (x n_channels),
+        its values between 0 and 1, and returns boxes, n_boxes x 4.
     n_thresholds : int, default=31
         Thresholds at which regions are connected, in `fit` and `localize`.
     polarity : {"bright", "dark", "both"}, default="bright"
@@ -92,14 +92,16 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     nms_threshold : float, default=0.3
         Greatest intersection over union of two instances (non-maximum suppression).
     n_instance_crops : int, default=40_000
-        Most training crops of instances that are made, besides X itself.
+        Most training crops of instances that are made. Of X itself, half as many
+        images are trained on as they are, and at least 2,000.
     n_background_crops : int, default=30_000
         Most training crops of background that are made.
     n_mining_rounds : int, default=2
         Rounds of hard-negative mining: a first estimator searches images without
         instances, and what it finds joins the background of the next one.
     rotation : float, default=10.0
-        Greatest angle in degrees by which instances are turned in training, either way.
+        Greatest angle in degrees by which most instances are turned in training, either
+        way.
     n_jobs : int, default=None
         Processes in which `localize` searches images: None is one, unless
         ``joblib.parallel_config`` says otherwise, -1 as many as there are cores.
@@ -119,9 +121,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     crop_specification_ : CropSpecification
         Size, object extent and value range of the training images.
     score_calibration_ : (float, float, float)
-        Slopes of the log-odds of ``score`` over those of the label's probability and of
-        any class's together, and intercept, from held-out images; (1, 0, 0) if frozen
-        or no class has ten images.
+        Slope, objectness slope and intercept, from held-out images: the log-odds of
+        ``score`` are slope * those of the label's probability + objectness slope *
+        those of any class's + intercept; (1, 0, 0) if frozen, or no class has ten
+        images.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)

@@ -118,6 +118,7 @@ def check_localizer(state: _State) -> None:
         and all(isinstance(value, float) for value in calibration)
         and all(map(math.isfinite, calibration))
         and calibration[0] > 0
+        and calibration[1] >= 0
     )
     require(is_calibration, "score_calibration_")
     specification = part(state, "crop_specification_")

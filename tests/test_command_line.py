@@ -62,11 +62,12 @@ def crops(digits, tmp_path):
 def test_training_and_localizing_are_two_commands(crops, photographs, tmp_path):
     path, out = tmp_path / "model.safetensors", tmp_path / "instances.csv"
     few = ["--n-instance-crops", 20, "--n-background-crops", 20]
-    few += ["--n-mining-rounds", 0]
+    few += ["--n-mining-rounds", 0, "--rotation", 30]
     trained = python_m("train", crops, path, *few, "--random-state", 0)
     assert (trained.returncode, trained.stderr) == (0, "")
     assert "learning 2 labels from" in trained.stdout
     assert load(path).classes_.tolist() == ["1", "7"]
+    assert load(path).rotation == 30
     found = python_m("localize", path, photographs, "--out", out)
     assert (found.returncode, found.stderr) == (0, "")
     assert out.read_text().startswith(COLUMNS + "\n")

@@ -298,7 +298,11 @@ class TestLocalizer:
         self.assert_same_instances(loaded, localizer, scenes)
 
     @pytest.mark.parametrize(
-        "calibration", [(0.0, 0.0, 1.0), (1.0, 0.0), (1.0, 0.0, math.inf), None]
+        "calibration",
+        [
+            *((0.0, 0.0, 1.0), (1.0, -0.1, 0.0)),
+            *((1.0, 0.0), (1.0, 0.0, math.inf), None),
+        ],
     )
     def test_a_damaged_calibration_is_refused(self, localizer, path, calibration):
         damaged = copy.copy(localizer)

@@ -4,16 +4,18 @@ import numpy as np
 
 from .._boxes import area, paired_iou
 
-# Least overlap of boxes that are of one instance.
+# Least overlap of boxes that are of one instance; for one from a smaller channel, that
+# with what is inside its rim, and then the least overlap with itself.
 _DUPLICATE_IOU = 0.7
+_LEAST_IOU = 0.5
 
 
 def tightest(proposals: np.ndarray, label: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The tightest duplicate, of the same label, of some region proposals.
 
     Channels see an object's rim differently, and of boxes that are recognised alike,
-    the smallest fits best. Boxes from a smaller channel are less exact and are only
-    chosen where all are.
+    the smallest fits best. Boxes from a smaller channel are less exact, by one of its
+    pixels on each side, and are only chosen where all are.
 
     Parameters
     ----------
@@ -39,10 +41,10 @@ def tightest(proposals: np.ndarray, label: np.ndarray, rows: np.ndarray) -> np.n
     chosen = np.empty_like(rows)
     for number, row in enumerate(rows):
         near = np.arange(first[number], last[number])
-        overlap = np.maximum(
-            paired_iou(boxes[near], box[number]), paired_iou(boxes[near], inner[number])
-        )
+        overlap = paired_iou(boxes[near], box[number])
+        inside = paired_iou(boxes[near], inner[number])
         is_like = overlap >= _DUPLICATE_IOU
+        is_like |= (inside >= _DUPLICATE_IOU) & (overlap >= _LEAST_IOU)
         near = near[is_like & (label[order[near]] == label[row])]
         best = near[np.lexsort(sort_key[near].T[::-1])[0]]
         chosen[number] = order[best]
@@ -50,10 +52,7 @@ def tightest(proposals: np.ndarray, label: np.ndarray, rows: np.ndarray) -> np.n
 
 
 def _within_rim(proposals: np.ndarray) -> np.ndarray:
-    """Boxes without a pixel of a smaller channel on each side.
-
-    So much wider can a region be there, which is much for a small object.
-    """
+    """Boxes without the pixel by which a smaller channel may widen a region."""
     box = proposals["box"].astype(np.float64)
     rim = np.where(proposals["downsampling"] > 1, proposals["downsampling"], 0)
     inner = box + rim[:, np.newaxis] * np.array([1, 1, -1, -1])

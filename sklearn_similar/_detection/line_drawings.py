@@ -1,4 +1,4 @@
-"""Line drawings: instances whose strokes are a pixel wide, whatever their size."""
+"""Line drawings: instances in strokes of a pixel or two, whatever their size."""
 
 from itertools import pairwise
 
@@ -19,6 +19,8 @@ _GAP = 5
 # Share of the instances that have strokes of two pixels.
 _WIDER = 0.3
 _CONTRAST = (0.4, 1.0)
+# More than this, of images of a few pixels, teach nothing new.
+_MAX_INSTANCES = 200
 # A scene is full when the first instance of so many rows did not fit.
 _FULL_AFTER = 5
 # Neighbours of a pixel, clockwise from the one above: shifts along both axes.
@@ -55,13 +57,13 @@ def thin(mask: np.ndarray) -> np.ndarray:
     while has_changed:
         has_changed = False
         # First from the lower right, then from the upper left.
-        for first, second in ((2, 4), (0, 6)):
+        for from_lower_right in (True, False):
             y, x = np.nonzero(lines)
             near = np.stack([lines[y + dy, x + dx] for dy, dx in _NEIGHBOURS])
             count = near.sum(axis=0)
             rises = sum(~a & b for a, b in pairwise([*near, near[0]]))
             above, right, below, left = near[::2]
-            if (first, second) == (2, 4):
+            if from_lower_right:
                 keeps = (above & right & below) | (right & below & left)
             else:
                 keeps = (above & right & left) | (above & below & left)
@@ -122,14 +124,15 @@ def make_line_scene(
     scene = np.zeros((*size, *images.shape[3:]), np.float32)
     boxes: list[tuple[int, ...]] = []
     rows: list[int] = []
-    largest = min(min(size) - 2 * _GAP, _LARGEST) / max(images.shape[1:3])
+    room = max(1, min(size) - 2 * _GAP)
+    largest = min(room, _LARGEST) / max(images.shape[1:3])
     scale = min(_SCALE[0], largest / 2), min(_SCALE[1], largest)
     top = _GAP
     n_missed = 0
-    while n_missed < _FULL_AFTER:
+    while n_missed < _FULL_AFTER and len(rows) < _MAX_INSTANCES:
         factor = np.exp(rng.uniform(*np.log(scale)))
         left, bottom = _GAP, top
-        while True:
+        while len(rows) < _MAX_INSTANCES:
             row = rng.randint(len(images))
             width = 1 + (rng.uniform() < _WIDER)
             drawn = _cut_out(draw_lines(images[row], factor, width))

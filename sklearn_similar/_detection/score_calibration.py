@@ -1,4 +1,4 @@
-"""Scores of instances as the share of right ones among such (Platt scaling)."""
+"""Scores of instances as the share of right ones among such, by logistic regression."""
 
 from typing import NamedTuple
 
@@ -61,13 +61,14 @@ def fit_calibration(
     sign = np.where(is_right, -1, 1)
 
     def loss(parameters: np.ndarray) -> float:
-        # The slope stays positive, as the order of scores is to stay.
         log_slope, objectness_slope, intercept = parameters
         log_odds = np.exp(log_slope) * own + objectness_slope * any_class + intercept
         misfit = (weight * np.logaddexp(0, sign * log_odds)).sum()
         return misfit + _PRIOR / 2 * (parameters**2).sum()
 
-    log_slope, *others = minimize(loss, np.zeros(3), method="Nelder-Mead").x
+    # No slope is negative, as what is more probable is to have the higher score.
+    bounds = [(None, None), (0, None), (None, None)]
+    log_slope, *others = minimize(loss, np.zeros(3), bounds=bounds).x
     return ScoreCalibration(float(np.exp(log_slope)), *map(float, others))
 
 

@@ -112,9 +112,9 @@ def train_recognizer(
         rng=rng,
         verbose=settings.verbose,
     )
-    # Crops show what most of the images do, and more is to be learnt from them.
+    # Of many images, the crops show the others, each on a background.
     n_plain = max(_MIN_PLAIN, int(_PLAIN_SHARE * settings.n_instance_crops))
-    plain = rng.permutation(training)[:n_plain]
+    plain = training[_some_of_each(images.labels[training], n_plain, rng)]
     labels = np.where(owner >= 0, images.labels[training][owner], BACKGROUND)
     order = rng.permutation(len(plain) + len(crops))
     crops = np.concatenate([images.instances[plain], crops])[order]
@@ -182,6 +182,15 @@ def _held_out(labels: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     share = min(1 / _HELD_OUT, _MAX_HELD_OUT / len(labels))
     n_held_out = np.floor(share * counts).astype(int)
     return order[rank_within(labels[order]) < n_held_out[labels[order]]]
+
+
+def _some_of_each(
+    labels: np.ndarray, n_most: int, rng: np.random.RandomState
+) -> np.ndarray:
+    """Indices of about so many images at random, at least one of each class."""
+    order = rng.permutation(len(labels))
+    is_first = rank_within(labels[order]) == 0
+    return order[np.argsort(~is_first, kind="stable")][: max(n_most, is_first.sum())]
 
 
 def _few_of_each(labels: np.ndarray) -> np.ndarray:

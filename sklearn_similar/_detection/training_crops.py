@@ -35,6 +35,8 @@ _INSTANCE_IOU = 0.7
 _BACKGROUND_IOU = 0.6
 _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
+# Images that are shown at least, in fragments where no instance is wanted.
+_MIN_SHOWN = 1000
 # Crops of background that are made of a scene, in parts of its share of those wanted:
 # not all scenes have enough.
 _SPARE_BACKGROUND = 3
@@ -70,10 +72,11 @@ def make_training_crops(
 ):
     """Make crops of scenes and background, as `InstanceLocalizer` will meet them.
 
-    The images are restyled (sheared, thickened, thinned), placed on black, noise,
-    textures and photographs, and region proposals are cropped as in `localize`. Crops
-    of an instance get its label; fragments, neighbours, holes and everything else in
-    the images behind are background. No boxes are needed, as the scenes are made here.
+    The images are restyled (sheared, thickened, thinned, drawn in lines), placed on
+    black, noise, textures and photographs, and region proposals are cropped as in
+    `localize`. Crops of an instance get its label; fragments, neighbours, holes and
+    everything else in the images behind are background. No boxes are needed, as the
+    scenes are made here.
 
     Parameters
     ----------
@@ -106,8 +109,8 @@ def make_training_crops(
     Raises
     ------
     ValueError
-        If images and labels do not fit each other, or `background` is one of `labels`
-        or of another type.
+        If images and labels do not fit each other, an image is blank, or `background`
+        is one of `labels` or of another type.
 
     See Also
     --------
@@ -133,6 +136,11 @@ def make_training_crops(
     if (labels == background).any():
         raise ValueError(
             f"background is {background!r}, which is one of the labels; choose another."
+        )
+    is_blank = ~images.any(axis=tuple(range(1, images.ndim)))
+    if is_blank.any():
+        raise ValueError(
+            f"images[{is_blank.argmax()}] is blank; leave out images that show nothing."
         )
     rng = check_random_state(random_state)
     samples = to_unit_tensor(
@@ -172,8 +180,8 @@ def make_scene_crops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The crops of `make_training_crops`, instances first, and rows of what they show.
 
-    The row of background is -1. Crops look as `samples` do, which are some of the
-    images, floats n x n_channels x height x width.
+    The row of background is -1. `samples` are the images from which the crops'
+    specification is learnt, floats n x n_channels x height x width.
     """
     n_channels = images.shape[3] if images.ndim == 4 else None
     n_textures = int(np.clip(n_background // _CROPS_OF_A_TEXTURE, *_N_TEXTURES))
@@ -181,9 +189,7 @@ def make_scene_crops(
     if background_images is not None:
         images_behind = check_background_images(background_images, "background_images")
     backgrounds = make_backgrounds(n_textures, images_behind, n_channels, rng)
-    chosen = rng.permutation(len(images))[:n_instances]
-    if not len(chosen):
-        chosen = np.arange(1)
+    chosen = rng.permutation(len(images))[: max(n_instances, _MIN_SHOWN)]
     styled = np.stack([restyle(image, rng) for image in images[chosen]])
     specification = learn_crop_specification(samples)
     warn_if_dark_on_light(samples, specification)

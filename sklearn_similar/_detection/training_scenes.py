@@ -26,10 +26,10 @@ _OTHER_STROKES = 0.2
 # Colours in the palette of a texture, and how far they are from grey.
 _N_COLOURS = 10
 _SATURATION = (10, 90)
-# One of so many scenes on images is noisy, with a deviation in grey levels.
-_NOISY = 6
+# Share of scenes on images that are noisy, and the deviation in grey levels.
+_NOISY = 0.17
 _NOISE = (10, 60)
-# Images by which it is known whether all are of strokes.
+# Images by which it is known whether most are of strokes.
 _N_SAMPLES = 100
 # One of so many scenes is searched in the wrong polarity as well, where nothing is
 # an instance.
@@ -176,7 +176,7 @@ def make_training_scenes(
     for kind in (_for_images(kind, side) for kind in _PASTED):
         found = _pasted_scenes(images, backgrounds, kind, n_instances, rotation, rng)
         for index, scene in enumerate(found):
-            if kind.background == "images" and index % _NOISY == 1:
+            if kind.background == "images" and rng.uniform() < _NOISY:
                 scene = scene._replace(pixels=_noisy(scene.pixels, rng))
             yield scene
             if index % _WRONG_POLARITY == 0:

@@ -15,13 +15,14 @@ def boxes_of(proposals, rows):
     return proposals["box"][rows].astype(float)
 
 
-def duplicate_iou(proposals, row, other):
-    """Overlap with a box, or with what is inside a pixel of its smaller channel."""
+def is_duplicate(proposals, row, other):
     box, near = (proposals["box"][k].astype(float) for k in (row, other))
     overlap = paired_iou(near, box)
-    if proposals["downsampling"][row] == 2:
-        overlap = max(overlap, paired_iou(near, box + np.array([2, 2, -2, -2])))
-    return overlap
+    if proposals["downsampling"][row] == 1 or overlap < 0.5:
+        return overlap >= 0.7
+    # Inside a pixel of the smaller channel.
+    inside = paired_iou(near, box + np.array([2, 2, -2, -2]))
+    return max(overlap, inside) >= 0.7
 
 
 def naive_tightest(proposals, label, row):
@@ -29,7 +30,7 @@ def naive_tightest(proposals, label, row):
     like = [
         other
         for other in range(len(boxes))
-        if label[other] == label[row] and duplicate_iou(proposals, row, other) >= 0.7
+        if label[other] == label[row] and is_duplicate(proposals, row, other)
     ]
     return min(
         like, key=lambda other: (proposals["downsampling"][other], area(boxes[other]))
@@ -53,7 +54,7 @@ def test_the_choice_is_that_of_a_naive_search(seed):
         area(boxes_of(proposals, found)), area(boxes_of(proposals, naive))
     )
     for other, row in zip(found, rows, strict=True):
-        assert duplicate_iou(proposals, row, other) >= 0.7
+        assert is_duplicate(proposals, row, other)
     assert_array_equal(label[found], label[rows])
 
 
@@ -65,6 +66,12 @@ def test_a_small_object_is_not_as_large_as_its_region_in_a_smaller_channel():
     assert paired_iou(*proposals["box"]) < 0.7
     found = tightest(proposals, np.array([7, 7]), np.array([1]))
     assert_array_equal(proposals["box"][found], [fine])
+    # A fragment is none, whatever is inside the rim.
+    fragment = np.array([[2, 3, 10, 12]])
+    proposals = np.concatenate(
+        [as_proposals(fragment), as_proposals(np.array([[0, 0, 7, 7]]), 2)]
+    )
+    assert tightest(proposals, np.array([7, 7]), np.array([1])) == [1]
 
 
 def test_an_instance_has_its_score_and_the_box_of_its_tightest_duplicate():

@@ -93,6 +93,7 @@ def test_scenes_hold_lines_of_many_sizes_in_their_boxes():
     height = (boxes[:, 3] - boxes[:, 1]) / 20
     assert height.min() < 1.2
     assert height.max() > 2.5
+    assert 0.3 < (scene > 0.75 * 255).sum() / (scene > 0).sum() < 0.8
     overlap = paired_iou(boxes[:, np.newaxis].astype(float), boxes.astype(float))
     assert (overlap - np.eye(len(boxes)) == 0).all()
     seen = np.zeros_like(scene)
@@ -114,6 +115,22 @@ def test_scenes_of_tiny_images_end_and_large_ones_are_left_out(shape):
     scene, boxes, rows = make_line_scene(images, (40, 40), np.random.RandomState(0))
     assert scene.shape == (40, 40)
     assert boxes.shape == (len(rows), 4)
+    assert np.issubdtype(rows.dtype, np.integer)
+
+
+def test_a_scene_holds_no_more_than_teaches_something():
+    images = np.full((2, 2, 2), 255, np.uint8)
+    _, boxes, _ = make_line_scene(images, (320, 320), np.random.RandomState(0))
+    assert len(boxes) == 200
+
+
+def test_there_is_no_scene_of_what_does_not_fit():
+    bar = np.zeros((1, 200, 3), np.uint8)
+    bar[:, :, 1] = 255
+    scene, boxes, rows = make_line_scene(bar, (9, 300), np.random.RandomState(0))
+    assert not scene.any()
+    assert boxes.shape == (0, 4)
+    assert np.issubdtype(rows.dtype, np.integer)
 
 
 def test_colour_images_give_colour_scenes():

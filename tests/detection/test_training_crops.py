@@ -54,6 +54,23 @@ def test_crops_of_instances_look_like_images_of_their_label(made):
     assert (nearest == y[shown]).mean() > 0.5
 
 
+def test_the_first_blank_image_is_named():
+    images = IMAGES.copy()
+    images[[5, 9]] = 0
+    with pytest.raises(ValueError, match=r"images\[5\] is blank; leave out"):
+        make_training_crops(
+            images, LABELS, background=-1, n_instances=1, n_background=5
+        )
+
+
+def test_no_crops_of_instances_may_be_asked_for():
+    _, y = make_training_crops(
+        IMAGES, LABELS, background=-1, n_instances=0, n_background=50, random_state=0
+    )
+    assert (y == -1).sum() == 50
+    assert len(y) == 50 + len(IMAGES)
+
+
 def test_the_same_random_state_gives_the_same_crops(made):
     for first, second in zip(made, crops(), strict=True):
         assert_array_equal(first, second)
