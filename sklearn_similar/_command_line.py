@@ -27,8 +27,10 @@ from .report._page import write_page
 
 _PROGRAM = "python -m sklearn_similar"
 _ACT_IN_TRAINING = (
-    *("n_instance_crops", "n_background_crops"),
-    *("n_mining_rounds", "rotation"),
+    "n_instance_crops",
+    "n_background_crops",
+    "n_mining_rounds",
+    "rotation",
 )
 _OK, _FAILED, _INTERRUPTED = 0, 1, 130
 

@@ -73,7 +73,8 @@ def propose_in_tiles(
                 shared.add_tile(shared_channels(pixels), inner)
         for own in (*trees, shared):
             own.end_row()
-    found = [np.concatenate([own.proposals(), shared.proposals()]) for own in trees]
+    of_both = shared.proposals()
+    found = [np.concatenate([own.proposals(), of_both]) for own in trees]
     return [distinct(inside_image(own, image.size)) for own in found]
 
 

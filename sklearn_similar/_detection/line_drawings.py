@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..datasets._resampling import resize
+from .scene import MAX_INSTANCES, Scene, brightness, drawn_scene, scale_within
 
 # Share of the greatest value above which a pixel is part of a stroke.
 _STROKE_SHARE = 0.4
@@ -19,8 +20,6 @@ _GAP = 5
 # Share of the instances that have strokes of two pixels.
 _WIDER = 0.3
 _CONTRAST = (0.4, 1.0)
-# More than this, of images of a few pixels, teach nothing new.
-_MAX_INSTANCES = 200
 # A scene is full when the first instance of so many rows did not fit.
 _FULL_AFTER = 5
 # Neighbours of a pixel, clockwise from the one above: shifts along both axes.
@@ -33,7 +32,7 @@ _NEIGHBOURS = (
 def is_of_strokes(image: np.ndarray) -> bool:
     """Whether nothing bright in an image is as wide as a quarter of it."""
     side = 2 * (int(_STROKE_WIDTH * min(image.shape[:2])) // 2) + 1
-    core = ndimage.grey_erosion(_brightness(image), (side, side))
+    core = ndimage.grey_erosion(brightness(image), (side, side))
     return bool(core.max() < image.max() / 4)
 
 
@@ -90,8 +89,8 @@ def draw_lines(image: np.ndarray, factor: float, width: int) -> np.ndarray:
     """
     shape = [max(1, round(factor * length)) for length in image.shape[:2]]
     large = resize(image, (shape[0], shape[1]))
-    brightness = _brightness(large)
-    mask = brightness > _STROKE_SHARE * brightness.max()
+    strength = brightness(large)
+    mask = strength > _STROKE_SHARE * strength.max()
     lines = thin(mask)
     if not lines.any():
         # A square of two pixels vanishes.
@@ -103,7 +102,7 @@ def draw_lines(image: np.ndarray, factor: float, width: int) -> np.ndarray:
 
 def make_line_scene(
     images: np.ndarray, size: tuple[int, int], rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Scene:
     """Rows of line drawings on black.
 
     Parameters
@@ -116,23 +115,20 @@ def make_line_scene(
 
     Returns
     -------
-    scene : ndarray of shape `size` or (*size, n_channels), uint8
-    boxes : ndarray of shape (n_instances, 4)
-    rows : ndarray of int of shape (n_instances,)
-        The image that each instance shows.
+    Scene
     """
     scene = np.zeros((*size, *images.shape[3:]), np.float32)
     boxes: list[tuple[int, ...]] = []
     rows: list[int] = []
     room = max(1, min(size) - 2 * _GAP)
     largest = min(room, _LARGEST) / max(images.shape[1:3])
-    scale = min(_SCALE[0], largest / 2), min(_SCALE[1], largest)
+    scales = np.log(scale_within(_SCALE, largest))
     top = _GAP
     n_missed = 0
-    while n_missed < _FULL_AFTER and len(rows) < _MAX_INSTANCES:
-        factor = np.exp(rng.uniform(*np.log(scale)))
+    while n_missed < _FULL_AFTER and len(rows) < MAX_INSTANCES:
+        factor = np.exp(rng.uniform(*scales))
         left, bottom = _GAP, top
-        while len(rows) < _MAX_INSTANCES:
+        while len(rows) < MAX_INSTANCES:
             row = rng.randint(len(images))
             width = 1 + (rng.uniform() < _WIDER)
             drawn = _cut_out(draw_lines(images[row], factor, width))
@@ -147,17 +143,9 @@ def make_line_scene(
             bottom = max(bottom, top + height + _GAP)
         n_missed = n_missed + 1 if bottom == top else 0
         top = bottom
-    return (
-        np.rint(scene).astype(np.uint8),
-        np.reshape(boxes, (-1, 4)),
-        np.array(rows, int),
-    )
-
-
-def _brightness(image: np.ndarray) -> np.ndarray:
-    return image if image.ndim == 2 else image.max(axis=2)
+    return drawn_scene(scene, boxes, rows)
 
 
 def _cut_out(image: np.ndarray) -> np.ndarray:
-    y, x = (np.flatnonzero(_brightness(image).any(axis=axis)) for axis in (1, 0))
+    y, x = (np.flatnonzero(brightness(image).any(axis=axis)) for axis in (1, 0))
     return image[y[0] : y[-1] + 1, x[0] : x[-1] + 1]

@@ -4,23 +4,27 @@ import numpy as np
 
 from .._inputs.images import VISIBLE_SHARE
 from ..datasets._resampling import resize
+from .scene import (
+    LARGEST_PART,
+    MAX_INSTANCES,
+    Scene,
+    brightness,
+    drawn_scene,
+    scale_within,
+)
 
 # Size of a row's instances, in parts of their images', and its variation in a row.
 _SCALE = (0.7, 2.0)
 _VARIATION = 0.15
 _ROW_HEIGHT = 1.2
-# Largest part of a scene that an image may take, along each axis.
-_LARGEST_PART = 0.6
 # Pixels by which the strokes of neighbours overlap; -1 leaves a seam.
 _OVERLAPS = (-1, 0, 1, 2)
 _CONTRAST = (0.4, 1.0)
-# More than this, of images of a few pixels, teach nothing new.
-_MAX_INSTANCES = 200
 
 
 def make_touching_scene(
     images: np.ndarray, size: tuple[int, int], rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Scene:
     """Rows of instances on black, each so near the last that their strokes meet.
 
     Parameters
@@ -33,24 +37,21 @@ def make_touching_scene(
 
     Returns
     -------
-    scene : ndarray of shape `size` or (*size, n_channels), uint8
-    boxes : ndarray of shape (n_instances, 4)
-    rows : ndarray of int of shape (n_instances,)
-        The image that each instance shows.
+    Scene
     """
     scene = np.zeros((*size, *images.shape[3:]), np.float32)
     boxes: list[tuple[int, ...]] = []
     rows: list[int] = []
-    largest = min(_SCALE[1], _LARGEST_PART * min(size) / max(images.shape[1:3]))
-    scales = np.log([min(_SCALE[0], largest / 2), largest])
+    largest = LARGEST_PART * min(size) / max(images.shape[1:3])
+    scales = np.log(scale_within(_SCALE, largest))
     top = 0
-    while len(rows) < _MAX_INSTANCES:
+    while len(rows) < MAX_INSTANCES:
         scale = np.exp(rng.uniform(*scales))
         height = max(1, int(_ROW_HEIGHT * scale * images.shape[1]))
         if top + height > size[0]:
             break
         x = rng.randint(images.shape[2])
-        while len(rows) < _MAX_INSTANCES:
+        while len(rows) < MAX_INSTANCES:
             row = rng.randint(len(images))
             picture = _cut_out(images[row], scale, height, rng)
             y = top + rng.randint(height - len(picture) + 1)
@@ -68,11 +69,7 @@ def make_touching_scene(
             rows.append(row)
         top += height
     scene *= rng.uniform(*_CONTRAST)
-    return (
-        np.rint(scene).astype(np.uint8),
-        np.reshape(boxes, (-1, 4)),
-        np.array(rows, int),
-    )
+    return drawn_scene(scene, boxes, rows)
 
 
 def _cut_out(image: np.ndarray, scale: float, height: int, rng) -> np.ndarray:
@@ -86,8 +83,8 @@ def _cut_out(image: np.ndarray, scale: float, height: int, rng) -> np.ndarray:
 
 
 def _ink(picture: np.ndarray) -> np.ndarray:
-    brightness = picture if picture.ndim == 2 else picture.max(axis=2)
-    return brightness >= VISIBLE_SHARE * brightness.max()
+    strength = brightness(picture)
+    return strength >= VISIBLE_SHARE * strength.max()
 
 
 def _meeting_column(below: np.ndarray, picture: np.ndarray) -> int:

@@ -16,9 +16,10 @@ from .crops import to_unit_tensor
 from .hard_negatives import mine_hard_negatives
 from .image_format import ImageFormat
 from .localization import Recognizer, Settings, find_instances
+from .scene import Scene
 from .score_calibration import ScoreCalibration, fit_calibration
 from .training_crops import make_scene_crops
-from .training_scenes import Scene, make_backgrounds, make_training_scenes
+from .training_scenes import make_backgrounds, make_training_scenes
 
 BACKGROUND = -1
 # One image of so many is held out for the calibration, and at most so many in all.

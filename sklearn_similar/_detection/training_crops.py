@@ -22,8 +22,8 @@ from .crop_specification import (
 from .crops import crop_boxes, to_unit_tensor
 from .polarity import warn_if_dark_on_light
 from .proposals import propose
+from .scene import Scene
 from .training_scenes import (
-    Scene,
     make_backgrounds,
     make_training_scenes,
     n_views,

@@ -13,6 +13,7 @@ from ..datasets._pixels import with_channels
 from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_views
 from .line_drawings import draw_lines, is_of_strokes, make_line_scene
+from .scene import LARGEST_PART, Scene, scale_within
 from .touching_scenes import make_touching_scene
 
 _TEXTURE_SIZE = (320, 320)
@@ -64,18 +65,8 @@ _PASTED = (
 _TOUCHING = _Scenes(0.0015, 320)
 _LINES = _Scenes(0.0015, 320)
 _MAX_GROWTH = 3
-# Largest part of a scene that an instance may take, along each axis.
-_LARGEST_PART = 0.6
 # Pixels of scenes that are made together.
 _PIXELS_AT_ONCE = 2**27
-
-
-class Scene(NamedTuple):
-    """A scene, uint8, its instances bright, and their boxes and labels."""
-
-    pixels: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
 
 
 def make_backgrounds(
@@ -188,7 +179,7 @@ def make_training_scenes(
     for other, make_scene in others:
         own = _for_images(other, side)
         for _ in range(_n_scenes(own, n_instances)):
-            yield Scene(*make_scene(images, (own.side, own.side), rng))
+            yield make_scene(images, (own.side, own.side), rng)
 
 
 def _pasted_scenes(
@@ -200,7 +191,7 @@ def _pasted_scenes(
     rng: np.random.RandomState,
 ) -> Iterator[Scene]:
     """Scenes of instances on one kind of background."""
-    largest = min(_SCALE[1], _LARGEST_PART * kind.side / max(images.shape[1:3]))
+    largest = LARGEST_PART * kind.side / max(images.shape[1:3])
     n_at_once = max(1, _PIXELS_AT_ONCE // kind.side**2)
     for part in gen_batches(_n_scenes(kind, n_instances), n_at_once):
         scenes, truth = make_scenes(
@@ -209,7 +200,7 @@ def _pasted_scenes(
             n_scenes=part.stop - part.start,
             size=(kind.side, kind.side),
             n_instances=kind.n_instances,
-            scale=(min(_SCALE[0], largest / 2), largest),
+            scale=scale_within(_SCALE, largest),
             background_images=(
                 backgrounds if kind.background == "images" else kind.background
             ),
