@@ -31,16 +31,15 @@ scenes as "default". The others:
 For the second, `InstanceLocalizer` with all its defaults (its own estimator, hard
 negatives, calibrated scores) is measured on digits, clothes and tinted clothes. Its
 rows have the shares of the instances that are left after each stage (proposed,
-recognised, confident, kept), the expected calibration error of the score, and the
-seconds that training took. "rotation=45" is trained with that parameter, for turned
-digits.
+recognised, confident, kept) and the expected calibration error of the score.
+"rotation=45" is trained with that parameter, for turned digits. What `localize` takes
+is in the table of benchmark-speed.
 
 The columns: F1 with the right label at an IoU of 0.5 and 0.75, mAP as COCO has it, the
 error of the count in a scene, the shares after each stage, the calibration error (mean
-gap between scores and the share of right ones among such), seconds of training ("s"),
-seconds for a megapixel (the methods take turns at every
-few scenes), and how many times slower than "default" that is on the same scenes; for
-heatmaps on single digits MaxBoxAccV2, PxAP and pointing game; false instances in a
+gap between scores and the share of right ones among such), seconds for a megapixel (the
+methods take turns at every few scenes), and how many times slower than "default" that
+is on the same scenes; for heatmaps on single digits MaxBoxAccV2, PxAP and pointing game; false instances in a
 megapixel of photographs without digits; accuracy on the test digits by themselves.
 """
 
@@ -101,7 +100,8 @@ class Scenes(NamedTuple):
     n_slow: int = 20
 
     def megapixels(self, n_images):
-        return sum(image.size for image in self.images[:n_images]) / 1e6
+        shapes = [image.shape for image in self.images[:n_images]]
+        return sum(height * width for height, width, *_ in shapes) / 1e6
 
 
 def scene_sets(X, y, photographs, quick):
@@ -378,13 +378,8 @@ def default_rows(kind, fitted, sets):
     for name, scenes in sets.items():
         if not scenes.images:
             continue
-        fitted.set_params(polarity=scenes.polarity)
-        start = time.perf_counter()
-        found = fitted.localize(scenes.images)
-        seconds = time.perf_counter() - start
-        n_pixels = sum(image.shape[0] * image.shape[1] for image in scenes.images)
+        found = fitted.set_params(polarity=scenes.polarity).localize(scenes.images)
         row = {"scenes": f"{kind}, {name}", "images": len(scenes.images)}
-        row["s/MP"] = 1e6 * seconds / n_pixels
         if len(scenes.truth):
             for iou in (0.5, 0.75):
                 row[f"F1@{iou}"] = detection_f1_score(
@@ -393,7 +388,8 @@ def default_rows(kind, fitted, sets):
             row |= stages(fitted, scenes.images, scenes.truth, found)
             outcomes.append(scored_outcomes(scenes.truth, found))
         else:
-            row["false/MP"] = 1e6 * len(found) / n_pixels
+            megapixels = scenes.megapixels(len(scenes.images))
+            row["false/MP"] = len(found) / megapixels
         rows.append(row)
     error = expected_calibration_error(
         *map(np.concatenate, zip(*outcomes, strict=True))
@@ -425,7 +421,7 @@ def measure_default(arguments, mnist):
         if kind == "digits":
             turned = turned_sets(X_test, y_test, photographs, arguments.quick)
         own = default_rows(kind, fitted, sets | turned)
-        rows += [*own, {"scenes": f"{kind}, training", "s": seconds}]
+        rows += own
         print(pd.DataFrame(own).to_string(), flush=True)
         if turned:
             fitted, _ = default_localizer(X, y, arguments.quick, rotation=45)
