@@ -6,10 +6,12 @@ and PyTorch, need then expect nothing but what `fit` sets.
 
 import math
 import re
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from ._detection.crop_specification import CropSpecification
 from ._encoding import Damaged
 from ._inputs.images import n_channels
 
@@ -122,15 +124,17 @@ def check_localizer(state: _State) -> None:
     )
     require(is_calibration, "score_calibration_")
     specification = part(state, "crop_specification_")
+    names = {field.name for field in fields(CropSpecification)}
     is_specification = (
         isinstance(specification, dict)
-        and specification.keys() == {"size", "object_extent", "low", "high"}
+        and specification.keys() == names
         and specification["size"] == state["image_shape_"][:2]
         and all(
             isinstance(specification[name], float)
             and math.isfinite(specification[name])
             for name in ("object_extent", "low", "high")
         )
+        and isinstance(specification["fills_frame"], bool)
         and 0 < specification["object_extent"] <= 1
         and specification["low"] < specification["high"]
     )

@@ -25,12 +25,16 @@ class CropSpecification:
         Greater of the shares of width and height that the object takes.
     low, high : float
         Least and greatest value of a pixel.
+    fills_frame : bool
+        Whether images have no empty ground: they are cut out of photographs, and show
+        an object with all that is around it in its box.
     """
 
     size: tuple[int, int]
     object_extent: float = 1.0
     low: float = 0.0
     high: float = 1.0
+    fills_frame: bool = False
 
     def to_unit(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels from 0 to 1."""
@@ -72,7 +76,18 @@ def learn_crop_specification(images: torch.Tensor) -> CropSpecification:
     shape = images.shape[2], images.shape[3]
     specification = CropSpecification(size=shape, low=low, high=high)
     grey = to_grey(specification.to_unit(images)).numpy()
+    if fill_frame(grey):
+        return replace(specification, fills_frame=True)
     return replace(specification, object_extent=_object_extent(grey))
+
+
+def fill_frame(images: np.ndarray) -> bool:
+    """Whether most images n x height x width have borders that are mostly visible."""
+    is_border = np.ones(images.shape[1:], dtype=bool)
+    is_border[1:-1, 1:-1] = False
+    border = np.median(images[:, is_border], axis=1)
+    is_full = border > VISIBLE_SHARE * images.max(axis=(1, 2))
+    return bool(is_full.mean() > 0.5)
 
 
 def _object_extent(images: np.ndarray) -> float:

@@ -48,6 +48,14 @@ def crop_batches(
         yield _crop(levels, boxes[first : first + _CROPS_AT_ONCE], specification)
 
 
+def crop_windows(boxes: np.ndarray, specification: CropSpecification) -> np.ndarray:
+    """What the crops of boxes show: boxes of one shape, around those."""
+    factor = _downsampling_factor(boxes, specification)
+    half = factor[:, np.newaxis] * np.array(specification.size[::-1]) / 2
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return np.hstack([centre - half, centre + half])
+
+
 def crop_octaves(boxes: np.ndarray, specification: CropSpecification) -> np.ndarray:
     """Number of times that the image is halved before a box is cropped from it.
 
@@ -95,8 +103,10 @@ def _crop(
     """Crops in which the object of a box looks like a training image.
 
     The object has the extent that it has there, and the crop is contrast-normalised:
-    the median around the edge of the box becomes 0, the greatest value in the box 1.
-    This is done after resampling, which leaves thin strokes fainter than they were.
+    the median around the edge of the box becomes 0, the greatest value in the box 1. Of
+    training images that fill their frame, no value stands for the background, and the
+    least in the box becomes 0. This is done after resampling, which leaves thin strokes
+    fainter than they were.
     """
     height, width = specification.size
     first = next(iter(pyramid.values()))
@@ -111,7 +121,8 @@ def _crop(
     for number in octave.unique().tolist():
         rows = (octave == number).nonzero().flatten()
         crops[rows] = _sample(pyramid[number], x[rows], y[rows], 2.0**number)
-    black, white = _contrast(crops, _inside(x, y, box, factor))
+    inside = _inside(x, y, box, factor)
+    black, white = _contrast(crops, inside, specification.fills_frame)
     return crops.sub_(black).div_(white - black).clamp_(0, 1)
 
 
@@ -132,13 +143,16 @@ def _inside(x, y, box, factor) -> torch.Tensor:
 
 
 def _contrast(
-    crops: torch.Tensor, inside: torch.Tensor
+    crops: torch.Tensor, inside: torch.Tensor, fills_frame: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grey levels of background and brightest part of each crop's box."""
-    deep = 1 - F.max_pool2d(F.pad(1 - inside.float(), (1, 1, 1, 1), value=1), 3, 1)
-    rim = inside & (deep == 0)
-    levels = to_grey(crops)
-    black = levels.masked_fill(~rim, torch.nan).flatten(1).nanmedian(dim=1).values
+    """Grey levels of background, or darkest, and brightest part of each crop's box."""
+    if fills_frame:
+        black = crops.amin(dim=1).masked_fill(~inside, 1).flatten(1).amin(dim=1)
+    else:
+        deep = 1 - F.max_pool2d(F.pad(1 - inside.float(), (1, 1, 1, 1), value=1), 3, 1)
+        rim = inside & (deep == 0)
+        levels = to_grey(crops).masked_fill(~rim, torch.nan)
+        black = levels.flatten(1).nanmedian(dim=1).values
     brightest = crops.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
     shape = (-1, 1, 1, 1)
     white = brightest.view(shape)

@@ -36,14 +36,16 @@ def mine_hard_negatives(
     ndarray of shape (n, height, width, n_channels), uint8
         Highest scores first.
     """
-    height, width = recognizer.image_format.specification.size
+    specification = recognizer.image_format.specification
+    height, width = specification.size
     crops, scores = [], []
     for image in images:
         pixels = to_unit_tensor(image[np.newaxis])[0]
         crops.append(np.empty((0, height, width, len(pixels)), np.uint8))
-        proposed = propose(pixels, (False, True), "image", n_thresholds)
+        proposed = propose(
+            pixels, (False, True), "image", n_thresholds, specification.fills_frame
+        )
         for view, found in zip((pixels, 1 - pixels), proposed, strict=True):
-            specification = recognizer.image_format.specification
             view = view.to(recognizer.crop_device)
             for batch in crop_batches(view, found["box"], specification):
                 proba = recognizer.predict_proba(batch)

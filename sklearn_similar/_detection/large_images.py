@@ -23,9 +23,8 @@ from .crop_specification import CropSpecification
 from .crops import crop_at, crop_octaves, crop_reach
 from .proposals import (
     PROPOSAL,
+    all_proposals,
     as_proposals,
-    distinct,
-    inside_image,
     own_channels,
     propose,
 )
@@ -53,6 +52,7 @@ def propose_in_tiles(
     negatives: tuple[bool, ...],
     proposals: str | Callable[[np.ndarray], Any],
     n_thresholds: int,
+    any_contrast: bool = False,
 ) -> list[np.ndarray]:
     """Region proposals of a large image, as `propose` gives them.
 
@@ -60,22 +60,27 @@ def propose_in_tiles(
     """
     if callable(proposals):
         return propose(whole(image), negatives, proposals, n_thresholds)
-    trees = [ChannelTiles(image.size, n_thresholds) for _ in negatives]
+    contrasts = (False, True) if any_contrast else negatives
+    trees = [ChannelTiles(image.size, n_thresholds) for _ in contrasts]
     shared = ChannelTiles(image.size, n_thresholds)
     for row in rows_of_tiles(image.size):
         for window in row:
             outer, inner = with_halo(window, _CHANNEL_HALO, image.size, 2)
             pixels = image.read(*outer)
-            for own, is_negative in zip(trees, negatives, strict=True):
+            for own, is_negative in zip(trees, contrasts, strict=True):
                 view = 1 - pixels if is_negative else pixels
                 own.add_tile(own_channels(view, proposals), inner)
             if proposals == "image":
                 shared.add_tile(shared_channels(pixels), inner)
         for own in (*trees, shared):
             own.end_row()
-    of_both = shared.proposals()
-    found = [np.concatenate([own.proposals(), of_both]) for own in trees]
-    return [distinct(inside_image(own, image.size)) for own in found]
+    return all_proposals(
+        [own.proposals() for own in trees],
+        shared.proposals(),
+        len(negatives),
+        any_contrast,
+        image.size,
+    )
 
 
 class ChannelTiles:

@@ -183,7 +183,11 @@ def find_instances(
             proposals
             for pixels in units
             for proposals in propose(
-                pixels, negatives, settings.proposals, settings.n_thresholds
+                pixels,
+                negatives,
+                settings.proposals,
+                settings.n_thresholds,
+                specification.fills_frame,
             )
         ]
     hot = [
@@ -224,7 +228,11 @@ def _find_in_tiles(
         ]
     else:
         found = propose_in_tiles(
-            unit, negatives, settings.proposals, settings.n_thresholds
+            unit,
+            negatives,
+            settings.proposals,
+            settings.n_thresholds,
+            specification.fills_frame,
         )
     hot = [
         _hot(proposals, heat, threshold)

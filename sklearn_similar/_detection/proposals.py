@@ -51,6 +51,7 @@ def propose(
     negatives: tuple[bool, ...],
     proposals: str | Callable[[np.ndarray], Any],
     n_thresholds: int,
+    any_contrast: bool = False,
 ) -> list[np.ndarray]:
     """Region proposals, as `InstanceLocalizer` names them.
 
@@ -62,6 +63,9 @@ def propose(
         Whether instances are brighter in the image, or in its negative.
     proposals : {"image", "grey"} or callable
     n_thresholds : int
+    any_contrast : bool
+        Whether regions that are darker than what is around them are proposed as well,
+        in the image and in its negative.
 
     Returns
     -------
@@ -70,13 +74,28 @@ def propose(
     """
     if callable(proposals):
         return [as_proposals(_called(proposals, image))] * len(negatives)
-    views = [1 - image if is_negative else image for is_negative in negatives]
+    contrasts = (False, True) if any_contrast else negatives
+    views = [1 - image if is_negative else image for is_negative in contrasts]
     channels = [own_channels(view, proposals) for view in views]
     found = [_in_channels(own, n_thresholds) for own in channels]
+    shared = np.empty(0, PROPOSAL)
     if proposals == "image":
         shared = _in_channels(shared_channels(image), n_thresholds)
-        found = [np.concatenate([own, shared]) for own in found]
     size = image.shape[1], image.shape[2]
+    return all_proposals(found, shared, len(negatives), any_contrast, size)
+
+
+def all_proposals(
+    of_contrasts: list[np.ndarray],
+    shared: np.ndarray,
+    n_polarities: int,
+    any_contrast: bool,
+    size: tuple[int, int],
+) -> list[np.ndarray]:
+    """Proposals for each polarity, from those of each contrast and those of both."""
+    if any_contrast:
+        of_contrasts = [np.concatenate(of_contrasts)] * n_polarities
+    found = [np.concatenate([own, shared]) for own in of_contrasts]
     return [distinct(inside_image(own, size)) for own in found]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from .._boxes import paired_iou
 from .._grouping import rank_within
 from .._inputs.value_range import ranges_are_checked
 from .._progress import with_progress
@@ -18,7 +17,7 @@ from .image_format import ImageFormat
 from .localization import Recognizer, Settings, find_instances
 from .scene import Scene
 from .score_calibration import ScoreCalibration, fit_calibration
-from .training_crops import make_scene_crops
+from .training_crops import instance_overlap, make_scene_crops
 from .training_scenes import make_backgrounds, make_training_scenes
 
 BACKGROUND = -1
@@ -270,6 +269,7 @@ def _calibrate(
             len(held_out),
             settings.rotation,
             rng,
+            recognizer.image_format.specification.fills_frame,
         ),
         *(Scene(image, *nothing) for image in backgrounds),
     ]
@@ -293,7 +293,11 @@ def _calibrate(
         labels = np.where(
             scene.labels >= 0, images.labels[held_out][scene.labels], BACKGROUND
         )
-        overlap = paired_iou(found.proposals["box"][:, np.newaxis], scene.boxes)
+        overlap = instance_overlap(
+            found.proposals["box"],
+            scene.boxes,
+            recognizer.image_format.specification,
+        )
         is_same = found.label[:, np.newaxis] == labels
         score.append(found.score)
         objectness.append(found.objectness)

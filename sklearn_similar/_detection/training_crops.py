@@ -19,7 +19,7 @@ from .crop_specification import (
     choose_images,
     learn_crop_specification,
 )
-from .crops import crop_boxes, to_unit_tensor
+from .crops import crop_boxes, crop_windows, to_unit_tensor
 from .polarity import warn_if_dark_on_light
 from .proposals import propose
 from .scene import Scene
@@ -30,9 +30,16 @@ from .training_scenes import (
     restyle,
 )
 
-# Crops whose overlap with an instance is between these are left out.
+# Crops whose overlap with an instance is between these are left out. What fills its
+# frame has no edges of its own, and is proposed less exactly.
 _INSTANCE_IOU = 0.7
 _BACKGROUND_IOU = 0.6
+_FRAMED_INSTANCE_IOU = 0.5
+_FRAMED_BACKGROUND_IOU = 0.3
+# Boxes near each instance that fills its frame, and by how much of its width and height
+# their corners differ.
+_N_NEAR = 3
+_NEAR = 0.2
 _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
 # Images that are shown at least, in fragments where no instance is wanted.
@@ -190,14 +197,15 @@ def make_scene_crops(
         images_behind = check_background_images(background_images, "background_images")
     backgrounds = make_backgrounds(n_textures, images_behind, n_channels, rng)
     chosen = rng.permutation(len(images))[: max(n_instances, _MIN_SHOWN)]
-    styled = np.stack([restyle(image, rng) for image in images[chosen]])
     specification = learn_crop_specification(samples)
     warn_if_dark_on_light(samples, specification)
+    is_framed = specification.fills_frame
+    styled = np.stack([restyle(image, rng, is_framed) for image in images[chosen]])
 
-    n_sources = n_views(styled, n_instances) + 2 * len(backgrounds)
+    n_sources = n_views(styled, n_instances, is_framed) + 2 * len(backgrounds)
     n_spare = -(-_SPARE_BACKGROUND * n_background // n_sources)
     scenes = with_progress(
-        _scenes(styled, backgrounds, n_instances, rotation, rng),
+        _scenes(styled, backgrounds, n_instances, rotation, rng, is_framed),
         "training crops",
         n_sources,
         "scene",
@@ -233,9 +241,12 @@ def _scenes(
     n_instances: int,
     rotation: float,
     rng: np.random.RandomState,
+    fills_frame: bool,
 ) -> Iterator[Scene]:
     """Scenes with instances, and backgrounds of both polarities without."""
-    yield from make_training_scenes(styled, backgrounds, n_instances, rotation, rng)
+    yield from make_training_scenes(
+        styled, backgrounds, n_instances, rotation, rng, fills_frame
+    )
     nothing = np.empty((0, 4)), np.empty(0, int)
     for image in backgrounds:
         yield Scene(image, *nothing)
@@ -254,22 +265,52 @@ def _crop_scene(
     All of instances, and at most `n_background` of background.
     """
     pixels = to_unit_tensor(scene.pixels[np.newaxis])[0]
-    (proposals,) = propose(pixels, (False,), "image", n_thresholds)
-    boxes = proposals["box"]
+    is_framed = specification.fills_frame
+    (proposals,) = propose(pixels, (False,), "image", n_thresholds, is_framed)
+    boxes, instance_iou, background_iou = (
+        proposals["box"],
+        _INSTANCE_IOU,
+        _BACKGROUND_IOU,
+    )
+    if is_framed:
+        boxes = np.concatenate([boxes, _near(scene, rng)])
+        instance_iou, background_iou = _FRAMED_INSTANCE_IOU, _FRAMED_BACKGROUND_IOU
     owner = np.full(len(boxes), -1)
     if len(scene.boxes) and len(boxes):
-        overlap = paired_iou(boxes[:, np.newaxis], scene.boxes)
+        overlap = instance_overlap(boxes, scene.boxes, specification)
         best = overlap.max(axis=1)
-        is_clear = (best >= _INSTANCE_IOU) | (best < _BACKGROUND_IOU)
-        owner = np.where(
-            best >= _INSTANCE_IOU, scene.labels[overlap.argmax(axis=1)], -1
-        )
+        is_clear = (best >= instance_iou) | (best < background_iou)
+        owner = np.where(best >= instance_iou, scene.labels[overlap.argmax(axis=1)], -1)
         boxes, owner = boxes[is_clear], owner[is_clear]
     empty = rng.permutation(np.flatnonzero(owner < 0))[:n_background]
     rows = np.sort(np.concatenate([np.flatnonzero(owner >= 0), empty]))
     crops = np.rint(crop_boxes(pixels, boxes[rows], specification) * 255)
     crops = crops.astype(np.uint8)
     return crops if scene.pixels.ndim == 3 else crops[..., 0], owner[rows]
+
+
+def instance_overlap(
+    boxes: np.ndarray, instances: np.ndarray, specification: CropSpecification
+) -> np.ndarray:
+    """Intersection over union of boxes and instances, n_boxes x n_instances.
+
+    Where images fill their frame, that of the crops: what an instance's own box is in
+    its frame is not known.
+    """
+    if specification.fills_frame:
+        boxes, instances = (
+            crop_windows(own, specification) for own in (boxes, instances)
+        )
+    return paired_iou(boxes[:, np.newaxis], instances)
+
+
+def _near(scene: Scene, rng: np.random.RandomState) -> np.ndarray:
+    """Boxes inside a scene that are nearly those of its instances."""
+    boxes = np.repeat(scene.boxes, _N_NEAR, axis=0)
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    boxes = boxes + rng.uniform(-_NEAR, _NEAR, size=boxes.shape) * sides
+    edge = np.tile(scene.pixels.shape[1::-1], 2)
+    return np.rint(boxes).clip(0, edge).astype(np.float32)
 
 
 def _spread(rows: np.ndarray, sources: np.ndarray, n_most: int, rng) -> np.ndarray:

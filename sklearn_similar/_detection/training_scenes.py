@@ -1,7 +1,7 @@
 """Scenes made of labelled images, and images without instances, to train on."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -115,13 +115,25 @@ def _palette(rng) -> np.ndarray:
     return np.rint(np.clip(channels, 0, 255)).T.astype(np.uint8)
 
 
-def n_views(images: np.ndarray, n_instances: int) -> int:
+def n_views(images: np.ndarray, n_instances: int, fills_frame: bool = False) -> int:
     """Number of the scenes of `make_training_scenes`."""
     side = max(images.shape[1:3])
     pasted = [_n_scenes(_for_images(kind, side), n_instances) for kind in _PASTED]
-    others = [_TOUCHING, _LINES] if _are_of_strokes(images) else [_TOUCHING]
-    n_others = sum(_n_scenes(_for_images(kind, side), n_instances) for kind in others)
+    others = _other_scenes(images, fills_frame)
+    n_others = sum(
+        _n_scenes(_for_images(kind, side), n_instances) for kind, _ in others
+    )
     return sum(n + -(-n // _WRONG_POLARITY) for n in pasted) + n_others
+
+
+def _other_scenes(images: np.ndarray, fills_frame: bool) -> list[tuple[_Scenes, Any]]:
+    """Kinds of scenes that are not pasted at random, and what makes one of each."""
+    if fills_frame:
+        return []
+    others: list[tuple[_Scenes, Any]] = [(_TOUCHING, make_touching_scene)]
+    if _are_of_strokes(images):
+        others.append((_LINES, make_line_scene))
+    return others
 
 
 def _are_of_strokes(images: np.ndarray) -> bool:
@@ -157,15 +169,19 @@ def make_training_scenes(
     n_instances: int,
     rotation: float,
     rng: np.random.RandomState,
+    fills_frame: bool = False,
 ) -> Iterator[Scene]:
     """Scenes with about as many instances; labels are rows of `images`.
 
     Most are turned by at most `rotation` degrees. In a scene of the wrong polarity, all
-    labels are -1.
+    labels are -1. Images that fill their frame cover what is behind them.
     """
     side = max(images.shape[1:3])
+    masks = cut_outs(images.shape[:3], rng) if fills_frame else None
     for kind in (_for_images(kind, side) for kind in _PASTED):
-        found = _pasted_scenes(images, backgrounds, kind, n_instances, rotation, rng)
+        found = _pasted_scenes(
+            images, masks, backgrounds, kind, n_instances, rotation, rng
+        )
         for index, scene in enumerate(found):
             if kind.background == "images" and rng.uniform() < _NOISY:
                 scene = scene._replace(pixels=_noisy(scene.pixels, rng))
@@ -173,17 +189,25 @@ def make_training_scenes(
             if index % _WRONG_POLARITY == 0:
                 nothing = np.full(len(scene.boxes), -1)
                 yield Scene(255 - scene.pixels, scene.boxes, nothing)
-    others = [(_TOUCHING, make_touching_scene)]
-    if _are_of_strokes(images):
-        others.append((_LINES, make_line_scene))
-    for other, make_scene in others:
+    for other, make_scene in _other_scenes(images, fills_frame):
         own = _for_images(other, side)
         for _ in range(_n_scenes(own, n_instances)):
             yield make_scene(images, (own.side, own.side), rng)
 
 
+def cut_outs(shape: tuple[int, ...], rng: np.random.RandomState) -> np.ndarray:
+    """Masks, n x height x width, that keep all of an image, or an ellipse in it."""
+    n, height, width = shape
+    y, x = ((2 * np.arange(length) + 1) / length - 1 for length in (height, width))
+    radius = np.hypot(y[:, np.newaxis], x)
+    ellipse = np.clip((1 - radius) * min(height, width) / 2 + 0.5, 0, 1)
+    kinds = np.stack([np.full((height, width), 255), np.rint(255 * ellipse)])
+    return kinds.astype(np.uint8)[rng.randint(2, size=n)]
+
+
 def _pasted_scenes(
     images: np.ndarray,
+    masks: np.ndarray | None,
     backgrounds: list[np.ndarray],
     kind: _PastedScenes,
     n_instances: int,
@@ -197,6 +221,7 @@ def _pasted_scenes(
         scenes, truth = make_scenes(
             images,
             np.arange(len(images)),
+            masks=masks,
             n_scenes=part.stop - part.start,
             size=(kind.side, kind.side),
             n_instances=kind.n_instances,
@@ -205,7 +230,7 @@ def _pasted_scenes(
                 backgrounds if kind.background == "images" else kind.background
             ),
             background_brightness=kind.background_brightness,
-            contrast=kind.contrast,
+            contrast=kind.contrast if masks is None else 1,
             rotation=rotation,
             random_state=rng,
         )
@@ -225,11 +250,15 @@ def boxes_and_labels(truth: pd.DataFrame, image: int) -> tuple[np.ndarray, np.nd
     return boxes, own["label"].to_numpy()
 
 
-def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+def restyle(
+    image: np.ndarray, rng: np.random.RandomState, fills_frame: bool = False
+) -> np.ndarray:
     """Shear and stretch an image a little; sometimes thicken or thin its strokes."""
     picture = image / 255
     extra = (1,) * (image.ndim - 2)
-    style = rng.uniform()
+    # What fills its frame has no strokes, and its edges go on.
+    style = 1.0 if fills_frame else rng.uniform()
+    mode = "nearest" if fills_frame else "constant"
     is_thin = style < _LINE_DRAWINGS and is_of_strokes(image)
     if is_thin:
         factor = 2 if max(image.shape[:2]) <= _MAX_ENLARGED else 1
@@ -243,7 +272,7 @@ def restyle(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     matrix[:2, :2] += rng.uniform(-0.15, 0.15, size=(2, 2))
     offset = np.zeros(image.ndim)
     offset[:2] = (shape - 1) / 2 - matrix[:2, :2] @ ((shape - 1) / 2)
-    picture = ndimage.affine_transform(picture, matrix, offset, order=1)
+    picture = ndimage.affine_transform(picture, matrix, offset, order=1, mode=mode)
     if len(picture) > len(image):
         halves = (image.shape[0], 2, image.shape[1], 2, *image.shape[2:])
         picture = picture.reshape(halves).mean(axis=(1, 3))

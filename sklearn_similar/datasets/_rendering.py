@@ -27,36 +27,45 @@ def resize_to_cover(image, size, name):
     return ndimage.zoom(image, factors, order=1, mode="nearest", grid_mode=True)
 
 
-def may_fit(image, scale, size):
+def may_fit(opacity, scale, size):
     """Whether an image, turned by any angle, might fit into a scene of a size."""
     if scale < 1:
         return True
     # An enlarged pixel is never lost, if it is bright enough for its surroundings.
-    rows, columns = _extent(_strength(image) > (0 if scale >= 4 else 50))
+    rows, columns = _extent(opacity > (0 if scale >= 4 else 50))
     side = max(rows.stop - rows.start, columns.stop - columns.start)
     # Turned, the longer side is at least this long, but for parts of its last pixels.
     return scale * side / math.sqrt(2) <= max(size) + 4
 
 
-def render(image, scale, angle):
-    """Resize and turn an image; return its non-black part and the box within it."""
-    pixels = np.rint(_turn(image, scale, np.deg2rad(angle))).astype(np.uint8)
-    strength = _strength(pixels)
-    rows, columns = _extent(strength > 0)
-    strength = strength[rows, columns]
-    y, x = _extent(strength > VISIBLE_SHARE * strength.max())
-    return pixels[rows, columns], np.array([x.start, y.start, x.stop, y.stop])
+def render(image, mask, scale, angle):
+    """Resize and turn an image; return its visible part, opacity, and the box within.
+
+    The mask is the opacity of its pixels, uint8; None: they are as opaque as bright.
+    """
+    planes = np.atleast_3d(image)
+    if mask is not None:
+        planes = np.dstack([planes * (mask[..., np.newaxis] / 255), mask])
+    planes = np.rint(_turn(planes, scale, np.deg2rad(angle))).astype(np.uint8)
+    pixels = planes if mask is None else planes[..., :-1]
+    pixels = pixels.reshape(*pixels.shape[:2], *image.shape[2:])
+    opacity = brightest_channel(pixels) if mask is None else planes[..., -1]
+    rows, columns = _extent(opacity > 0)
+    opacity = opacity[rows, columns]
+    y, x = _extent(opacity > VISIBLE_SHARE * opacity.max())
+    box = np.array([x.start, y.start, x.stop, y.stop])
+    return pixels[rows, columns], opacity, box
 
 
-def _turn(image, scale, angle):
-    planes = np.atleast_3d(image).astype(np.float32)
+def _turn(planes, scale, angle):
+    planes = planes.astype(np.float32)
     if scale < 1:
         # Without smoothing, thin strokes would fall between the new pixels.
         sigma = (1 / scale - 1) / 2
         planes = ndimage.gaussian_filter(planes, (sigma, sigma, 0), mode="constant")
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]])
-    old = np.array(image.shape[:2])
+    old = np.array(planes.shape[:2])
     new = np.maximum(np.ceil(scale * (np.abs(turn) @ old) - 1e-6), 1).astype(int)
     matrix = turn / scale
     offset = (old - 1) / 2 - matrix @ ((new - 1) / 2)
@@ -72,7 +81,7 @@ def _turn(image, scale, angle):
         )
         for k in range(planes.shape[2])
     ]
-    return np.stack(turned, axis=2).reshape(*(stop - start), *image.shape[2:])
+    return np.stack(turned, axis=2)
 
 
 def _visible_window(planes, matrix, offset, shape):
@@ -91,8 +100,8 @@ def _visible_window(planes, matrix, offset, shape):
     return start, stop
 
 
-def _strength(pixels):
-    """The strongest channel of each pixel."""
+def brightest_channel(pixels):
+    """The brightest channel of each pixel."""
     return pixels.max(axis=2) if pixels.ndim == 3 else pixels
 
 
@@ -102,10 +111,10 @@ def _extent(mask):
     return slices[0] if slices else (slice(0, 1), slice(0, 1))
 
 
-def paste(scene, patch, corner, contrast):
-    """Paste a patch into a float scene, in place, as opaque as it is bright."""
+def paste(scene, patch, opacity, corner, contrast):
+    """Paste a patch, its values times its opacity, into a float scene, in place."""
     height, width = patch.shape[:2]
     region = scene[corner[0] : corner[0] + height, corner[1] : corner[1] + width]
-    strength = patch.max(axis=2, keepdims=True) if patch.ndim == 3 else patch
-    region *= 1 - contrast * strength.astype(np.float32) / 255
+    opacity = opacity.reshape(height, width, *(1,) * (patch.ndim - 2))
+    region *= 1 - contrast * opacity.astype(np.float32) / 255
     region += contrast * patch.astype(np.float32)

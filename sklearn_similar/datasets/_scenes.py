@@ -16,7 +16,13 @@ from sklearn_similar.datasets._pixels import (
     check_size,
     with_channels,
 )
-from sklearn_similar.datasets._rendering import may_fit, paste, render, resize_to_cover
+from sklearn_similar.datasets._rendering import (
+    brightest_channel,
+    may_fit,
+    paste,
+    render,
+    resize_to_cover,
+)
 
 from .._compat import Interval, StrOptions, validate_params
 from .._inputs.images import count, shape_text
@@ -32,6 +38,7 @@ _CORNERS_PER_BATCH = 25
 @dataclass(frozen=True)
 class _SceneSpecification:
     images: np.ndarray
+    masks: np.ndarray | None
     size: tuple[int, int]
     n_instances: tuple[int, int]
     scale: tuple[float, float]
@@ -47,6 +54,7 @@ class _SceneSpecification:
     {
         "images": ["array-like"],
         "labels": ["array-like"],
+        "masks": ["array-like", None],
         "n_scenes": [Interval(Integral, 1, None, closed="left")],
         "size": ["array-like"],
         "n_instances": [Integral, "array-like"],
@@ -66,6 +74,7 @@ def make_scenes(
     labels,
     *,
     n_scenes,
+    masks=None,
     size=(160, 160),
     n_instances=(1, 5),
     scale=(0.8, 2.0),
@@ -83,12 +92,15 @@ def make_scenes(
     ----------
     images : array-like of shape (n_images, height, width) or \
             (n_images, height, width, 3)
-        Bright objects on black, uint8 or float between 0 and 1. Colour images make
-        colour scenes.
+        Bright objects on black, or with `masks` any, uint8 or float between 0 and 1.
+        Colour images make colour scenes.
     labels : array-like of shape (n_images,)
         Label of the object in each image.
     n_scenes : int
         Number of scenes.
+    masks : array-like of shape (n_images, height, width), default=None
+        Opacity of the images' pixels, uint8 or float between 0 and 1. None: they are as
+        opaque as they are bright.
     size : (int, int), default=(160, 160)
         Height and width of a scene in pixels.
     n_instances : int or (int, int), default=(1, 5)
@@ -107,8 +119,8 @@ def make_scenes(
         Bright instances, dark instances on a light background (black becomes white), or
         either for a whole scene with equal probability.
     contrast : float or (float, float), default=(1.0, 1.0)
-        Least and greatest opacity of an instance, between 0 and 1: the share of the
-        way from the background's brightness to the instance's own.
+        Least and greatest opacity of an instance as a whole, between 0 and 1: the share
+        of the way from the background's brightness to the instance's own.
     rotation : float, default=0
         Greatest angle in degrees by which an instance is turned, either way.
     allow_overlap : bool, default=False
@@ -128,8 +140,8 @@ def make_scenes(
     Raises
     ------
     ValueError
-        If a parameter is outside its range, an image is blank, a scene has no room for
-        the least number of instances, or there is no memory for the scenes.
+        If a parameter is outside its range, an image or its mask is blank, a scene has
+        no room for the least number of instances, or there is no memory for the scenes.
 
     See Also
     --------
@@ -137,11 +149,11 @@ def make_scenes(
 
     Notes
     -----
-    A box is the tightest around the pixels above 0.2 of the instance's brightest
+    A box is the tightest around the pixels above 0.2 of the instance's most opaque
     pixel, after resizing and turning. An instance lies inside its scene as a whole,
-    including its fainter pixels. It is pasted into the background with its own
-    brightness (in colour, its strongest channel) times `contrast` as opacity. A dark
-    scene is the negative of a bright scene on the background's negative.
+    including its fainter pixels. Its opacity, that of `masks` or its own brightness (in
+    colour, its brightest channel), is taken times `contrast`. A dark scene is the
+    negative of a bright scene on the background's negative.
 
     Examples
     --------
@@ -156,10 +168,12 @@ def make_scenes(
     ['image', 'label', 'x_min', 'y_min', 'x_max', 'y_max']
     """
     images = check_images(images, "images")
-    labels = _check_labels(labels, images)
+    masks = _check_masks(masks, images)
+    labels = _check_labels(labels, images, masks)
     size = check_size(size)
     specification = _SceneSpecification(
         images=images,
+        masks=masks,
         size=size,
         n_instances=_check_n_instances(n_instances, size),
         scale=_check_scale(scale, images),
@@ -209,12 +223,25 @@ def _check_scale(scale, images):
     return least, greatest
 
 
-def _check_labels(labels, images):
+def _check_masks(masks, images):
+    if masks is None:
+        return None
+    masks = check_images(masks, "masks")
+    if masks.shape != images.shape[:3]:
+        raise ValueError(
+            f"masks have the shape {masks.shape}, but images {images.shape}: give one "
+            "mask for each image, of its height and width."
+        )
+    return masks
+
+
+def _check_labels(labels, images, masks):
     as_labels(labels, "labels", n=len(images))
-    blank = np.flatnonzero(images.reshape(len(images), -1).max(axis=1) == 0)
+    name, shown = ("images", images) if masks is None else ("masks", masks)
+    blank = np.flatnonzero(shown.reshape(len(shown), -1).max(axis=1) == 0)
     if len(blank):
         raise ValueError(
-            f"images[{blank[0]}] is blank ({len(blank)} such in all), so that no box "
+            f"{name}[{blank[0]}] is blank ({len(blank)} such in all), so that no box "
             "can be drawn around it: leave it out."
         )
     return np.asarray(labels)
@@ -241,7 +268,7 @@ def _make_scene(specification, index, seed):
     )
     most = 0
     for _ in range(_SCENE_ATTEMPTS):
-        chosen, patches, corners, boxes = _place_instances(specification, rng)
+        chosen, placed, boxes = _place_instances(specification, rng)
         if len(boxes) >= specification.n_instances[0]:
             break
         most = max(most, len(boxes))
@@ -254,26 +281,30 @@ def _make_scene(specification, index, seed):
         )
     # Dark instances are pasted as bright ones into the background's negative.
     scene = _make_background(specification, rng, dark)
-    for patch, corner in zip(patches, corners, strict=True):
-        paste(scene, patch, corner, rng.uniform(*specification.contrast))
+    for patch, opacity, corner in placed:
+        paste(scene, patch, opacity, corner, rng.uniform(*specification.contrast))
     pixels = np.rint(scene).astype(np.uint8)
     return 255 - pixels if dark else pixels, chosen, boxes
 
 
 def _place_instances(specification, rng):
     count = rng.randint(specification.n_instances[0], specification.n_instances[1] + 1)
-    chosen, patches, corners, boxes = [], [], [], []
+    chosen, placed, boxes = [], [], []
     taken = np.empty((count, 2, 2), dtype=np.int64)
     n_missed = n_missed_in_a_row = 0
     for image in rng.randint(len(specification.images), size=count):
         angle = rng.uniform(-specification.rotation, specification.rotation)
         scale = rng.uniform(*specification.scale)
         corner = None
-        if may_fit(specification.images[image], scale, specification.size):
-            patch, box = render(specification.images[image], scale, angle)
+        pixels, mask = specification.images[image], None
+        if specification.masks is not None:
+            mask = specification.masks[image]
+        whole_opacity = brightest_channel(pixels) if mask is None else mask
+        if may_fit(whole_opacity, scale, specification.size):
+            patch, opacity, box = render(pixels, mask, scale, angle)
             obstacles = taken[: 0 if specification.allow_overlap else len(boxes)]
-            corner = _free_corner(rng, patch.shape[:2], specification.size, obstacles)
-        if corner is None or not patch.any():
+            corner = _free_corner(rng, opacity.shape, specification.size, obstacles)
+        if corner is None or not opacity.any():
             n_missed += 1
             n_missed_in_a_row += 1
             too_few = count - n_missed < specification.n_instances[0]
@@ -281,12 +312,11 @@ def _place_instances(specification, rng):
                 break
             continue
         n_missed_in_a_row = 0
-        taken[len(boxes)] = corner, corner + patch.shape[:2]
+        taken[len(boxes)] = corner, corner + opacity.shape
         chosen.append(image)
-        patches.append(patch)
-        corners.append(corner)
+        placed.append((patch, opacity, corner))
         boxes.append(box + np.tile(corner[::-1], 2))
-    return chosen, patches, corners, boxes
+    return chosen, placed, boxes
 
 
 def _free_corner(rng, shape, size, taken):
