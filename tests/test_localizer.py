@@ -28,7 +28,13 @@ from sklearn_similar import (
 )
 from sklearn_similar._detection import training
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
-from sklearn_similar.metrics import LocalizationScorer, detection_scores
+from sklearn_similar.datasets._resampling import resize
+from sklearn_similar.datasets._textures import make_textures
+from sklearn_similar.metrics import (
+    LocalizationScorer,
+    detection_f1_score,
+    detection_scores,
+)
 
 # Good crops matter to `localizer` alone, which is made with full scenes.
 pytestmark = pytest.mark.usefixtures("small_scenes")
@@ -182,6 +188,44 @@ def test_the_crop_specification_is_learned_from_instances_alone(few):
     assert specification == alone.crop_specification_
     assert specification.object_extent < 0.9
     assert specification.high < 0.6
+
+
+def test_objects_with_a_ground_of_their_own_are_found_on_other_grounds():
+    """Discs and crosses, darker than what is around them, on textures."""
+    rng = np.random.RandomState(0)
+    y, x = np.mgrid[:28, :28] - 13.5
+    masks = np.stack([np.hypot(x, y) < 12, np.minimum(abs(x), abs(y)) < 4]) * 255
+    masks = masks.astype(np.uint8)
+    grounds = [image // 2 + 120 for image in make_textures(8, (200, 200), rng)]
+
+    def scenes(backgrounds, n_scenes):
+        return make_scenes(
+            np.full((2, 28, 28), 40, np.uint8),
+            ["disc", "cross"],
+            masks=masks,
+            n_scenes=n_scenes,
+            n_instances=(2, 4),
+            scale=(0.8, 1.5),
+            background_images=backgrounds,
+            background_brightness=1,
+            random_state=0,
+        )
+
+    shown, boxes = scenes(grounds[:4], 30)
+    crops = [
+        resize(shown[box.image, box.y_min : box.y_max, box.x_min : box.x_max], (28, 28))
+        for box in boxes.itertuples()
+    ]
+    localizer = InstanceLocalizer(
+        network(max_epochs=6),
+        n_instance_crops=400,
+        n_background_crops=400,
+        n_mining_rounds=0,
+        random_state=0,
+    ).fit(np.uint8(crops), boxes["label"])
+    assert localizer.crop_specification_.fills_frame
+    images, truth = scenes(grounds[4:], 10)
+    assert detection_f1_score(truth, localizer.localize(images)) > 0.7
 
 
 def test_verbose_shows_a_bar_for_crops_and_images(few, capsys):

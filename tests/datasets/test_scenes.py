@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
@@ -267,6 +268,53 @@ def test_contrast_is_the_opacity_over_the_background():
     assert (scenes[0] == 100).sum() == scenes[0].size - inside.size
 
 
+@pytest.mark.parametrize("in_colour", [False, True])
+def test_what_a_mask_shows_covers_the_background(in_colour):
+    images = np.full((1, 28, 28), 10, dtype=np.uint8)
+    images[:, :14] = 90
+    masks = np.zeros((1, 28, 28))
+    masks[:, 4:24, 10:20] = 1
+    masks[:, 4:24, 20:22] = 0.5
+    if in_colour:
+        images = np.stack([images, images // 2, images * 0], axis=-1)
+    scenes, instances = make_scenes(
+        images,
+        [7],
+        masks=masks,
+        n_scenes=1,
+        n_instances=1,
+        scale=1,
+        background_images=np.full((160, 160), 200, dtype=np.uint8),
+        background_brightness=1,
+        random_state=0,
+    )
+    box = instances.iloc[0]
+    assert (box.x_max - box.x_min, box.y_max - box.y_min) == (12, 20)
+    red = scenes[0, ..., 0] if in_colour else scenes[0]
+    inside = red[box.y_min : box.y_max, box.x_min : box.x_max]
+    assert_array_equal(inside[:10, :10], np.full((10, 10), 90))
+    assert_array_equal(inside[10:, :10], np.full((10, 10), 10))
+    # Halfway between its own value and that of the background.
+    assert_allclose(inside[:10, 10:], 145, atol=1)
+    assert (red == 200).sum() == red.size - inside.size
+
+
+def test_black_images_with_masks_are_shown():
+    images = np.zeros((1, 28, 28), dtype=np.uint8)
+    masks = np.full_like(images, 255)
+    params = dict(masks=masks, n_scenes=1, n_instances=1, scale=1, random_state=0)
+    ground = np.full((160, 160), 255, dtype=np.uint8)
+    bright, _ = make_scenes(
+        images, [0], background_images=ground, background_brightness=1, **params
+    )
+    assert (bright == 0).sum() == 28 * 28
+    # A dark instance is its negative.
+    dark, _ = make_scenes(
+        images, [0], background_images=255 - ground, polarity="dark", **params
+    )
+    assert (dark == 255).sum() >= 28 * 28
+
+
 def test_colour_images_make_colour_scenes(photograph):
     image, label = square()
     colour = np.zeros((1, 28, 28, 3), dtype=np.uint8)
@@ -331,6 +379,12 @@ def test_overlap_makes_room_for_any_count():
         ({"images": np.zeros((3, 784), dtype=np.uint8)}, "images must have the shape"),
         ({"images": np.full((3, 8, 8), -1.0)}, "images of dtype float64 .*-1.0"),
         ({"images": np.zeros((3, 8, 8))}, r"images\[0\] is blank \(3 such"),
+        (
+            {"masks": np.ones((3, 8, 9))},
+            r"masks have the shape \(3, 8, 9\), but images",
+        ),
+        ({"masks": np.zeros((3, 8, 8))}, r"masks\[0\] is blank \(3 such"),
+        ({"masks": np.full((3, 8, 8), 2.0)}, "masks of dtype float64 .*2.0"),
         ({"labels": [1, 2]}, "labels holds 2 labels for 3 images"),
         ({"labels": np.zeros((3, 2))}, "labels has shape 3x2"),
         ({"labels": [1, "2", 3]}, "labels holds numbers and strings"),

@@ -9,7 +9,7 @@ from sklearn_similar._detection.crop_specification import (
     CropSpecification,
     learn_crop_specification,
 )
-from sklearn_similar._detection.crops import crop_boxes
+from sklearn_similar._detection.crops import crop_boxes, crop_windows
 
 SPECIFICATION = CropSpecification(size=(28, 28), object_extent=20 / 28)
 
@@ -32,6 +32,44 @@ def test_blank_images_are_filled_by_their_object():
     assert learn_crop_specification(torch.zeros(2, 1, 8, 8)) == CropSpecification(
         size=(8, 8)
     )
+
+
+def test_images_fill_their_frame_if_most_borders_are_visible():
+    digit, cut_out = torch.zeros(1, 28, 28), torch.full((1, 28, 28), 0.3)
+    digit[:, 4:24, 13:16] = cut_out[:, 4:24, 13:16] = 1.0
+    for images, fills_frame in (
+        ([digit, cut_out, cut_out], True),
+        ([digit, digit, cut_out], False),
+        # A bright object that touches a part of the border has black around it.
+        ([torch.cat([digit[:, :20], torch.ones(1, 8, 28)], dim=1)], False),
+    ):
+        specification = learn_crop_specification(torch.stack(images))
+        assert specification.fills_frame == fills_frame
+        assert not fills_frame or specification.object_extent == 1
+
+
+def test_a_crop_of_what_fills_its_frame_keeps_the_levels_of_its_rim():
+    scene = np.full((60, 60), 0.5, np.float32)
+    scene[25:35, 25:35] = 0.3
+    scene[28:32, 28:32] = 0.7
+    box = as_boxes([20, 20, 40, 40])
+    framed = CropSpecification(size=(20, 20), fills_frame=True)
+    (crop,) = crop_boxes(torch.from_numpy(scene)[None], box, framed)
+    assert_allclose([crop.min(), crop.max()], [0, 1])
+    assert_allclose(crop[0], 0.5, atol=0.1)
+    assert_allclose(crop[6:7, 6:7], 0, atol=0.1)
+
+
+def test_windows_are_what_crops_show():
+    boxes = as_boxes([10, 20, 20, 40], [50, 50, 80, 60])
+    windows = crop_windows(boxes, CropSpecification(size=(28, 28), object_extent=0.5))
+    assert_allclose(windows, [[-5, 10, 35, 50], [35, 25, 95, 85]])
+    values = np.arange(100.0, dtype=np.float32)
+    scene = torch.from_numpy(np.add.outer(values, values) / 200)[None]
+    wide = CropSpecification(size=(4, 8), fills_frame=True)
+    (crop,) = crop_boxes(scene, as_boxes([40, 40, 48, 42]), wide)
+    assert_allclose(crop_windows(as_boxes([40, 40, 48, 42]), wide), [[40, 39, 48, 43]])
+    assert crop[0, 0, 0] < crop[-1, 0, 0] < crop[0, -1, 0] < crop[-1, -1, 0]
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

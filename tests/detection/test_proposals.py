@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from sklearn_similar._boxes import paired_iou
 from sklearn_similar._detection.channels import shared_channels
+from sklearn_similar._detection.large_images import propose_in_tiles
 from sklearn_similar._detection.proposals import (
     REGION,
     ancestors,
@@ -19,6 +20,7 @@ from sklearn_similar._detection.proposals import (
     propose,
     select_regions,
 )
+from sklearn_similar._inputs.tiles import raster_in_memory
 
 
 def smooth_image(seed, shape=(60, 80)):
@@ -240,3 +242,19 @@ def test_no_two_proposals_have_the_same_box():
     image = tensor(np.stack([smooth_image(i) for i in range(3)]))
     (found,) = propose(image, (False,), "image", 31)
     assert len(np.unique(found["box"], axis=0)) == len(found)
+
+
+@pytest.mark.parametrize("proposals", ["grey", "image"])
+def test_with_any_contrast_darker_regions_are_proposed_as_well(proposals):
+    bright, dark = (10, 20, 25, 40), (40, 12, 55, 33)
+    image = np.full((60, 70), 0.5, np.float32)
+    image[20:40, 10:25], image[12:33, 40:55] = 0.9, 0.1
+    pixels = torch.from_numpy(image)[None]
+    (of_bright,) = propose(pixels, (False,), "grey", 31)
+    assert bright in boxes_of(of_bright)
+    assert dark not in boxes_of(of_bright)
+    found = propose(pixels, (False, True), proposals, 31, any_contrast=True)
+    for own in found:
+        assert {bright, dark} <= boxes_of(own)
+    of_tiles = propose_in_tiles(raster_in_memory(pixels), (False,), proposals, 31, True)
+    assert boxes_of(of_tiles[0]) == boxes_of(found[0])

@@ -8,6 +8,7 @@ from scipy import ndimage
 from sklearn_similar._detection import training_scenes
 from sklearn_similar._detection.training_scenes import (
     _palette,
+    cut_outs,
     make_backgrounds,
     make_training_scenes,
     n_views,
@@ -31,6 +32,35 @@ def test_instances_are_bright_where_they_have_labels():
             box = scene.boxes.astype(int)[0]
             inside = scene.pixels[box[1] : box[3], box[0] : box[2]]
             assert inside.max() > np.median(scene.pixels)
+
+
+def test_images_that_fill_their_frame_cover_what_is_behind_them():
+    rng = np.random.RandomState(0)
+    backgrounds = make_textures(3, (100, 100), rng)
+    images = np.full((5, 28, 28), 100, np.uint8)
+    found = list(make_training_scenes(images, backgrounds, 200, 0.0, rng, True))
+    assert len(found) == n_views(images, 200, fills_frame=True)
+    shares = []
+    for scene in found:
+        for box, label in zip(scene.boxes.astype(int), scene.labels, strict=True):
+            if label >= 0:
+                inside = scene.pixels[box[1] : box[3], box[0] : box[2]].astype(int)
+                height, width = inside.shape
+                middle = inside[height // 4 : -height // 4, width // 4 : -width // 4]
+                # Some scenes are noisy.
+                assert abs(np.median(middle) - 100) < 10
+                shares.append((abs(inside - 100) < 2).mean())
+    assert min(shares) < 0.85 < max(shares)
+
+
+def test_cut_outs_are_the_whole_image_or_an_ellipse():
+    masks = cut_outs((200, 20, 30), np.random.RandomState(0))
+    whole, ellipse = np.unique(masks, axis=0)[::-1]
+    assert (whole == 255).all()
+    assert abs(ellipse.mean() / 255 - np.pi / 4) < 0.03
+    assert ellipse[0, 0] == 0
+    assert min(ellipse[10, 0], ellipse[0, 15]) > 255 * 0.2
+    assert 60 < (masks == 255).all(axis=(1, 2)).sum() < 140
 
 
 def test_nothing_is_an_instance_in_the_wrong_polarity():
