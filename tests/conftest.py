@@ -56,10 +56,11 @@ def small_scenes(monkeypatch):
     For tests that are not about the quality of the crops.
     """
     kinds = [
-        kind._replace(side=160, n_instances=(4, 8)) for kind in training_scenes._PASTED
+        kind._replace(side=112, n_instances=(3, 5)) for kind in training_scenes._PASTED
     ]
     monkeypatch.setattr(training_scenes, "_PASTED", kinds)
     monkeypatch.setattr(training_crops, "_N_TEXTURES", (2, 2))
+    monkeypatch.setattr(training_crops, "_MIN_SHOWN", 50)
     monkeypatch.setattr(training_scenes, "_TEXTURE_SIZE", (100, 100))
     for name in ("_TOUCHING", "_LINES"):
         kind = getattr(training_scenes, name)
