@@ -10,13 +10,13 @@ from torch import nn
 from sklearn_similar import SimilarNetClassifier, SmallCNN
 from sklearn_similar._inputs import tiles
 
-LARGE = (301, 233)
+LARGE = (213, 201)
 
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Images of more than 100 x 100 pixels are large."""
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 100**2)
+    """Images of more than 80 x 80 pixels are large."""
+    monkeypatch.setattr(tiles, "MAX_PIXELS", 80**2)
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def page(digits):
     """Digits on noise, and some across the borders of tiles."""
     rng = np.random.RandomState(0)
     image = rng.randint(0, 100, LARGE).astype(np.uint8)
-    for row, digit in zip(range(3, 270, 40), digits.X, strict=False):
-        for left in range(2, 200, 60):
+    for row, digit in zip(range(3, 185, 40), digits.X, strict=False):
+        for left in range(2, 170, 60):
             image[row : row + 28, left : left + 28] = digit
     return image
 
@@ -53,7 +53,7 @@ def test_tiles_give_the_heatmap_of_the_whole_image(
         model.set_params(normalize=normalize)
         (whole,) = model.heatmap([page], target)
         with monkeypatch.context() as patch:
-            patch.setattr(tiles, "MAX_PIXELS", 100**2)
+            patch.setattr(tiles, "MAX_PIXELS", 80**2)
             (tiled,) = model.heatmap([page], target)
         # Near zero, the root in the mean of two layers enlarges what is rounded.
         power = 2 if name == "two layers" else 1
@@ -127,7 +127,7 @@ def test_a_network_that_sees_the_whole_image_gets_it_with_a_warning(
     model.fit(digits.X, digits.y)
     (found,) = model.heatmap([page])
     monkeypatch.setattr("sklearn_similar._heatmaps.heatmap_model._MAX_UNTILED", 1)
-    with pytest.warns(UserWarning, match="301x233 pixels is made in one piece.*all of"):
+    with pytest.warns(UserWarning, match="213x201 pixels is made in one piece.*all of"):
         model.heatmap([page])
     monkeypatch.setattr(tiles, "MAX_PIXELS", 2**40)
     assert_array_equal(found, model.heatmap([page])[0])

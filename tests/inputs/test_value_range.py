@@ -211,9 +211,9 @@ class TestFit:
 def localizer(quick, digits):
     return InstanceLocalizer(
         quick(max_epochs=2),
-        n_instance_crops=200,
-        n_background_crops=200,
-        n_mining_rounds=1,
+        n_instance_crops=30,
+        n_background_crops=30,
+        n_mining_rounds=0,
     ).fit(digits.X, digits.y)
 
 
