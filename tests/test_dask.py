@@ -329,6 +329,19 @@ class TestCluster:
                 time.sleep(0.1)
         assert "so that results may be wrong" in str(caught[0].message)
 
+    def test_a_search_over_parameters_runs_on_the_workers(self, client, quick, digits):
+        grid = {"lr": [1e-6, 0.003]}
+        serial = GridSearchCV(quick(), grid, cv=2).fit(digits.X, digits.y)
+        client.wait_for_workers(2, timeout=60)
+        search = GridSearchCV(quick(), grid, cv=2)
+        with joblib.parallel_config(backend="dask"), client.as_current():
+            search.fit(digits.X, digits.y)
+        assert_array_equal(
+            search.cv_results_["mean_test_score"],
+            serial.cv_results_["mean_test_score"],
+        )
+
+    # Last, as the worker that comes instead imports everything again, if it is needed.
     def test_a_killed_worker_loses_nothing(self, client, localizer, scenes, table):
         def slow(block):
             time.sleep(0.3)
@@ -344,15 +357,3 @@ class TestCluster:
         found = future.result(timeout=120).reset_index(drop=True)
         assert_frame_equal(found, table)
         assert pids[0] not in client.run(os.getpid).values()
-
-    def test_a_search_over_parameters_runs_on_the_workers(self, client, quick, digits):
-        grid = {"lr": [1e-6, 0.003]}
-        serial = GridSearchCV(quick(), grid, cv=2).fit(digits.X, digits.y)
-        client.wait_for_workers(2, timeout=60)
-        search = GridSearchCV(quick(), grid, cv=2)
-        with joblib.parallel_config(backend="dask"), client.as_current():
-            search.fit(digits.X, digits.y)
-        assert_array_equal(
-            search.cv_results_["mean_test_score"],
-            serial.cv_results_["mean_test_score"],
-        )

@@ -72,18 +72,6 @@ class TestIterators:
             assert own.dtypes.equals(table.dtypes)
         assert_frame_equal(pd.concat(tables, ignore_index=True), table)
 
-    def test_an_endless_one_is_read_no_further_than_needed(
-        self, localizer, scenes, few_at_once, n_jobs
-    ):
-        n_read = itertools.count()
-        images = (scenes[0][next(n_read) % 12] for _ in itertools.count())
-        localizer.set_params(n_jobs=n_jobs)
-        tables = localizer.localize(images)
-        assert next(n_read) == 0
-        for _ in range(4):
-            next(tables)
-        assert next(n_read) < 30
-
     def test_images_that_were_searched_are_let_go(
         self, localizer, scenes, few_at_once, n_jobs
     ):
@@ -112,6 +100,27 @@ class TestIterators:
             gc.unfreeze()
         assert most < 20
 
+    def test_values_of_another_range_are_warned_of_once(
+        self, localizer, scenes, few_at_once, n_jobs
+    ):
+        localizer.set_params(n_jobs=n_jobs)
+        with pytest.warns(UserWarning, match="results may be wrong") as caught:
+            list(localizer.localize(iter(scenes[0] * 1.0)))
+        assert len(caught) == 1
+
+    # This one and the next end the processes of joblib, and new ones take seconds.
+    def test_an_endless_one_is_read_no_further_than_needed(
+        self, localizer, scenes, few_at_once, n_jobs
+    ):
+        n_read = itertools.count()
+        images = (scenes[0][next(n_read) % 12] for _ in itertools.count())
+        localizer.set_params(n_jobs=n_jobs)
+        tables = localizer.localize(images)
+        assert next(n_read) == 0
+        for _ in range(4):
+            next(tables)
+        assert next(n_read) < 30
+
     def test_an_image_that_cannot_be_used_ends_it_where_it_is(
         self, localizer, scenes, table, few_at_once, n_jobs
     ):
@@ -124,14 +133,6 @@ class TestIterators:
         assert len(tables) == 6
         with pytest.raises(ValueError, match=r"Image 3 of X has shape \(784,\); pass"):
             list(localizer.localize(iter([*scenes[0][:3], np.zeros(784)])))
-
-    def test_values_of_another_range_are_warned_of_once(
-        self, localizer, scenes, few_at_once, n_jobs
-    ):
-        localizer.set_params(n_jobs=n_jobs)
-        with pytest.warns(UserWarning, match="results may be wrong") as caught:
-            list(localizer.localize(iter(scenes[0] * 1.0)))
-        assert len(caught) == 1
 
 
 def test_parameters_of_the_call_hold_until_the_end(localizer, scenes, table):

@@ -154,25 +154,6 @@ def test_limits_that_overlap_leave_the_number_from_before(threads_of_torch):
     assert torch.get_num_threads() == threads_of_new_thread() == threads_of_torch
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
-@pytest.mark.parametrize("n_at_once", [1, 4])
-def test_an_error_in_the_search_says_of_which_image(
-    localizer, scenes, monkeypatch, n_jobs, n_at_once
-):
-    monkeypatch.setattr(_localizer, "_PIXELS_AT_ONCE", 70 * 90 * n_at_once)
-    means = scenes.mean(axis=(1, 2)) / 255
-
-    def proposals(image):
-        if abs(image.mean() - means[6]) < 1e-6:
-            raise ZeroDivisionError("odd")
-        return np.array([[0, 0, 28, 28]])
-
-    localizer.set_params(proposals=proposals, n_jobs=n_jobs)
-    with pytest.raises(ZeroDivisionError, match="odd") as caught:
-        localizer.localize(scenes)
-    assert caught.value.__notes__ == ["This is about image 6 of X."]
-
-
 def test_workers_are_processes_that_have_their_share_of_the_threads(
     localizer, scenes, threads_of_torch, tmp_path
 ):
@@ -194,3 +175,28 @@ def test_the_estimator_warns_of_no_crops(localizer, scenes):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         localizer.set_params(n_jobs=2).localize(scenes // 2)
+
+
+# Processes come last, as an error ends them, and new ones take seconds to start.
+@pytest.mark.parametrize(
+    ("n_at_once", "n_jobs", "backend"),
+    [(1, 1, "loky"), (4, 1, "loky"), (1, 2, "threading"), (4, 2, "loky")],
+)
+def test_an_error_in_the_search_says_of_which_image(
+    localizer, scenes, monkeypatch, n_at_once, n_jobs, backend
+):
+    monkeypatch.setattr(_localizer, "_PIXELS_AT_ONCE", 70 * 90 * n_at_once)
+    means = scenes.mean(axis=(1, 2)) / 255
+
+    def proposals(image):
+        if abs(image.mean() - means[6]) < 1e-6:
+            raise ZeroDivisionError("odd")
+        return np.array([[0, 0, 28, 28]])
+
+    localizer.set_params(proposals=proposals, n_jobs=n_jobs)
+    with (
+        joblib.parallel_config(backend=backend),
+        pytest.raises(ZeroDivisionError, match="odd") as caught,
+    ):
+        localizer.localize(scenes)
+    assert caught.value.__notes__ == ["This is about image 6 of X."]
