@@ -360,8 +360,12 @@ class TestSeveralLayers:
     def test_can_be_searched_over(self, quick, digits):
         grid = {"layer": [None, LAYERS[0], LAYERS]}
         search = GridSearchCV(
-            quick(), grid, cv=2, scoring=lambda model, X, y: sum(model.n_filters_)
-        ).fit(digits.X, digits.y)
+            quick(),
+            grid,
+            cv=2,
+            scoring=lambda model, X, y: sum(model.n_filters_),
+            refit=False,
+        ).fit(digits.X[:100], digits.y[:100])
         assert search.best_params_ == {"layer": LAYERS}
         np.testing.assert_array_equal(
             search.cv_results_["mean_test_score"], [16, 6, 22]
@@ -667,9 +671,9 @@ class TestTraining:
         mixed = quick(module=Mixed, max_epochs=4, lr=0.003).fit(digits.X, digits.y)
         single = quick(module=mixed.net_.module_.network, max_epochs=0)
         single.fit(digits.X, digits.y)
+        X, y = digits.X_test[:40], digits.y_test[:40]
         for model in (mixed, single):
-            model.fit_importance(digits.X_test, digits.y_test)
-        X = digits.X_test
+            model.fit_importance(X, y)
         for method in ("predict_proba", "predict_log_proba", "transform"):
             found, expected = (getattr(m, method)(X) for m in (mixed, single))
             assert found.dtype == np.float32

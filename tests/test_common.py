@@ -16,6 +16,7 @@ LOCALIZER = InstanceLocalizer(
     GaussianNB(),
     n_instance_crops=10,
     n_background_crops=20,
+    n_mining_rounds=1,
     random_state=0,
 )
 

@@ -41,13 +41,29 @@ def trained(fitted_localizer):
     return fitted_localizer.estimator_
 
 
-@pytest.fixture
-def model(trained):
-    """A localizer of its own for each test, which may set its parameters."""
-    localizer = InstanceLocalizer(
-        FrozenEstimator(deepcopy(trained)), score_threshold=0.5
-    )
+@pytest.fixture(scope="module")
+def frozen(trained):
+    localizer = InstanceLocalizer(FrozenEstimator(trained), score_threshold=0.5)
     return localizer.fit(DIGITS.X_train[::10], DIGITS.y_train[::10])
+
+
+@pytest.fixture
+def model(frozen):
+    """A localizer of its own for each test, which may set its parameters."""
+    return deepcopy(frozen)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Training crops by which a network may measure its filters again."""
+    return make_training_crops(
+        DIGITS.X_train[::20],
+        DIGITS.y_train[::20],
+        background=BACKGROUND,
+        n_instances=300,
+        n_background=300,
+        random_state=0,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +100,11 @@ def test_boxes_are_tight(model):
     ("proposals", "resolution", "least"),
     [("image", "pooled", 0.8), ("heat", "dense", 0.5)],
 )
-def test_digits_of_several_sizes_are_found(model, proposals, resolution, least):
+def test_digits_of_several_sizes_are_found(model, crops, proposals, resolution, least):
     images, truth = scenes(4, size=(240, 240), n_instances=4, scale=(0.6, 4))
-    X, y = make_training_crops(
-        DIGITS.X_train[::20],
-        DIGITS.y_train[::20],
-        background=BACKGROUND,
-        n_instances=300,
-        n_background=300,
-        random_state=0,
-    )
     model.set_params(proposals=proposals)
     similar = model.estimator_.estimator.set_params(resolution=resolution)
-    similar.fit_importance(X, y)
+    similar.fit_importance(*crops)
     found = model.localize(images)
     assert detection_f1_score(truth, found) > least
 

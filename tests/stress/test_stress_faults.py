@@ -36,8 +36,8 @@ def localizer(digits):
     recogniser = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=2)
     return InstanceLocalizer(
         recogniser,
-        n_instance_crops=100,
-        n_background_crops=100,
+        n_instance_crops=30,
+        n_background_crops=30,
         n_mining_rounds=0,
         random_state=0,
     ).fit(digits.X, digits.y)
