@@ -41,8 +41,8 @@ def tightest(proposals: np.ndarray, label: np.ndarray, rows: np.ndarray) -> np.n
     chosen = np.empty_like(rows)
     for number, row in enumerate(rows):
         near = np.arange(first[number], last[number])
-        overlap = paired_iou(boxes[near], box[number])
-        inside = paired_iou(boxes[near], inner[number])
+        both = np.stack([box[number], inner[number]])[:, np.newaxis]
+        overlap, inside = paired_iou(boxes[near], both)
         is_like = overlap >= _DUPLICATE_IOU
         is_like |= (inside >= _DUPLICATE_IOU) & (overlap >= _LEAST_IOU)
         near = near[is_like & (label[order[near]] == label[row])]

@@ -33,24 +33,29 @@ def nms(boxes: np.ndarray, rank: np.ndarray, iou_threshold: float) -> np.ndarray
         Rows, in descending order of rank.
     """
     remaining = np.ones(len(boxes), dtype=bool)
-    index = BoxIndex(boxes)
+    index, areas = BoxIndex(boxes), area(boxes)
     taken = [np.empty(0, np.int64)]
     order = np.argsort(-rank, kind="stable")
     for start in range(0, len(boxes), _BOXES_AT_ONCE):
         block = order[start : start + _BOXES_AT_ONCE]
         block = block[remaining[block]]
-        first = block[_greedy(boxes[block], iou_threshold)]
+        first = block[_greedy(boxes[block], areas[block], iou_threshold)]
         taken.append(first)
         for rows, near in index.meeting(boxes[first]):
             is_open = remaining[near]
             rows, near = first[rows[is_open]], near[is_open]
-            remaining[near[_excludes(boxes[rows], boxes[near], iou_threshold)]] = False
+            is_excluded = _excludes(
+                boxes[rows], areas[rows], boxes[near], areas[near], iou_threshold
+            )
+            remaining[near[is_excluded]] = False
     return np.concatenate(taken)
 
 
-def _greedy(boxes: np.ndarray, iou_threshold: float) -> np.ndarray:
+def _greedy(boxes: np.ndarray, areas: np.ndarray, iou_threshold: float) -> np.ndarray:
     """Whether each of a few boxes, best first, is taken: by a look at all pairs."""
-    excluded = _excludes(boxes[:, np.newaxis], boxes, iou_threshold)
+    excluded = _excludes(
+        boxes[:, np.newaxis], areas[:, np.newaxis], boxes, areas, iou_threshold
+    )
     is_taken = np.ones(len(boxes), dtype=bool)
     for row in range(len(boxes)):
         if is_taken[row]:
@@ -58,11 +63,16 @@ def _greedy(boxes: np.ndarray, iou_threshold: float) -> np.ndarray:
     return is_taken
 
 
-def _excludes(a: np.ndarray, b: np.ndarray, iou_threshold: float) -> np.ndarray:
+def _excludes(
+    a: np.ndarray,
+    area_a: np.ndarray,
+    b: np.ndarray,
+    area_b: np.ndarray,
+    iou_threshold: float,
+) -> np.ndarray:
     """Whether boxes that broadcast against each other are not both taken."""
     extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     common = np.prod(np.maximum(extent, 0), axis=-1)
-    area_a, area_b = area(a), area(b)
     is_like = common > iou_threshold * (area_a + area_b - common)
     is_part = common > _PART_SHARE * np.minimum(area_a, area_b)
     return (extent > 0).all(axis=-1) & (is_like | is_part)
