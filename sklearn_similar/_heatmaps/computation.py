@@ -1,6 +1,7 @@
 """Heatmaps before normalisation, from the activations of a network."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple
@@ -112,7 +113,11 @@ def batch_activations(
     is_trained = tuple(batch.shape[2:]) == specification.trained_size
     is_scored = is_trained and specification.resolution == "pooled"
     outputs: list[torch.Tensor] = []
-    with forward_hook(network.module, lambda _, output: outputs.append(output)):
+    with (
+        forward_hook(network.module, lambda _, output: outputs.append(output))
+        if is_scored
+        else nullcontext()
+    ):
         feature_maps = extract_activations(
             network.module,
             layers if outline is None else (*layers, outline),
@@ -126,7 +131,7 @@ def batch_activations(
         feature_maps=feature_maps[: len(layers)],
         size=batch.shape[2:],
         outline_maps=None if outline is None else feature_maps[-1],
-        output=outputs[0] if is_scored and outputs else None,
+        output=outputs[0] if outputs else None,
     )
 
 

@@ -345,7 +345,7 @@ def _with_channels(image: Any, name: str, channels: int | None) -> Any:
             f"{name} has shape {shape_text(shape)} and so {count(found, 'channel')}, "
             f"but the network was trained with {channels}; {hint}."
         )
-    if is_lazy(image):
+    if not isinstance(image, np.ndarray):
         return LazyPixels(image)
     return image if image.ndim == 3 else image[..., np.newaxis]
 

@@ -152,7 +152,7 @@ def unused_label(classes: np.ndarray):
 def check_output_container(estimator, X) -> None:
     """Raise ValueError if `set_output` asks for a table of what is not one."""
     container = get_output_config("transform", estimator)["dense"]
-    if is_images(X) and container != "default":
+    if container != "default" and is_images(X):
         raise ValueError(
             f"set_output asks for {container}, but heatmaps of images are no table; "
             "pass rows, X.reshape(len(X), -1), or call set_output(transform='default')."
