@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.utils import gen_batches
 
+from .._inputs.batches import batch_slices
 from .._inputs.images import to_grey
 from .crop_specification import CropSpecification
 
@@ -82,7 +82,7 @@ def crop_at(
     specification: CropSpecification,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Crops of boxes from an image that was halved so many times, and which of them."""
-    for part in gen_batches(len(boxes), _CROPS_AT_ONCE):
+    for part in batch_slices(len(boxes), _CROPS_AT_ONCE):
         yield part, _crop({octave: level[np.newaxis]}, boxes[part], specification)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
+from .._inputs.batches import batch_slices
 from .._inputs.images import Images, from_tensor, n_channels, to_tensor
 from .._warnings import warn_user
 from .crop_specification import CropSpecification
@@ -38,7 +38,7 @@ class ImageFormat:
 
     def from_uint8(self, images: np.ndarray) -> np.ndarray:
         """Images from n x height x width (x n_channels), uint8: 0 black, 255 white."""
-        parts = gen_batches(len(images), _IMAGES_AT_ONCE)
+        parts = batch_slices(len(images), _IMAGES_AT_ONCE)
         return np.concatenate(
             [self.from_unit(to_unit_tensor(images[part])) for part in parts]
         )
@@ -72,7 +72,7 @@ def read_instances(
     pixels = np.concatenate(
         [
             image_format.to_uint8(images.select(indices[part]), image_shape)
-            for part in gen_batches(len(indices), _IMAGES_AT_ONCE)
+            for part in batch_slices(len(indices), _IMAGES_AT_ONCE)
         ]
     )
     is_blank = ~pixels.any(axis=tuple(range(1, pixels.ndim)))

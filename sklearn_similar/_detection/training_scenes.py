@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from sklearn.utils import gen_batches
 
 from .._boxes import BOX_COLUMNS
+from .._inputs.batches import batch_slices
 from ..datasets._pixels import with_channels
 from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_views
@@ -217,7 +217,7 @@ def _pasted_scenes(
     """Scenes of instances on one kind of background."""
     largest = LARGEST_PART * kind.side / max(images.shape[1:3])
     n_at_once = max(1, _PIXELS_AT_ONCE // kind.side**2)
-    for part in gen_batches(_n_scenes(kind, n_instances), n_at_once):
+    for part in batch_slices(_n_scenes(kind, n_instances), n_at_once):
         scenes, truth = make_scenes(
             images,
             np.arange(len(images)),

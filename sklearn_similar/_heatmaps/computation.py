@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
+from .._inputs.batches import batch_slices
 from .._inputs.images import Images
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.hooks import forward_hook
@@ -93,7 +93,7 @@ def image_activations(
         n_at_once = len(batch)
         if specification.resolution == "dense" and batch.device.type == "cpu":
             n_at_once = max(1, _MAX_DENSE_PIXELS // batch.shape[2:].numel())
-        for part in gen_batches(len(batch), n_at_once):
+        for part in batch_slices(len(batch), n_at_once):
             yield batch_activations(
                 network, specification, batch[part], batch_indices[part]
             )

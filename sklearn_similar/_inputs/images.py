@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
+from .batches import batch_slices
 from .lazy import LazyPixels, is_lazy
 from .position import image_name
 
@@ -82,7 +82,7 @@ class Images:
         if _shared_map(self.pixels) is None:
             return self.pixels[indices]
         chosen = np.empty((len(indices), *self.pixels.shape[1:]), self.pixels.dtype)
-        for part in gen_batches(len(indices), _MAX_MAPPED):
+        for part in batch_slices(len(indices), _MAX_MAPPED):
             chosen[part] = self.pixels[indices[part]]
             release(self.pixels)
         return chosen
@@ -115,7 +115,7 @@ class Images:
                 members = np.intersect1d(members, indices)
                 if len(members) == 0:
                     continue
-            for batch in gen_batches(len(members), most):
+            for batch in batch_slices(len(members), most):
                 pixels = self.select(members[batch])
                 tensor = to_tensor(pixels, n_channels, memory_format, device)
                 yield members[batch], tensor
@@ -129,13 +129,13 @@ class Images:
         `skipped`, which may change meanwhile, are not read.
         """
         if isinstance(self.pixels, np.ndarray) and n_at_once(self.pixels[0]) > 1:
-            for batch in gen_batches(len(self), n_at_once(self.pixels[0])):
+            for batch in batch_slices(len(self), n_at_once(self.pixels[0])):
                 yield batch.start, self.pixels[batch]
                 release(self.pixels)
             return
         for index, pixels in enumerate(self.pixels):
             height, width = pixels.shape[:2]
-            for rows in gen_batches(height, max(1, _MAX_PART // width)):
+            for rows in batch_slices(height, max(1, _MAX_PART // width)):
                 if pixels.dtype in skipped:
                     break
                 yield index, pixels[rows, :][np.newaxis]

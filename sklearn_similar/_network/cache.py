@@ -23,10 +23,10 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 from torch import nn
 
 from .._archive import read_archive, write_archive
+from .._inputs.batches import batch_slices
 from .._inputs.images import Images, n_at_once, n_channels, to_tensor
 from .._warnings import warn_user
 from .activations import eval_mode
@@ -279,7 +279,7 @@ def _constants(module: ModuleType) -> str:
 
 def _pixels(images: Images, training: np.ndarray) -> Iterator[str]:
     digest = hashlib.sha256()
-    for part in gen_batches(len(training), n_at_once(images.pixels[0])):
+    for part in batch_slices(len(training), n_at_once(images.pixels[0])):
         digest.update(np.ascontiguousarray(images.select(training[part])).tobytes())
     yield f"{images.dtype.str} {images.pixels[0].shape} {len(training)}"
     yield digest.hexdigest()

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import check_array
 
 from .._compat import HasMethods
+from .._inputs.batches import batch_slices
 from .._inputs.image_shape import infer_image_shape
 from .._inputs.images import (
     Images,
@@ -92,7 +93,7 @@ class Explained:
 
     def batches(self) -> Iterator[Batch]:
         """All images in order, as many at once as `predict_proba` gets."""
-        for span in gen_batches(len(self.pixels), n_at_once(self.pixels[0])):
+        for span in batch_slices(len(self.pixels), n_at_once(self.pixels[0])):
             pixels = self._images.select(np.arange(span.start, span.stop))
             pixels = pixels.astype(self.dtype, copy=False)
             probabilities = self._predict(pixels)
