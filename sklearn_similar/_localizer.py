@@ -34,10 +34,9 @@ from ._detection.training import (
     train_recognizer,
 )
 from ._inputs.images import Images, from_tensor, n_channels, to_tensor
-from ._inputs.parameters import NestedParametersMixin, set_random_states
+from ._inputs.parameters import NestedParametersMixin, check_scales, set_random_states
 from ._inputs.tiles import groups
 from ._inputs.validation import (
-    check_scales,
     check_training_data,
     comparable_labels,
     published_at_end,

@@ -88,6 +88,20 @@ def check_parameters(estimator, names: Sequence[str]) -> None:
     )
 
 
+def check_scales(scales) -> tuple[float, ...]:
+    """The scales of an image pyramid, as floats."""
+    try:
+        found = np.asarray(scales, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.ndim != 1 or found.size == 0 or not np.all((found > 0) & (found < np.inf)):
+        raise ValueError(
+            f"scales is {scales!r}; pass one or more finite numbers above 0, as in "
+            "(0.5, 1.0)."
+        )
+    return tuple(found.tolist())
+
+
 def set_random_states(estimator, random_state: np.random.RandomState) -> None:
     """Seed what is random in an estimator and was not seeded by the user."""
     seeds = {

@@ -202,7 +202,10 @@ def _check_classes(classes) -> np.ndarray:
 def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
     """Index of each image's label in `classes_`."""
     check_labels(y, n_images, name)
-    return _encode(estimator.classes_, column_or_1d(y, warn=True), name, "fit")
+    # It passes what is such an array already, and takes as long as a small network.
+    is_vector = type(y) is np.ndarray and y.ndim == 1
+    labels = y if is_vector else column_or_1d(y, warn=True)
+    return _encode(estimator.classes_, labels, name, "fit")
 
 
 def _encode(classes: np.ndarray, labels, name: str, source: str) -> np.ndarray:
@@ -339,20 +342,6 @@ def _with_state(estimator, state: dict[str, Any]):
     copied = object.__new__(type(estimator))
     copied.__dict__ = state
     return copied
-
-
-def check_scales(scales) -> tuple[float, ...]:
-    """The scales of an image pyramid, as floats."""
-    try:
-        found = np.asarray(scales, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.empty(0)
-    if found.ndim != 1 or found.size == 0 or not np.all((found > 0) & (found < np.inf)):
-        raise ValueError(
-            f"scales is {scales!r}; pass one or more finite numbers above 0, as in "
-            "(0.5, 1.0)."
-        )
-    return tuple(found.tolist())
 
 
 def _some(labels) -> str:
