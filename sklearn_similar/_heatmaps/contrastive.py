@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from .._ablation.importances import Importances
+from .._inputs.batches import batch_slices
 from .._network.activations import FeatureMaps
 from .weights import filter_weights, split_by_layer, weighted_sum
 
@@ -33,6 +34,8 @@ _COMPETITION = 2
 _SHARPNESS = 2
 # Pixels that are smoothed at once along an axis.
 _MAX_TILE = 64
+# Drops of log-odds that are gathered at once for the classes of some images.
+_MAX_VALUES = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,14 +170,15 @@ def _drops_against(
     shares: torch.Tensor, weights: ContrastiveWeights, classes: torch.Tensor
 ) -> torch.Tensor:
     """Weights of the filters for a class of each image, n_images x 1 x n_filters."""
-    drops = shares.new_empty(len(shares), 1, weights.log_odds_drops.shape[2])
-    for index in classes.unique().tolist():
-        is_class = classes == index
-        scaled = weights.log_odds_drops[index] / weights.score_constants[index]
+    chosen = classes.cpu().numpy()
+    n_values = math.prod(weights.log_odds_drops.shape[1:])
+    parts = []
+    for part in batch_slices(len(chosen), max(1, _MAX_VALUES // n_values)):
+        constants = weights.score_constants[chosen[part], np.newaxis, np.newaxis]
+        scaled = weights.log_odds_drops[chosen[part]] / constants
         # One product an image: rounding must not depend on the others.
-        rows = torch.from_numpy(scaled).to(shares).expand(int(is_class.sum()), -1, -1)
-        drops[is_class] = torch.bmm(shares[is_class], rows)
-    return drops
+        parts.append(torch.bmm(shares[part], torch.from_numpy(scaled).to(shares)))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _discount(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:

@@ -58,14 +58,17 @@ def outlined(
     -------
     tensor of shape (n_images, 1, height, width)
     """
-    features = maps.activations.relu().flatten(2)
-    largest = features.amax(dim=(1, 2), keepdim=True)
-    # Squares of very large activations would not be finite.
-    features = features / torch.where(largest > 0, largest, 1)
+    activations = maps.activations.flatten(2)
     wanted = sample_on_grid(heat, maps).flatten(2)
     mean = wanted.mean(dim=2, keepdim=True)
+    # In place, as the many activations of an early layer take longer to allocate than
+    # to compute.
+    values = torch.cat([activations, wanted], dim=1)
+    features = values[:, :-1].relu_()
+    largest = features.amax(dim=(1, 2), keepdim=True)
+    # Squares of very large activations would not be finite.
+    features /= torch.where(largest > 0, largest, 1)
     # One product an image, of more than a row: rounding must not depend on the others.
-    values = torch.cat([features, wanted], dim=1)
     values -= values.mean(dim=2, keepdim=True)
     covariances = torch.bmm(values, values.mT)[:, :-1] / values.shape[2]
     deviation = covariances.diagonal(dim1=1, dim2=2).sqrt()
