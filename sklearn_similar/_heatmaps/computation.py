@@ -166,21 +166,25 @@ def compute_heatmaps(
     if classes is not None and not specification.contrastive:
         weights[-1] = _mean_weights(specification, classes, class_constants)
     size = activations.size
-    heat = _geometric_mean(
-        *(
-            interpolate_to_pixels(
-                weighted_sum(maps, rows.to(maps.activations)), maps, size
-            )
-            for maps, rows in zip(activations.feature_maps, weights, strict=True)
-        )
-    )
+    sums = [
+        weighted_sum(maps, rows.to(maps.activations))
+        for maps, rows in zip(activations.feature_maps, weights, strict=True)
+    ]
     if classes is not None and specification.contrastive:
         last = activations.feature_maps[-1]
         targets = torch.from_numpy(classes).to(last.activations.device)
         contrast = contrastive_map(last, specification.contrastive, targets, shares)
+        # They are on the same grid, and are interpolated together.
+        sums[-1] = torch.cat([sums[-1], contrast], dim=1)
+    at_pixels = [
+        interpolate_to_pixels(total, maps, size)
+        for total, maps in zip(sums, activations.feature_maps, strict=True)
+    ]
+    heat = _geometric_mean(*(values[:, :1] for values in at_pixels))
+    if at_pixels[-1].shape[1] > 1:
         if activations.outline_maps is not None:
             heat = outlined(heat, activations.outline_maps, size)
-        heat = _geometric_mean(heat, interpolate_to_pixels(contrast, last, size))
+        heat = _geometric_mean(heat, at_pixels[-1][:, 1:])
     return heat[:, 0].cpu().numpy()
 
 

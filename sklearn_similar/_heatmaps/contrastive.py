@@ -187,9 +187,9 @@ def _discount(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
     Unlike a difference, it does not vanish where the negative contributions exceed the
     positive ones by a little.
     """
-    total = positive + negative
-    share = torch.where(total > 0, positive / total, 0)
-    return positive * share**_SHARPNESS
+    # Where there are none, the share is 0.
+    total = (positive + negative).clamp(min=torch.finfo(positive.dtype).tiny)
+    return positive * (positive / total) ** _SHARPNESS
 
 
 def shares_of_competing(

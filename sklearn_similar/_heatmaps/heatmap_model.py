@@ -95,7 +95,10 @@ class HeatmapModel:
             presence = Presence(self.network, specification)
             for activations in with_progress(
                 image_activations(
-                    self.network, specification, images, np.flatnonzero(~large)
+                    self.network,
+                    specification,
+                    images,
+                    np.flatnonzero(~large) if large.any() else None,
                 ),
                 "heatmaps",
                 int((~large).sum()),

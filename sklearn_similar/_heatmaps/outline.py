@@ -60,16 +60,16 @@ def outlined(
     """
     activations = maps.activations.flatten(2)
     wanted = sample_on_grid(heat, maps).flatten(2)
-    mean = wanted.mean(dim=2, keepdim=True)
     # In place, as the many activations of an early layer take longer to allocate than
     # to compute.
     values = torch.cat([activations, wanted], dim=1)
     features = values[:, :-1].relu_()
     largest = features.amax(dim=(1, 2), keepdim=True)
     # Squares of very large activations would not be finite.
-    features /= torch.where(largest > 0, largest, 1)
+    features /= largest.clamp(min=torch.finfo(largest.dtype).tiny)
+    means = values.mean(dim=2, keepdim=True)
+    values -= means
     # One product an image, of more than a row: rounding must not depend on the others.
-    values -= values.mean(dim=2, keepdim=True)
     covariances = torch.bmm(values, values.mT)[:, :-1] / values.shape[2]
     deviation = covariances.diagonal(dim1=1, dim2=2).sqrt()
     varies = deviation > _CONSTANT * deviation.amax(dim=1, keepdim=True)
@@ -80,6 +80,6 @@ def outlined(
     coefficients, _ = torch.linalg.solve_ex(
         correlations, scale * covariances[:, :, -1:]
     )
-    predicted = mean + torch.bmm((scale * coefficients).mT, values[:, :-1])
+    predicted = means[:, -1:] + torch.bmm((scale * coefficients).mT, features)
     predicted = predicted.relu().unflatten(2, maps.activations.shape[2:])
     return interpolate_to_pixels(predicted, maps, size)

@@ -114,7 +114,7 @@ class Presence:
         one = np.ones((len(classes), 1, 1), dtype=np.float32)
         if activations.output is not None:
             found = self._network.log_probabilities(activations.output).exp()
-            chosen = np.take_along_axis(found.cpu().numpy(), classes, axis=1)
+            chosen = found.cpu().numpy()[np.arange(len(classes))[:, None], classes]
             return one * chosen.sum(axis=1)[:, np.newaxis, np.newaxis]
         contrastive = self._specification.contrastive
         if self._head is None or contrastive is None:

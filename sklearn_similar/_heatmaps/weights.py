@@ -58,7 +58,8 @@ def filter_weights(
 
 def split_by_layer(values: np.ndarray, n_filters: Sequence[int]) -> list[np.ndarray]:
     """Values of all filters, (..., n_filters), split by layer."""
-    return np.split(values, np.cumsum(n_filters)[:-1], axis=-1)
+    ends = np.cumsum(n_filters).tolist()
+    return [values[..., end - n : end] for end, n in zip(ends, n_filters, strict=True)]
 
 
 def layer_weights(
@@ -131,8 +132,8 @@ def interpolate_to_pixels(
     field = maps.receptive_field
     for axis in (0, 1):
         where = size[axis], heat.shape[axis + 2], field.start[axis], field.stride[axis]
-        below, above, share = _places(*where, maps.is_dense, heat.device, heat.dtype)
-        heat = _interpolate(heat, below, above, share, axis + 2)
+        places = _places(*where, axis, maps.is_dense, heat.device, heat.dtype)
+        heat = _interpolate(heat, *places, axis + 2)
     return heat
 
 
@@ -157,8 +158,8 @@ def sample_on_grid(heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
             start, stride = -int(field.start[axis]), 1
         n_cells = maps.activations.shape[axis + 2]
         where = n_cells, heat.shape[axis + 2], start, stride
-        below, above, share = _places(*where, False, heat.device, heat.dtype)
-        heat = _interpolate(heat, below, above, share, axis + 2)
+        places = _places(*where, axis, False, heat.device, heat.dtype)
+        heat = _interpolate(heat, *places, axis + 2)
     return heat
 
 
@@ -168,13 +169,15 @@ def _places(
     n_cells: int,
     start: float,
     stride: float,
+    axis: int,
     is_dense: bool,
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
     """Cells before and after each pixel along an axis, and the share of the second.
 
-    None where pixels lie on cells. Small images take less time than this.
+    None where pixels lie on cells. The share broadcasts along the axis of height, 0,
+    or width, 1. Small images take less time than this.
     """
     # In double precision, or far from the origin they would be inexact.
     pixels = torch.arange(n_pixels, device=device, dtype=torch.float64)
@@ -185,7 +188,7 @@ def _places(
     below = position.floor()
     share = (position - below).to(dtype)
     above = position.ceil().long() if share.any() else None
-    return below.long(), above, share
+    return below.long(), above, share[:, None] if axis == 0 else share
 
 
 def _interpolate(
@@ -198,8 +201,8 @@ def _interpolate(
     low = heat.index_select(dim, below)
     if above is None:
         return low
-    shape = [-1 if axis == dim else 1 for axis in range(heat.ndim)]
-    return low + share.reshape(shape) * (heat.index_select(dim, above) - low)
+    high = heat.index_select(dim, above)
+    return high.sub_(low).mul_(share).add_(low)
 
 
 def normalize_per_image(heat: np.ndarray) -> np.ndarray:

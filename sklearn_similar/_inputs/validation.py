@@ -161,6 +161,9 @@ def check_output_container(estimator, X) -> None:
 
 def check_has_importances(estimator, attribute: str = "filter_weights_") -> None:
     """Raise NotFittedError unless an attribute of the importances is there."""
+    # It takes long to find that nothing is missing.
+    if hasattr(estimator, "net_") and hasattr(estimator, attribute):
+        return
     check_is_fitted(estimator, "net_")
     message = (
         "This %(name)s has no filter importances yet; call fit (with "

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from torch import nn
@@ -50,12 +50,12 @@ def _remove(module: nn.Module, hook: _Hook) -> None:
             module._forward_hooks.pop(key, None)
 
 
-@contextmanager
-def output_hook(module: nn.Module, layer: str, function: Callable) -> Iterator[None]:
+def output_hook(
+    module: nn.Module, layer: str, function: Callable
+) -> AbstractContextManager[None]:
     """Call the function with the output of a layer; what it returns replaces it."""
     child = module.get_submodule(layer)
-    with forward_hook(child, lambda _inputs, output: function(output)):
-        yield
+    return forward_hook(child, lambda _inputs, output: function(output))
 
 
 def has_hooks_of_others(module: nn.Module) -> bool:
