@@ -89,9 +89,11 @@ class LayerGraph:
         # Python code can tell placeholders from tensors, and do something else.
         if run.reads_values() or run.operations != watch_network(module, images):
             raise NotTraceable
+        n_nodes = len(nodes)
         if not make_out_of_place(run, operations, layers[0]):
             raise NotTraceable
-        run = _run(root, operations, images)
+        if len(operations.nodes) > n_nodes:
+            run = _run(root, operations, images)
         if run.overwrites_values():
             raise NotTraceable
         n_values = run.n_values()
@@ -133,6 +135,11 @@ class LayerGraph:
         inner = inside.difference(inputs)
         needed = {given for node in inner for given in node.all_input_nodes}
         return [node for node in self.operations.nodes if node in needed - inside]
+
+    def bypasses(self) -> list[fx.Node]:
+        """Values from elsewhere that what follows the activations needs."""
+        start = [self.activations]
+        return self.constants_of(start, self.dependent.difference(start))
 
     def part(self, inputs, outputs) -> fx.GraphModule:
         """The network between some nodes: their values in, a tuple of values out."""

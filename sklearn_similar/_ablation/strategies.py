@@ -115,11 +115,11 @@ def choose_strategy(
     alone : bool, default=False
         Whether each filter alone is going to be asked for, too.
     """
-    masking = NetworkMasking(module, layer)
     try:
         graph = LayerGraph.trace(module, layer, images)
     except NotTraceable:
-        return masking
+        return NetworkMasking(module, layer)
+    masking = NetworkMasking(module, layer, can_stack=not graph.bypasses())
     layers = first_cross_channel_layers(graph, images, activations.shape[1])
     if layers:
         shortcut = LinearShortcut(graph, layers)
@@ -136,9 +136,12 @@ class NetworkMasking:
     noted_inputs: tuple[str, ...] = ()
     noted_outputs: tuple[str, ...] = ()
 
-    def __init__(self, module: nn.Module, layer: str):
+    def __init__(self, module: nn.Module, layer: str, can_stack: bool = False):
         self.module = module
         self.layer = layer
+        # Whether the layer's output is all that the rest of the network needs, so that
+        # it can be that of more images than the network was given.
+        self.can_stack = can_stack
 
     def run(self, noted, replacement, alone=False):
         images = noted.images
@@ -162,6 +165,25 @@ class NetworkMasking:
         with output_hook(self.module, self.layer, replace):
             return self.module(images.clone())
 
+    def run_each(self, images, masks):
+        """The outputs with each of some masks, (replacement, absent).
+
+        In one pass, if it can be: what comes before the layer is run once.
+        """
+        if not self.can_stack:
+            return [self.run_masked(images, *mask) for mask in masks]
+
+        def replace(activations):
+            return torch.cat([_without(activations, a, r) for r, a in masks])
+
+        with output_hook(self.module, self.layer, replace):
+            outputs = self.module(images.clone()).split(len(images))
+        # Code of the user's could do something else with as many images.
+        for index in (0, len(masks) // 2, -1):
+            alone = self.run_masked(images, *masks[index])
+            _check_exact([outputs[index]], [alone])
+        return outputs
+
 
 class HeadMasking:
     """All operations after the layer are run for each filter."""
@@ -172,8 +194,7 @@ class HeadMasking:
     def __init__(self, graph: LayerGraph):
         self.layer = graph.path_of(graph.activations)
         self.noted_outputs: tuple[str, ...] = (self.layer,)
-        start = [graph.activations]
-        constants = graph.constants_of(start, graph.dependent.difference(start))
+        constants = graph.bypasses()
         self.constants = graph.part([graph.images], constants)
         self.head = graph.part([graph.activations, *constants], [graph.output])
 
@@ -375,16 +396,17 @@ def _agree(
         noted = run_noting(masking.module, images, [strategy])
         if not noted.output.isfinite().all():
             return False
+        outputs, masks = [], []
         for replacement in (ramp, -largest * ramp - 1, 8 * largest + ramp):
             _, without, *rest = sweeps(strategy.run(noted, replacement, alone))
             for index in compared.tolist():
-                absent = _only(index, replacement)
-                expected = masking.run_masked(images, replacement, absent)
-                _check_exact([without[index]], [expected])
-                # The same parts of the network: one comparison of them is enough.
-                if rest and index == 0:
-                    expected = masking.run_masked(images, replacement, ~absent)
-                    _check_exact([rest[1][index]], [expected])
+                outputs.append(without[index])
+                masks.append((replacement, _only(index, replacement)))
+            # The same parts of the network: one comparison of them is enough.
+            if rest:
+                outputs.append(rest[1][0])
+                masks.append((replacement, ~_only(0, replacement)))
+        _check_exact(outputs, masking.run_each(images, masks))
     except NotExact:
         return False
     # The user's code ran on what it was not made for.

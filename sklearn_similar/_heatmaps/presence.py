@@ -63,11 +63,10 @@ class ClassHead:
             graph = LayerGraph.trace(network.module, layer, probe)
         except NotTraceable:
             return None
-        start = [graph.activations]
-        # Values from elsewhere belong to the whole image.
-        if graph.constants_of(start, graph.dependent.difference(start)):
+        # They belong to the whole image.
+        if graph.bypasses():
             return None
-        head = graph.part(start, [graph.output])
+        head = graph.part([graph.activations], [graph.output])
 
         def probabilities(values):
             return network.log_probabilities(head(values)[0]).exp()

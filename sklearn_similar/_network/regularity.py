@@ -20,8 +20,13 @@ _N_PROBES = 3
 
 def check_regularity(
     network: TrainedNetwork, layers: Sequence[str], images: Images
-) -> None:
+) -> bool:
     """Warn of a network with which importances and heatmaps cannot be exact.
+
+    Returns
+    -------
+    bool
+        Whether there was nothing to warn of.
 
     Raises
     ------
@@ -36,6 +41,7 @@ def check_regularity(
             f"In evaluation mode, {irregularity}; importances and heatmaps are not "
             "exact.",
         )
+    return irregularity is None
 
 
 def find_irregularity(
@@ -53,12 +59,13 @@ def find_irregularity(
     # Different images, or what depends on the others would not show.
     probes = torch.cat([images, images.flip(3), images / 2])
     first = run_network(module, probes)
-    if not _same(first, run_network(module, probes)):
+    if not _is_same_after_interruption(module, layers, probes, first):
+        if _same(run_network(module, probes), run_network(module, probes)):
+            raise _not_interruptible("keeps values of one forward pass for the next")
         return (
             "the network scores the same images differently each time, as it is "
             "random or keeps a state"
         )
-    _check_interruptible(module, layers, probes, first)
     try:
         alone = module(probes[:1].clone())
     except (RuntimeError, ValueError) as error:
@@ -77,28 +84,34 @@ def find_irregularity(
     return None
 
 
-def _check_interruptible(
+def _is_same_after_interruption(
     module: nn.Module, layers: Sequence[str], images: torch.Tensor, scores: torch.Tensor
-) -> None:
-    """Raise ValueError if a forward pass that ends half-way alters the next one."""
+) -> bool:
+    """Whether images get the same scores again after a pass that ends half-way.
+
+    Raises
+    ------
+    ValueError
+        If they get none.
+    """
     # Heatmaps end it where they have the activations, of other images.
     extract_activations(module, layers, images.flip(0), "pooled")
-    cause = None
     try:
-        is_same = _same(scores, module(images.clone()))
+        return _same(scores, module(images.clone()))
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        is_same, cause = False, error
-    if not is_same:
-        found = "keeps values of one forward pass for the next"
-        if cause:
-            found = f"fails in its next forward pass ({type(cause).__name__}: "
-            found += f"{first_line(cause)})"
-        raise ValueError(
-            f"The network {found}, and heatmaps end a pass at the layer; let forward "
-            "clear what it keeps before it starts."
-        ) from cause
+        raise _not_interruptible(
+            f"fails in its next forward pass ({type(error).__name__}: "
+            f"{first_line(error)})"
+        ) from error
+
+
+def _not_interruptible(found: str) -> ValueError:
+    return ValueError(
+        f"The network {found}, and heatmaps end a pass at the layer; let forward clear "
+        "what it keeps before it starts."
+    )
 
 
 def _same(scores: torch.Tensor, others: torch.Tensor) -> bool:

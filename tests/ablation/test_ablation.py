@@ -406,6 +406,25 @@ def test_filters_are_stacked(name):
     ]
 
 
+@pytest.mark.parametrize(
+    "function", [nn.Identity(), networks.Function(networks.clamp_large_batches)]
+)
+def test_masks_share_a_pass_unless_many_images_are_treated_otherwise(function):
+    mixing = nn.Conv2d(8, 6, 3, padding=1)
+    module = trained(lambda: networks.mixed_by(function, mixing))
+    images, replacement = 3 * draw_images(4), torch.linspace(0, 1, 8)
+    masks = [(replacement, torch.arange(8) == index) for index in range(5)]
+    together = NetworkMasking(module, "5", can_stack=True)
+    with eval_mode(module):
+        expected = NetworkMasking(module, "5").run_each(images, masks)
+        if isinstance(function, nn.Identity):
+            found = together.run_each(images, masks)
+            torch.testing.assert_close(torch.stack(found), torch.stack(expected))
+        else:
+            with pytest.raises(NotExact):
+                together.run_each(images, masks)
+
+
 def test_several_layers_take_one_pass():
     module = trained(networks.vgg)
     layers = ["1", "3", "5"]
