@@ -15,7 +15,7 @@ from ._ablation.importances import ablate, importances
 from ._ablation.single_images import FilterAblation, ablate_images
 from ._compat import check_feature_names_in, fit_context
 from ._dask import blockwise
-from ._heatmaps.calibration import calibrate
+from ._heatmaps.calibration import calibrate, reference_recorder
 from ._heatmaps.contrastive import class_filter_weights, contrastive_weights
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
 from ._heatmaps.outline import find_outline_layer
@@ -323,8 +323,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         with published_at_end(self) as working:
             images = check_trained_size(working, X_val, "fit_importance")
             y = encode_labels(working, y_val, len(images), "y_val")
-            check_regularity(working._trained_network(), working._layers(), images)
-            working._measure(images, y, np.arange(len(y)))
+            network, layers = working._trained_network(), working._layers()
+            is_regular = check_regularity(network, layers, images)
+            working._measure(images, y, np.arange(len(y)), is_regular)
         return self
 
     @blockwise
@@ -377,8 +378,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ndarray of shape (n_images,)
         """
         fitted = snapshot(self)
-        best = fitted.predict_proba(X).argmax(axis=1)
-        return fitted.classes_[best]
+        return fitted.classes_[fitted.predict_proba(X).argmax(axis=1)]
 
     @blockwise
     def transform(self, X: Any, *, out: Any = None) -> Any:
@@ -502,8 +502,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
                 warn_if_guessing(network, images, y)
         check_regularity(network, self._layers(), images)
         data = self.net_, self._net_spec, images, y, training
-        arrays, history = cached_training(self.memory, self.random_state, *data)
-        restore(self.net_, arrays, history)
+        restore(self.net_, *cached_training(self.memory, self.random_state, *data))
         if validation is not None:
             self._measure(images, y, validation)
 
@@ -518,16 +517,18 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     def _layers(self) -> tuple[str, ...]:
         return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
 
-    def _measure(self, images: Images, y: np.ndarray, validation: np.ndarray) -> None:
+    def _measure(self, images: Images, y, validation, is_regular=False) -> None:
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
         with network.evaluation():
             where = network, layers, images, validation
-            outline = find_outline_layer(*where)
-            ablated = ablate(*where, y, self.ablation, self.verbose)
-        methods, sums, self.absent_activations_ = ablated
-        self.outline_layer_ = outline if self.class_heatmap == "outlined" else None
+            is_outlined = self.class_heatmap == "outlined"
+            self.outline_layer_ = find_outline_layer(*where) if is_outlined else None
+            wanted = self.outline_layer_, validation, y, self.resolution
+            recorder = reference_recorder(network, layers, *wanted)
+            how = self.ablation, self.verbose, is_regular, recorder.recording
+            methods, sums, self.absent_activations_ = ablate(*where, y, *how)
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
         self.n_filters_ = measured.n_filters
@@ -542,18 +543,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.class_filter_weights_ = class_filter_weights(
             measured, self.class_heatmap, self.temperature
         )
-        contrastive = None
-        if self.class_heatmap in ("outlined", "contrastive"):
-            contrastive = contrastive_weights(self.log_odds_drops_, self.image_shape_)
-        specification = self._heatmap_specification(contrastive)
+        is_contrastive = self.class_heatmap in ("outlined", "contrastive")
+        constants = np.ones(len(self.classes_)) if is_contrastive else None
+        specification = self._heatmap_specification(constants)
         with network.evaluation():
-            found = calibrate(network, specification, images, validation, y, background)
+            data = images, validation, y, background, recorder.activations()
+            found = calibrate(network, specification, *data)
         self.normalization_constant_ = found.normalization
         self.class_normalization_constants_ = found.class_normalization
         self.class_score_constants_ = found.class_scores
 
-    def _heatmap_specification(self, contrastive) -> HeatmapSpecification:
+    def _heatmap_specification(self, constants) -> HeatmapSpecification:
         outline = getattr(self, "outline_layer_", None)
+        measured = self.log_odds_drops_, self.image_shape_, constants
+        contrastive = None if constants is None else contrastive_weights(*measured)
         return HeatmapSpecification(
             layers=self._layers(),
             filter_weights=tuple(split_by_layer(self.filter_weights_, self.n_filters_)),
@@ -565,13 +568,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         )
 
     def _heatmap_model(self) -> HeatmapModel:
-        contrastive = None
-        if (scores := self.class_score_constants_) is not None:
-            measured = self.log_odds_drops_, self.image_shape_
-            contrastive = contrastive_weights(*measured, scores)
         return HeatmapModel(
             network=self._trained_network(),
-            specification=self._heatmap_specification(contrastive),
+            specification=self._heatmap_specification(self.class_score_constants_),
             normalization_constant=self.normalization_constant_,
             class_normalization_constants=self.class_normalization_constants_,
         )

@@ -1,6 +1,7 @@
 """The error of a network without each filter of its layers, exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,10 @@ from .strategies import (
     choose_strategy,
     run_noting,
 )
+
+# Context in which a network runs once on a batch, from the positions of its images and
+# the batch.
+Observer = Callable[[np.ndarray, torch.Tensor], AbstractContextManager[None]]
 
 # Images on which strategies are compared.
 _N_PROBES = 3
@@ -81,6 +86,8 @@ def ablate(
     y: np.ndarray,
     ablation: str,
     verbose: int = 0,
+    is_regular: bool = False,
+    observer: Observer | None = None,
 ) -> tuple[list[str], list[ErrorSums], np.ndarray]:
     """Errors of a network with all filters of some layers and without each of them.
 
@@ -97,6 +104,10 @@ def ablate(
     ablation : {"zero", "mean"}
     verbose : int, default=0
         Whether to show progress bars.
+    is_regular : bool, default=False
+        As in `choose_strategies`.
+    observer : callable, default=None
+        Observes the pass of the network over the images.
 
     Returns
     -------
@@ -112,10 +123,14 @@ def ablate(
     For "mean", another pass measures the mean activations.
     """
     _, batch = next(network.batches(images, indices))
-    strategies, replacements = choose_strategies(network, layers, batch)
+    strategies, replacements = choose_strategies(
+        network, layers, batch, is_regular=is_regular
+    )
     if ablation == "mean":
         replacements = mean_activations(network, layers, images, indices)
-    sums = sum_errors(network, strategies, replacements, images, indices, y, verbose)
+    sums = sum_errors(
+        network, strategies, replacements, images, indices, y, verbose, observer
+    )
     for index, total in enumerate(sums):
         if total is None:
             strategies[index] = NetworkMasking(network.module, layers[index])
@@ -141,6 +156,7 @@ def choose_strategies(
     layers: Sequence[str],
     images: torch.Tensor,
     alone: bool = False,
+    is_regular: bool = False,
 ) -> tuple[list[AblationStrategy], list[torch.Tensor]]:
     """The cheapest exact strategy for each layer, and zeros for its absent filters.
 
@@ -153,12 +169,14 @@ def choose_strategies(
         The first ones are compared.
     alone : bool, default=False
         Whether each filter alone is going to be asked for, too.
+    is_regular : bool, default=False
+        Whether `check_regularity` has found that the network is.
     """
     module, probes = network.module, images[:_N_PROBES].clone()
     maps = extract_activations(module, layers, probes.clone(), "pooled")
     zeros = [torch.zeros_like(probed.activations[0, :, 0, 0]) for probed in maps]
     # The values of a network that is random are not those of its traced graph.
-    if find_irregularity(module, layers, probes) is not None:
+    if not is_regular and find_irregularity(module, layers, probes) is not None:
         return [NetworkMasking(module, layer) for layer in layers], zeros
     strategies = [
         choose_strategy(module, layer, probes, probed.activations, alone)
@@ -175,6 +193,7 @@ def sum_errors(
     indices: np.ndarray,
     y: np.ndarray,
     verbose: int = 0,
+    observer: Observer | None = None,
 ) -> list[ErrorSums | None]:
     """The errors by several strategies; None for one that turns out to be inexact."""
     exact = {
@@ -193,7 +212,8 @@ def sum_errors(
         if not exact:
             break
         # One pass for all layers.
-        noted = run_noting(network.module, batch, [strategies[i] for i in exact])
+        with observer(batch_indices, batch) if observer else nullcontext():
+            noted = run_noting(network.module, batch, [strategies[i] for i in exact])
         for position, sums in list(exact.items()):
             strategy, replacement = strategies[position], replacements[position]
             try:

@@ -1,6 +1,6 @@
 """Normalisation constants of heatmaps, measured on reference images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +16,11 @@ from .computation import (
 )
 from .contrastive import ContrastiveWeights, class_scores
 from .presence import Presence
+from .recording import MAX_HELD, ActivationRecorder
 from .weights import median_maximum
 
 # The constants are medians, which more images hardly change.
 _MAX_REFERENCE_IMAGES = 128
-# Values of activations that are cached, so that they need not be extracted again.
-_MAX_CACHED = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,8 @@ class Calibration:
 class CachedActivations:
     """Activations for some images, to be iterated several times.
 
-    They are extracted once, and again only if they are too many to hold.
+    They are extracted once, unless they are there already, and again only if they are
+    too many to hold.
     """
 
     def __init__(
@@ -52,9 +52,10 @@ class CachedActivations:
         specification: HeatmapSpecification,
         images: Images,
         indices: np.ndarray,
+        recorded: list[ImageActivations] | None = None,
     ):
         self._source = network, specification, images, indices
-        self._cache: list[ImageActivations] | None = None
+        self._cache = recorded
 
     def __iter__(self) -> Iterator[ImageActivations]:
         if self._cache is not None:
@@ -67,13 +68,35 @@ class CachedActivations:
             if activations.outline_maps is not None:
                 maps.append(activations.outline_maps)
             n_values += sum(m.activations.numel() for m in maps)
-            if n_values <= _MAX_CACHED:
+            if n_values <= MAX_HELD:
                 cache.append(activations)
             else:
                 cache.clear()
             yield activations
-        if n_values <= _MAX_CACHED:
+        if n_values <= MAX_HELD:
             self._cache = cache
+
+
+def reference_images(indices: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The images, some of those with the indices, that constants are measured on."""
+    return indices[spread_over_classes(y[indices], _MAX_REFERENCE_IMAGES)]
+
+
+def reference_recorder(
+    network: TrainedNetwork,
+    layers: Sequence[str],
+    outline_layer: str | None,
+    indices: np.ndarray,
+    y: np.ndarray,
+    resolution: str,
+) -> ActivationRecorder:
+    """A recorder of the activations that `calibrate` needs for the same images."""
+    chosen = reference_images(indices, y)
+    # Dense activations come from another pass.
+    is_pooled = resolution == "pooled"
+    return ActivationRecorder(
+        network, layers, outline_layer, chosen if is_pooled else chosen[:0]
+    )
 
 
 def calibrate(
@@ -83,6 +106,7 @@ def calibrate(
     indices: np.ndarray,
     y: np.ndarray,
     background: int | None,
+    recorded: list[ImageActivations] | None = None,
 ) -> Calibration:
     """Measure the normalisation constants of a specification.
 
@@ -99,13 +123,15 @@ def calibrate(
         Class index of each image.
     background : int or None
         Class whose images are left out of the constant of all classes together.
+    recorded : list of ImageActivations, default=None
+        Activations for the `reference_images`, if they need not be extracted.
     """
     n_classes = network.n_classes
-    chosen = indices[spread_over_classes(y[indices], _MAX_REFERENCE_IMAGES)]
+    chosen = reference_images(indices, y)
     foreground = chosen[y[chosen] != background]
     if len(foreground) == 0:
         foreground = chosen
-    references = CachedActivations(network, specification, images, chosen)
+    references = CachedActivations(network, specification, images, chosen, recorded)
     maxima = [
         compute_heatmaps(activations, specification).max(axis=(1, 2))[
             np.isin(activations.indices, foreground)

@@ -61,11 +61,9 @@ class ContrastiveWeights:
 def contrastive_weights(
     log_odds_drops: np.ndarray,
     image_shape: Sequence[int],
-    score_constants: np.ndarray | None = None,
+    score_constants: np.ndarray,
 ) -> ContrastiveWeights:
-    """Weights for a network trained on images of a shape, constants of 1 by default."""
-    if score_constants is None:
-        score_constants = np.ones(len(log_odds_drops))
+    """Weights for a network trained on images of a shape."""
     return ContrastiveWeights(
         log_odds_drops=log_odds_drops,
         smoothing=smoothing_for(image_shape),

@@ -148,7 +148,7 @@ def test_without_activations_constants_are_1(setting):
 def test_activations_are_cached_while_there_is_room(
     setting, monkeypatch, room, n_extractions
 ):
-    monkeypatch.setattr("sklearn_similar._heatmaps.calibration._MAX_CACHED", room)
+    monkeypatch.setattr("sklearn_similar._heatmaps.calibration.MAX_HELD", room)
     runs = []
     setting.network.module.register_forward_pre_hook(
         lambda _module, inputs: runs.append(len(inputs[0]))
