@@ -139,8 +139,10 @@ def first_cross_channel_layers(
         Empty if filters are also combined by an operation that is not linear, or never.
     """
     propagation = _NaNPropagation(graph, n_filters, images.device)
+    # One image becomes its copies at the layer, unless something comes past it.
+    n_copies = propagation.n_copies if graph.bypasses() else 1
     try:
-        propagation.run(images[:1].repeat(propagation.n_copies, 1, 1, 1))
+        propagation.run(images[:1].repeat(n_copies, 1, 1, 1))
     # Some operations refuse NaN.
     except Exception as error:
         if is_out_of_memory(error):

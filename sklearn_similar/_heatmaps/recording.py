@@ -47,7 +47,7 @@ class ActivationRecorder:
         self._n_layers = len(layers)
         self._paths = [*layers] if outline_layer is None else [*layers, outline_layer]
         self._is_scored = outline_layer is not None
-        self._indices = indices
+        self._indices = frozenset(indices.tolist())
         self._parts: list[tuple[np.ndarray, dict[str, torch.Tensor]]] = []
         self._n_values = 0
         self._maps: list[FeatureMaps] = []
@@ -63,11 +63,12 @@ class ActivationRecorder:
             Positions of the images.
         images : tensor of shape (n_images, n_channels, height, width)
         """
-        rows = np.flatnonzero(np.isin(indices, self._indices))
-        if len(rows) == 0 or self._n_values > MAX_HELD:
+        # NumPy's isin takes many times as long for a batch.
+        rows = [row for row, i in enumerate(indices.tolist()) if i in self._indices]
+        if not rows or self._n_values > MAX_HELD:
             yield
             return
-        module, chosen = self._network.module, torch.from_numpy(rows).to(images.device)
+        module, chosen = self._network.module, torch.tensor(rows, device=images.device)
         if not self._maps:
             # Where the activations lie, which does not depend on the image.
             known = self._network.known_fields
@@ -94,7 +95,7 @@ class ActivationRecorder:
         if not self._parts:
             return None
         indices = np.concatenate([indices for indices, _ in self._parts])
-        if not np.array_equal(np.sort(indices), np.unique(self._indices)):
+        if sorted(indices.tolist()) != sorted(self._indices):
             return None
         found = {
             path: torch.cat([values[path] for _, values in self._parts])
