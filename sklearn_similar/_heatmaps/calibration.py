@@ -21,6 +21,8 @@ from .weights import median_maximum
 
 # The constants are medians, which more images hardly change.
 _MAX_REFERENCE_IMAGES = 128
+# Least share of the images that the reference images are, if they are recorded.
+_MIN_SHARE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +94,11 @@ def reference_recorder(
 ) -> ActivationRecorder:
     """A recorder of the activations that `calibrate` needs for the same images."""
     chosen = reference_images(indices, y)
-    # Dense activations come from another pass.
-    is_pooled = resolution == "pooled"
+    # Dense activations come from another pass, and a pass over few images takes less
+    # time than recording some in each batch of many.
+    is_worth_it = resolution == "pooled" and len(chosen) >= _MIN_SHARE * len(indices)
     return ActivationRecorder(
-        network, layers, outline_layer, chosen if is_pooled else chosen[:0]
+        network, layers, outline_layer, chosen if is_worth_it else chosen[:0]
     )
 
 
