@@ -222,7 +222,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Parameters
         ----------
         X : array, DataFrame or list of images of one size
-            Labelled images, one bright instance on black in each.
+            Labelled images of one instance each: bright on black, or cut out of
+            photographs, with its surroundings.
         y : array-like of shape (n_images,)
             Their labels, of any kind. If the estimator's parameter `background` is one
             of them, its images join the background.

@@ -232,7 +232,9 @@ def test_objects_with_a_ground_of_their_own_are_found_on_other_grounds():
     ).fit(np.uint8(crops), boxes["label"])
     assert localizer.crop_specification_.fills_frame
     images, truth = scenes(grounds[4:], 10)
-    assert detection_f1_score(truth, localizer.localize(images)) > 0.7
+    for proposals in ("image", "grey"):
+        found = localizer.set_params(proposals=proposals).localize(images)
+        assert detection_f1_score(truth, found) > 0.7
 
 
 def test_verbose_shows_a_bar_for_crops_and_images(few, capsys):

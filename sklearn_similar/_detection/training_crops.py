@@ -88,7 +88,8 @@ def make_training_crops(
     Parameters
     ----------
     images : array-like of shape (n, height, width) or (n, height, width, n_channels)
-        Bright objects on black, one each; uint8 or float between 0 and 1.
+        One object each, bright on black or cut out of photographs with its
+        surroundings; uint8 or float between 0 and 1.
     labels : array-like of shape (n,)
         Label of the object in each image.
     background : label

@@ -4,11 +4,12 @@ import re
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_similar import make_training_crops
 from sklearn_similar._detection import training_crops
-from sklearn_similar._detection.training_crops import _spread
+from sklearn_similar._detection.crop_specification import CropSpecification
+from sklearn_similar._detection.training_crops import _spread, instance_overlap
 from sklearn_similar.datasets import load_mnist_sample
 
 IMAGES, _, LABELS, _ = load_mnist_sample(return_X_y=True)
@@ -154,6 +155,16 @@ def test_a_background_that_would_change_the_type_of_the_labels_is_refused(
 def test_labels_of_another_length_are_refused():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         crops(labels=LABELS[:-1])
+
+
+def test_overlap_is_of_crops_where_images_fill_their_frame():
+    boxes = np.array([[10, 0, 20, 40], [0, 0, 40, 40], [50, 0, 90, 40]], np.float32)
+    instance = np.array([[0, 0, 40, 40]])
+    # In a square crop, a narrow region shows as much as the square around it.
+    for fills_frame, narrow in ((True, 35 / 45), (False, 0.25)):
+        specification = CropSpecification(size=(28, 28), fills_frame=fills_frame)
+        overlap = instance_overlap(boxes, instance, specification)
+        assert_allclose(overlap[:, 0], [narrow, 1, 0])
 
 
 def test_rows_are_taken_evenly_from_their_sources():
