@@ -24,13 +24,18 @@ def example_rows():
 
     Of coins, only the number is known.
     """
-    coins = runpy.run_path(FOLDER / "plot_coins.py")["instances"]
+    coins = _run("plot_coins")["instances"]
     yield {"example": "coins", "true": N_COINS, "found": len(coins)}
-    icons = runpy.run_path(FOLDER / "plot_icons.py")
+    icons = _run("plot_icons")
     scores = detection_scores(icons["truth"], icons["instances"])
     yield _row("icons", scores.n_true, scores.n_predicted, scores.n_matched)
-    lines = runpy.run_path(FOLDER / "plot_text.py")["lines"]
+    lines = _run("plot_text")["lines"]
     yield _row("letters of a page", *_read_letters(lines))
+
+
+def _run(page):
+    """Names of a page, after it was run."""
+    return runpy.run_path(str(FOLDER / f"{page}.py"))
 
 
 def _row(name, n_true, n_found, n_right):

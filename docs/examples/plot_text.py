@@ -116,4 +116,4 @@ for line in sorted(lines, key=lambda line: line[0].y_min):
 # Most of what is missing are the letters i and l: a stroke by itself looks
 # like a part of many other letters, and the dot of an i is no part of its
 # region. Software that reads text would go on with a dictionary, and would not
-# look for letters one by one; the point is that nothing here was made for text.
+# look for letters one by one; the point is that nothing here is made for text.
