@@ -378,7 +378,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ndarray of shape (n_images,)
         """
         fitted = snapshot(self)
-        return fitted.classes_[fitted.predict_proba(X).argmax(axis=1)]
+        best = fitted.predict_proba(X).argmax(axis=1)
+        return fitted.classes_[best]
 
     @blockwise
     def transform(self, X: Any, *, out: Any = None) -> Any:

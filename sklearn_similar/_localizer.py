@@ -356,8 +356,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
+        warn_if_dark_on_light(samples, self.crop_specification_)
         if isinstance(self.estimator, FrozenEstimator):
-            warn_if_dark_on_light(samples, self.crop_specification_)
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)

@@ -125,6 +125,9 @@ def check_localizer(state: _State) -> None:
     require(is_calibration, "score_calibration_")
     specification = part(state, "crop_specification_")
     names = {field.name for field in fields(CropSpecification)}
+    if isinstance(specification, dict):
+        # Localizers that were saved before do not have it.
+        specification = {"fills_frame": False} | specification
     is_specification = (
         isinstance(specification, dict)
         and specification.keys() == names

@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import warnings
+from dataclasses import asdict, replace
 
 import joblib
 import numpy as np
@@ -296,6 +297,28 @@ class TestLocalizer:
         loaded = load(path)
         assert loaded.estimator is loaded.estimator_
         self.assert_same_instances(loaded, localizer, scenes)
+
+    def test_a_localizer_that_was_saved_without_fills_frame(
+        self, localizer, path, monkeypatch
+    ):
+        def pack(state):
+            specification = asdict(state["crop_specification_"])
+            del specification["fills_frame"]
+            return state | {"crop_specification_": specification}
+
+        monkeypatch.setattr("sklearn_similar._localizer.pack_specification", pack)
+        save(localizer, path)
+        assert_same(load(path).crop_specification_, localizer.crop_specification_)
+
+    @pytest.mark.parametrize("value", [1, None, "yes"])
+    def test_a_damaged_specification_is_refused(self, localizer, path, value):
+        damaged = copy.copy(localizer)
+        damaged.crop_specification_ = replace(
+            localizer.crop_specification_, fills_frame=value
+        )
+        save(damaged, path)
+        with pytest.raises(ValueError, match="crop_specification_ is damaged"):
+            load(path)
 
     @pytest.mark.parametrize(
         "calibration",

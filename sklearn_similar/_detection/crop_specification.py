@@ -11,6 +11,8 @@ from .._inputs.images import VISIBLE_SHARE, to_grey
 
 # Images from which a crop specification is learned.
 _MAX_IMAGES = 1000
+# Share of an image's pixels that are its dark part.
+_DARK_QUANTILE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +78,28 @@ def learn_crop_specification(images: torch.Tensor) -> CropSpecification:
     shape = images.shape[2], images.shape[3]
     specification = CropSpecification(size=shape, low=low, high=high)
     grey = to_grey(specification.to_unit(images)).numpy()
-    if fill_frame(grey):
+    if _fill_frame(grey):
         return replace(specification, fills_frame=True)
     return replace(specification, object_extent=_object_extent(grey))
 
 
-def fill_frame(images: np.ndarray) -> bool:
-    """Whether most images n x height x width have borders that are mostly visible."""
-    is_border = np.ones(images.shape[1:], dtype=bool)
+def border_mask(shape: tuple[int, ...]) -> np.ndarray:
+    """Which pixels of an image of a height and width are at its edges."""
+    is_border = np.ones(shape, dtype=bool)
     is_border[1:-1, 1:-1] = False
-    border = np.median(images[:, is_border], axis=1)
-    is_full = border > VISIBLE_SHARE * images.max(axis=(1, 2))
+    return is_border
+
+
+def _fill_frame(images: np.ndarray) -> bool:
+    """Whether most images n x height x width have borders that are mostly visible.
+
+    What is visible is so much brighter than the dark part of the same image: a plain
+    ground of any level is none, and a single dark pixel makes none of one.
+    """
+    border = np.median(images[:, border_mask(images.shape[1:])], axis=1)
+    dark = np.quantile(images, _DARK_QUANTILE, axis=(1, 2))
+    brightest = images.max(axis=(1, 2))
+    is_full = border - dark > VISIBLE_SHARE * (brightest - dark)
     return bool(is_full.mean() > 0.5)
 
 

@@ -38,8 +38,7 @@ def crop_batches(
 ) -> Iterator[torch.Tensor]:
     """Crops of all boxes, batch by batch, on the device of the pixels."""
     pyramid = [pixels[np.newaxis]]
-    largest = _downsampling_factor(boxes, specification).max(initial=2)
-    for _ in range(int(np.log2(largest / 2))):
+    for _ in range(int(crop_octaves(boxes, specification).max(initial=0))):
         pyramid.append(
             F.avg_pool2d(pyramid[-1], 2, ceil_mode=True, count_include_pad=False)
         )

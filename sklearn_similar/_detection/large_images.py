@@ -23,8 +23,8 @@ from .crop_specification import CropSpecification
 from .crops import crop_at, crop_octaves, crop_reach
 from .proposals import (
     PROPOSAL,
-    all_proposals,
     as_proposals,
+    joined,
     own_channels,
     propose,
 )
@@ -74,13 +74,10 @@ def propose_in_tiles(
                 shared.add_tile(shared_channels(pixels), inner)
         for own in (*trees, shared):
             own.end_row()
-    return all_proposals(
-        [own.proposals() for own in trees],
-        shared.proposals(),
-        len(negatives),
-        any_contrast,
-        image.size,
-    )
+    found, of_both = [own.proposals() for own in trees], shared.proposals()
+    if any_contrast:
+        return [joined([*found, of_both], image.size)] * len(negatives)
+    return [joined([own, of_both], image.size) for own in found]
 
 
 class ChannelTiles:

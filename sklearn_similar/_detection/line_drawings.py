@@ -5,8 +5,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
+from ..datasets._rendering import brightest_channel
 from ..datasets._resampling import resize
-from .scene import MAX_INSTANCES, Scene, brightness, drawn_scene, scale_within
+from .scene import MAX_INSTANCES, Scene, drawn_scene, scale_within
 
 # Share of the greatest value above which a pixel is part of a stroke.
 _STROKE_SHARE = 0.4
@@ -32,7 +33,7 @@ _NEIGHBOURS = (
 def is_of_strokes(image: np.ndarray) -> bool:
     """Whether nothing bright in an image is as wide as a quarter of it."""
     side = 2 * (int(_STROKE_WIDTH * min(image.shape[:2])) // 2) + 1
-    core = ndimage.grey_erosion(brightness(image), (side, side))
+    core = ndimage.grey_erosion(brightest_channel(image), (side, side))
     return bool(core.max() < image.max() / 4)
 
 
@@ -89,7 +90,7 @@ def draw_lines(image: np.ndarray, factor: float, width: int) -> np.ndarray:
     """
     shape = [max(1, round(factor * length)) for length in image.shape[:2]]
     large = resize(image, (shape[0], shape[1]))
-    strength = brightness(large)
+    strength = brightest_channel(large)
     mask = strength > _STROKE_SHARE * strength.max()
     lines = thin(mask)
     if not lines.any():
@@ -147,5 +148,5 @@ def make_line_scene(
 
 
 def _cut_out(image: np.ndarray) -> np.ndarray:
-    y, x = (np.flatnonzero(brightness(image).any(axis=axis)) for axis in (1, 0))
+    y, x = (np.flatnonzero(brightest_channel(image).any(axis=axis)) for axis in (1, 0))
     return image[y[0] : y[-1] + 1, x[0] : x[-1] + 1]

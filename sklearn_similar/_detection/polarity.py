@@ -5,7 +5,7 @@ import torch
 
 from .._inputs.images import to_grey
 from .._warnings import warn_user
-from .crop_specification import CropSpecification
+from .crop_specification import CropSpecification, border_mask
 
 # An image is dark on light if most of its border is about as light as the border's
 # light part, nothing is lighter, and something is much darker. Objects that are cropped
@@ -26,17 +26,16 @@ def warn_if_dark_on_light(
     n_dark = int(are_dark_on_light(grey).sum())
     if n_dark > len(grey) / 2:
         warn_user(
-            f"{n_dark} of {len(grey)} images looked at are dark on light, but "
-            "instances are learned from bright objects on black; pass the negative, "
-            "255 - X for 8-bit images, 1 - X for floats up to 1.",
+            f"{n_dark} of {len(grey)} images looked at are dark on light, and are "
+            "taken as they are; bright objects on black are found more surely: pass "
+            "the negative, 255 - X for 8-bit images, 1 - X for floats up to 1, and "
+            "polarity='dark' for images like these.",
         )
 
 
 def are_dark_on_light(images: np.ndarray) -> np.ndarray:
     """Whether each image, n x height x width in [0, 1], is a dark object on light."""
-    is_border = np.ones(images.shape[1:], dtype=bool)
-    is_border[1:-1, 1:-1] = False
-    border = images[:, is_border]
+    border = images[:, border_mask(images.shape[1:])]
     level = np.quantile(border, _QUANTILE, axis=1)
     is_plain = np.abs(border - level[:, np.newaxis]) <= _TOLERANCE
     above = images - level[:, np.newaxis, np.newaxis]

@@ -82,21 +82,14 @@ def propose(
     if proposals == "image":
         shared = _in_channels(shared_channels(image), n_thresholds)
     size = image.shape[1], image.shape[2]
-    return all_proposals(found, shared, len(negatives), any_contrast, size)
-
-
-def all_proposals(
-    of_contrasts: list[np.ndarray],
-    shared: np.ndarray,
-    n_polarities: int,
-    any_contrast: bool,
-    size: tuple[int, int],
-) -> list[np.ndarray]:
-    """Proposals for each polarity, from those of each contrast and those of both."""
     if any_contrast:
-        of_contrasts = [np.concatenate(of_contrasts)] * n_polarities
-    found = [np.concatenate([own, shared]) for own in of_contrasts]
-    return [distinct(inside_image(own, size)) for own in found]
+        return [joined([*found, shared], size)] * len(negatives)
+    return [joined([own, shared], size) for own in found]
+
+
+def joined(parts: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Proposals of several channels of an image of a height and width."""
+    return distinct(inside_image(np.concatenate(parts), size))
 
 
 def own_channels(image: torch.Tensor, proposals: str) -> list[Channel]:

@@ -38,8 +38,3 @@ def drawn_scene(
 def scale_within(scale: tuple[float, float], largest: float) -> tuple[float, float]:
     """A range of scales, cut to a largest one; it never becomes a single scale."""
     return min(scale[0], largest / 2), min(scale[1], largest)
-
-
-def brightness(image: np.ndarray) -> np.ndarray:
-    """The strongest channel of each pixel."""
-    return image if image.ndim == 2 else image.max(axis=2)

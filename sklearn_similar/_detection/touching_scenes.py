@@ -3,12 +3,12 @@
 import numpy as np
 
 from .._inputs.images import VISIBLE_SHARE
+from ..datasets._rendering import brightest_channel
 from ..datasets._resampling import resize
 from .scene import (
     LARGEST_PART,
     MAX_INSTANCES,
     Scene,
-    brightness,
     drawn_scene,
     scale_within,
 )
@@ -83,7 +83,7 @@ def _cut_out(image: np.ndarray, scale: float, height: int, rng) -> np.ndarray:
 
 
 def _ink(picture: np.ndarray) -> np.ndarray:
-    strength = brightness(picture)
+    strength = brightest_channel(picture)
     return strength >= VISIBLE_SHARE * strength.max()
 
 

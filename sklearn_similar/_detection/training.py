@@ -10,7 +10,6 @@ from .._grouping import rank_within
 from .._inputs.value_range import ranges_are_checked
 from .._progress import with_progress
 from ..datasets._pixels import check_background_images
-from .crop_specification import choose_images
 from .crops import to_unit_tensor
 from .hard_negatives import mine_hard_negatives
 from .image_format import ImageFormat
@@ -66,7 +65,7 @@ class TrainingImages:
     ----------
     instances : ndarray of shape (n_images, height, width) or \
             (n_images, height, width, n_channels)
-        Bright objects on black, uint8.
+        One object each, uint8.
     labels : ndarray of int of shape (n_images,)
         Indices into `names`.
     background : ndarray
@@ -100,10 +99,9 @@ def train_recognizer(
     """
     held_out = _held_out(images.labels, rng)
     training = np.setdiff1d(np.arange(len(images.labels)), held_out)
-    samples = training[choose_images(images.labels[training])]
     crops, owner = make_scene_crops(
         images.instances[training],
-        to_unit_tensor(images.instances[samples]),
+        replace(image_format.specification, low=0.0, high=1.0),
         background_images=images.background_images,
         n_instances=settings.n_instance_crops,
         n_background=settings.n_background_crops,

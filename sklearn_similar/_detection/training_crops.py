@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
-from .._boxes import paired_iou
+from .._boxes import area, paired_iou
 from .._compat import Interval, validate_params
 from .._grouping import rank_within
 from .._progress import with_progress
@@ -32,10 +31,9 @@ from .training_scenes import (
 
 # Crops whose overlap with an instance is between these are left out. What fills its
 # frame has no edges of its own, and is proposed less exactly.
-_INSTANCE_IOU = 0.7
-_BACKGROUND_IOU = 0.6
-_FRAMED_INSTANCE_IOU = 0.5
-_FRAMED_BACKGROUND_IOU = 0.3
+# (Least of an instance, greatest of background.)
+_IOUS = (0.7, 0.6)
+_IOUS_IN_FRAMES = (0.5, 0.3)
 # Boxes near each instance that fills its frame, and by how much of its width and height
 # their corners differ.
 _N_NEAR = 3
@@ -154,9 +152,11 @@ def make_training_crops(
     samples = to_unit_tensor(
         images[choose_images(pd.factorize(labels, use_na_sentinel=False)[0])]
     )
+    specification = learn_crop_specification(samples)
+    warn_if_dark_on_light(samples, specification)
     crops, owner = make_scene_crops(
         images,
-        samples,
+        specification,
         background_images=background_images,
         n_instances=n_instances,
         n_background=n_background,
@@ -176,7 +176,7 @@ def make_training_crops(
 
 def make_scene_crops(
     images: np.ndarray,
-    samples: torch.Tensor,
+    specification: CropSpecification,
     *,
     background_images: Any,
     n_instances: int,
@@ -188,8 +188,7 @@ def make_scene_crops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The crops of `make_training_crops`, instances first, and rows of what they show.
 
-    The row of background is -1. `samples` are the images from which the crops'
-    specification is learnt, floats n x n_channels x height x width.
+    The row of background is -1. Values of the specification are between 0 and 1.
     """
     n_channels = images.shape[3] if images.ndim == 4 else None
     n_textures = int(np.clip(n_background // _CROPS_OF_A_TEXTURE, *_N_TEXTURES))
@@ -198,15 +197,13 @@ def make_scene_crops(
         images_behind = check_background_images(background_images, "background_images")
     backgrounds = make_backgrounds(n_textures, images_behind, n_channels, rng)
     chosen = rng.permutation(len(images))[: max(n_instances, _MIN_SHOWN)]
-    specification = learn_crop_specification(samples)
-    warn_if_dark_on_light(samples, specification)
-    is_framed = specification.fills_frame
-    styled = np.stack([restyle(image, rng, is_framed) for image in images[chosen]])
+    fills_frame = specification.fills_frame
+    styled = np.stack([restyle(image, rng, fills_frame) for image in images[chosen]])
 
-    n_sources = n_views(styled, n_instances, is_framed) + 2 * len(backgrounds)
+    n_sources = n_views(styled, n_instances, fills_frame) + 2 * len(backgrounds)
     n_spare = -(-_SPARE_BACKGROUND * n_background // n_sources)
     scenes = with_progress(
-        _scenes(styled, backgrounds, n_instances, rotation, rng, is_framed),
+        _scenes(styled, backgrounds, n_instances, rotation, rng, fills_frame),
         "training crops",
         n_sources,
         "scene",
@@ -266,16 +263,12 @@ def _crop_scene(
     All of instances, and at most `n_background` of background.
     """
     pixels = to_unit_tensor(scene.pixels[np.newaxis])[0]
-    is_framed = specification.fills_frame
-    (proposals,) = propose(pixels, (False,), "image", n_thresholds, is_framed)
-    boxes, instance_iou, background_iou = (
-        proposals["box"],
-        _INSTANCE_IOU,
-        _BACKGROUND_IOU,
-    )
-    if is_framed:
+    fills_frame = specification.fills_frame
+    (proposals,) = propose(pixels, (False,), "image", n_thresholds, fills_frame)
+    boxes = proposals["box"]
+    if fills_frame:
         boxes = np.concatenate([boxes, _near(scene, rng)])
-        instance_iou, background_iou = _FRAMED_INSTANCE_IOU, _FRAMED_BACKGROUND_IOU
+    instance_iou, background_iou = _IOUS_IN_FRAMES if fills_frame else _IOUS
     owner = np.full(len(boxes), -1)
     if len(scene.boxes) and len(boxes):
         overlap = instance_overlap(boxes, scene.boxes, specification)
@@ -311,7 +304,8 @@ def _near(scene: Scene, rng: np.random.RandomState) -> np.ndarray:
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     boxes = boxes + rng.uniform(-_NEAR, _NEAR, size=boxes.shape) * sides
     edge = np.tile(scene.pixels.shape[1::-1], 2)
-    return np.rint(boxes).clip(0, edge).astype(np.float32)
+    boxes = np.rint(boxes).clip(0, edge)
+    return boxes[area(boxes) > 0].astype(np.float32)
 
 
 def _spread(rows: np.ndarray, sources: np.ndarray, n_most: int, rng) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Scenes made of labelled images, and images without instances, to train on."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,9 @@ _N_SAMPLES = 100
 # One of so many scenes is searched in the wrong polarity as well, where nothing is
 # an instance.
 _WRONG_POLARITY = 4
+
+
+_MakeScene = Callable[[np.ndarray, tuple[int, int], np.random.RandomState], Scene]
 
 
 class _Scenes(NamedTuple):
@@ -126,11 +129,13 @@ def n_views(images: np.ndarray, n_instances: int, fills_frame: bool = False) -> 
     return sum(n + -(-n // _WRONG_POLARITY) for n in pasted) + n_others
 
 
-def _other_scenes(images: np.ndarray, fills_frame: bool) -> list[tuple[_Scenes, Any]]:
+def _other_scenes(
+    images: np.ndarray, fills_frame: bool
+) -> list[tuple[_Scenes, _MakeScene]]:
     """Kinds of scenes that are not pasted at random, and what makes one of each."""
     if fills_frame:
         return []
-    others: list[tuple[_Scenes, Any]] = [(_TOUCHING, make_touching_scene)]
+    others: list[tuple[_Scenes, _MakeScene]] = [(_TOUCHING, make_touching_scene)]
     if _are_of_strokes(images):
         others.append((_LINES, make_line_scene))
     return others

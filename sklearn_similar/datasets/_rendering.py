@@ -45,7 +45,7 @@ def render(image, mask, scale, angle):
     """
     planes = np.atleast_3d(image)
     if mask is not None:
-        planes = np.dstack([planes * (mask[..., np.newaxis] / 255), mask])
+        planes = np.dstack([planes * (mask[..., np.newaxis] / np.float32(255)), mask])
     planes = np.rint(_turn(planes, scale, np.deg2rad(angle))).astype(np.uint8)
     pixels = planes if mask is None else planes[..., :-1]
     pixels = pixels.reshape(*pixels.shape[:2], *image.shape[2:])

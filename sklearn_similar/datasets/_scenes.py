@@ -99,8 +99,8 @@ def make_scenes(
     n_scenes : int
         Number of scenes.
     masks : array-like of shape (n_images, height, width), default=None
-        Opacity of the images' pixels, uint8 or float between 0 and 1. None: they are as
-        opaque as they are bright.
+        Opacity of the images' pixels: bool, uint8 or float between 0 and 1. None: they
+        are as opaque as they are bright.
     size : (int, int), default=(160, 160)
         Height and width of a scene in pixels.
     n_instances : int or (int, int), default=(1, 5)
@@ -226,7 +226,13 @@ def _check_scale(scale, images):
 def _check_masks(masks, images):
     if masks is None:
         return None
+    given = np.asarray(masks)
     masks = check_images(masks, "masks")
+    if given.dtype.kind in "iu" and masks.max(initial=0) == 1:
+        raise ValueError(
+            "masks are integers up to 1, of which 255 is opaque: pass masks of type "
+            "bool, or times 255."
+        )
     if masks.shape != images.shape[:3]:
         raise ValueError(
             f"masks have the shape {masks.shape}, but images {images.shape}: give one "
@@ -238,7 +244,7 @@ def _check_masks(masks, images):
 def _check_labels(labels, images, masks):
     as_labels(labels, "labels", n=len(images))
     name, shown = ("images", images) if masks is None else ("masks", masks)
-    blank = np.flatnonzero(shown.reshape(len(shown), -1).max(axis=1) == 0)
+    blank = np.flatnonzero(~shown.any(axis=tuple(range(1, shown.ndim))))
     if len(blank):
         raise ValueError(
             f"{name}[{blank[0]}] is blank ({len(blank)} such in all), so that no box "

@@ -301,7 +301,7 @@ def test_what_a_mask_shows_covers_the_background(in_colour):
 
 def test_black_images_with_masks_are_shown():
     images = np.zeros((1, 28, 28), dtype=np.uint8)
-    masks = np.full_like(images, 255)
+    masks = np.ones(images.shape, dtype=bool)
     params = dict(masks=masks, n_scenes=1, n_instances=1, scale=1, random_state=0)
     ground = np.full((160, 160), 255, dtype=np.uint8)
     bright, _ = make_scenes(
@@ -384,6 +384,10 @@ def test_overlap_makes_room_for_any_count():
             r"masks have the shape \(3, 8, 9\), but images",
         ),
         ({"masks": np.zeros((3, 8, 8))}, r"masks\[0\] is blank \(3 such"),
+        (
+            {"masks": np.ones((3, 8, 8), int)},
+            "masks are integers up to 1, of which 255",
+        ),
         ({"masks": np.full((3, 8, 8), 2.0)}, "masks of dtype float64 .*2.0"),
         ({"labels": [1, 2]}, "labels holds 2 labels for 3 images"),
         ({"labels": np.zeros((3, 2))}, "labels has shape 3x2"),

@@ -35,7 +35,8 @@ def test_blank_images_are_filled_by_their_object():
 
 
 def test_images_fill_their_frame_if_most_borders_are_visible():
-    digit, cut_out = torch.zeros(1, 28, 28), torch.full((1, 28, 28), 0.3)
+    digit, ground = torch.zeros(1, 28, 28), torch.arange(28 * 28).view(1, 28, 28)
+    cut_out = 0.2 + 0.1 * (ground % 5)
     digit[:, 4:24, 13:16] = cut_out[:, 4:24, 13:16] = 1.0
     for images, fills_frame in (
         ([digit, cut_out, cut_out], True),
@@ -46,6 +47,22 @@ def test_images_fill_their_frame_if_most_borders_are_visible():
         specification = learn_crop_specification(torch.stack(images))
         assert specification.fills_frame == fills_frame
         assert not fills_frame or specification.object_extent == 1
+
+
+@pytest.mark.parametrize("level", [0, 90, 200])
+def test_a_plain_ground_of_any_level_fills_no_frame(level):
+    images = torch.full((5, 1, 28, 28), float(level))
+    images[:, :, 4:24, 10:18] = 255
+    # A dead pixel in one of them.
+    images[0, 0, 3, 3] = 0
+    assert not learn_crop_specification(images).fills_frame
+
+
+@pytest.mark.parametrize("side", [95, 96, 97, 192])
+def test_boxes_of_whole_octaves_are_cropped(side):
+    specification = CropSpecification(size=(28, 28), object_extent=24 / 28)
+    scene = torch.zeros(1, 200, 200)
+    assert len(crop_boxes(scene, as_boxes([0, 0, side, side]), specification)) == 1
 
 
 def test_a_crop_of_what_fills_its_frame_keeps_the_levels_of_its_rim():

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
+from sklearn.dummy import DummyClassifier
+from sklearn.frozen import FrozenEstimator
 
+from sklearn_similar import InstanceLocalizer
 from sklearn_similar._detection import large_images
 from sklearn_similar._inputs import tiles
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
@@ -78,6 +81,19 @@ def test_all_ways_of_searching_are_open_to_large_images(
 ):
     whole, tiled = both(fitted_localizer, [scene(0, False)], request, **params)
     assert len(whole)
+    assert_frame_equal(tiled[EXACT], whole[EXACT])
+
+
+def test_tiles_find_darker_regions_where_images_fill_their_frame(request):
+    # With one class, whatever is proposed is an instance.
+    cut_outs = np.random.RandomState(0).randint(100, 200, (9, 28, 28)).astype(np.uint8)
+    y = np.zeros(9, int)
+    any_region = FrozenEstimator(DummyClassifier().fit(cut_outs, y))
+    localizer = InstanceLocalizer(any_region, proposals="grey").fit(cut_outs, y)
+    assert localizer.crop_specification_.fills_frame
+    X = [255 - scene(0, False)]
+    whole, tiled = both(localizer, X, request)
+    assert len(whole) > 3
     assert_frame_equal(tiled[EXACT], whole[EXACT])
 
 

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_similar import make_training_crops
-from sklearn_similar._detection import training_crops
+from sklearn_similar import InstanceLocalizer, make_training_crops
+from sklearn_similar._detection import training, training_crops
 from sklearn_similar._detection.crop_specification import CropSpecification
-from sklearn_similar._detection.training_crops import _spread, instance_overlap
+from sklearn_similar._detection.scene import Scene
+from sklearn_similar._detection.training_crops import (
+    _crop_scene,
+    _spread,
+    instance_overlap,
+)
 from sklearn_similar.datasets import load_mnist_sample
 
 IMAGES, _, LABELS, _ = load_mnist_sample(return_X_y=True)
@@ -165,6 +170,36 @@ def test_overlap_is_of_crops_where_images_fill_their_frame():
         specification = CropSpecification(size=(28, 28), fills_frame=fills_frame)
         overlap = instance_overlap(boxes, instance, specification)
         assert_allclose(overlap[:, 0], [narrow, 1, 0])
+
+
+def test_what_fills_its_frame_is_cropped_where_nothing_is_proposed():
+    # Of one grey level, there are no regions.
+    pixels = np.full((100, 100), 100, np.uint8)
+    scene = Scene(pixels, np.array([[20, 30, 60, 70], [70, 0, 100, 30]]), np.r_[7, 3])
+    for fills_frame, owners in ((True, {7, 3}), (False, set())):
+        specification = CropSpecification(size=(28, 28), fills_frame=fills_frame)
+        rng = np.random.RandomState(0)
+        made, owner = _crop_scene(scene, specification, 31, 10, rng)
+        assert len(made) == len(owner)
+        assert set(owner) == owners
+
+
+def test_the_crops_are_made_as_the_localizer_will_search(monkeypatch):
+    """Where half of the images fill their frame, their crops do not decide anew."""
+    known = []
+
+    def make(images, specification, **params):
+        known.append(specification)
+        raise RuntimeError
+
+    monkeypatch.setattr(training, "make_scene_crops", make)
+    cut_outs = np.random.RandomState(0).randint(100, 255, (61, 28, 28))
+    X = np.concatenate([cut_outs.astype(np.uint8), IMAGES[:60]])
+    for seed in range(3):
+        localizer = InstanceLocalizer(random_state=seed)
+        with pytest.raises(RuntimeError):
+            localizer.fit(X, np.arange(len(X)) % 2)
+        assert known[-1].fills_frame
 
 
 def test_rows_are_taken_evenly_from_their_sources():

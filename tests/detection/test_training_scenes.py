@@ -53,6 +53,14 @@ def test_images_that_fill_their_frame_cover_what_is_behind_them():
     assert min(shares) < 0.85 < max(shares)
 
 
+def test_what_fills_its_frame_goes_on_beyond_its_edges():
+    rng = np.random.RandomState(0)
+    image = np.full((28, 28), 100, np.uint8)
+    for _ in range(20):
+        assert_array_equal(restyle(image, rng, fills_frame=True), image)
+    assert any((restyle(image, rng) == 0).any() for _ in range(20))
+
+
 def test_cut_outs_are_the_whole_image_or_an_ellipse():
     masks = cut_outs((200, 20, 30), np.random.RandomState(0))
     whole, ellipse = np.unique(masks, axis=0)[::-1]
