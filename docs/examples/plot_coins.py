@@ -23,9 +23,9 @@ photograph = Image.fromarray(coins())
 # -----
 # Cut out some coins, close to their edges. Here are the left edge, the top
 # edge and the side of nine, in pixels, as any image viewer shows them. All
-# crops are scaled to one size; 28x28 is enough for most things. What is around
-# a coin may be in its crop: ``InstanceLocalizer`` sees that the crops have no
-# black ground, and learns what is on theirs.
+# crops are scaled to one size; 28x28 is enough for most things.
+# ``InstanceLocalizer`` expects what is brighter than its background, as these
+# coins are; for what is darker, invert crops and pass ``polarity="dark"``.
 
 boxes = [
     (20, 32, 48),
