@@ -237,6 +237,25 @@ def test_objects_with_a_ground_of_their_own_are_found_on_other_grounds():
         assert detection_f1_score(truth, found) > 0.7
 
 
+def test_scores_are_calibrated_by_enough_instances(few, monkeypatch):
+    """Of few held-out images, each is shown several times."""
+    shown = []
+    make = training.make_training_scenes
+
+    def noted(images, backgrounds, n_instances, *others):
+        shown.append((len(images), n_instances))
+        return make(images, backgrounds, n_instances, *others)
+
+    monkeypatch.setattr(training, "make_training_scenes", noted)
+    X, y = np.repeat(few[0], 2, axis=0), np.repeat(few[1], 2)
+    params = {"n_mining_rounds": 0, "random_state": 0, "n_background_crops": 50}
+    for n_crops in (60, 600):
+        InstanceLocalizer(bayes(), n_instance_crops=n_crops, **params).fit(X, y)
+    (n_held_out, once), (same, often) = shown
+    assert n_held_out == same == once <= len(X) / 10
+    assert often == 60
+
+
 def test_verbose_shows_a_bar_for_crops_and_images(few, capsys):
     localizer = InstanceLocalizer(bayes(), verbose=1, **FEW).fit(*few)
     assert "training crops: 100%" in capsys.readouterr().err

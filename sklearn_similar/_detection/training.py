@@ -38,6 +38,10 @@ _MAX_TEXTURES = 100
 _MAX_BACKGROUND_IMAGES = 8
 _VARIATIONS = 3
 _MAX_SIZE = 320
+# Instances in the scenes that scores are calibrated by: of few held-out images, each
+# is shown several times, up to so many in all and in parts of the training crops.
+_MIN_CALIBRATED = 300
+_CALIBRATED_SHARE = 0.1
 _LEAST_SCORE = 0.02
 _RIGHT_IOU = 0.5
 # Scenes are full of instances. Images that are searched hold fewer, so that what is
@@ -260,11 +264,12 @@ def _calibrate(
     """Calibration on scenes of held-out images, and on images without instances."""
     backgrounds = _fresh_backgrounds(images, settings, 1, rng)
     nothing = np.empty((0, 4)), np.empty(0, int)
+    n_shown = min(_MIN_CALIBRATED, int(_CALIBRATED_SHARE * settings.n_instance_crops))
     scenes = [
         *make_training_scenes(
             images.instances[held_out],
             backgrounds,
-            len(held_out),
+            max(len(held_out), n_shown),
             settings.rotation,
             rng,
             recognizer.image_format.specification.fills_frame,
