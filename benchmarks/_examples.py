@@ -26,9 +26,10 @@ def example_rows():
     """
     coins = _run("plot_coins")["instances"]
     yield {"example": "coins", "true": N_COINS, "found": len(coins)}
-    icons = _run("plot_icons")
-    scores = detection_scores(icons["truth"], icons["instances"])
-    yield _row("icons", scores.n_true, scores.n_predicted, scores.n_matched)
+    for example in ("icons", "faces"):
+        page = _run(f"plot_{example}")
+        scores = detection_scores(page["truth"], page["instances"])
+        yield _row(example, scores.n_true, scores.n_predicted, scores.n_matched)
     lines = _run("plot_text")["lines"]
     yield _row("letters of a page", *_read_letters(lines))
 

@@ -36,8 +36,8 @@ recognised, confident, kept) and the expected calibration error of the score.
 is in the table of benchmark-speed.
 
 For the third, pages of the documentation's gallery are run, and what they find is
-counted: coins, icons, and letters of a photographed page. Coins need no recogniser:
-they differ from their ground by brightness, and nothing else is there.
+counted: coins, icons, faces, and letters of a photographed page. Coins need no
+recogniser: they differ from their ground by brightness, and nothing else is there.
 
 The columns: F1 with the right label at an IoU of 0.5 and 0.75, mAP as COCO has it, the
 error of the count in a scene, the shares after each stage, the calibration error (mean

@@ -55,6 +55,7 @@ _TUTORIALS = [
     "plot_localize.py",
     "plot_icons.py",
     "plot_text.py",
+    "plot_faces.py",
     "plot_own_network.py",
     "plot_tune_localization.py",
     "plot_grid_search.py",
