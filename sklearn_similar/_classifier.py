@@ -528,7 +528,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.outline_layer_ = find_outline_layer(*where) if is_outlined else None
             wanted = self.outline_layer_, validation, y, self.resolution
             recorder = reference_recorder(network, layers, *wanted)
-            how = self.ablation, self.verbose, is_regular, recorder.recording
+            how = self.ablation, self.verbose, is_regular, recorder
             methods, sums, self.absent_activations_ = ablate(*where, y, *how)
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
@@ -548,7 +548,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         constants = np.ones(len(self.classes_)) if is_contrastive else None
         specification = self._heatmap_specification(constants)
         with network.evaluation():
-            data = images, validation, y, background, recorder.activations()
+            data = images, validation, y, background, recorder
             found = calibrate(network, specification, *data)
         self.normalization_constant_ = found.normalization
         self.class_normalization_constants_ = found.class_normalization

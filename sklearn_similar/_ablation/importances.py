@@ -1,7 +1,7 @@
 """The error of a network without each filter of its layers, exactly."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from .._inputs.images import Images
 from .._network.activations import extract_activations
+from .._network.recording import ActivationRecorder
 from .._network.regularity import find_irregularity
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
@@ -22,10 +23,6 @@ from .strategies import (
     choose_strategy,
     run_noting,
 )
-
-# Context in which a network runs once on a batch, from the positions of its images and
-# the batch.
-Observer = Callable[[np.ndarray, torch.Tensor], AbstractContextManager[None]]
 
 # Images on which strategies are compared.
 _N_PROBES = 3
@@ -87,7 +84,7 @@ def ablate(
     ablation: str,
     verbose: int = 0,
     is_regular: bool = False,
-    observer: Observer | None = None,
+    recorder: ActivationRecorder | None = None,
 ) -> tuple[list[str], list[ErrorSums], np.ndarray]:
     """Errors of a network with all filters of some layers and without each of them.
 
@@ -106,8 +103,8 @@ def ablate(
         Whether to show progress bars.
     is_regular : bool, default=False
         As in `choose_strategies`.
-    observer : callable, default=None
-        Observes the pass of the network over the images.
+    recorder : ActivationRecorder, default=None
+        Records activations in the network's pass over the images.
 
     Returns
     -------
@@ -129,7 +126,7 @@ def ablate(
     if ablation == "mean":
         replacements = mean_activations(network, layers, images, indices)
     sums = sum_errors(
-        network, strategies, replacements, images, indices, y, verbose, observer
+        network, strategies, replacements, images, indices, y, verbose, recorder
     )
     for index, total in enumerate(sums):
         if total is None:
@@ -193,7 +190,7 @@ def sum_errors(
     indices: np.ndarray,
     y: np.ndarray,
     verbose: int = 0,
-    observer: Observer | None = None,
+    recorder: ActivationRecorder | None = None,
 ) -> list[ErrorSums | None]:
     """The errors by several strategies; None for one that turns out to be inexact."""
     exact = {
@@ -212,7 +209,7 @@ def sum_errors(
         if not exact:
             break
         # One pass for all layers.
-        with observer(batch_indices, batch) if observer else nullcontext():
+        with recorder.recording(batch_indices, batch) if recorder else nullcontext():
             noted = run_noting(network.module, batch, [strategies[i] for i in exact])
         for position, sums in list(exact.items()):
             strategy, replacement = strategies[position], replacements[position]

@@ -7,6 +7,7 @@ import numpy as np
 
 from .._inputs.holdout import spread_over_classes
 from .._inputs.images import Images
+from .._network.recording import MAX_HELD, ActivationRecorder
 from .._network.trained import TrainedNetwork
 from .computation import (
     HeatmapSpecification,
@@ -16,7 +17,6 @@ from .computation import (
 )
 from .contrastive import ContrastiveWeights, class_scores
 from .presence import Presence
-from .recording import MAX_HELD, ActivationRecorder
 from .weights import median_maximum
 
 # The constants are medians, which more images hardly change.
@@ -102,6 +102,26 @@ def reference_recorder(
     )
 
 
+def recorded_activations(
+    recorder: ActivationRecorder, specification: HeatmapSpecification
+) -> list[ImageActivations] | None:
+    """What was recorded, for heatmaps; None unless all of it was."""
+    recordings = recorder.recordings()
+    if recordings is None:
+        return None
+    n_layers = len(specification.layers)
+    return [
+        ImageActivations(
+            indices=one.indices,
+            feature_maps=one.feature_maps[:n_layers],
+            size=one.size,
+            outline_maps=one.feature_maps[-1] if specification.outline_layer else None,
+            output=one.output,
+        )
+        for one in recordings
+    ]
+
+
 def calibrate(
     network: TrainedNetwork,
     specification: HeatmapSpecification,
@@ -109,7 +129,7 @@ def calibrate(
     indices: np.ndarray,
     y: np.ndarray,
     background: int | None,
-    recorded: list[ImageActivations] | None = None,
+    recorder: ActivationRecorder | None = None,
 ) -> Calibration:
     """Measure the normalisation constants of a specification.
 
@@ -126,14 +146,15 @@ def calibrate(
         Class index of each image.
     background : int or None
         Class whose images are left out of the constant of all classes together.
-    recorded : list of ImageActivations, default=None
-        Activations for the `reference_images`, if they need not be extracted.
+    recorder : ActivationRecorder, default=None
+        The `reference_recorder`, after the network was run on the images.
     """
     n_classes = network.n_classes
     chosen = reference_images(indices, y)
     foreground = chosen[y[chosen] != background]
     if len(foreground) == 0:
         foreground = chosen
+    recorded = recorded_activations(recorder, specification) if recorder else None
     references = CachedActivations(network, specification, images, chosen, recorded)
     maxima = [
         compute_heatmaps(activations, specification).max(axis=(1, 2))[

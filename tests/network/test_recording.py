@@ -7,12 +7,13 @@ import torch
 from networks import as_images, as_network, trained
 
 from sklearn_similar import SimilarNetClassifier
+from sklearn_similar._heatmaps.calibration import recorded_activations
 from sklearn_similar._heatmaps.computation import (
     HeatmapSpecification,
     image_activations,
 )
-from sklearn_similar._heatmaps.recording import ActivationRecorder
 from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.recording import ActivationRecorder
 
 LAYERS, OUTLINE = ("5",), "1"
 CHOSEN = np.array([1, 4, 5, 11])
@@ -39,11 +40,11 @@ def record(network, images, outline=OUTLINE, chosen=CHOSEN, n_at_once=5):
         batch = images[start : start + n_at_once]
         with recorder.recording(np.arange(start, start + len(batch)), batch):
             network.module(batch)
-    return recorder.activations()
+    return recorded_activations(recorder, specification(outline))
 
 
-def extract(network, images, outline):
-    specification = HeatmapSpecification(
+def specification(outline):
+    return HeatmapSpecification(
         layers=LAYERS,
         filter_weights=(),
         class_filter_weights=np.empty(0),
@@ -52,7 +53,12 @@ def extract(network, images, outline):
         outline_layer=outline,
         trained_size=None if outline is None else (16, 16),
     )
-    (extracted,) = image_activations(network, specification, as_images(images), CHOSEN)
+
+
+def extract(network, images, outline):
+    (extracted,) = image_activations(
+        network, specification(outline), as_images(images), CHOSEN
+    )
     return extracted
 
 
@@ -76,7 +82,7 @@ def test_recorded_activations_are_those_that_are_extracted(network, images, outl
 
 
 def test_many_activations_come_in_parts(network, images, monkeypatch):
-    monkeypatch.setattr("sklearn_similar._heatmaps.recording._MAX_VALUES", 1)
+    monkeypatch.setattr("sklearn_similar._network.recording._MAX_VALUES", 1)
     parts = record(network, images)
     assert [part.indices.tolist() for part in parts] == [[1], [4], [5], [11]]
 
@@ -84,7 +90,7 @@ def test_many_activations_come_in_parts(network, images, monkeypatch):
 def test_what_cannot_be_held_or_was_not_seen_is_not_there(network, images, monkeypatch):
     assert record(network, images[:11]) is None
     assert record(network, images, chosen=CHOSEN[:0]) is None
-    monkeypatch.setattr("sklearn_similar._heatmaps.recording.MAX_HELD", 4000)
+    monkeypatch.setattr("sklearn_similar._network.recording.MAX_HELD", 4000)
     assert record(network, images) is None
 
 
@@ -94,7 +100,7 @@ def test_constants_are_the_same_without_a_recording(monkeypatch):
     y = np.arange(60) % networks.N_CLASSES
     settings = {"max_epochs": 0, "validation_fraction": 0.5, "random_state": 0}
     model = SimilarNetClassifier(trained(networks.vgg), **settings).fit(X, y)
-    monkeypatch.setattr(ActivationRecorder, "activations", lambda _: None)
+    monkeypatch.setattr(ActivationRecorder, "recordings", lambda _: None)
     other = SimilarNetClassifier(trained(networks.vgg), **settings).fit(X, y)
     assert model.outline_layer_ is not None
     for name in (

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from .._inputs.batches import batch_slices
-from .._network.activations import FeatureMaps, extract_activations
-from .._network.forward import at_least_single
-from .._network.hooks import output_hook
-from .._network.trained import TrainedNetwork
-from .computation import ImageActivations
+from .activations import FeatureMaps, extract_activations
+from .forward import at_least_single
+from .hooks import output_hook
+from .trained import TrainedNetwork
 
 # Values of activations that are held, so that they need not be extracted again, and
 # those that heatmaps are made of at once.
@@ -20,6 +20,26 @@ MAX_HELD = 2**24
 _MAX_VALUES = 2**22
 # Path of the network itself.
 _NETWORK = ""
+
+
+class Recording(NamedTuple):
+    """What was recorded for some images of a size.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (n_images,)
+        Positions of the images.
+    size : (int, int)
+        Their height and width.
+    feature_maps : list of FeatureMaps
+        One for each of the layers, and for the outline's.
+    output : tensor of shape (n_images, n_classes), or None
+    """
+
+    indices: np.ndarray
+    size: Sequence[int]
+    feature_maps: list[FeatureMaps]
+    output: torch.Tensor | None
 
 
 class ActivationRecorder:
@@ -31,7 +51,7 @@ class ActivationRecorder:
         In evaluation mode while it is run.
     layers : sequence of str
     outline_layer : str or None
-        As in `HeatmapSpecification`; with one, the network's output is recorded, too.
+        Another layer; with one, the network's output is recorded, too.
     indices : ndarray of int
         Positions of the images to record.
     """
@@ -44,7 +64,6 @@ class ActivationRecorder:
         indices: np.ndarray,
     ):
         self._network = network
-        self._n_layers = len(layers)
         self._paths = [*layers] if outline_layer is None else [*layers, outline_layer]
         self._is_scored = outline_layer is not None
         self._indices = frozenset(indices.tolist())
@@ -90,7 +109,7 @@ class ActivationRecorder:
         if self._n_values > MAX_HELD:
             self._parts.clear()
 
-    def activations(self) -> list[ImageActivations] | None:
+    def recordings(self) -> list[Recording] | None:
         """What was recorded; None unless all images were, and could be held."""
         if not self._parts:
             return None
@@ -107,17 +126,14 @@ class ActivationRecorder:
             for part in batch_slices(len(indices), n_at_once)
         ]
 
-    def _part(
-        self, indices: np.ndarray, found: dict[str, torch.Tensor]
-    ) -> ImageActivations:
+    def _part(self, indices: np.ndarray, found: dict[str, torch.Tensor]) -> Recording:
         maps = [
             FeatureMaps(found[path], one.receptive_field, is_dense=False)
             for path, one in zip(self._paths, self._maps, strict=True)
         ]
-        return ImageActivations(
+        return Recording(
             indices=indices,
-            feature_maps=maps[: self._n_layers],
             size=self._size,
-            outline_maps=maps[-1] if self._is_scored else None,
+            feature_maps=maps,
             output=found.get(_NETWORK),
         )
