@@ -4,7 +4,7 @@ import numpy as np
 
 from sklearn_similar._boxes import BOX_COLUMNS, paired_iou
 from sklearn_similar._detection.crops import crop_batches, to_unit_tensor
-from sklearn_similar._detection.localization import NEGATIVES
+from sklearn_similar._detection.localization import NEGATIVES, refine
 from sklearn_similar._detection.proposals import propose
 
 IOU = 0.5
@@ -19,9 +19,10 @@ def boxes_of(table, image):
 def stages(localizer, images, truth, found):
     """Shares of the true instances that are left after each stage of `localize`.
 
-    An instance is proposed if a region's box has an IoU of 0.5 with its own; recognised
-    if one of these regions gets its label, confident if with a score of at least
-    `score_threshold`, and kept if it is among the instances found.
+    An instance is proposed if a region's box, moved by box regression, has an IoU of
+    0.5 with its own; recognised if one of these regions gets its label, confident if
+    with a score of at least `score_threshold`, and kept if it is among the instances
+    found.
     """
     counts = dict.fromkeys(("proposed", "recognised", "confident", "kept"), 0)
     for index, image in enumerate(images):
@@ -38,15 +39,22 @@ def stages(localizer, images, truth, found):
 
 
 def _regions(localizer, image):
-    """Boxes, labels (None: background) and scores of all region proposals."""
+    """Boxes, labels (None: background) and scores of all refined region proposals."""
     recognizer = localizer._recognizer()
     specification = recognizer.image_format.specification
     pixels = specification.to_unit(to_unit_tensor(image[np.newaxis])[0])
     negatives = NEGATIVES[localizer.polarity]
-    proposed = propose(pixels, negatives, localizer.proposals, localizer.n_thresholds)
+    proposed = propose(
+        pixels,
+        negatives,
+        localizer.proposals,
+        localizer.n_thresholds,
+        specification.fills_frame,
+    )
     boxes, labels, scores = [np.empty((0, 4))], [np.empty(0, object)], [np.empty(0)]
     for is_negative, proposals in zip(negatives, proposed, strict=True):
         view = 1 - pixels if is_negative else pixels
+        proposals = refine(view, proposals, recognizer)
         boxes.append(proposals["box"].astype(float))
         for crops in crop_batches(view, proposals["box"], specification):
             proba = recognizer.predict_proba(crops)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._compat import HasMethods, Interval, StrOptions, fit_context
 from ._dask import blockwise
 from ._default_estimator import default_estimator
+from ._detection.box_regression import BoxRegression
 from ._detection.crop_specification import (
     choose_images,
     learn_crop_specification,
@@ -124,6 +125,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         ``score`` are slope * those of the label's probability + objectness slope *
         those of any class's + intercept; (1, 0, 0) if frozen, or no class has ten
         images.
+    box_regression_ : dict of str to ndarray, or None
+        Weights of the network that moves the edges of region proposals to those of
+        instances; None if frozen, or it made held-out boxes no better.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
@@ -417,6 +421,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _take(self, recognizer: Recognizer) -> None:
         self.estimator_, self._columns = recognizer.estimator, recognizer.columns
         self.score_calibration_ = tuple(recognizer.calibration)
+        regression = recognizer.box_regression
+        self.box_regression_ = None if regression is None else regression.weights()
 
     def _for_estimator(self, images: Images, indices: np.ndarray) -> np.ndarray:
         """Some of the training images as the estimator takes images."""
@@ -428,11 +434,15 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         return ImageFormat(specification=learned, dtype=dtype, layout=self._layout)
 
     def _recognizer(self) -> Recognizer:
+        # Localizers that were saved before do not have it.
+        weights = getattr(self, "box_regression_", None)
+        regression = None if weights is None else BoxRegression.from_weights(weights)
         return Recognizer(
             estimator=self.estimator_,
             image_format=self._image_format(),
             columns=self._columns,
             calibration=ScoreCalibration(*self.score_calibration_),
+            box_regression=regression,
         )
 
     def __getstate__(self):

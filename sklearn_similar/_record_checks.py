@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ._detection.box_regression import box_weights
 from ._detection.crop_specification import CropSpecification
 from ._encoding import Damaged
 from ._inputs.images import n_channels
@@ -123,6 +124,11 @@ def check_localizer(state: _State) -> None:
         and calibration[1] >= 0
     )
     require(is_calibration, "score_calibration_")
+    # Localizers that were saved before do not have it.
+    weights = state.get("box_regression_")
+    if weights is not None:
+        channels = n_channels(state["image_shape_"])
+        require(_are_weights(weights, box_weights(channels)), "box_regression_")
     specification = part(state, "crop_specification_")
     names = {field.name for field in fields(CropSpecification)}
     if isinstance(specification, dict):
@@ -156,6 +162,21 @@ def _check_attributes(state: _State) -> None:
     if "feature_names_in_" in state:
         names = state["feature_names_in_"]
         _check_array(names, "feature_names_in_", (state["n_features_in_"],), "O")
+
+
+def _are_weights(found: Any, expected: dict[str, np.ndarray]) -> bool:
+    """Whether these are finite arrays of the names, shapes and types expected."""
+    return (
+        isinstance(found, dict)
+        and found.keys() == expected.keys()
+        and all(
+            isinstance(found[name], np.ndarray)
+            and found[name].dtype == array.dtype
+            and found[name].shape == array.shape
+            and np.isfinite(found[name]).all()
+            for name, array in expected.items()
+        )
+    )
 
 
 def _is_count(value: Any) -> bool:

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from hostile_files import Peak, code_that_runs, forged, metadata_of, seal, split
+from pandas.testing import assert_frame_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -31,6 +32,7 @@ from sklearn_similar import (
     load,
     save,
 )
+from sklearn_similar._detection.box_regression import box_weights
 from sklearn_similar.datasets import make_scenes
 
 
@@ -333,6 +335,42 @@ class TestLocalizer:
         save(damaged, path)
         with pytest.raises(ValueError, match="score_calibration_ is damaged"):
             load(path)
+
+    def test_box_regression_is_saved(self, localizer, path):
+        learnt = copy.copy(localizer)
+        learnt.box_regression_ = box_weights(in_channels=1)
+        save(learnt, path)
+        assert_same(load(path).box_regression_, learnt.box_regression_)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"0.weight": np.zeros((12, 3, 5, 5), np.float32)},
+            {"0.weight": np.zeros((12, 1, 5, 5))},
+            {"14.bias": np.full(4, np.nan, np.float32)},
+            {"another": np.zeros(4, np.float32)},
+            {"14.bias": [0.0, 0.0, 0.0, 0.0]},
+        ],
+    )
+    def test_a_damaged_box_regression_is_refused(self, localizer, path, change):
+        damaged = copy.copy(localizer)
+        damaged.box_regression_ = box_weights(in_channels=1) | change
+        save(damaged, path)
+        with pytest.raises(ValueError, match="box_regression_ is damaged"):
+            load(path)
+
+    def test_a_localizer_that_was_saved_without_box_regression(
+        self, localizer, path, digits, scenes
+    ):
+        earlier = copy.copy(localizer)
+        earlier.box_regression_ = None
+        expected = earlier.localize(scenes)
+        del earlier.box_regression_
+        save(earlier, path)
+        assert_frame_equal(load(path).localize(scenes), expected)
+        assert_frame_equal(
+            pickle.loads(pickle.dumps(earlier)).localize(scenes), expected
+        )
 
     def test_with_another_estimator_inside_is_refused(self, images, path):
         X, y = images

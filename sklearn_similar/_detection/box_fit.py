@@ -3,11 +3,51 @@
 import numpy as np
 
 from .._boxes import area, paired_iou
+from .nms import BoxIndex
 
 # Least overlap of boxes that are of one instance; for one from a smaller channel, that
 # with what is inside its rim, and then the least overlap with itself.
 _DUPLICATE_IOU = 0.7
 _LEAST_IOU = 0.5
+# Least overlap of moved boxes that are of one instance.
+_SAME_IOU = 0.6
+
+
+def mean_boxes(
+    boxes: np.ndarray, label: np.ndarray, score: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """The mean of some boxes and their duplicates of the same label, by their scores.
+
+    Boxes that were moved to one instance from several proposals err independently.
+
+    Parameters
+    ----------
+    boxes : ndarray of shape (n_boxes, 4)
+    label : ndarray of int of shape (n_boxes,)
+    score : ndarray of shape (n_boxes,)
+    rows : ndarray of int
+        Boxes that non-maximum suppression has taken.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, 4)
+        In whole pixels.
+    """
+    boxes = boxes.astype(np.float64)
+    total, weight = np.zeros((len(rows), 4)), np.zeros(len(rows))
+    for number, near in BoxIndex(boxes).meeting(boxes[rows]):
+        taken = rows[number]
+        is_same = paired_iou(boxes[taken], boxes[near]) >= _SAME_IOU
+        is_same &= label[taken] == label[near]
+        number, near = number[is_same], near[is_same]
+        np.add.at(total, number, boxes[near] * score[near, np.newaxis])
+        np.add.at(weight, number, score[near])
+    # A score of 0 says nothing.
+    return np.where(
+        weight[:, np.newaxis] > 0,
+        np.rint(total / np.maximum(weight, 1e-12)[:, np.newaxis]),
+        boxes[rows],
+    )
 
 
 def tightest(proposals: np.ndarray, label: np.ndarray, rows: np.ndarray) -> np.ndarray:

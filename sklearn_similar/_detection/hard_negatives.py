@@ -6,7 +6,7 @@ import numpy as np
 
 from .._inputs.images import from_tensor
 from .crops import crop_batches, to_unit_tensor
-from .localization import Recognizer
+from .localization import Recognizer, refine
 from .proposals import propose
 
 # Crops that are less probably an instance teach nothing new.
@@ -46,8 +46,9 @@ def mine_hard_negatives(
             pixels, (False, True), "image", n_thresholds, specification.fills_frame
         )
         for view, found in zip((pixels, 1 - pixels), proposed, strict=True):
+            boxes = refine(view, found, recognizer)["box"]
             view = view.to(recognizer.crop_device)
-            for batch in crop_batches(view, found["box"], specification):
+            for batch in crop_batches(view, boxes, specification):
                 proba = recognizer.predict_proba(batch)
                 score = proba[:, recognizer.columns].max(axis=1)
                 hard = score >= _LEAST_SCORE

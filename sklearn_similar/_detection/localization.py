@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .._inputs.images import to_grey, to_tensor
 from .._inputs.tiles import Raster, mapped, raster_in_memory
-from .box_fit import tightest
+from .box_fit import mean_boxes, tightest
+from .box_regression import BoxRegression, wide_view
+from .crop_specification import CropSpecification
 from .crops import crop_batches
 from .image_format import ImageFormat
 from .large_images import (
@@ -23,13 +25,20 @@ from .large_images import (
     whole,
 )
 from .nms import nms, nms_rank
-from .proposals import as_proposals, heat_regions, propose
+from .proposals import (
+    as_proposals,
+    distinct,
+    heat_regions,
+    propose,
+)
 from .score_calibration import UNCALIBRATED, ScoreCalibration
 
 # Whether to search an image's negative, for each polarity.
 NEGATIVES = {"bright": (False,), "dark": (True,), "both": (False, True)}
 # Crops that are recognised together: enough to hide the cost of a call.
 _MIN_CROPS = 512
+# Narrower boxes, in pixels, are not moved to.
+_MIN_SIDE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +70,15 @@ class Recognizer:
         Columns of `predict_proba` that stand for classes of instances.
     calibration : ScoreCalibration
         Turns these probabilities into a score.
+    box_regression : BoxRegression or None
+        Moves the boxes of proposals to those of instances.
     """
 
     estimator: Any
     image_format: ImageFormat
     columns: np.ndarray
     calibration: ScoreCalibration = UNCALIBRATED
+    box_regression: BoxRegression | None = None
 
     @property
     def has_heatmaps(self) -> bool:
@@ -190,18 +202,10 @@ def find_instances(
                 specification.fills_frame,
             )
         ]
-    hot = [
-        _hot(proposals, heatmap, settings.heat_threshold)
-        for proposals, heatmap in zip(found, heatmaps, strict=True)
-    ]
-    crops = [
-        _crops_in_order(pixels, found["box"], recognizer)
-        for pixels, (found, _) in zip(views, hot, strict=True)
-    ]
-    recognised = _recognize(crops, hot, recognizer, settings.score_threshold)
-    n = len(negatives)
+    recognised = _recognize_views(views, found, heatmaps, recognizer, settings)
+    n, is_refined = len(negatives), recognizer.box_regression is not None
     return [
-        suppress(recognised[start : start + n], settings.nms_threshold)
+        suppress(recognised[start : start + n], settings.nms_threshold, is_refined)
         for start in range(0, len(views), n)
     ]
 
@@ -234,16 +238,49 @@ def _find_in_tiles(
             settings.n_thresholds,
             specification.fills_frame,
         )
+    recognised = _recognize_views(views, found, heatmaps, recognizer, settings)
+    is_refined = recognizer.box_regression is not None
+    return suppress(recognised, settings.nms_threshold, is_refined)
+
+
+def _recognize_views(
+    views: Sequence[torch.Tensor | Raster],
+    found: list[np.ndarray],
+    heatmaps: Sequence[np.ndarray | Raster | None],
+    recognizer: Recognizer,
+    settings: Settings,
+) -> list[Instances]:
+    """The instances in each image or negative, parts of each other included."""
     hot = [
-        _hot(proposals, heat, threshold)
-        for proposals, heat in zip(found, heatmaps, strict=True)
+        _hot(refine(view, proposals, recognizer), heatmap, settings.heat_threshold)
+        for view, proposals, heatmap in zip(views, found, heatmaps, strict=True)
     ]
+    specification = recognizer.image_format.specification
     crops = [
-        crops_in_tiles(view, proposals["box"], specification, recognizer.crop_device)
+        _crops(view, proposals["box"], specification, recognizer.crop_device)
         for view, (proposals, _) in zip(views, hot, strict=True)
     ]
-    recognised = _recognize(crops, hot, recognizer, settings.score_threshold)
-    return suppress(recognised, settings.nms_threshold)
+    return _recognize(crops, hot, recognizer, settings.score_threshold)
+
+
+def refine(
+    view: torch.Tensor | Raster, proposals: np.ndarray, recognizer: Recognizer
+) -> np.ndarray:
+    """Proposals with the boxes of the instances that they show, or a part of."""
+    regression = recognizer.box_regression
+    if regression is None or not len(proposals):
+        return proposals
+    size = view.size if isinstance(view, Raster) else tuple(view.shape[1:])
+    specification = wide_view(recognizer.image_format.specification)
+    boxes = proposals["box"].astype(np.float64)
+    moved = np.empty_like(boxes)
+    for rows, crops in _crops(
+        view, proposals["box"], specification, recognizer.crop_device
+    ):
+        moved[rows] = regression(crops, boxes[rows])
+    moved = moved.clip(0, np.tile(size[::-1], 2))
+    is_box = (moved[:, 2:] - moved[:, :2] >= _MIN_SIDE).all(axis=1, keepdims=True)
+    return distinct(as_proposals(np.where(is_box, moved, boxes)))
 
 
 def _heat_of_scales(
@@ -307,13 +344,18 @@ def _hot(
 Crops = Iterator[tuple[np.ndarray, torch.Tensor]]
 
 
-def _crops_in_order(
-    pixels: torch.Tensor, boxes: np.ndarray, recognizer: Recognizer
+def _crops(
+    view: torch.Tensor | Raster,
+    boxes: np.ndarray,
+    specification: CropSpecification,
+    device: torch.device,
 ) -> Crops:
     """Rows of boxes and their crops, batch by batch."""
+    if isinstance(view, Raster):
+        yield from crops_in_tiles(view, boxes, specification, device)
+        return
     start = 0
-    specification = recognizer.image_format.specification
-    for batch in crop_batches(pixels.to(recognizer.crop_device), boxes, specification):
+    for batch in crop_batches(view.to(device), boxes, specification):
         yield np.arange(start, start + len(batch)), batch
         start += len(batch)
 
@@ -379,20 +421,28 @@ def _join(
     return np.concatenate(rows), torch.cat(crops)
 
 
-def suppress(polarities: list[Instances], iou_threshold: float) -> Instances:
-    """Instances of an image, from those of each polarity, without duplicates."""
+def suppress(
+    polarities: list[Instances], iou_threshold: float, is_refined: bool = False
+) -> Instances:
+    """Instances of an image, from those of each polarity, without duplicates.
+
+    `is_refined` tells whether boxes come from a box regression.
+    """
     proposals, label, score, heat, objectness = map(
         np.concatenate, zip(*polarities, strict=True)
     )
     rank = nms_rank(score, proposals)
     rows = nms(proposals["box"], rank, iou_threshold)
-    tight = proposals[tightest(proposals, label, rows)]
-    # Two boxes overlap more where one of them has become smaller.
-    distinct = nms(tight["box"], rank[rows], iou_threshold)
-    best = distinct[np.argsort(-score[rows[distinct]], kind="stable")]
+    if is_refined:
+        fitting = as_proposals(mean_boxes(proposals["box"], label, score, rows))
+    else:
+        fitting = proposals[tightest(proposals, label, rows)]
+    # Two boxes overlap more where one of them has changed.
+    distinct_rows = nms(fitting["box"], rank[rows], iou_threshold)
+    best = distinct_rows[np.argsort(-score[rows[distinct_rows]], kind="stable")]
     rows = rows[best]
     return Instances(
-        tight[best], label[rows], score[rows], heat[rows], objectness[rows]
+        fitting[best], label[rows], score[rows], heat[rows], objectness[rows]
     )
 
 

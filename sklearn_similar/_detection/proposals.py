@@ -42,6 +42,9 @@ _DUPLICATE_IOU = 0.8
 _FOREGROUND_SHARE = 0.35
 _N_SAMPLES = 32
 _REGIONS_AT_ONCE = 4096
+# Axis along which a region is cut: how many parts, and its least length in parts of its
+# other side. Things stand beside each other more often than on top.
+_CUTS = ((0, ((2, 0.8), (3, 1.2))), (1, ((2, 2.0),)))
 # Share of a box's width and height by which the corners of like boxes differ at most.
 _DUPLICATE_SHIFT = 0.1
 
@@ -87,9 +90,32 @@ def propose(
     return [joined([own, shared], size) for own in found]
 
 
-def joined(parts: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Proposals of several channels of an image of a height and width."""
-    return distinct(inside_image(np.concatenate(parts), size))
+def joined(channels: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Proposals of several channels of an image of a height and width, and parts."""
+    return distinct(with_parts(inside_image(np.concatenate(channels), size)))
+
+
+def with_parts(proposals: np.ndarray) -> np.ndarray:
+    """Proposals, and parts of those that may show several instances side by side.
+
+    Where instances touch, their strokes are one region. It is cut across its longer
+    side into equal parts: whoever looks at a part sees which instance it belongs to.
+    """
+    found = [proposals]
+    for axis, cuts in _CUTS:
+        low, other_low, high, other_high = (
+            proposals["box"].T[[axis, 1 - axis, axis + 2, 3 - axis]].astype(np.float64)
+        )
+        for n_parts, least_ratio in cuts:
+            is_long = high - low >= least_ratio * (other_high - other_low)
+            start, length = low[is_long], (high - low)[is_long]
+            for number in range(n_parts):
+                part = proposals[is_long]
+                part["box"][:, axis] = np.floor(start + length * number / n_parts)
+                end = np.ceil(start + length * (number + 1) / n_parts)
+                part["box"][:, axis + 2] = end
+                found.append(part[is_recognisable(part)])
+    return np.concatenate(found)
 
 
 def own_channels(image: torch.Tensor, proposals: str) -> list[Channel]:

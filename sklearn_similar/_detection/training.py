@@ -8,8 +8,10 @@ from sklearn.base import clone
 
 from .._grouping import rank_within
 from .._inputs.value_range import ranges_are_checked
+from .._network.seeding import random_seed
 from .._progress import with_progress
 from ..datasets._pixels import check_background_images
+from .box_regression import fit_box_regression
 from .crops import to_unit_tensor
 from .hard_negatives import mine_hard_negatives
 from .image_format import ImageFormat
@@ -103,17 +105,20 @@ def train_recognizer(
     """
     held_out = _held_out(images.labels, rng)
     training = np.setdiff1d(np.arange(len(images.labels)), held_out)
-    crops, owner = make_scene_crops(
+    crops, owner, examples = make_scene_crops(
         images.instances[training],
         replace(image_format.specification, low=0.0, high=1.0),
         background_images=images.background_images,
         n_instances=settings.n_instance_crops,
         n_background=settings.n_background_crops,
+        n_examples=settings.n_instance_crops,
         rotation=settings.rotation,
         n_thresholds=settings.n_thresholds,
         rng=rng,
         verbose=settings.verbose,
     )
+    box_regression = fit_box_regression(examples, random_seed(rng), settings.verbose)
+    del examples
     # Of many images, the crops show the others, each on a background.
     n_plain = max(_MIN_PLAIN, int(_PLAIN_SHARE * settings.n_instance_crops))
     plain = training[_some_of_each(images.labels[training], n_plain, rng)]
@@ -124,6 +129,7 @@ def train_recognizer(
     for _ in range(settings.n_mining_rounds):
         few = _few_of_each(labels)
         recognizer = _fit(estimator, crops[few], labels[few], images, image_format)
+        recognizer = replace(recognizer, box_regression=box_regression)
         backgrounds = _fresh_backgrounds(images, settings, _VARIATIONS, rng)
         mined = mine_hard_negatives(
             recognizer,
@@ -142,6 +148,7 @@ def train_recognizer(
         order = rng.permutation(len(crops))
         crops, labels = crops[order], labels[order]
     recognizer = _fit(estimator, crops, labels, images, image_format)
+    recognizer = replace(recognizer, box_regression=box_regression)
     if not len(held_out):
         return recognizer
     calibration = _calibrate(recognizer, images, held_out, settings, rng)

@@ -1,6 +1,7 @@
 """Training crops for `InstanceLocalizer`, from scenes made of labelled images."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,6 +14,7 @@ from .._compat import Interval, validate_params
 from .._grouping import rank_within
 from .._progress import with_progress
 from ..datasets._pixels import check_background_images, check_images
+from .box_regression import BoxExamples, wide_view
 from .crop_specification import (
     CropSpecification,
     choose_images,
@@ -34,10 +36,16 @@ from .training_scenes import (
 # (Least of an instance, greatest of background.)
 _IOUS = (0.7, 0.6)
 _IOUS_IN_FRAMES = (0.5, 0.3)
-# Boxes near each instance that fills its frame, and by how much of its width and height
-# their corners differ.
-_N_NEAR = 3
-_NEAR = 0.2
+# Boxes near each instance, and by how much of its sides their corners differ: about as
+# exact as those that `localize` crops.
+_N_NEAR = 1
+_NEAR = 0.08
+_N_NEAR_IN_FRAMES = 3
+_NEAR_IN_FRAMES = 0.2
+# Least overlap with an instance of boxes from which its own is learnt, and how many of
+# these are taken from a scene for each instance in it.
+_LEAST_EXAMPLE_IOU = 0.3
+_EXAMPLES_OF_INSTANCE = 2
 _N_TEXTURES = (6, 60)
 _CROPS_OF_A_TEXTURE = 500
 # Images that are shown at least, in fragments where no instance is wanted.
@@ -154,12 +162,13 @@ def make_training_crops(
     )
     specification = learn_crop_specification(samples)
     warn_if_dark_on_light(samples, specification)
-    crops, owner = make_scene_crops(
+    crops, owner, _ = make_scene_crops(
         images,
         specification,
         background_images=background_images,
         n_instances=n_instances,
         n_background=n_background,
+        n_examples=0,
         rotation=rotation,
         n_thresholds=n_thresholds,
         rng=rng,
@@ -181,14 +190,16 @@ def make_scene_crops(
     background_images: Any,
     n_instances: int,
     n_background: int,
+    n_examples: int,
     rotation: float,
     n_thresholds: int,
     rng: np.random.RandomState,
     verbose: int,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, BoxExamples]:
     """The crops of `make_training_crops`, instances first, and rows of what they show.
 
-    The row of background is -1. Values of the specification are between 0 and 1.
+    The row of background is -1. Values of the specification are between 0 and 1. Beside
+    these, at most `n_examples` to learn boxes from, in random order.
     """
     n_channels = images.shape[3] if images.ndim == 4 else None
     n_textures = int(np.clip(n_background // _CROPS_OF_A_TEXTURE, *_N_TEXTURES))
@@ -209,17 +220,19 @@ def make_scene_crops(
         "scene",
         verbose,
     )
-    parts = [
-        _crop_scene(scene, specification, n_thresholds, n_spare, rng)
-        for scene in scenes
-    ]
-    crops, owners = zip(*parts, strict=True)
+    limits = _Limits(n_thresholds, n_spare, n_examples > 0)
+    parts = [_crop_scene(scene, specification, limits, rng) for scene in scenes]
+    crops, owners, examples = zip(*parts, strict=True)
     sources = np.repeat(np.arange(len(owners)), list(map(len, owners)))
     pixels, owner = np.concatenate(crops), np.concatenate(owners)
     instances = rng.permutation(np.flatnonzero(owner >= 0))[:n_instances]
     empty = _spread(np.flatnonzero(owner < 0), sources, n_background, rng)
     shown = np.concatenate([chosen[owner[instances]], np.full(len(empty), -1)])
-    return pixels[np.concatenate([instances, empty])], shown
+    return (
+        pixels[np.concatenate([instances, empty])],
+        shown,
+        _some_examples(examples, n_examples, rng),
+    )
 
 
 def _check_kind(labels: np.ndarray, background) -> None:
@@ -251,36 +264,68 @@ def _scenes(
         yield Scene(255 - image, *nothing)
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """How a scene is cropped."""
+
+    n_thresholds: int
+    n_background: int
+    with_examples: bool
+
+
 def _crop_scene(
-    scene: Scene,
-    specification: CropSpecification,
-    n_thresholds: int,
-    n_background: int,
-    rng,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Crops of a scene's regions, uint8, and the instance in each, -1 for none.
+    scene: Scene, specification: CropSpecification, limits: _Limits, rng
+) -> tuple[np.ndarray, np.ndarray, BoxExamples]:
+    """Crops of a scene's regions, uint8, the instance in each, -1 for none, examples.
 
     All of instances, and at most `n_background` of background.
     """
     pixels = to_unit_tensor(scene.pixels[np.newaxis])[0]
     fills_frame = specification.fills_frame
-    (proposals,) = propose(pixels, (False,), "image", n_thresholds, fills_frame)
-    boxes = proposals["box"]
-    if fills_frame:
-        boxes = np.concatenate([boxes, _near(scene, rng)])
+    (found,) = propose(pixels, (False,), "image", limits.n_thresholds, fills_frame)
+    boxes = np.concatenate([found["box"], _near(scene, fills_frame, rng)])
     instance_iou, background_iou = _IOUS_IN_FRAMES if fills_frame else _IOUS
     owner = np.full(len(boxes), -1)
+    best, nearest = np.zeros(len(boxes)), np.full(len(boxes), -1)
     if len(scene.boxes) and len(boxes):
         overlap = instance_overlap(boxes, scene.boxes, specification)
-        best = overlap.max(axis=1)
-        is_clear = (best >= instance_iou) | (best < background_iou)
-        owner = np.where(best >= instance_iou, scene.labels[overlap.argmax(axis=1)], -1)
-        boxes, owner = boxes[is_clear], owner[is_clear]
-    empty = rng.permutation(np.flatnonzero(owner < 0))[:n_background]
-    rows = np.sort(np.concatenate([np.flatnonzero(owner >= 0), empty]))
-    crops = np.rint(crop_boxes(pixels, boxes[rows], specification) * 255)
-    crops = crops.astype(np.uint8)
-    return crops if scene.pixels.ndim == 3 else crops[..., 0], owner[rows]
+        best, nearest = overlap.max(axis=1), overlap.argmax(axis=1)
+        owner = np.where(best >= instance_iou, scene.labels[nearest], -1)
+    is_clear = (best >= instance_iou) | (best < background_iou)
+    empty = rng.permutation(np.flatnonzero(is_clear & (owner < 0)))
+    is_shown = is_clear & (owner >= 0)
+    is_shown[empty[: limits.n_background]] = True
+    crops = _as_bytes(crop_boxes(pixels, boxes[is_shown], specification))
+    examples = np.flatnonzero(best >= _LEAST_EXAMPLE_IOU)
+    # In a scene of the wrong polarity, nothing is an instance.
+    examples = examples[scene.labels[nearest[examples]] >= 0]
+    n_examples = limits.with_examples * _EXAMPLES_OF_INSTANCE * len(scene.boxes)
+    examples = rng.permutation(examples)[:n_examples]
+    wide = crop_boxes(pixels, boxes[examples], wide_view(specification))
+    return (
+        crops if scene.pixels.ndim == 3 else crops[..., 0],
+        owner[is_shown],
+        BoxExamples(
+            _as_bytes(wide),
+            boxes[examples].astype(np.float64),
+            scene.boxes[nearest[examples]],
+        ),
+    )
+
+
+def _as_bytes(crops: np.ndarray) -> np.ndarray:
+    return np.rint(crops * 255).astype(np.uint8)
+
+
+def _some_examples(
+    parts: tuple[BoxExamples, ...], n_most: int, rng: np.random.RandomState
+) -> BoxExamples:
+    """At most some of the examples, in random order."""
+    crops, boxes, truth = map(np.concatenate, zip(*parts, strict=True))
+    chosen = rng.permutation(len(boxes))[:n_most]
+    return BoxExamples(
+        crops[chosen].transpose(0, 3, 1, 2), boxes[chosen], truth[chosen]
+    )
 
 
 def instance_overlap(
@@ -298,11 +343,12 @@ def instance_overlap(
     return paired_iou(boxes[:, np.newaxis], instances)
 
 
-def _near(scene: Scene, rng: np.random.RandomState) -> np.ndarray:
+def _near(scene: Scene, fills_frame: bool, rng: np.random.RandomState) -> np.ndarray:
     """Boxes inside a scene that are nearly those of its instances."""
-    boxes = np.repeat(scene.boxes, _N_NEAR, axis=0)
+    n, near = (_N_NEAR_IN_FRAMES, _NEAR_IN_FRAMES) if fills_frame else (_N_NEAR, _NEAR)
+    boxes = np.repeat(scene.boxes, n, axis=0)
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    boxes = boxes + rng.uniform(-_NEAR, _NEAR, size=boxes.shape) * sides
+    boxes = boxes + rng.uniform(-near, near, size=boxes.shape) * sides
     edge = np.tile(scene.pixels.shape[1::-1], 2)
     boxes = np.rint(boxes).clip(0, edge)
     return boxes[area(boxes) > 0].astype(np.float32)

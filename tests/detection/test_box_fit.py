@@ -1,4 +1,4 @@
-"""The tightest of duplicates, against a naive search."""
+"""The tightest and the mean of duplicates, against a naive search."""
 
 import numpy as np
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from sklearn_similar._boxes import area, paired_iou
-from sklearn_similar._detection.box_fit import tightest
+from sklearn_similar._detection.box_fit import mean_boxes, tightest
 from sklearn_similar._detection.localization import Instances, suppress
 from sklearn_similar._detection.proposals import as_proposals
 
@@ -103,3 +103,38 @@ def test_tight_boxes_do_not_overlap_more_than_others(seed):
     boxes = suppress([found], 0.1).proposals["box"].astype(float)
     overlap = paired_iou(boxes[:, np.newaxis], boxes)
     assert (overlap[~np.eye(len(boxes), dtype=bool)] <= 0.1).all()
+
+
+@given(st.integers(0, 10_000))
+def test_the_mean_is_that_of_a_naive_search(seed):
+    rng = np.random.RandomState(seed)
+    corner, size = rng.randint(0, 6, size=(30, 2)), rng.randint(6, 40, size=(30, 2))
+    boxes = np.hstack([corner, corner + size]).astype(np.float32)
+    label, score = rng.randint(2, size=30), rng.uniform(size=30)
+    rows = rng.permutation(30)[:8]
+    naive = []
+    for row in rows:
+        overlap = paired_iou(boxes.astype(float), boxes[row].astype(float))
+        same = (overlap >= 0.6) & (label == label[row])
+        naive.append(np.rint(np.average(boxes[same], axis=0, weights=score[same])))
+    assert_array_equal(mean_boxes(boxes, label, score, rows), naive)
+
+
+def test_a_refined_instance_has_the_mean_box_of_its_duplicates():
+    boxes = np.array([[0, 0, 40, 40], [4, 4, 40, 44], [4, 4, 36, 38], [60, 0, 80, 20]])
+    found = Instances(
+        as_proposals(boxes),
+        np.array([5, 5, 3, 5]),
+        np.array([0.9, 0.3, 0.8, 0.7]),
+        np.array([1.0, 0.1, 0.2, 0.3]),
+        np.ones(4),
+    )
+    instances = suppress([found], 0.3, is_refined=True)
+    assert_array_equal(instances.proposals["box"], [[1, 1, 40, 41], boxes[3]])
+    assert_array_equal(instances.score, [0.9, 0.7])
+
+
+def test_boxes_without_a_score_stay_where_they_are():
+    boxes = np.array([[0, 0, 40, 40], [4, 4, 40, 44]], np.float32)
+    found = mean_boxes(boxes, np.zeros(2, int), np.zeros(2), np.array([1]))
+    assert_array_equal(found, boxes[[1]])

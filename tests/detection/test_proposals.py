@@ -14,11 +14,13 @@ from sklearn_similar._detection.large_images import propose_in_tiles
 from sklearn_similar._detection.proposals import (
     REGION,
     ancestors,
+    as_proposals,
     connected_regions,
     extremal_regions,
     heat_regions,
     propose,
     select_regions,
+    with_parts,
 )
 from sklearn_similar._inputs.tiles import raster_in_memory
 
@@ -258,3 +260,35 @@ def test_with_any_contrast_darker_regions_are_proposed_as_well(proposals):
         assert {bright, dark} <= boxes_of(own)
     of_tiles = propose_in_tiles(raster_in_memory(pixels), (False,), proposals, 31, True)
     assert boxes_of(of_tiles[0]) == boxes_of(found[0])
+
+
+@pytest.mark.parametrize(
+    ("box", "parts"),
+    [
+        ((10, 20, 26, 40), [(10, 20, 18, 40), (18, 20, 26, 40)]),
+        (
+            (10, 20, 41, 40),
+            [
+                *((10, 20, 26, 40), (25, 20, 41, 40)),
+                *((10, 20, 21, 40), (20, 20, 31, 40), (30, 20, 41, 40)),
+            ],
+        ),
+        ((10, 20, 20, 40), [(10, 20, 20, 30), (10, 30, 20, 40)]),
+        ((10, 20, 22, 40), []),
+        # Parts that are too small to be recognised.
+        ((10, 20, 16, 24), []),
+    ],
+)
+def test_wide_and_tall_regions_are_proposed_cut_as_well(box, parts):
+    found = with_parts(as_proposals(np.array([box, [0, 0, 30, 45]])))
+    assert boxes_of(found) == {box, (0, 0, 30, 45), *parts}
+    assert (found["downsampling"] == 1).all()
+
+
+def test_two_that_touch_are_proposed_one_by_one():
+    image = np.maximum(
+        square((50, 60), (10, 10, 24, 32)), square((50, 60), (24, 12, 38, 34))
+    )
+    pixels = torch.from_numpy(image.astype(np.float32))[None]
+    (found,) = propose(pixels, (False,), "grey", 31)
+    assert {(10, 10, 24, 34), (24, 10, 38, 34)} <= boxes_of(found)
