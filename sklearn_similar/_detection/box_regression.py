@@ -32,8 +32,11 @@ _BATCH_SIZE = 100
 _LEARNING_RATE = 4e-3
 # Offsets, in parts of a box's greater side, beyond which an error counts linearly.
 _SMOOTHNESS = 0.05
-# One of so many examples is held out, to see whether boxes get better at all.
+# One of so many examples is held out, to see whether boxes get better, by so many
+# standard errors.
 _HELD_OUT = 10
+_SURE = 3.0
+_MIN_HELD_OUT = 20
 _CROPS_AT_ONCE = 1024
 
 
@@ -130,7 +133,7 @@ def wide_view(specification: CropSpecification) -> CropSpecification:
 def fit_box_regression(
     examples: BoxExamples, seed: int, verbose: int
 ) -> BoxRegression | None:
-    """A box regression, or None if it makes held-out boxes no better.
+    """A box regression, or None if it does not surely make held-out boxes better.
 
     Parameters
     ----------
@@ -142,7 +145,7 @@ def fit_box_regression(
         1 shows a progress bar.
     """
     n_held_out = len(examples.crops) // _HELD_OUT
-    if n_held_out == 0:
+    if n_held_out < _MIN_HELD_OUT:
         return None
     held_out = BoxExamples(*(part[:n_held_out] for part in examples))
     training = BoxExamples(*(part[n_held_out:] for part in examples))
@@ -151,9 +154,11 @@ def fit_box_regression(
         regression(_as_floats(held_out.crops[part]), held_out.boxes[part])
         for part in batch_slices(n_held_out, _CROPS_AT_ONCE)
     ]
-    before = paired_iou(held_out.boxes, held_out.truth).mean()
-    after = paired_iou(np.concatenate(moved), held_out.truth).mean()
-    return regression if after > before else None
+    before = paired_iou(held_out.boxes, held_out.truth)
+    gain = paired_iou(np.concatenate(moved), held_out.truth) - before
+    # Of few examples, some get better by chance.
+    is_better = gain.mean() > _SURE * gain.std() / n_held_out**0.5
+    return regression if is_better else None
 
 
 def _train(examples: BoxExamples, seed: int, verbose: int) -> BoxNetwork:

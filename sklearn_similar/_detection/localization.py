@@ -30,6 +30,7 @@ from .proposals import (
     distinct,
     heat_regions,
     propose,
+    with_parts,
 )
 from .score_calibration import UNCALIBRATED, ScoreCalibration
 
@@ -266,21 +267,24 @@ def _recognize_views(
 def refine(
     view: torch.Tensor | Raster, proposals: np.ndarray, recognizer: Recognizer
 ) -> np.ndarray:
-    """Proposals with the boxes of the instances that they show, or a part of."""
+    """Proposals with others, whose boxes are those of the instances that they show.
+
+    Parts of proposals are moved to instances as well. Without a box regression, there
+    are no others.
+    """
     regression = recognizer.box_regression
     if regression is None or not len(proposals):
         return proposals
     size = view.size if isinstance(view, Raster) else tuple(view.shape[1:])
     specification = wide_view(recognizer.image_format.specification)
-    boxes = proposals["box"].astype(np.float64)
+    shown = distinct(with_parts(proposals))["box"]
+    boxes = shown.astype(np.float64)
     moved = np.empty_like(boxes)
-    for rows, crops in _crops(
-        view, proposals["box"], specification, recognizer.crop_device
-    ):
+    for rows, crops in _crops(view, shown, specification, recognizer.crop_device):
         moved[rows] = regression(crops, boxes[rows])
     moved = moved.clip(0, np.tile(size[::-1], 2))
-    is_box = (moved[:, 2:] - moved[:, :2] >= _MIN_SIDE).all(axis=1, keepdims=True)
-    return distinct(as_proposals(np.where(is_box, moved, boxes)))
+    is_box = (moved[:, 2:] - moved[:, :2] >= _MIN_SIDE).all(axis=1)
+    return distinct(np.concatenate([as_proposals(moved[is_box]), proposals]))
 
 
 def _heat_of_scales(
@@ -434,7 +438,8 @@ def suppress(
     rank = nms_rank(score, proposals)
     rows = nms(proposals["box"], rank, iou_threshold)
     if is_refined:
-        fitting = as_proposals(mean_boxes(proposals["box"], label, score, rows))
+        weight = score / proposals["downsampling"] ** 2
+        fitting = as_proposals(mean_boxes(proposals["box"], label, weight, rows))
     else:
         fitting = proposals[tightest(proposals, label, rows)]
     # Two boxes overlap more where one of them has changed.

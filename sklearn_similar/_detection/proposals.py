@@ -91,8 +91,8 @@ def propose(
 
 
 def joined(channels: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Proposals of several channels of an image of a height and width, and parts."""
-    return distinct(with_parts(inside_image(np.concatenate(channels), size)))
+    """Proposals of several channels of an image of a height and width."""
+    return distinct(inside_image(np.concatenate(channels), size))
 
 
 def with_parts(proposals: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from .crop_specification import (
 )
 from .crops import crop_boxes, crop_windows, to_unit_tensor
 from .polarity import warn_if_dark_on_light
-from .proposals import propose
+from .proposals import propose, with_parts
 from .scene import Scene
 from .training_scenes import (
     make_backgrounds,
@@ -39,7 +39,7 @@ _IOUS_IN_FRAMES = (0.5, 0.3)
 # Boxes near each instance, and by how much of its sides their corners differ: about as
 # exact as those that `localize` crops.
 _N_NEAR = 1
-_NEAR = 0.08
+_NEAR = 0.12
 _N_NEAR_IN_FRAMES = 3
 _NEAR_IN_FRAMES = 0.2
 # Least overlap with an instance of boxes from which its own is learnt, and how many of
@@ -220,8 +220,8 @@ def make_scene_crops(
         "scene",
         verbose,
     )
-    limits = _Limits(n_thresholds, n_spare, n_examples > 0)
-    parts = [_crop_scene(scene, specification, limits, rng) for scene in scenes]
+    settings = CropSettings(n_thresholds, n_spare, n_examples > 0)
+    parts = [crop_scene(scene, specification, settings, rng) for scene in scenes]
     crops, owners, examples = zip(*parts, strict=True)
     sources = np.repeat(np.arange(len(owners)), list(map(len, owners)))
     pixels, owner = np.concatenate(crops), np.concatenate(owners)
@@ -265,16 +265,26 @@ def _scenes(
 
 
 @dataclass(frozen=True)
-class _Limits:
-    """How a scene is cropped."""
+class CropSettings:
+    """How a scene is cropped.
+
+    Attributes
+    ----------
+    n_thresholds : int
+        Of the region proposals.
+    n_background : int
+        Most crops of background.
+    with_examples : bool
+        Whether boxes are to be learnt from it.
+    """
 
     n_thresholds: int
     n_background: int
     with_examples: bool
 
 
-def _crop_scene(
-    scene: Scene, specification: CropSpecification, limits: _Limits, rng
+def crop_scene(
+    scene: Scene, specification: CropSpecification, settings: CropSettings, rng
 ) -> tuple[np.ndarray, np.ndarray, BoxExamples]:
     """Crops of a scene's regions, uint8, the instance in each, -1 for none, examples.
 
@@ -282,8 +292,9 @@ def _crop_scene(
     """
     pixels = to_unit_tensor(scene.pixels[np.newaxis])[0]
     fills_frame = specification.fills_frame
-    (found,) = propose(pixels, (False,), "image", limits.n_thresholds, fills_frame)
-    boxes = np.concatenate([found["box"], _near(scene, fills_frame, rng)])
+    (found,) = propose(pixels, (False,), "image", settings.n_thresholds, fills_frame)
+    boxes = with_parts(found)["box"]
+    boxes = np.concatenate([boxes, _near(scene, fills_frame, rng)])
     instance_iou, background_iou = _IOUS_IN_FRAMES if fills_frame else _IOUS
     owner = np.full(len(boxes), -1)
     best, nearest = np.zeros(len(boxes)), np.full(len(boxes), -1)
@@ -294,12 +305,12 @@ def _crop_scene(
     is_clear = (best >= instance_iou) | (best < background_iou)
     empty = rng.permutation(np.flatnonzero(is_clear & (owner < 0)))
     is_shown = is_clear & (owner >= 0)
-    is_shown[empty[: limits.n_background]] = True
+    is_shown[empty[: settings.n_background]] = True
     crops = _as_bytes(crop_boxes(pixels, boxes[is_shown], specification))
     examples = np.flatnonzero(best >= _LEAST_EXAMPLE_IOU)
     # In a scene of the wrong polarity, nothing is an instance.
     examples = examples[scene.labels[nearest[examples]] >= 0]
-    n_examples = limits.with_examples * _EXAMPLES_OF_INSTANCE * len(scene.boxes)
+    n_examples = settings.with_examples * _EXAMPLES_OF_INSTANCE * len(scene.boxes)
     examples = rng.permutation(examples)[:n_examples]
     wide = crop_boxes(pixels, boxes[examples], wide_view(specification))
     return (

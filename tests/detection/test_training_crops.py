@@ -11,8 +11,9 @@ from sklearn_similar._detection import training, training_crops
 from sklearn_similar._detection.crop_specification import CropSpecification
 from sklearn_similar._detection.scene import Scene
 from sklearn_similar._detection.training_crops import (
-    _crop_scene,
+    CropSettings,
     _spread,
+    crop_scene,
     instance_overlap,
 )
 from sklearn_similar.datasets import load_mnist_sample
@@ -172,16 +173,45 @@ def test_overlap_is_of_crops_where_images_fill_their_frame():
         assert_allclose(overlap[:, 0], [narrow, 1, 0])
 
 
-def test_what_fills_its_frame_is_cropped_where_nothing_is_proposed():
+@pytest.mark.parametrize("fills_frame", [True, False])
+def test_instances_are_cropped_where_nothing_is_proposed(fills_frame):
     # Of one grey level, there are no regions.
     pixels = np.full((100, 100), 100, np.uint8)
     scene = Scene(pixels, np.array([[20, 30, 60, 70], [70, 0, 100, 30]]), np.r_[7, 3])
-    for fills_frame, owners in ((True, {7, 3}), (False, set())):
-        specification = CropSpecification(size=(28, 28), fills_frame=fills_frame)
-        rng = np.random.RandomState(0)
-        made, owner = _crop_scene(scene, specification, 31, 10, rng)
-        assert len(made) == len(owner)
-        assert set(owner) == owners
+    specification = CropSpecification(size=(28, 28), fills_frame=fills_frame)
+    settings = CropSettings(n_thresholds=31, n_background=10, with_examples=True)
+    rng = np.random.RandomState(0)
+    made, owner, examples = crop_scene(scene, specification, settings, rng)
+    assert len(made) == len(owner)
+    assert set(owner) == {7, 3}
+    assert {tuple(box) for box in examples.truth} == {tuple(b) for b in scene.boxes}
+
+
+def test_boxes_are_learnt_from_what_overlaps_an_instance():
+    pixels = np.zeros((100, 100), np.uint8)
+    pixels[20:60, 20:50] = 200
+    pixels[40:50, 70:80] = 200
+    boxes = np.array([[20, 20, 50, 60]])
+    settings = CropSettings(n_thresholds=31, n_background=10, with_examples=True)
+    found = {}
+    for label in (5, -1):
+        scene = Scene(pixels, boxes, np.array([label]))
+        specification = CropSpecification(size=(28, 28))
+        *_, examples = crop_scene(
+            scene, specification, settings, np.random.RandomState(0)
+        )
+        found[label] = examples
+        assert examples.crops.shape[1:] == (28, 28, 1)
+        assert len(examples.crops) == len(examples.boxes)
+    # At most two for each instance, and none where it is none.
+    assert len(found[5].boxes) == 2
+    assert (found[5].truth == boxes).all()
+    assert len(found[-1].boxes) == 0
+    without = CropSettings(n_thresholds=31, n_background=10, with_examples=False)
+    scene = Scene(pixels, boxes, np.array([5]))
+    rng = np.random.RandomState(0)
+    *_, none = crop_scene(scene, CropSpecification(size=(28, 28)), without, rng)
+    assert len(none.boxes) == 0
 
 
 def test_the_crops_are_made_as_the_localizer_will_search(monkeypatch):
