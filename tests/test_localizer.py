@@ -566,6 +566,21 @@ def test_a_frozen_estimator_keeps_its_probabilities(localizer, few):
     assert frozen.score_calibration_ == (1, 0, 0)
 
 
+def test_box_regression_is_a_part_of_every_search(localizer, scenes):
+    images, _ = scenes
+    found = localizer.localize(images)
+    other = copy.copy(localizer).set_params(n_jobs=2)
+    assert_frame_equal(other.localize(images), found)
+    other.box_regression_ = None
+    assert not other.localize(images).equals(found)
+
+
+def test_without_examples_there_is_no_box_regression(localizer, few):
+    frozen = InstanceLocalizer(FrozenEstimator(localizer.estimator_)).fit(*few)
+    none = InstanceLocalizer(bayes(), **FEW | {"n_instance_crops": 0}).fit(*few)
+    assert frozen.box_regression_ is none.box_regression_ is None
+
+
 def test_the_default_is_a_small_network_that_can_be_saved(few, scenes, tmp_path):
     X, y = few
     localizer = InstanceLocalizer(**FEW).fit(X, y)

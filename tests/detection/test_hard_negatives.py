@@ -1,9 +1,13 @@
 """Hard negatives, against a recogniser whose mistakes are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from sklearn_similar._detection.crop_specification import CropSpecification
+from sklearn_similar._detection.crops import crop_boxes, to_unit_tensor
 from sklearn_similar._detection.hard_negatives import mine_hard_negatives
 from sklearn_similar._detection.image_format import ImageFormat
 from sklearn_similar._detection.localization import Recognizer
@@ -74,3 +78,15 @@ def test_no_more_than_asked_for_are_mined_and_the_surest(recognizer):
 def test_nothing_is_mined_where_nothing_is_taken_for_an_instance(recognizer):
     found = mine(recognizer, [np.full((50, 60), 99, np.uint8)])
     assert found.shape == (0, 28, 28, 1)
+
+
+def test_boxes_are_moved_as_in_a_search(recognizer):
+    moved = np.array([18.0, 18, 28, 62])
+    own = replace(recognizer, box_regression=lambda _, boxes: 0 * boxes + moved)
+    found = mine(own, [bars(200, 30)])
+    # All regions have become one.
+    assert len(found) == 1
+    image = to_unit_tensor(bars(200, 30)[np.newaxis])[0]
+    specification = recognizer.image_format.specification
+    expected = crop_boxes(image, moved[np.newaxis], specification)
+    assert_allclose(found, 255 * expected, atol=0.51)

@@ -1,20 +1,24 @@
 """Training crops for localisation."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_similar import InstanceLocalizer, make_training_crops
+from sklearn_similar._boxes import paired_iou
 from sklearn_similar._detection import training, training_crops
 from sklearn_similar._detection.crop_specification import CropSpecification
+from sklearn_similar._detection.crops import crop_boxes, to_unit_tensor
 from sklearn_similar._detection.scene import Scene
 from sklearn_similar._detection.training_crops import (
     CropSettings,
     _spread,
     crop_scene,
     instance_overlap,
+    make_scene_crops,
 )
 from sklearn_similar.datasets import load_mnist_sample
 
@@ -187,31 +191,53 @@ def test_instances_are_cropped_where_nothing_is_proposed(fills_frame):
     assert {tuple(box) for box in examples.truth} == {tuple(b) for b in scene.boxes}
 
 
-def test_boxes_are_learnt_from_what_overlaps_an_instance():
-    pixels = np.zeros((100, 100), np.uint8)
-    pixels[20:60, 20:50] = 200
-    pixels[40:50, 70:80] = 200
-    boxes = np.array([[20, 20, 50, 60]])
-    settings = CropSettings(n_thresholds=31, n_background=10, with_examples=True)
-    found = {}
-    for label in (5, -1):
-        scene = Scene(pixels, boxes, np.array([label]))
-        specification = CropSpecification(size=(28, 28))
-        *_, examples = crop_scene(
-            scene, specification, settings, np.random.RandomState(0)
-        )
-        found[label] = examples
-        assert examples.crops.shape[1:] == (28, 28, 1)
-        assert len(examples.crops) == len(examples.boxes)
-    # At most two for each instance, and none where it is none.
-    assert len(found[5].boxes) == 2
-    assert (found[5].truth == boxes).all()
-    assert len(found[-1].boxes) == 0
-    without = CropSettings(n_thresholds=31, n_background=10, with_examples=False)
-    scene = Scene(pixels, boxes, np.array([5]))
-    rng = np.random.RandomState(0)
-    *_, none = crop_scene(scene, CropSpecification(size=(28, 28)), without, rng)
-    assert len(none.boxes) == 0
+def test_boxes_are_learnt_from_regions_that_show_some_of_an_instance():
+    pixels = np.zeros((100, 120), np.uint8)
+    pixels[30:70, 20:60] = 200
+    # A bar, of which nothing is an instance, and a part of the instance.
+    pixels[10:90, 100:105] = 200
+    pixels[32:68, 22:56] = 255
+    scene = Scene(pixels, np.array([[20, 30, 60, 70]]), np.r_[7])
+    settings = CropSettings(31, 10, with_examples=True)
+    specification = CropSpecification(size=(20, 20), object_extent=0.5)
+    _, _, examples = crop_scene(
+        scene, specification, settings, np.random.RandomState(0)
+    )
+    assert 0 < len(examples.crops) <= 2
+    assert_array_equal(examples.truth, scene.boxes.repeat(len(examples.boxes), axis=0))
+    assert (paired_iou(examples.boxes, examples.truth) >= 0.3).all()
+    expected = crop_boxes(
+        to_unit_tensor(pixels[np.newaxis])[0],
+        examples.boxes,
+        replace(specification, size=(28, 28), object_extent=0.6),
+    )
+    assert_array_equal(examples.crops, np.rint(255 * expected))
+    # In the wrong polarity, nothing is an instance.
+    wrong = Scene(255 - pixels, scene.boxes, np.r_[-1])
+    _, _, examples = crop_scene(
+        wrong, specification, settings, np.random.RandomState(0)
+    )
+    assert len(examples.crops) == 0
+
+
+@pytest.mark.usefixtures("small_scenes")
+@pytest.mark.parametrize("n_examples", [0, 10])
+def test_examples_of_boxes_are_as_many_as_asked_for(n_examples):
+    images = np.stack([IMAGES] * 3, axis=-1)
+    _, _, examples = make_scene_crops(
+        images,
+        CropSpecification(size=(28, 28)),
+        background_images=None,
+        n_instances=0,
+        n_background=50,
+        n_examples=n_examples,
+        rotation=10.0,
+        n_thresholds=31,
+        rng=np.random.RandomState(0),
+        verbose=0,
+    )
+    assert examples.crops.shape == (n_examples, 3, 28, 28)
+    assert examples.boxes.shape == examples.truth.shape == (n_examples, 4)
 
 
 def test_the_crops_are_made_as_the_localizer_will_search(monkeypatch):
