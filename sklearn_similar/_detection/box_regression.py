@@ -149,7 +149,9 @@ def fit_box_regression(
         return None
     held_out = BoxExamples(*(part[:n_held_out] for part in examples))
     training = BoxExamples(*(part[n_held_out:] for part in examples))
-    regression = BoxRegression(_train(training, seed, verbose))
+    # Whatever the caller's modes are, on this device, and with gradients.
+    with torch.device("cpu"), torch.inference_mode(False):
+        regression = BoxRegression(_train(training, seed, verbose))
     moved = [
         regression(_as_floats(held_out.crops[part]), held_out.boxes[part])
         for part in batch_slices(n_held_out, _CROPS_AT_ONCE)

@@ -125,6 +125,20 @@ def test_a_seed_decides_all_and_nothing_else_changes():
     assert not np.array_equal(one.weights()["0.weight"], other.weights()["0.weight"])
 
 
+@pytest.mark.parametrize(
+    "mode", [torch.no_grad, torch.inference_mode, lambda: torch.device("meta")]
+)
+def test_it_is_learnt_and_used_in_any_mode_of_the_caller(mode):
+    examples = examples_of_rectangles(500)
+    expected = fit_box_regression(examples, seed=0, verbose=0).weights()
+    with mode():
+        weights = fit_box_regression(examples, seed=0, verbose=0).weights()
+        again = BoxRegression.from_weights(weights).weights()
+    for name, weight in expected.items():
+        assert_array_equal(weights[name], weight)
+        assert_array_equal(again[name], weight)
+
+
 def test_weights_make_the_same_network(regression):
     before = torch.random.get_rng_state()
     weights = regression.weights()
