@@ -116,7 +116,7 @@ def _crop(
     x = _positions(box[:, 0], box[:, 2], factor, width)
     y = _positions(box[:, 1], box[:, 3], factor, height)
     octave = _octaves(factor)
-    crops = torch.empty(len(boxes), n_channels, height, width, device=device)
+    crops = first.new_empty(len(boxes), n_channels, height, width)
     for number in octave.unique().tolist():
         rows = (octave == number).nonzero().flatten()
         crops[rows] = _sample(pyramid[number], x[rows], y[rows], 2.0**number)

@@ -145,3 +145,15 @@ def test_a_crop_without_contrast_is_finite():
 def test_no_regions_give_no_crops():
     crops = crop_boxes(torch.zeros(3, 40, 40), as_boxes(), SPECIFICATION)
     assert crops.shape == (0, 28, 28, 3)
+
+
+def test_default_type_of_torch_does_not_matter():
+    scene = torch.arange(1600.0).view(1, 40, 40) / 1600
+    expected = crop_boxes(scene, as_boxes([5, 5, 30, 30]), SPECIFICATION)
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = crop_boxes(scene, as_boxes([5, 5, 30, 30]), SPECIFICATION)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == np.float32
+    assert_allclose(found, expected, rtol=0)
