@@ -1,4 +1,4 @@
-"""The box of an instance, chosen among its duplicates."""
+"""The box of an instance, from its duplicates."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def mean_boxes(
     Returns
     -------
     ndarray of shape (n_rows, 4)
-        In whole pixels.
+        In whole pixels; where no box is left of the mean, the box as it is.
     """
     boxes = boxes.astype(np.float64)
     total, weight = np.zeros((len(rows), 4)), np.zeros(len(rows))
@@ -42,12 +42,10 @@ def mean_boxes(
         number, near = number[is_same], near[is_same]
         np.add.at(total, number, boxes[near] * score[near, np.newaxis])
         np.add.at(weight, number, score[near])
-    # A score of 0 says nothing.
-    return np.where(
-        weight[:, np.newaxis] > 0,
-        np.rint(total / np.maximum(weight, 1e-12)[:, np.newaxis]),
-        boxes[rows],
-    )
+    # Scores of 0 say nothing, and rounding may leave nothing.
+    mean = np.rint(total / np.where(weight > 0, weight, 1)[:, np.newaxis])
+    is_box = (mean[:, 2:] > mean[:, :2]).all(axis=1, keepdims=True)
+    return np.where(is_box, mean, boxes[rows])
 
 
 def tightest(proposals: np.ndarray, label: np.ndarray, rows: np.ndarray) -> np.ndarray:

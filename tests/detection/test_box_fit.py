@@ -138,3 +138,16 @@ def test_boxes_without_a_score_stay_where_they_are():
     boxes = np.array([[0, 0, 40, 40], [4, 4, 40, 44]], np.float32)
     found = mean_boxes(boxes, np.zeros(2, int), np.zeros(2), np.array([1]))
     assert_array_equal(found, boxes[[1]])
+
+
+def test_the_least_scores_weigh_like_others():
+    boxes = np.array([[0, 0, 40, 40], [4, 4, 40, 44]], np.float32)
+    label, rows = np.zeros(2, int), np.array([0])
+    found = mean_boxes(boxes, label, np.full(2, 1e-20), rows)
+    assert_array_equal(found, mean_boxes(boxes, label, np.full(2, 0.5), rows))
+
+
+def test_a_box_of_which_rounding_leaves_nothing_stays():
+    boxes = np.array([[1.5, 0, 2.5, 9]], np.float32)
+    found = mean_boxes(boxes, np.zeros(1, int), np.ones(1), np.array([0]))
+    assert_array_equal(found, boxes)
