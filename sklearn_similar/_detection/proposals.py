@@ -96,11 +96,11 @@ def joined(channels: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 
 
 def with_parts(proposals: np.ndarray) -> np.ndarray:
-    """Proposals, and parts of those that may show several instances side by side.
+    """Proposals, and parts of those that may show several instances.
 
-    Where instances touch, their strokes are one region. It is cut across its longer
-    side into equal parts: whoever looks at a part sees which instance it belongs to.
-    Smaller channels have the same objects.
+    Where instances touch, their strokes are one region. It is cut into equal parts,
+    side by side or one on top of the other: whoever looks at a part sees which instance
+    it belongs to. Smaller channels have the same objects.
     """
     found = [proposals]
     proposals = proposals[proposals["downsampling"] == 1]
