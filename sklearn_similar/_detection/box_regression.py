@@ -111,8 +111,10 @@ class BoxRegression:
 
         They may reach beyond the image, or hold nothing.
         """
-        offsets = self.network.to(crops.device)(crops).double().numpy(force=True)
-        return np.rint(boxes + offsets * _greater_side(boxes))
+        with torch.autocast(crops.device.type, enabled=False):
+            offsets = self.network.to(crops.device)(crops)
+        sides = _greater_side(boxes)
+        return np.rint(boxes + offsets.double().numpy(force=True) * sides)
 
 
 def box_weights(in_channels: int) -> dict[str, np.ndarray]:
@@ -149,8 +151,12 @@ def fit_box_regression(
         return None
     held_out = BoxExamples(*(part[:n_held_out] for part in examples))
     training = BoxExamples(*(part[n_held_out:] for part in examples))
-    # Whatever the caller's modes are, on this device, and with gradients.
-    with torch.device("cpu"), torch.inference_mode(False):
+    # Whatever the caller's modes are: here, in single precision, with gradients.
+    with (
+        torch.device("cpu"),
+        torch.inference_mode(False),
+        torch.autocast("cpu", enabled=False),
+    ):
         regression = BoxRegression(_train(training, seed, verbose))
     moved = [
         regression(_as_floats(held_out.crops[part]), held_out.boxes[part])

@@ -50,6 +50,11 @@ def examples_of_rectangles(n, seed=0):
     return BoxExamples(np.stack(crops), np.stack(boxes), np.stack(truths))
 
 
+def moved_boxes(regression, examples):
+    crops = torch.from_numpy(examples.crops).float() / 255
+    return regression(crops, examples.boxes)
+
+
 @pytest.fixture(scope="module")
 def regression():
     return fit_box_regression(examples_of_rectangles(1000), seed=0, verbose=0)
@@ -126,14 +131,22 @@ def test_a_seed_decides_all_and_nothing_else_changes():
 
 
 @pytest.mark.parametrize(
-    "mode", [torch.no_grad, torch.inference_mode, lambda: torch.device("meta")]
+    "mode",
+    [
+        *(torch.no_grad, torch.inference_mode, lambda: torch.device("meta")),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+    ],
 )
 def test_it_is_learnt_and_used_in_any_mode_of_the_caller(mode):
     examples = examples_of_rectangles(500)
     expected = fit_box_regression(examples, seed=0, verbose=0).weights()
     with mode():
         weights = fit_box_regression(examples, seed=0, verbose=0).weights()
-        again = BoxRegression.from_weights(weights).weights()
+        regression = BoxRegression.from_weights(weights)
+        again = regression.weights()
+        with torch.device("cpu"):
+            moved = moved_boxes(regression, examples)
+    assert_array_equal(moved, moved_boxes(regression, examples))
     for name, weight in expected.items():
         assert_array_equal(weights[name], weight)
         assert_array_equal(again[name], weight)
@@ -145,8 +158,7 @@ def test_weights_make_the_same_network(regression):
     again = BoxRegression.from_weights(weights)
     assert_array_equal(torch.random.get_rng_state(), before)
     examples = examples_of_rectangles(20, seed=3)
-    crops = torch.from_numpy(examples.crops).float() / 255
-    assert_array_equal(again(crops, examples.boxes), regression(crops, examples.boxes))
+    assert_array_equal(moved_boxes(again, examples), moved_boxes(regression, examples))
     expected = box_weights(in_channels=1)
     assert {name: (w.shape, w.dtype) for name, w in weights.items()} == {
         name: (w.shape, w.dtype) for name, w in expected.items()
