@@ -80,7 +80,7 @@ def test_nothing_is_mined_where_nothing_is_taken_for_an_instance(recognizer):
 
 
 def test_boxes_are_moved_as_in_a_search(recognizer):
-    moved = np.array([18.0, 18, 28, 62])
+    moved = np.array([15.0, 12, 31, 66])
     own = replace(recognizer, box_regression=lambda _, boxes: 0 * boxes + moved)
     found, without = (mine(r, [bars(200, 30)]) for r in (own, recognizer))
     # All regions are moved to one, which joins them.
