@@ -23,7 +23,8 @@ from ._detection.crop_specification import (
     unpack_specification,
 )
 from ._detection.image_format import ImageFormat, read_instances
-from ._detection.localization import Recognizer, Settings, instances_table
+from ._detection.instances import instances_table
+from ._detection.localization import Recognizer, Settings
 from ._detection.parallel import numbered_tables, search
 from ._detection.polarity import warn_if_dark_on_light
 from ._detection.score_calibration import ScoreCalibration
@@ -77,7 +78,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         channels (grey levels as they are and smoothed, edges, colours). "grey": of grey
         levels alone, in less time. "heat": regions of the heatmap, tightened around
         what is bright in them. A callable gets an image, height x width (x n_channels),
-        its values between 0 and 1, and returns boxes, n_boxes x 4.
+        its values between 0 and 1, and returns boxes, n_boxes x 4. All are also cut
+        and moved, see `box_regression_`.
     n_thresholds : int, default=31
         Thresholds at which regions are connected, in `fit` and `localize`.
     polarity : {"bright", "dark", "both"}, default="bright"
@@ -126,8 +128,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         those of any class's + intercept; (1, 0, 0) if frozen, or no class has ten
         images.
     box_regression_ : dict of str to ndarray, or None
-        Weights of the network that moves the edges of region proposals to those of
-        instances; None if frozen, or it made held-out boxes no better.
+        Weights of the network that moves region proposals and parts of them to
+        instances, after Girshick et al. (2014); None if frozen, or if held-out boxes
+        did not surely get better.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
@@ -267,9 +270,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             For an iterator, a table of each image as soon as it is searched; for a Dask
             collection, one that is computed later. One row an instance, with the
             columns ``image`` (position in X), ``label``, ``score`` (calibrated
-            probability of the label), ``heat`` (greatest in the box; NaN if the
-            estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``, ``y_max``
-            (pixels, half-open); images in order, best scores first.
+            probability of the label), ``heat`` (greatest in the surest of the boxes
+            that became this one; NaN if the estimator has no heatmaps), ``x_min``,
+            ``y_min``, ``x_max``, ``y_max`` (pixels, half-open); images in order, best
+            scores first.
 
         Raises
         ------
@@ -421,8 +425,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _take(self, recognizer: Recognizer) -> None:
         self.estimator_, self._columns = recognizer.estimator, recognizer.columns
         self.score_calibration_ = tuple(recognizer.calibration)
-        regression = recognizer.box_regression
-        self.box_regression_ = None if regression is None else regression.weights()
+        learnt = recognizer.box_regression
+        self.box_regression_ = learnt.weights() if learnt else None
 
     def _for_estimator(self, images: Images, indices: np.ndarray) -> np.ndarray:
         """Some of the training images as the estimator takes images."""
@@ -436,13 +440,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _recognizer(self) -> Recognizer:
         # Localizers that were saved before do not have it.
         weights = getattr(self, "box_regression_", None)
-        regression = None if weights is None else BoxRegression.from_weights(weights)
         return Recognizer(
             estimator=self.estimator_,
             image_format=self._image_format(),
             columns=self._columns,
             calibration=ScoreCalibration(*self.score_calibration_),
-            box_regression=regression,
+            box_regression=BoxRegression.from_weights(weights) if weights else None,
         )
 
     def __getstate__(self):

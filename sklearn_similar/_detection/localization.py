@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .._inputs.images import to_grey, to_tensor
 from .._inputs.tiles import Raster, mapped, raster_in_memory
-from .box_fit import mean_boxes, tightest
 from .box_regression import BoxRegression, wide_view
 from .crop_specification import CropSpecification
 from .crops import crop_batches
 from .image_format import ImageFormat
+from .instances import Instances, suppress
 from .large_images import (
     crops_in_tiles,
     greatest_in_boxes,
@@ -24,7 +22,6 @@ from .large_images import (
     propose_in_tiles,
     whole,
 )
-from .nms import nms, nms_rank
 from .proposals import (
     as_proposals,
     distinct,
@@ -139,19 +136,6 @@ class Recognizer:
                 return heat.read(rows, columns)
 
         return Raster(heat.size, read)
-
-
-class Instances(NamedTuple):
-    """Recognised region proposals of an image.
-
-    `objectness` is the probability that a proposal shows an instance of any class.
-    """
-
-    proposals: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
-    heat: np.ndarray
-    objectness: np.ndarray
 
 
 def find_instances(
@@ -284,7 +268,10 @@ def refine(
         moved[rows] = regression(crops, boxes[rows])
     moved = moved.clip(0, np.tile(size[::-1], 2))
     is_box = (moved[:, 2:] - moved[:, :2] >= _MIN_SIDE).all(axis=1)
-    return distinct(np.concatenate([as_proposals(moved[is_box]), proposals]))
+    # Boxes that were not moved are less exact, as those of a smaller channel are.
+    others = proposals.copy()
+    others["downsampling"] *= 2
+    return distinct(np.concatenate([as_proposals(moved[is_box]), others]))
 
 
 def _heat_of_scales(
@@ -423,46 +410,3 @@ def _join(
 ) -> tuple[np.ndarray, torch.Tensor]:
     rows, crops = zip(*batches, strict=True)
     return np.concatenate(rows), torch.cat(crops)
-
-
-def suppress(
-    polarities: list[Instances], iou_threshold: float, is_refined: bool = False
-) -> Instances:
-    """Instances of an image, from those of each polarity, without duplicates.
-
-    `is_refined` tells whether boxes come from a box regression.
-    """
-    proposals, label, score, heat, objectness = map(
-        np.concatenate, zip(*polarities, strict=True)
-    )
-    rank = nms_rank(score, proposals)
-    rows = nms(proposals["box"], rank, iou_threshold)
-    if is_refined:
-        weight = score / proposals["downsampling"] ** 2
-        fitting = as_proposals(mean_boxes(proposals["box"], label, weight, rows))
-    else:
-        fitting = proposals[tightest(proposals, label, rows)]
-    # Two boxes overlap more where one of them has changed.
-    distinct_rows = nms(fitting["box"], rank[rows], iou_threshold)
-    best = distinct_rows[np.argsort(-score[rows[distinct_rows]], kind="stable")]
-    rows = rows[best]
-    return Instances(
-        fitting[best], label[rows], score[rows], heat[rows], objectness[rows]
-    )
-
-
-def instances_table(instances: list[Instances], classes: np.ndarray) -> pd.DataFrame:
-    """The table of instances of several images."""
-    counts = [len(image.label) for image in instances]
-    boxes = np.concatenate(
-        [np.empty((0, 4)), *(image.proposals["box"] for image in instances)]
-    ).astype(np.int64)
-    label = np.concatenate([np.empty(0, int), *(image.label for image in instances)])
-    columns = {
-        "image": np.repeat(np.arange(len(instances)), counts),
-        "label": classes[label],
-        "score": np.concatenate([np.empty(0), *(image.score for image in instances)]),
-        "heat": np.concatenate([np.empty(0), *(image.heat for image in instances)]),
-        **dict(zip(BOX_COLUMNS, boxes.T, strict=True)),
-    }
-    return pd.DataFrame(columns, columns=list(INSTANCE_COLUMNS))

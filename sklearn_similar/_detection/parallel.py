@@ -17,13 +17,8 @@ from .._inputs.tiles import Raster, explained_memory_error
 from .._inputs.value_range import ranges_are_checked
 from .._network.threads import usable_threads
 from .._progress import without_progress
-from .localization import (
-    Instances,
-    Recognizer,
-    Settings,
-    find_instances,
-    instances_table,
-)
+from .instances import Instances, instances_table
+from .localization import Recognizer, Settings, find_instances
 
 # Images that are searched together, or a large one.
 Group = list[torch.Tensor] | Raster

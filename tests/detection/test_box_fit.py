@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 
 from sklearn_similar._boxes import area, paired_iou
 from sklearn_similar._detection.box_fit import mean_boxes, tightest
-from sklearn_similar._detection.localization import Instances, suppress
+from sklearn_similar._detection.instances import Instances, suppress
 from sklearn_similar._detection.proposals import as_proposals
 
 

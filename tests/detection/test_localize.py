@@ -15,13 +15,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
 from sklearn_similar._detection.crop_specification import CropSpecification
 from sklearn_similar._detection.image_format import ImageFormat
+from sklearn_similar._detection.instances import Instances, instances_table, suppress
 from sklearn_similar._detection.localization import (
-    Instances,
     Recognizer,
     Settings,
     find_instances,
-    instances_table,
-    suppress,
 )
 from sklearn_similar._detection.proposals import as_proposals
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
