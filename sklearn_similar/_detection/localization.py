@@ -251,10 +251,10 @@ def _recognize_views(
 def refine(
     view: torch.Tensor | Raster, proposals: np.ndarray, recognizer: Recognizer
 ) -> np.ndarray:
-    """Proposals with others, whose boxes are those of the instances that they show.
+    """Proposals whose boxes are moved to the instances that they show, or a part of.
 
-    Parts of proposals are moved to instances as well. Without a box regression, there
-    are no others.
+    Parts of proposals are moved as well, and those of the full-size channel stay as
+    they are, too. Without a box regression, all stay.
     """
     regression = recognizer.box_regression
     if regression is None or not len(proposals):
@@ -268,8 +268,9 @@ def refine(
         moved[rows] = regression(crops, boxes[rows])
     moved = moved.clip(0, np.tile(size[::-1], 2))
     is_box = (moved[:, 2:] - moved[:, :2] >= _MIN_SIDE).all(axis=1)
-    # Boxes that were not moved are less exact, as those of a smaller channel are.
-    others = proposals.copy()
+    # Where an object is crisp, the full-size channel knows its box exactly; elsewhere,
+    # and in smaller channels, moved boxes are better, and so the others rank lower.
+    others = proposals[proposals["downsampling"] == 1]
     others["downsampling"] *= 2
     return distinct(np.concatenate([as_proposals(moved[is_box]), others]))
 
