@@ -41,6 +41,7 @@ def fit_calibration(
     probability: np.ndarray,
     objectness: np.ndarray,
     is_right: np.ndarray,
+    weight: np.ndarray | float = 1.0,
 ) -> ScoreCalibration:
     """The calibration under which the outcomes of some instances are most probable.
 
@@ -53,6 +54,8 @@ def fit_calibration(
     objectness : ndarray of shape (n_instances,)
         Probability that it is an instance of any class.
     is_right : ndarray of bool of shape (n_instances,)
+    weight : float or ndarray of shape (n_instances,)
+        Of how many instances each is an example.
     """
     own, any_class = _log_odds(probability), _log_odds(objectness)
     sign = np.where(is_right, -1, 1)
@@ -60,7 +63,7 @@ def fit_calibration(
     def loss(parameters: np.ndarray) -> float:
         log_slope, objectness_slope, intercept = parameters
         log_odds = np.exp(log_slope) * own + objectness_slope * any_class + intercept
-        misfit = np.logaddexp(0, sign * log_odds).sum()
+        misfit = (weight * np.logaddexp(0, sign * log_odds)).sum()
         return misfit + _PRIOR / 2 * (parameters**2).sum()
 
     # No slope is negative, as what is more probable is to have the higher score.

@@ -46,6 +46,9 @@ _MIN_CALIBRATED = 300
 _CALIBRATED_SHARE = 0.1
 _LEAST_SCORE = 0.02
 _RIGHT_IOU = 0.5
+# Scenes are full of instances. Images that are searched hold fewer, so that what is
+# found in images without any counts so many times.
+_EMPTY_WEIGHT = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +283,7 @@ def _calibrate(
         ),
         *(Scene(image, *nothing) for image in backgrounds),
     ]
-    score, objectness = [np.empty(0)], [np.empty(0)]
+    score, objectness, weight = ([np.empty(0)] for _ in range(3))
     is_right = [np.empty(0, bool)]
     for scene in with_progress(
         scenes, "calibration", len(scenes), "scene", settings.verbose
@@ -309,4 +312,6 @@ def _calibrate(
         score.append(found.score)
         objectness.append(found.objectness)
         is_right.append(((overlap >= _RIGHT_IOU) & is_same).any(axis=1))
-    return fit_calibration(*map(np.concatenate, (score, objectness, is_right)))
+        counts = 1.0 if len(scene.boxes) else _EMPTY_WEIGHT
+        weight.append(np.full(len(found.score), counts))
+    return fit_calibration(*map(np.concatenate, (score, objectness, is_right, weight)))

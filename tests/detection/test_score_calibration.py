@@ -34,6 +34,14 @@ def test_slopes_and_intercept_of_the_log_odds_are_recovered():
     assert_allclose(found, (0.6, 0.4, -0.8), atol=0.06)
 
 
+def test_a_weight_counts_instances():
+    given = outcomes(300, 0.6, 0.4, -0.8)
+    weight = np.random.RandomState(0).randint(0, 4, size=300)
+    found = fit_calibration(*given, weight)
+    repeated = fit_calibration(*(np.repeat(values, weight) for values in given))
+    assert_allclose(found, repeated, rtol=1e-3, atol=1e-4)
+
+
 def test_scores_that_are_too_sure_become_the_share_of_right_ones():
     calibration = fit_calibration(*outcomes(2000, 0.5, 0.0, -1))
     score, objectness, is_right = outcomes(20_000, 0.5, 0.0, -1, seed=1)
