@@ -20,6 +20,7 @@ from .._inputs.batches import batch_slices
 from .._network.seeding import seeded
 from .._progress import with_progress
 from .crop_specification import CropSpecification
+from .crops import to_unit_tensor
 
 # Height and width of what the network sees, and the share of it that a proposal takes.
 _SIZE = (28, 28)
@@ -41,7 +42,7 @@ _CROPS_AT_ONCE = 1024
 
 
 class BoxExamples(NamedTuple):
-    """Crops n x n_channels x 28 x 28, uint8, their boxes, and those of instances."""
+    """Crops n x 28 x 28 x n_channels, uint8, their boxes, and those of instances."""
 
     crops: np.ndarray
     boxes: np.ndarray
@@ -98,7 +99,8 @@ class BoxRegression:
             network = BoxNetwork(weights["0.weight"].shape[1])
         arrays = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
         network.load_state_dict(arrays, assign=True)
-        return cls(_ready(network))
+        _channels_last(network)
+        return cls(network.eval().requires_grad_(False))
 
     def weights(self) -> dict[str, np.ndarray]:
         """Weights and buffers of the network by name."""
@@ -128,8 +130,8 @@ def box_weights(in_channels: int) -> dict[str, np.ndarray]:
 
 
 def wide_view(specification: CropSpecification) -> CropSpecification:
-    """The crops that show a proposal and what is around it; values from 0 to 1."""
-    return replace(specification, size=_SIZE, object_extent=_EXTENT, low=0.0, high=1.0)
+    """The crops that show a proposal and what is around it."""
+    return replace(specification, size=_SIZE, object_extent=_EXTENT)
 
 
 def fit_box_regression(
@@ -159,7 +161,7 @@ def fit_box_regression(
     ):
         regression = BoxRegression(_train(training, seed, verbose))
     moved = [
-        regression(_as_floats(held_out.crops[part]), held_out.boxes[part])
+        regression(to_unit_tensor(held_out.crops[part]), held_out.boxes[part])
         for part in batch_slices(n_held_out, _CROPS_AT_ONCE)
     ]
     before = paired_iou(held_out.boxes, held_out.truth)
@@ -176,7 +178,7 @@ def _train(examples: BoxExamples, seed: int, verbose: int) -> BoxNetwork:
     )
     rng = np.random.RandomState(seed)
     with seeded(seed):
-        network = BoxNetwork(examples.crops.shape[1]).float()
+        network = BoxNetwork(examples.crops.shape[3]).float()
     _channels_last(network)
     batch_size = min(_BATCH_SIZE, max(2, len(boxes) // _BATCH_SIZE))
     # The last ones are left out, as a batch of one has no variance.
@@ -188,18 +190,12 @@ def _train(examples: BoxExamples, seed: int, verbose: int) -> BoxNetwork:
     ):
         order = rng.permutation(len(boxes))[: n_updates * batch_size]
         for rows in order.reshape(n_updates, batch_size):
-            offsets = network(_as_floats(examples.crops[rows]))
+            offsets = network(to_unit_tensor(examples.crops[rows]))
             loss = _loss(boxes[rows], boxes[rows] + offsets, truth[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return _ready(network)
-
-
-def _ready(network: BoxNetwork) -> BoxNetwork:
-    """The network, for evaluation alone."""
-    _channels_last(network)
     return network.eval().requires_grad_(False)
 
 
@@ -223,11 +219,6 @@ def _loss(
     overlap = common / (areas - common)
     distance = F.smooth_l1_loss(moved - boxes, truth - boxes, beta=_SMOOTHNESS)
     return (1 - overlap).mean() + distance
-
-
-def _as_floats(crops: np.ndarray) -> torch.Tensor:
-    pixels = torch.from_numpy(crops).float() / 255
-    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def _greater_side(boxes: np.ndarray) -> np.ndarray:

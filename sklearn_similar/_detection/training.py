@@ -11,7 +11,7 @@ from .._inputs.value_range import ranges_are_checked
 from .._network.seeding import random_seed
 from .._progress import with_progress
 from ..datasets._pixels import check_background_images
-from .box_regression import fit_box_regression
+from .box_regression import BoxRegression, fit_box_regression
 from .crops import to_unit_tensor
 from .hard_negatives import mine_hard_negatives
 from .image_format import ImageFormat
@@ -128,8 +128,9 @@ def train_recognizer(
     labels = np.concatenate([images.labels[plain], labels])[order]
     for _ in range(settings.n_mining_rounds):
         few = _few_of_each(labels)
-        recognizer = _fit(estimator, crops[few], labels[few], images, image_format)
-        recognizer = replace(recognizer, box_regression=box_regression)
+        recognizer = _fit(
+            estimator, crops[few], labels[few], images, image_format, box_regression
+        )
         backgrounds = _fresh_backgrounds(images, settings, _VARIATIONS, rng)
         mined = mine_hard_negatives(
             recognizer,
@@ -147,8 +148,7 @@ def train_recognizer(
         labels = np.concatenate([labels, np.full(len(mined), BACKGROUND)])
         order = rng.permutation(len(crops))
         crops, labels = crops[order], labels[order]
-    recognizer = _fit(estimator, crops, labels, images, image_format)
-    recognizer = replace(recognizer, box_regression=box_regression)
+    recognizer = _fit(estimator, crops, labels, images, image_format, box_regression)
     if not len(held_out):
         return recognizer
     calibration = _calibrate(recognizer, images, held_out, settings, rng)
@@ -216,6 +216,7 @@ def _fit(
     labels: np.ndarray,
     images: TrainingImages,
     image_format: ImageFormat,
+    box_regression: BoxRegression | None,
 ) -> Recognizer:
     """Train a clone of the estimator on crops and the images of background."""
     X = np.concatenate([image_format.from_uint8(crops), images.background])
@@ -234,6 +235,7 @@ def _fit(
         estimator=trained,
         image_format=image_format,
         columns=np.searchsorted(known, images.names[:-1]),
+        box_regression=box_regression,
     )
 
 

@@ -332,11 +332,9 @@ def _some_examples(
     parts: tuple[BoxExamples, ...], n_most: int, rng: np.random.RandomState
 ) -> BoxExamples:
     """At most some of the examples, in random order."""
-    crops, boxes, truth = map(np.concatenate, zip(*parts, strict=True))
-    chosen = rng.permutation(len(boxes))[:n_most]
-    return BoxExamples(
-        crops[chosen].transpose(0, 3, 1, 2), boxes[chosen], truth[chosen]
-    )
+    joined = [*map(np.concatenate, zip(*parts, strict=True))]
+    chosen = rng.permutation(len(joined[0]))[:n_most]
+    return BoxExamples(*(part[chosen] for part in joined))
 
 
 def instance_overlap(

@@ -14,7 +14,7 @@ from sklearn_similar._detection.box_regression import (
     wide_view,
 )
 from sklearn_similar._detection.crop_specification import CropSpecification
-from sklearn_similar._detection.crops import crop_boxes
+from sklearn_similar._detection.crops import crop_boxes, to_unit_tensor
 from sklearn_similar._detection.image_format import ImageFormat
 from sklearn_similar._detection.localization import Recognizer, refine
 from sklearn_similar._detection.proposals import as_proposals
@@ -44,15 +44,14 @@ def examples_of_rectangles(n, seed=0):
         pixels, truth = scene_of_a_rectangle(rng)
         box = shifted(rng, truth)
         crop = crop_boxes(pixels, box[np.newaxis], wide_view(SPECIFICATION))
-        crops.append(np.rint(255 * crop[0]).astype(np.uint8).transpose(2, 0, 1))
+        crops.append(np.rint(255 * crop[0]).astype(np.uint8))
         boxes.append(box)
         truths.append(truth)
     return BoxExamples(np.stack(crops), np.stack(boxes), np.stack(truths))
 
 
 def moved_boxes(regression, examples):
-    crops = torch.from_numpy(examples.crops).float() / 255
-    return regression(crops, examples.boxes)
+    return regression(to_unit_tensor(examples.crops), examples.boxes)
 
 
 @pytest.fixture(scope="module")

@@ -236,7 +236,7 @@ def test_examples_of_boxes_are_as_many_as_asked_for(n_examples):
         rng=np.random.RandomState(0),
         verbose=0,
     )
-    assert examples.crops.shape == (n_examples, 3, 28, 28)
+    assert examples.crops.shape == (n_examples, 28, 28, 3)
     assert examples.boxes.shape == examples.truth.shape == (n_examples, 4)
 
 
