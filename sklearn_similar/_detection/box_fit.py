@@ -14,9 +14,9 @@ _SAME_IOU = 0.6
 
 
 def mean_boxes(
-    boxes: np.ndarray, label: np.ndarray, score: np.ndarray, rows: np.ndarray
+    boxes: np.ndarray, label: np.ndarray, weight: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """The mean of some boxes and their duplicates of the same label, by their scores.
+    """The weighted mean of some boxes and their duplicates of the same label.
 
     Boxes that were moved to one instance from several proposals err independently.
 
@@ -24,7 +24,7 @@ def mean_boxes(
     ----------
     boxes : ndarray of shape (n_boxes, 4)
     label : ndarray of int of shape (n_boxes,)
-    score : ndarray of shape (n_boxes,)
+    weight : ndarray of shape (n_boxes,)
     rows : ndarray of int
         Boxes that non-maximum suppression has taken.
 
@@ -34,16 +34,17 @@ def mean_boxes(
         In whole pixels; where no box is left of the mean, the box as it is.
     """
     boxes = boxes.astype(np.float64)
-    total, weight = np.zeros((len(rows), 4)), np.zeros(len(rows))
+    total, total_weight = np.zeros((len(rows), 4)), np.zeros(len(rows))
     for number, near in BoxIndex(boxes).meeting(boxes[rows]):
         taken = rows[number]
         is_same = paired_iou(boxes[taken], boxes[near]) >= _SAME_IOU
         is_same &= label[taken] == label[near]
         number, near = number[is_same], near[is_same]
-        np.add.at(total, number, boxes[near] * score[near, np.newaxis])
-        np.add.at(weight, number, score[near])
-    # Scores of 0 say nothing, and rounding may leave nothing.
-    mean = np.rint(total / np.where(weight > 0, weight, 1)[:, np.newaxis])
+        np.add.at(total, number, boxes[near] * weight[near, np.newaxis])
+        np.add.at(total_weight, number, weight[near])
+    # Weights of 0 say nothing, and rounding may leave nothing.
+    total_weight[total_weight == 0] = 1
+    mean = np.rint(total / total_weight[:, np.newaxis])
     is_box = (mean[:, 2:] > mean[:, :2]).all(axis=1, keepdims=True)
     return np.where(is_box, mean, boxes[rows])
 

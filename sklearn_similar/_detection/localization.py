@@ -36,7 +36,7 @@ NEGATIVES = {"bright": (False,), "dark": (True,), "both": (False, True)}
 # Crops that are recognised together: enough to hide the cost of a call.
 _MIN_CROPS = 512
 # Narrower boxes, in pixels, are not moved to.
-_MIN_SIDE = 2
+_MIN_MOVED_SIDE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +267,7 @@ def refine(
     for rows, crops in _crops(view, shown, specification, recognizer.crop_device):
         moved[rows] = regression(crops, boxes[rows])
     moved = moved.clip(0, np.tile(size[::-1], 2))
-    is_box = (moved[:, 2:] - moved[:, :2] >= _MIN_SIDE).all(axis=1)
+    is_box = (moved[:, 2:] - moved[:, :2] >= _MIN_MOVED_SIDE).all(axis=1)
     # Where an object is crisp, the full-size channel knows its box exactly; elsewhere,
     # and in smaller channels, moved boxes are better, and so the others rank lower.
     others = proposals[proposals["downsampling"] == 1]
