@@ -74,15 +74,20 @@ def test_a_small_object_is_not_as_large_as_its_region_in_a_smaller_channel():
     assert tightest(proposals, np.array([7, 7]), np.array([1])) == [1]
 
 
-def test_an_instance_has_its_score_and_the_box_of_its_tightest_duplicate():
-    boxes = np.array([[0, 0, 40, 40], [2, 2, 38, 38], [4, 4, 36, 38], [60, 0, 80, 20]])
-    found = Instances(
+def four_instances(boxes, score):
+    """All but the third have the same label."""
+    return Instances(
         as_proposals(boxes),
         np.array([5, 5, 3, 5]),
-        np.array([0.9, 0.6, 0.8, 0.7]),
+        np.array(score),
         np.array([1.0, 0.1, 0.2, 0.3]),
         np.ones(4),
     )
+
+
+def test_an_instance_has_its_score_and_the_box_of_its_tightest_duplicate():
+    boxes = np.array([[0, 0, 40, 40], [2, 2, 38, 38], [4, 4, 36, 38], [60, 0, 80, 20]])
+    found = four_instances(boxes, [0.9, 0.6, 0.8, 0.7])
     instances = suppress([found], 0.3)
     assert_array_equal(instances.proposals["box"], boxes[[1, 3]])
     assert_array_equal(instances.score, [0.9, 0.7])
@@ -122,13 +127,7 @@ def test_the_mean_is_that_of_a_naive_search(seed):
 
 def test_a_refined_instance_has_the_mean_box_of_its_duplicates():
     boxes = np.array([[0, 0, 40, 40], [4, 4, 40, 44], [4, 4, 36, 38], [60, 0, 80, 20]])
-    found = Instances(
-        as_proposals(boxes),
-        np.array([5, 5, 3, 5]),
-        np.array([0.9, 0.3, 0.8, 0.7]),
-        np.array([1.0, 0.1, 0.2, 0.3]),
-        np.ones(4),
-    )
+    found = four_instances(boxes, [0.9, 0.3, 0.8, 0.7])
     instances = suppress([found], 0.3, is_refined=True)
     assert_array_equal(instances.proposals["box"], [[1, 1, 40, 41], boxes[3]])
     assert_array_equal(instances.score, [0.9, 0.7])

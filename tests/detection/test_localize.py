@@ -201,7 +201,7 @@ def test_images_come_in_order_and_the_surest_instance_first(model):
 @pytest.mark.parametrize("proposals", ["image", "heat"])
 def test_boxes_lie_inside_the_image(model, proposals):
     rng = np.random.RandomState(0)
-    images = rng.randint(256, size=(12, 12, 17)).repeat(8, axis=1).repeat(8, axis=2)
+    images = rng.randint(256, size=(4, 12, 17)).repeat(8, axis=1).repeat(8, axis=2)
     model.set_params(score_threshold=0, polarity="both", proposals=proposals)
     found = model.localize(images.astype(np.uint8))
     assert len(found)
