@@ -18,6 +18,13 @@ from sklearn.utils import Bunch
 from sklearn_similar.datasets import fetch_mnist, load_mnist_sample
 
 RESULTS = Path(__file__).parent / "results"
+# Parameters of `SimilarNetClassifier` for the training in the SIMILARnet paper.
+PAPER_RECIPE = {
+    "lr": 0.001,
+    "lr_decay": 1e-5,
+    "batch_size": 300,
+    "net_params": {"criterion__label_smoothing": 0.0},
+}
 
 
 def parse_arguments(

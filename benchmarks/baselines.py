@@ -129,7 +129,13 @@ from sklearn_similar.metrics import (
     pointing_game,
 )
 
-RECIPE = {"max_epochs": 6, "batch_size": 64, "lr": 2e-3, "lr_decay": 5e-3}
+RECIPE = {
+    "max_epochs": 6,
+    "batch_size": 64,
+    "lr": 2e-3,
+    "lr_decay": 5e-3,
+    "net_params": {"criterion__label_smoothing": 0.0},
+}
 
 
 class Sizes(NamedTuple):
@@ -278,7 +284,7 @@ def network_of(module, arguments, few_filters=None):
     """A model that is not trained yet."""
     model = SimilarNetClassifier(module, random_state=0, **RECIPE)
     if arguments.quick:
-        model.set_params(max_epochs=1, net_params=few_filters)
+        model.set_params(max_epochs=1, **(few_filters or {}))
     return model
 
 

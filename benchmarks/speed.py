@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from _baselines import adapt, with_torchcam
 from _common import (
+    PAPER_RECIPE,
     as_tensors,
     interleave,
     load_mnist,
@@ -190,11 +191,10 @@ def maps(table, name, model, X, y, n_singles):
 
 def training(table, X, y, n_epochs=1):
     """Compare fit with a plain loop."""
-    recipe = {"lr": 0.001, "lr_decay": 1e-5, "batch_size": 300}
     model = SimilarNetClassifier(
-        max_epochs=n_epochs, validation_fraction=None, random_state=0, **recipe
+        max_epochs=n_epochs, validation_fraction=None, random_state=0, **PAPER_RECIPE
     )
-    loop = partial(train_plainly, X, y, n_epochs, 0, channels_last=True, **recipe)
+    loop = partial(train_plainly, X, y, n_epochs, 0, channels_last=True)
     table.compare(
         f"fit, LeNet, {len(X):,} images, {n_epochs} epoch",
         partial(model.fit, X, y),

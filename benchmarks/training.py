@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 import torch
 from _common import (
+    PAPER_RECIPE,
     as_tensors,
     interleave,
     load_mnist,
@@ -74,11 +75,9 @@ def main():
     def fit(X, y, n_epochs, seed):
         model = SimilarNetClassifier(
             max_epochs=n_epochs,
-            lr=0.001,
-            lr_decay=1e-5,
-            batch_size=300,
             validation_fraction=None,
             random_state=seed,
+            **PAPER_RECIPE,
         ).fit(X, y)
         return model.net_.module_, model.net_.history[-1, "train_loss"]
 

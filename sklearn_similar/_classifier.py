@@ -85,10 +85,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         "linear": the learning rate rises in the first tenth of all updates and then
         falls to 0. A number: after `u` updates, it is ``lr / (1 + lr_decay * u)``.
     batch_size : int or "auto", default="auto"
-        Images in a batch; "auto": a hundredth of those to train on, from 16 to 64.
+        Images in a batch; "auto": 1/200 of those to train on, from 16 to 64.
     net_params : dict, default=None
-        Anything else that skorch's classifier takes: `optimizer`, `criterion`,
-        `callbacks`, `module__width`... `set_params` takes names with "__", too.
+        Anything else that skorch's classifier takes: `optimizer`, `criterion` (default:
+        cross-entropy with label smoothing of 0.05), `callbacks`, `module__width`...
+        `set_params` takes names with "__", too.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the training loss, as in scikit-learn.
     image_shape : tuple, default=None

@@ -26,8 +26,11 @@ from .seeding import seeded
 # Share of all updates in which the learning rate rises.
 _WARM_UP = 0.1
 # Batches in an epoch where their size is chosen here, and limits of that size.
-_N_BATCHES = 100
+_N_BATCHES = 200
 _AUTO_BATCH_SIZES = (16, 64)
+# Share of an image's label that the loss spreads evenly over all classes: a network
+# that need not be ever surer of what it knows generalises better.
+_LABEL_SMOOTHING = 0.05
 _BUILT_HERE = (
     "module",
     "max_epochs",
@@ -201,8 +204,13 @@ def build_net(
     callbacks = [("lr_decay", schedule)] if lr_decay else []
     if verbose:
         callbacks.append(("epoch_bar", EpochBar()))
-    params: dict[str, Any] = {
+    loss = {
         "criterion": nn.CrossEntropyLoss,
+        "criterion__label_smoothing": _LABEL_SMOOTHING,
+    }
+    params: dict[str, Any] = {
+        # Another criterion may not know label smoothing.
+        **({} if "criterion" in given else loss),
         "optimizer": torch.optim.Adam,
         "train_split": None,
         "iterator_train__shuffle": True,
@@ -243,7 +251,7 @@ def build_net(
 
 
 def training_batch_size(batch_size: int | str, n_training: int) -> int:
-    """Images in a batch; "auto" makes about 100 batches of them, small but not tiny."""
+    """Images in a batch; "auto" makes about 200 batches of them, small but not tiny."""
     if batch_size != "auto":
         return int(batch_size)
     return int(np.clip(n_training // _N_BATCHES, *_AUTO_BATCH_SIZES))

@@ -108,7 +108,7 @@ def test_training_equals_a_plain_loop(images, y):
             for group in optimizer.param_groups:
                 group["lr"] = 0.01 / (1 + 0.1 * n_updates)
             optimizer.zero_grad()
-            loss = F.cross_entropy(module(X_batch), y_batch)
+            loss = F.cross_entropy(module(X_batch), y_batch, label_smoothing=0.05)
             loss.backward()
             optimizer.step()
             n_updates += 1
@@ -117,6 +117,24 @@ def test_training_equals_a_plain_loop(images, y):
     for name, expected in module.state_dict().items():
         np.testing.assert_allclose(arrays[name], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose([epoch["train_loss"] for epoch in history], losses)
+
+
+def smoothing(**net_params):
+    """Label smoothing of the net's criterion."""
+    net = build_net(**spec(net_params=net_params), verbose=0)
+    return net.criterion_.label_smoothing
+
+
+def test_labels_are_smoothed_as_much_as_is_asked_for():
+    assert smoothing() == 0.05
+    assert smoothing(criterion__label_smoothing=0.0) == 0
+    # A criterion of one's own is taken as it is.
+    assert smoothing(criterion=nn.CrossEntropyLoss) == 0
+
+
+def test_a_criterion_may_not_know_label_smoothing():
+    net = build_net(**spec(net_params={"criterion": nn.NLLLoss}), verbose=0)
+    assert isinstance(net.criterion_, nn.NLLLoss)
 
 
 def test_learning_rate_decays_with_the_updates():
@@ -142,7 +160,7 @@ def test_the_learning_rate_is_zero_after_the_last_epoch(images, y, max_epochs, l
 
 
 @pytest.mark.parametrize(
-    ("n_training", "expected"), [(5, 16), (600, 16), (4500, 45), (60_000, 64)]
+    ("n_training", "expected"), [(5, 16), (600, 16), (4500, 22), (60_000, 64)]
 )
 def test_batches_are_small_for_few_images(n_training, expected):
     net = build_net(**spec(batch_size="auto", n_training=n_training), verbose=0)
@@ -394,7 +412,10 @@ def test_a_module_that_is_no_network_is_refused(module, message):
 def test_class_filter_weights_count_in_the_loss(images):
     y = np.repeat([0, 1, 2], [20, 8, 2])
     weight = compute_class_weight("balanced", classes=np.arange(3), y=y)
-    _, (epoch, *_) = train(images, y, class_weight=weight, batch_size=30)
+    hard = {"criterion__label_smoothing": 0.0}
+    _, (epoch, *_) = train(
+        images, y, class_weight=weight, batch_size=30, net_params=hard
+    )
     module = build_net(**spec(), verbose=0).module_
     scores = module(torch.from_numpy(images.pixels).permute(0, 3, 1, 2)).detach()
     log_proba = torch.log_softmax(scores, dim=1).numpy()[np.arange(30), y]
