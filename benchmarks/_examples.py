@@ -1,6 +1,7 @@
 """What the gallery's pages find, counted."""
 
 import runpy
+from collections import Counter
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sklearn_similar.metrics import detection_scores
 FOLDER = Path(__file__).parents[1] / "docs" / "examples"
 # Seen by eye.
 N_COINS = 24
+WRITTEN = "txps"
 LINES = (
     "Region-based segmentation",
     "Let us first determine markers of the coins and the",
@@ -30,8 +32,11 @@ def example_rows():
         page = _run(f"plot_{example}")
         scores = detection_scores(page["truth"], page["instances"])
         yield _row(example, scores.n_true, scores.n_predicted, scores.n_matched)
-    lines = _run("plot_text")["lines"]
-    yield _row("letters of a page", *_read_letters(lines))
+    page = _run("plot_text")
+    yield _row("letters of a page", *_read_letters(page["lines"]))
+    written = page["written"]["label"]
+    n_right = sum((Counter(written) & Counter(WRITTEN)).values())
+    yield _row("handwritten letters", len(WRITTEN), len(written), n_right)
 
 
 def _run(page):
