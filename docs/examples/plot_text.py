@@ -139,5 +139,5 @@ display = InstancesDisplay.from_predictions([line], written)
 display.figure_.set_size_inches(9, 3.2)
 
 # %%
-# Only the x is read. Letters of fonts do not teach handwriting: to read it,
-# train on letters that were written by hand.
+# The x is read, and the others are not. Letters of fonts do not teach
+# handwriting: to read it, train on letters that were written by hand.
