@@ -23,6 +23,7 @@ from .crop_specification import CropSpecification
 from .crops import crop_at, crop_octaves, crop_reach
 from .proposals import (
     PROPOSAL,
+    Stability,
     as_proposals,
     joined,
     own_channels,
@@ -105,7 +106,8 @@ class ChannelTiles:
             for tiles in channels:
                 n = tiles[0].downsampling
                 height, width = (-(-length // n) for length in self._size)
-                regions = RegionTiles((height, width), self._n_thresholds)
+                stability = Stability.of_channel(n)
+                regions = RegionTiles((height, width), self._n_thresholds, stability)
                 self._regions.append((regions, n))
         for tiles, (regions, _) in zip(channels, self._regions, strict=True):
             regions.add_row([tile.values for tile in tiles])

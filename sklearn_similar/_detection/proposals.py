@@ -6,7 +6,7 @@ low thresholds.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,11 +31,33 @@ REGION = np.dtype(
 # `downsampling`: the image's pixels in one of the channel's, from which a box comes.
 PROPOSAL = np.dtype([("box", np.float32, (4,)), ("downsampling", np.int64)])
 
+
+class Stability(NamedTuple):
+    """What regions are proposed, in grey levels between 0 and 1.
+
+    Attributes
+    ----------
+    min_range : float
+        Least range of thresholds over which a region keeps its box.
+    min_contrast : float
+        Least difference between a region's peak and its threshold.
+    """
+
+    min_range: float
+    min_contrast: float
+
+    @classmethod
+    def of_channel(cls, downsampling: int) -> "Stability":
+        """Where a channel is smaller and smoothed, less of it is noise."""
+        return _OF_FULL_SIZE if downsampling == 1 else _OF_SMALLER
+
+
 # Smaller regions, in pixels, cannot be recognised.
 _MIN_SIDE = 7
-# Chosen on scenes of training digits; grey levels between 0 and 1, and IoU of boxes.
-_MIN_STABILITY = 0.05
-_MIN_CONTRAST = 0.1
+# Chosen on scenes of training digits and clothes.
+_OF_FULL_SIZE = Stability(min_range=0.05, min_contrast=0.1)
+_OF_SMALLER = Stability(min_range=0.03, min_contrast=0.06)
+# IoU of boxes that are like each other.
 STABLE_IOU = 0.6
 _DUPLICATE_IOU = 0.8
 # Share of the way from background to peak above which a pixel is foreground.
@@ -169,12 +191,12 @@ def _called(proposals: Callable[[np.ndarray], Any], image: torch.Tensor) -> np.n
 
 def _in_channels(channels: Iterable[Channel], n_thresholds: int) -> np.ndarray:
     """Extremal regions of channels as proposals, in pixels of the image."""
-    return np.concatenate(
-        [
-            as_proposals(extremal_regions(values, n_thresholds)["box"], downsampling)
-            for values, downsampling in channels
-        ]
-    )
+    found = []
+    for values, downsampling in channels:
+        stability = Stability.of_channel(downsampling)
+        regions = extremal_regions(values, n_thresholds, stability)
+        found.append(as_proposals(regions["box"], downsampling))
+    return np.concatenate(found)
 
 
 def distinct(proposals: np.ndarray) -> np.ndarray:
@@ -189,8 +211,7 @@ def distinct(proposals: np.ndarray) -> np.ndarray:
 def extremal_regions(
     image: np.ndarray,
     n_thresholds: int,
-    min_stability: float = _MIN_STABILITY,
-    min_contrast: float = _MIN_CONTRAST,
+    stability: Stability = _OF_FULL_SIZE,
 ) -> np.ndarray:
     """Stable connected regions of an image that are brighter than their surroundings.
 
@@ -200,10 +221,7 @@ def extremal_regions(
         Grey levels between 0 and 1.
     n_thresholds : int
         Thresholds, evenly spaced between 0 and 1.
-    min_stability : float
-        Least range of thresholds over which a region keeps its box.
-    min_contrast : float
-        Least difference between a region's peak and its threshold.
+    stability : Stability
 
     Returns
     -------
@@ -213,24 +231,14 @@ def extremal_regions(
         for none.
     """
     regions = connected_regions(image, even_thresholds(n_thresholds))
-    min_stability, min_contrast = least_stability(
-        n_thresholds, min_stability, min_contrast
-    )
-    return _stable(regions, image.shape, min_stability, min_contrast)
+    until = stable_until(regions)
+    found = is_stable(regions, until, image.shape, n_thresholds, stability)
+    return select_regions(regions, found)
 
 
 def even_thresholds(n_thresholds: int) -> np.ndarray:
     """Thresholds evenly spaced between 0 and 1."""
     return np.arange(1, n_thresholds + 1) / (n_thresholds + 1)
-
-
-def least_stability(
-    n_thresholds: int,
-    min_stability: float = _MIN_STABILITY,
-    min_contrast: float = _MIN_CONTRAST,
-) -> tuple[float, float]:
-    """Least stability and contrast; there is no stability at a single threshold."""
-    return (min_stability if n_thresholds > 1 else 0), min_contrast
 
 
 def heat_regions(
@@ -304,35 +312,27 @@ def is_recognisable(regions: np.ndarray) -> np.ndarray:
     return sides.max(axis=1, initial=0) >= _MIN_SIDE
 
 
-def _stable(
-    regions: np.ndarray, shape, min_stability: float, min_contrast: float
-) -> np.ndarray:
-    """One region for each range of thresholds over which it keeps its box.
-
-    Objects with edges keep their boxes over a long range of thresholds; hills of light
-    and shade do not. This is the idea of maximally stable extremal regions (Matas et
-    al. 2002); the lowest threshold of a range is used, as there the region holds all of
-    a stroke.
-    """
-    found = is_stable(
-        regions, stable_until(regions), shape, min_stability, min_contrast
-    )
-    return select_regions(regions, found)
-
-
 def is_stable(
     regions: np.ndarray,
     until: np.ndarray,
     shape,
-    min_stability: float,
-    min_contrast: float,
+    n_thresholds: int,
+    stability: Stability,
 ) -> np.ndarray:
-    """Whether each region is one of those; `until` is as `stable_until` gives it."""
+    """Whether a region is the first of those that have its box over some thresholds.
+
+    Objects with edges keep their boxes over a long range of thresholds; hills of light
+    and shade do not. This is the idea of maximally stable extremal regions (Matas et
+    al. 2002); the lowest threshold of a range is used, as there the region holds all of
+    a stroke. `until` is as `stable_until` gives it.
+    """
     size = regions["box"][:, 2:] - regions["box"][:, :2]
+    # There is no range of a single threshold.
+    min_range = stability.min_range if n_thresholds > 1 else 0
     return (
         ~_is_duplicate(regions)
-        & (until - regions["threshold"] >= min_stability)
-        & (regions["peak"] - regions["threshold"] >= min_contrast)
+        & (until - regions["threshold"] >= min_range)
+        & (regions["peak"] - regions["threshold"] >= stability.min_contrast)
         # The background around everything is no instance.
         & (size < shape[::-1]).any(axis=1)
     )
@@ -392,7 +392,7 @@ def _foreground(
         tight["box"][:, axis] = position[row, hit.argmax(axis=1)]
         last = _N_SAMPLES - 1 - hit[:, ::-1].argmax(axis=1)
         tight["box"][:, axis + 2] = position[row, last] + 1
-    return tight, (contrast >= _MIN_CONTRAST) & is_recognisable(tight)
+    return tight, (contrast >= _OF_FULL_SIZE.min_contrast) & is_recognisable(tight)
 
 
 def select_regions(regions: np.ndarray, keep: np.ndarray) -> np.ndarray:

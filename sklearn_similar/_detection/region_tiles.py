@@ -14,11 +14,11 @@ from .._component_tree import component_tree, merge_components
 from .proposals import (
     REGION,
     STABLE_IOU,
+    Stability,
     as_regions,
     even_thresholds,
     is_recognisable,
     is_stable,
-    least_stability,
     select_regions,
     stable_until,
 )
@@ -36,12 +36,14 @@ class RegionTiles:
     size : (int, int)
         Height and width of the image.
     n_thresholds : int
+    stability : Stability
         As in `extremal_regions`.
     """
 
-    def __init__(self, size: tuple[int, int], n_thresholds: int):
+    def __init__(self, size: tuple[int, int], n_thresholds: int, stability: Stability):
         self._size = size
         self._n_thresholds = n_thresholds
+        self._stability = stability
         # Regions that reach the lowest row so far, and those of its pixels.
         self._waiting = np.empty(0, _REGION)
         self._edge = np.full(size[1], -1)
@@ -137,7 +139,7 @@ class RegionTiles:
         until = stable_until(select_regions(regions, large))
         regions["until"][large] = np.maximum(until, regions["until"][large])
         found = is_stable(
-            regions, regions["until"], self._size, *least_stability(self._n_thresholds)
+            regions, regions["until"], self._size, self._n_thresholds, self._stability
         )
         is_waiting = is_open | self._may_be_like_open(regions)
         final = regions[found & large & ~is_waiting]

@@ -26,8 +26,8 @@ BACKGROUND = -1
 _HELD_OUT = 10
 _MAX_HELD_OUT = 1000
 # Images that are trained on as they are, in parts of the crops of instances, and how
-# many at least.
-_PLAIN_SHARE = 0.5
+# many at least: what sets like classes apart is learnt from many.
+_PLAIN_SHARE = 1.25
 _MIN_PLAIN = 2000
 # Crops that an estimator is trained on whose errors are mined.
 _MAX_BEFORE_MINING = 10_000
@@ -119,7 +119,6 @@ def train_recognizer(
     )
     box_regression = fit_box_regression(examples, random_seed(rng), settings.verbose)
     del examples
-    # Of many images, the crops show the others, each on a background.
     n_plain = max(_MIN_PLAIN, int(_PLAIN_SHARE * settings.n_instance_crops))
     plain = training[_some_of_each(images.labels[training], n_plain, rng)]
     labels = np.where(owner >= 0, images.labels[training][owner], BACKGROUND)

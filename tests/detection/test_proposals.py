@@ -13,6 +13,7 @@ from sklearn_similar._detection.channels import shared_channels
 from sklearn_similar._detection.large_images import propose_in_tiles
 from sklearn_similar._detection.proposals import (
     REGION,
+    Stability,
     ancestors,
     as_proposals,
     connected_regions,
@@ -122,6 +123,18 @@ def test_a_constant_image_has_no_regions(value):
     regions = extremal_regions(np.full((40, 40), value), 15)
     assert regions.dtype == REGION
     assert not len(regions)
+
+
+@pytest.mark.parametrize("level", [0.45, 0.5])
+def test_smaller_channels_propose_what_is_fainter(level):
+    # Brighter than its ground by little more than 0.06, or by enough.
+    image = np.full((60, 60), 0.37)
+    image[10:30, 20:40] = level
+    found = [
+        len(extremal_regions(image, 31, Stability.of_channel(downsampling)))
+        for downsampling in (1, 2)
+    ]
+    assert found == [int(level == 0.5), 1]
 
 
 def test_a_part_smaller_than_seven_pixels_is_left_out():

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
-from sklearn_similar._detection.proposals import extremal_regions
+from sklearn_similar._detection.proposals import Stability, extremal_regions
 from sklearn_similar._detection.region_tiles import RegionTiles
 
+FULL_SIZE = Stability.of_channel(1)
 
-def boxes_of_tiles(values, height, width, n_thresholds):
-    tiles = RegionTiles(values.shape, n_thresholds)
+
+def boxes_of_tiles(values, height, width, n_thresholds, stability=FULL_SIZE):
+    tiles = RegionTiles(values.shape, n_thresholds, stability)
     for top in range(0, values.shape[0], height):
         band = values[top : top + height]
         columns = range(0, values.shape[1], width)
@@ -34,16 +36,19 @@ def noise(rng, shape, smoothing):
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
     st.sampled_from([0, 1, 3, 8]),
     st.sampled_from([1, 6, 31]),
+    st.sampled_from([1, 2]),
 )
 @settings(max_examples=40, deadline=None)
 def test_regions_are_those_of_the_whole_image_in_their_order(
-    seed, shape, tile, smoothing, n_thresholds
+    seed, shape, tile, smoothing, n_thresholds, downsampling
 ):
     # Each tile takes milliseconds, however small it is.
     assume(math.prod(-(-np.array(shape) // tile)) <= 100)
     values = noise(np.random.RandomState(seed), shape, smoothing)
-    expected = extremal_regions(values, n_thresholds)["box"]
-    assert_array_equal(boxes_of_tiles(values, *tile, n_thresholds), expected)
+    stability = Stability.of_channel(downsampling)
+    expected = extremal_regions(values, n_thresholds, stability)["box"]
+    found = boxes_of_tiles(values, *tile, n_thresholds, stability)
+    assert_array_equal(found, expected)
 
 
 def test_an_object_across_many_tiles_is_found_once():
@@ -56,7 +61,7 @@ def test_an_object_across_many_tiles_is_found_once():
 
 def test_only_regions_along_the_cuts_are_kept():
     values = noise(np.random.RandomState(0), (512, 256), 1)
-    tiles = RegionTiles(values.shape, 31)
+    tiles = RegionTiles(values.shape, 31, FULL_SIZE)
     kept = []
     for top in range(0, 512, 64):
         tiles.add_row([values[top : top + 64, left : left + 64] for left in (0, 64)] + [
