@@ -92,7 +92,7 @@ def fit(images):
 
 @pytest.fixture(scope="module")
 def localizer(digits):
-    recognizer = SimilarNetClassifier(lr=3e-3, batch_size=20, max_epochs=3)
+    recognizer = SimilarNetClassifier(lr=3e-3, batch_size=20, max_epochs=5)
     return InstanceLocalizer(
         recognizer,
         n_instance_crops=300,
