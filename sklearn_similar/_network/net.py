@@ -204,13 +204,8 @@ def build_net(
     callbacks = [("lr_decay", schedule)] if lr_decay else []
     if verbose:
         callbacks.append(("epoch_bar", EpochBar()))
-    loss = {
-        "criterion": nn.CrossEntropyLoss,
-        "criterion__label_smoothing": _LABEL_SMOOTHING,
-    }
     params: dict[str, Any] = {
-        # Another criterion may not know label smoothing.
-        **({} if "criterion" in given else loss),
+        "criterion": nn.CrossEntropyLoss,
         "optimizer": torch.optim.Adam,
         "train_split": None,
         "iterator_train__shuffle": True,
@@ -221,6 +216,9 @@ def build_net(
         # untouched.
         "callbacks": callbacks + copy.deepcopy(list(given.get("callbacks") or [])),
     }
+    # A criterion of the user's may not know label smoothing.
+    if "criterion" not in given:
+        params.setdefault("criterion__label_smoothing", _LABEL_SMOOTHING)
     if class_weight is not None:
         params["criterion__weight"] = torch.as_tensor(class_weight, dtype=torch.float32)
     try:
