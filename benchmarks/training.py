@@ -34,10 +34,9 @@ LOOP = "plain PyTorch loop"
 LOOP_CHANNELS_LAST = "plain PyTorch loop, channels last"
 
 
-def train_plainly(
-    X, y, n_epochs, seed, channels_last, lr=0.001, lr_decay=1e-5, batch_size=300
-):
-    """The network, and the mean training loss of the last epoch."""
+def train_plainly(X, y, n_epochs, seed, channels_last):
+    """The network, by the paper's recipe, and the mean training loss at the end."""
+    lr, lr_decay = PAPER_RECIPE["lr"], PAPER_RECIPE["lr_decay"]
     torch.manual_seed(seed)
     images = as_tensors(X, channels_last)
     labels = torch.from_numpy(y)
@@ -48,7 +47,7 @@ def train_plainly(
     )
     for _ in range(n_epochs):
         total = 0.0
-        for batch in torch.randperm(len(images)).split(batch_size):
+        for batch in torch.randperm(len(images)).split(PAPER_RECIPE["batch_size"]):
             optimizer.zero_grad()
             loss = F.cross_entropy(network(images[batch]), labels[batch])
             loss.backward()
