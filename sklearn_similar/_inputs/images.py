@@ -104,7 +104,7 @@ class Images:
         n_channels : int
             Channels of the tensors; colour is made grey for one channel.
         indices : ndarray of int, optional
-            The images to read; all by default.
+            The images to read, in this order; all by default.
         memory_format : {torch.contiguous_format, torch.channels_last}
         device : str or torch.device
             Where the tensors are.
@@ -112,7 +112,7 @@ class Images:
         for members in self.group_by_shape():
             most = min(batch_size, n_at_once(self.pixels[members[0]], device))
             if indices is not None:
-                members = np.intersect1d(members, indices)
+                members = indices[np.isin(indices, members)]
                 if len(members) == 0:
                     continue
             for batch in batch_slices(len(members), most):

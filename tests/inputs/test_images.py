@@ -118,6 +118,15 @@ def test_batches_of_some_images_leave_the_others_out():
     assert sorted(seen) == [0, 3, 5]
 
 
+@pytest.mark.parametrize("as_user", [np.asarray, list])
+def test_batches_keep_the_order_that_they_are_asked_for(as_user):
+    pixels, asked = as_user(np.zeros((9, 5, 4, 1), np.uint8)), np.array([7, 2, 8, 0])
+    found = [
+        list(indices) for indices, _ in Images(pixels, "list").batches(3, 1, asked)
+    ]
+    assert found == [[7, 2, 8], [0]]
+
+
 def test_large_images_come_in_smaller_batches():
     images = read_images(np.zeros((4, 600, 600), dtype=np.uint8))
     assert [len(batch) for _, batch in images.batches(4, 1)] == [1, 1, 1, 1]
