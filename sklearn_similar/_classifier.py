@@ -21,16 +21,19 @@ from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
 from ._heatmaps.outline import find_outline_layer
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
+from ._inputs.distinct import distinct_images
 from ._inputs.holdout import hold_out
-from ._inputs.images import Images
+from ._inputs.images import Images, n_channels
 from ._inputs.output import check_out
 from ._inputs.parameters import NestedParametersMixin, check_parameters
 from ._inputs.validation import (
     check_has_importances,
     check_images,
     check_output_container,
+    check_sample_weight,
     check_trained_size,
     check_training_data,
+    check_weighted_classes,
     encode_labels,
     find_background,
     find_targets,
@@ -39,7 +42,14 @@ from ._inputs.validation import (
 )
 from ._network.activations import find_layers
 from ._network.cache import cached_training
-from ._network.net import NET_PREFIXES, make_net, pack_net, restore, unpack_net
+from ._network.net import (
+    NET_PREFIXES,
+    has_image_losses,
+    make_net,
+    pack_net,
+    restore,
+    unpack_net,
+)
 from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.torch_state import restores_torch_state
@@ -134,7 +144,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         that act after training trains one network for each fold.
     random_state : int, RandomState instance or None, default=None
         Source of all that is random in `fit`. The same number gives the same network
-        bit for bit, on the same number of threads.
+        bit for bit, on the same number of threads and in whatever order images come.
     verbose : int, default=0
         1 shows progress bars for whatever takes long.
 
@@ -270,7 +280,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     @restores_torch_state
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: ArrayLike, sample_weight: Any = None) -> Self:
         """Train the network, and measure importances on the held-out images.
 
         Parameters
@@ -279,6 +289,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             Labelled images; see the notes of the class.
         y : array-like of shape (n_images,)
             Their labels, of at least two classes.
+        sample_weight : array-like of shape (n_images,), default=None
+            Weight of each image in the training loss and in the importances, 0 or more
+            and in any unit. An image of weight 2 is as good as two copies of it: copies
+            count as one image of their weights' sum. None: all weigh the same.
 
         Returns
         -------
@@ -287,17 +301,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Raises
         ------
         ValueError
-            If X, y or a parameter cannot be used; the estimator is as before.
+            If X, y, the weights or a parameter cannot be used; the estimator is as
+            before.
         """
         # Tensors that are made in inference mode could not be trained.
         with published_at_end(self) as working, torch.inference_mode(False):
             for name in [name for name in vars(working) if name.endswith("_")]:
                 delattr(working, name)
-            working._fit(X, y)
+            working._fit(X, y, sample_weight)
         return self
 
     @restores_torch_state
-    def fit_importance(self, X_val: Any, y_val: ArrayLike) -> Self:
+    def fit_importance(
+        self, X_val: Any, y_val: ArrayLike, sample_weight: Any = None
+    ) -> Self:
         """Measure the importance of each filter on images that were not trained on.
 
         Parameters
@@ -307,6 +324,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         y_val : array-like of shape (n_images,)
             Their labels. A class without images has the importances of all classes
             together.
+        sample_weight : array-like of shape (n_images,), default=None
+            Weight of each image in the errors, 0 or more and in any unit.
 
         Returns
         -------
@@ -317,16 +336,19 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         NotFittedError
             If the network has not been trained.
         ValueError
-            If the images have another size or labels that `fit` was not given.
+            If the images have another size or labels that `fit` was not given, or the
+            weights cannot be used.
         """
         check_is_fitted(self, "net_")
         self._validate_params()
         with published_at_end(self) as working:
             images = check_trained_size(working, X_val, "fit_importance")
             y = encode_labels(working, y_val, len(images), "y_val")
+            weights = check_sample_weight(sample_weight, len(y))
             network, layers = working._trained_network(), working._layers()
             is_regular = check_regularity(network, layers, images)
-            working._measure(images, y, np.arange(len(y)), is_regular)
+            weighing = np.flatnonzero(weights)
+            working._measure(images, y, weighing, weights, is_regular)
         return self
 
     @blockwise
@@ -487,13 +509,24 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         pixels = np.ndindex(self.image_shape_[:2])
         return np.array([f"heat_{row}_{column}" for row, column in pixels], object)
 
-    def _fit(self, X, y) -> None:
+    def _fit(self, X, y, sample_weight) -> None:
         """Set all fitted attributes."""
         images, y = check_training_data(self, X, y, self.image_shape, self.classes)
         find_background(self.classes_, self.background)  # raises, before it is needed
+        weights = check_sample_weight(sample_weight, len(y))
+        channels = n_channels(self.image_shape_)
+        chosen, weights = distinct_images(images, channels, y, weights)
+        check_weighted_classes(self.classes_, y, chosen)
         random_state = check_random_state(self.random_state)
-        training, validation = hold_out(y, self.validation_fraction, random_state)
-        task = self.classes_, self.image_shape_, y[training], random_seed(random_state)
+        part, held_out = hold_out(y[chosen], self.validation_fraction, random_state)
+        training = chosen[part]
+        loss_weights = weights
+        if sample_weight is None and not has_image_losses(self.net_params):
+            # Copies that cannot be weighed are there as often as they were.
+            training = np.repeat(training, weights[training].astype(int))
+            loss_weights = np.ones(len(y))
+        own = y[training], loss_weights[training]
+        task = self.classes_, self.image_shape_, *own, random_seed(random_state)
         self.net_, self._net_spec = make_net(self.get_params(deep=False), *task)
         network = self._trained_network()
         with network.evaluation():
@@ -503,10 +536,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             if self.max_epochs == 0 and isinstance(self.module, nn.Module):
                 warn_if_guessing(network, images, y)
         check_regularity(network, self._layers(), images)
-        data = self.net_, self._net_spec, images, y, training
+        data = self.net_, self._net_spec, images, y, training, loss_weights
         restore(self.net_, *cached_training(self.memory, self.random_state, *data))
-        if validation is not None:
-            self._measure(images, y, validation)
+        if held_out is not None:
+            self._measure(images, y, chosen[held_out], weights)
 
     def _predict_proba(self, X, log: bool = False) -> np.ndarray:
         check_is_fitted(self, "net_")
@@ -519,7 +552,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     def _layers(self) -> tuple[str, ...]:
         return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
 
-    def _measure(self, images: Images, y, validation, is_regular=False) -> None:
+    def _measure(
+        self, images: Images, y, validation, weights, is_regular=False
+    ) -> None:
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
@@ -530,7 +565,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             wanted = self.outline_layer_, validation, y, self.resolution
             recorder = reference_recorder(network, layers, *wanted)
             how = self.ablation, self.verbose, is_regular, recorder
-            methods, sums, self.absent_activations_ = ablate(*where, y, *how)
+            methods, sums, self.absent_activations_ = ablate(*where, y, weights, *how)
         measured = importances(sums, self.importance, background)
         self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
         self.n_filters_ = measured.n_filters

@@ -31,15 +31,15 @@ _MAX_LOG_PROBA = 2**24
 
 
 class ErrorSums(NamedTuple):
-    """Errors summed over the images of each class.
+    """Weighted errors summed over the images of each class.
 
     Attributes
     ----------
     log_loss, error : ndarray of shape (n_filters + 1, n_classes)
-        Sums of -log p(true class), and numbers of misclassified images; row 0 is with
+        Sums of -log p(true class), and weights of misclassified images; row 0 is with
         all filters, row i + 1 without filter i.
-    n_images : ndarray of shape (n_classes,)
-        Images of each class.
+    weight : ndarray of shape (n_classes,)
+        Sum of the weights of the images of each class.
     log_proba : ndarray of shape (n_filters + 1, n_classes, n_competing)
         Sums of log p(k) over the images of each class; n_competing is n_classes, or
         1 for the mean over k where that would be too many.
@@ -47,7 +47,7 @@ class ErrorSums(NamedTuple):
 
     log_loss: np.ndarray
     error: np.ndarray
-    n_images: np.ndarray
+    weight: np.ndarray
     log_proba: np.ndarray
 
     @classmethod
@@ -58,7 +58,7 @@ class ErrorSums(NamedTuple):
         return cls(
             log_loss=np.zeros((n_rows, n_classes)),
             error=np.zeros((n_rows, n_classes)),
-            n_images=np.zeros(n_classes, dtype=np.int64),
+            weight=np.zeros(n_classes),
             log_proba=np.zeros((n_rows, n_classes, n_competing)),
         )
 
@@ -81,6 +81,7 @@ def ablate(
     images: Images,
     indices: np.ndarray,
     y: np.ndarray,
+    weights: np.ndarray,
     ablation: str,
     verbose: int = 0,
     is_regular: bool = False,
@@ -96,8 +97,8 @@ def ablate(
     images : Images
     indices : ndarray of int
         The images to run the network on.
-    y : ndarray of shape (n_images,)
-        Class index of each image.
+    y, weights : ndarray of shape (n_images,)
+        Class index and weight of each image.
     ablation : {"zero", "mean"}
     verbose : int, default=0
         Whether to show progress bars.
@@ -119,14 +120,24 @@ def ablate(
     -----
     For "mean", another pass measures the mean activations.
     """
+    # Single precision holds weights about 1, whatever their unit is.
+    weights = weights / weights[indices].mean()
     _, batch = next(network.batches(images, indices))
     strategies, replacements = choose_strategies(
         network, layers, batch, is_regular=is_regular
     )
     if ablation == "mean":
-        replacements = mean_activations(network, layers, images, indices)
+        replacements = mean_activations(network, layers, images, indices, weights)
     sums = sum_errors(
-        network, strategies, replacements, images, indices, y, verbose, recorder
+        network,
+        strategies,
+        replacements,
+        images,
+        indices,
+        y,
+        weights,
+        verbose,
+        recorder,
     )
     for index, total in enumerate(sums):
         if total is None:
@@ -138,6 +149,7 @@ def ablate(
                 images,
                 indices,
                 y,
+                weights,
                 verbose,
             )
     # Masking is always exact.
@@ -189,6 +201,7 @@ def sum_errors(
     images: Images,
     indices: np.ndarray,
     y: np.ndarray,
+    weights: np.ndarray,
     verbose: int = 0,
     recorder: ActivationRecorder | None = None,
 ) -> list[ErrorSums | None]:
@@ -214,9 +227,8 @@ def sum_errors(
         for position, sums in list(exact.items()):
             strategy, replacement = strategies[position], replacements[position]
             try:
-                add_errors(
-                    sums, network, strategy, noted, batch_indices, y, replacement
-                )
+                data = batch_indices, y, weights
+                add_errors(sums, network, strategy, noted, *data, replacement)
             except NotExact:
                 del exact[position]
     return [exact.get(position) for position in range(len(strategies))]
@@ -229,6 +241,7 @@ def add_errors(
     noted: NotedPass,
     indices: np.ndarray,
     y: np.ndarray,
+    weights: np.ndarray,
     replacement: torch.Tensor,
 ) -> None:
     """Add the errors on a batch, with all filters and without each of them.
@@ -243,8 +256,8 @@ def add_errors(
         That of the batch, with what the strategy starts from.
     indices : ndarray of shape (n_in_batch,)
         Positions of the batch's images among all.
-    y : ndarray of shape (n_images,)
-        Class index of each image.
+    y, weights : ndarray of shape (n_images,)
+        Class index and weight of each image.
     replacement : tensor of shape (n_filters,)
         Activations that replace those of an absent filter.
 
@@ -256,8 +269,9 @@ def add_errors(
         If the strategy is not exact; the sums are of no use then.
     """
     y = y[indices]
-    sums.n_images[:] += np.bincount(y, minlength=network.n_classes)
+    sums.weight[:] += np.bincount(y, weights[indices], minlength=network.n_classes)
     true = torch.from_numpy(y).to(noted.images.device)
+    weight = torch.from_numpy(weights[indices])
     row = 0
     for outputs in strategy.run(noted, replacement):
         outputs = outputs.reshape(-1, *outputs.shape[-2:])
@@ -265,10 +279,11 @@ def add_errors(
         if row == 0:
             check_finite(log_proba, indices, "scores")
         rows = slice(row, row + len(outputs))
-        errors = _errors(log_proba, true).double().cpu()
+        errors = _errors(log_proba, true).double().cpu() * weight
         for total, error in zip((sums.log_loss, sums.error), errors, strict=True):
             torch.from_numpy(total[rows]).index_add_(1, true.cpu(), error)
-        by_class = _by_class(log_proba, true, n_competing=sums.log_proba.shape[2])
+        n_competing = sums.log_proba.shape[2]
+        by_class = _by_class(log_proba, true, weight.to(log_proba), n_competing)
         sums.log_proba[rows] += by_class.double().cpu().numpy()
         row = rows.stop
 
@@ -285,14 +300,14 @@ def _errors(log_proba: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
 
 
 def _by_class(
-    log_proba: torch.Tensor, true: torch.Tensor, n_competing: int
+    log_proba: torch.Tensor, true: torch.Tensor, weight: torch.Tensor, n_competing: int
 ) -> torch.Tensor:
     """Log probabilities summed over each class, n_chunk x n_classes x n_competing."""
     n_classes = log_proba.shape[1]
-    is_true = nn.functional.one_hot(true, n_classes).to(log_proba)
+    of_class = weight[:, None] * nn.functional.one_hot(true, n_classes)
     if n_competing < n_classes:
         log_proba = log_proba.mean(dim=1, keepdim=True)
-    return is_true.T @ log_proba.unflatten(0, (-1, len(true)))
+    return of_class.T @ log_proba.unflatten(0, (-1, len(true)))
 
 
 def _check_finite(layer: str, sums: ErrorSums) -> None:
@@ -328,12 +343,12 @@ def importances(
     -----
     A class without images has the importances of all classes together.
     """
-    n_images = sums[-1].n_images
-    included = n_images > 0
+    weight = sums[-1].weight
+    included = weight > 0
     if background is not None and included.sum() > included[background]:
         included[background] = False
     totals = [getattr(layer, measure) for layer in sums]
-    parts = [_mean_errors(total, n_images, included) for total in totals]
+    parts = [_mean_errors(total, weight, included) for total in totals]
     overall, by_class = zip(*parts, strict=True)
     return Importances(
         n_filters=tuple(len(total) - 1 for total in totals),
@@ -346,13 +361,13 @@ def importances(
 
 
 def _mean_errors(
-    total: np.ndarray, n_images: np.ndarray, included: np.ndarray
+    total: np.ndarray, weight: np.ndarray, included: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean errors of a layer's rows over all classes, and over each of them."""
-    overall = total[:, included].sum(axis=1) / n_images[included].sum()
-    present = n_images > 0
+    overall = total[:, included].sum(axis=1) / weight[included].sum()
+    present = weight > 0
     by_class = np.where(present, total, overall[:, None])
-    return overall, by_class / np.where(present, n_images, 1)
+    return overall, by_class / np.where(present, weight, 1)
 
 
 def _log_odds_drops(sums: ErrorSums, included: np.ndarray) -> np.ndarray:
@@ -363,18 +378,19 @@ def _log_odds_drops(sums: ErrorSums, included: np.ndarray) -> np.ndarray:
     ndarray of shape (n_classes, n_competing, n_filters)
         Without images of c: increases of the log loss on the included images.
     """
-    n_images = np.maximum(sums.n_images, 1)
-    loss_rise = (sums.log_loss[1:] - sums.log_loss[0]) / n_images
-    competing_rise = (sums.log_proba[1:] - sums.log_proba[0]) / n_images[:, np.newaxis]
+    present = sums.weight > 0
+    weight = np.where(present, sums.weight, 1)
+    loss_rise = (sums.log_loss[1:] - sums.log_loss[0]) / weight
+    competing_rise = (sums.log_proba[1:] - sums.log_proba[0]) / weight[:, np.newaxis]
     drops = loss_rise[:, :, np.newaxis] + competing_rise
-    overall = sums.log_loss[:, included].sum(axis=1) / sums.n_images[included].sum()
-    drops[:, sums.n_images == 0] = (overall[1:] - overall[0])[:, None, None]
+    overall = sums.log_loss[:, included].sum(axis=1) / sums.weight[included].sum()
+    drops[:, ~present] = (overall[1:] - overall[0])[:, None, None]
     n_classes, n_competing = drops.shape[1:]
     if n_competing == n_classes:
         drops[:, np.arange(n_classes), np.arange(n_classes)] = 0
     else:
         # The mean is over all classes, and a class does not compete with itself.
-        drops[:, sums.n_images > 0] *= n_classes / (n_classes - 1)
+        drops[:, present] *= n_classes / (n_classes - 1)
     return np.ascontiguousarray(drops.transpose(1, 2, 0))
 
 
@@ -383,17 +399,21 @@ def mean_activations(
     layers: Sequence[str],
     images: Images,
     indices: np.ndarray,
+    weights: np.ndarray,
 ) -> list[torch.Tensor]:
-    """Mean activation of each filter of some layers, over images and positions."""
+    """Weighted mean activation of each filter of layers, over images and positions."""
     sums = [torch.zeros(())] * len(layers)
-    counts = [0] * len(layers)
-    for _, batch in network.batches(images, indices):
+    totals = [0.0] * len(layers)
+    for batch_indices, batch in network.batches(images, indices):
         maps = extract_activations(network.module, layers, batch, "pooled")
         for index, (activations, *_) in enumerate(maps):
-            total = activations.sum(dim=(0, 2, 3), dtype=torch.float64)
-            sums[index] = total + sums[index].to(total)
-            counts[index] += activations[:, 0].numel()
+            means = activations.mean(dim=(2, 3), dtype=torch.float64)
+            own = torch.from_numpy(weights[batch_indices]).to(means)
+            # A layer may be given parts of images, or several images as one.
+            own = nn.functional.adaptive_avg_pool1d(own[None], len(means))[0]
+            sums[index] = own @ means + sums[index].to(means)
+            totals[index] += own.sum().item()
     return [
-        (total / count).to(activations.dtype)
-        for total, count, (activations, *_) in zip(sums, counts, maps, strict=True)
+        (summed / total).to(activations.dtype)
+        for summed, total, (activations, *_) in zip(sums, totals, maps, strict=True)
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -436,6 +436,50 @@ def check_labels(y, n_images: int, name: str) -> None:
                 f"{name} holds {value} for image {missing[0][0]}, which is no label; "
                 "leave such images out."
             )
+
+
+def check_sample_weight(sample_weight, n_images: int) -> np.ndarray:
+    """Weight of each image; None or one number: all weigh the same.
+
+    Raises
+    ------
+    ValueError
+        If there is not one number for each image, finite, none negative and not all 0.
+    """
+    if sample_weight is None or isinstance(sample_weight, Real):
+        sample_weight = np.full(n_images, 1 if sample_weight is None else sample_weight)
+    weights = check_array(
+        sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"
+    )
+    if weights.shape != (n_images,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, but X holds "
+            f"{count(n_images, 'image')}; pass one weight for each image."
+        )
+    bad = np.flatnonzero(weights < 0)
+    if len(bad):
+        raise ValueError(
+            f"sample_weight holds {weights[bad[0]]:.3g} for image {bad[0]}; weights "
+            "are 0 or more."
+        )
+    total = weights.sum()
+    if total == 0 or not np.isfinite(total):
+        found = "nothing but zeros" if total == 0 else "weights whose sum is infinite"
+        raise ValueError(
+            f"sample_weight holds {found}; weigh the images that matter by about 1."
+        )
+    return weights
+
+
+def check_weighted_classes(classes: np.ndarray, y: np.ndarray, chosen) -> None:
+    """Raise ValueError if weights of 0 leave images of one class, where y has more."""
+    left = np.unique(y[chosen])
+    if len(left) == 1 < len(np.unique(y)):
+        raise ValueError(
+            f"sample_weight is 0 for all images but those of the class "
+            f"{classes[left].tolist()[0]!r}; a classifier needs images of at least 2 "
+            "classes."
+        )
 
 
 def _as_images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -56,6 +56,7 @@ def cached_training(
     images: Images,
     y: np.ndarray,
     training: np.ndarray,
+    weights: np.ndarray,
 ) -> tuple[dict[str, np.ndarray], list]:
     """Like `train_network`, but from the cache where the same was trained before.
 
@@ -65,7 +66,7 @@ def cached_training(
         The cache's folder; None: no cache.
     random_state : int, RandomState or None
         Where the seed came from.
-    net, spec, images, y, training
+    net, spec, images, y, training, weights
         As in `train_network`.
 
     Warns
@@ -75,20 +76,20 @@ def cached_training(
     """
     folder = memory.location if isinstance(memory, joblib.Memory) else memory
     if folder is None:
-        return train_network(net, spec, images, y, training)
+        return train_network(net, spec, images, y, training, weights)
     try:
         if random_state is None:
             raise NotCacheable("random_state=None gives another network at every fit")
-        key = training_key(net, spec, images, y, training)
+        key = training_key(net, spec, images, y, training, weights)
     except NotCacheable as reason:
         warn_user(
             f"memory is not used, as {reason}; training runs as without it.",
         )
-        return train_network(net, spec, images, y, training)
+        return train_network(net, spec, images, y, training, weights)
     path = Path(folder) / "sklearn_similar" / f"{key}.safetensors"
     trained = _read(path, net)
     if trained is None:
-        trained = train_network(net, spec, images, y, training)
+        trained = train_network(net, spec, images, y, training, weights)
         _write(path, *trained)
     return trained
 
@@ -128,6 +129,7 @@ def training_key(
     images: Images,
     y: np.ndarray,
     training: np.ndarray,
+    weights: np.ndarray,
 ) -> str:
     """Name of all that decides the weights after `train_network`.
 
@@ -150,6 +152,7 @@ def training_key(
         *(f"{name} {_hash(array)}" for name, array in get_arrays(net).items()),
         *_pixels(images, training),
         _hash(y[training]),
+        _hash(weights[training]),
         _hash(_output(net, spec, images, training)),
     ):
         digest.update(part.encode() + b"\0")

@@ -4,7 +4,8 @@ import copy
 import dis
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ NET_PREFIXES = (
     "iterator_valid",
     "callbacks",
 )
+# What a batch of weighted images consists of.
+WEIGHTED_IMAGES, SAMPLE_WEIGHT = "images", "sample_weight"
 # Parameters of the estimator that the net takes as they are.
 _TAKEN = ("module", "max_epochs", "lr", "lr_decay", "batch_size", "net_params")
 
@@ -108,9 +111,25 @@ class SeededNet(NeuralNetClassifier):
     known_fields: KnownFields
 
     def infer(self, x, **fit_params):
+        if isinstance(x, Mapping):
+            x = x[WEIGHTED_IMAGES]
         # Around the forward pass alone: an optimiser makes hundreds of small calls.
         with self.randomness:
             return super().infer(x, **fit_params)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        if not isinstance(X, Mapping):
+            return super().get_loss(y_pred, y_true, X=X, training=training)
+        criterion, weights = self.criterion_, X[SAMPLE_WEIGHT].to(self.device)
+        with _unreduced(criterion):
+            losses = super().get_loss(y_pred, y_true, training=training)
+        if losses.shape != weights.shape:
+            raise _no_image_losses(criterion)
+        # What PyTorch divides the sum by: these criterions, by the classes' weights.
+        is_mean_of_classes = isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss))
+        if is_mean_of_classes and criterion.weight is not None:
+            return weights @ losses / criterion.weight[y_true.to(self.device)].sum()
+        return weights @ losses / len(losses)
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         # In skorch, any KeyboardInterrupt ends training as if it were complete.
@@ -122,6 +141,34 @@ class SeededNet(NeuralNetClassifier):
                 raise
         self.notify("on_train_end", X=X, y=y)
         return self
+
+
+@contextmanager
+def _unreduced(criterion: nn.Module) -> Iterator[None]:
+    """Let a criterion give a loss for each image instead of their mean."""
+    if not hasattr(criterion, "reduction"):
+        raise _no_image_losses(criterion)
+    reduction = criterion.reduction
+    vars(criterion)["reduction"] = "none"
+    try:
+        yield
+    finally:
+        vars(criterion)["reduction"] = reduction
+
+
+def _no_image_losses(criterion: nn.Module) -> ValueError:
+    return ValueError(
+        f"The criterion {type(criterion).__name__} gives no loss for each image, which "
+        "sample_weight needs; let it take reduction='none', as PyTorch's criterions do."
+    )
+
+
+def has_image_losses(net_params: Mapping[str, Any] | None) -> bool:
+    """Whether the criterion can give a loss for each image, as PyTorch's can."""
+    criterion = (net_params or {}).get("criterion", nn.CrossEntropyLoss)
+    if isinstance(criterion, nn.Module):
+        return hasattr(criterion, "reduction")
+    return "reduction" in inspect.signature(criterion).parameters
 
 
 def _is_raised_by_callback(interrupt: KeyboardInterrupt, callbacks) -> bool:
@@ -147,17 +194,18 @@ def make_net(
     classes: np.ndarray,
     image_shape: tuple[int, ...],
     y: np.ndarray,
+    weights: np.ndarray,
     seed: int,
 ) -> tuple["SeededNet", dict[str, Any]]:
     """A net by an estimator's parameters, and the arguments of `build_net` for it.
 
-    They are copied, as users change modules and dicts; `y` holds the class index of
-    each training image.
+    They are copied, as users change modules and dicts; `y` and `weights` hold the class
+    index and the weight of each training image.
     """
     spec = {name: copy.deepcopy(params[name]) for name in _TAKEN} | {
         "n_classes": len(classes),
         "image_shape": image_shape,
-        "class_weight": loss_weights(params["class_weight"], classes, y),
+        "class_weight": loss_weights(params["class_weight"], classes, y, weights),
         "device": params["device"],
         "n_training": len(y),
         "seed": seed,
@@ -295,7 +343,10 @@ def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
 
 
 def loss_weights(
-    class_weight: Mapping | str | None, classes: np.ndarray, y: np.ndarray
+    class_weight: Mapping | str | None,
+    classes: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray,
 ) -> np.ndarray | None:
     """Weight of each class in the loss; y holds indices of classes, not always all."""
     if class_weight is None:
@@ -304,7 +355,7 @@ def loss_weights(
     # "balanced" has no weight for a class without images, where none has an effect.
     chosen = np.unique(y) if class_weight == "balanced" else np.arange(len(classes))
     weights[chosen] = compute_class_weight(
-        class_weight, classes=classes[chosen], y=classes[y]
+        class_weight, classes=classes[chosen], y=classes[y], sample_weight=sample_weight
     )
     return weights
 

@@ -10,11 +10,14 @@ from torch.utils.data import Dataset, Subset
 from .._inputs.images import Images, n_channels, to_tensor
 from .activations import eval_mode
 from .forward import explained_batch_error
-from .net import SeededNet, get_arrays
+from .net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, SeededNet, get_arrays
 
 
 class PixelDataset(Dataset):
-    """Labelled images of one size for skorch, read a batch at a time."""
+    """Labelled images of one size for skorch, read a batch at a time.
+
+    With weights, the images of a batch are a dict that holds those, too.
+    """
 
     def __init__(
         self,
@@ -22,25 +25,33 @@ class PixelDataset(Dataset):
         y: np.ndarray,
         n_channels: int,
         memory_format: torch.memory_format = torch.contiguous_format,
+        weights: np.ndarray | None = None,
     ):
         self.images = images
         self.y = y
         self.n_channels = n_channels
         self.memory_format = memory_format
+        self.weights = weights
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, index):
         images, y = self.__getitems__([index])
+        if isinstance(images, dict):
+            return {name: values[0] for name, values in images.items()}, y[0]
         return images[0], y[0]
 
-    def __getitems__(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitems__(self, indices) -> tuple[Any, torch.Tensor]:
         """Images and class indices at some positions: what a loader asks for."""
         chosen = np.asarray(indices)
         pixels = self.images.select(chosen)
         images = to_tensor(pixels, self.n_channels, self.memory_format)
-        return images, torch.from_numpy(self.y[chosen])
+        y = torch.from_numpy(self.y[chosen])
+        if self.weights is None:
+            return images, y
+        weights = torch.from_numpy(self.weights[chosen])
+        return {WEIGHTED_IMAGES: images, SAMPLE_WEIGHT: weights}, y
 
 
 def train_network(
@@ -49,6 +60,7 @@ def train_network(
     images: Images,
     y: np.ndarray,
     training: np.ndarray,
+    weights: np.ndarray,
 ) -> tuple[dict[str, np.ndarray], list]:
     """Train a new net; returns its weights and history, which a cache can hold.
 
@@ -64,14 +76,18 @@ def train_network(
         Class index of each image.
     training : ndarray of int
         The images to train on.
+    weights : ndarray of shape (n_images,)
+        Weight of each image's loss, in any unit.
 
     Raises
     ------
     ValueError
-        If the loss diverged, or batch normalisation meets a batch of one image.
+        If the loss diverged, the criterion cannot weigh images, or batch normalisation
+        meets a batch of one image.
     """
     channels = n_channels(spec["image_shape"])
-    dataset = PixelDataset(images, y, channels, net.memory_format)
+    own = _relative(weights, training)
+    dataset = PixelDataset(images, y, channels, net.memory_format, own)
     # The labels are in the dataset already; here they serve a stratified train_split.
     try:
         # An array: a list of as many numbers takes five times its memory.
@@ -94,8 +110,16 @@ def train_network(
             "another batch_size."
         ) from error
     net.module_.zero_grad(set_to_none=True)
-    _check_converged(net, dataset.__getitems__(training[:1])[0])
+    _check_converged(net, to_tensor(images.select(training[:1]), channels))
     return get_arrays(net), net.history.to_list()
+
+
+def _relative(weights: np.ndarray, training: np.ndarray) -> np.ndarray | None:
+    """Weights whose mean over the training images is 1; None if all are the same."""
+    own = weights[training]
+    if (own == own[0]).all():
+        return None
+    return (weights / own.mean()).astype(np.float32)
 
 
 def _check_converged(net: SeededNet, images: torch.Tensor) -> None:

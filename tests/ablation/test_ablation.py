@@ -180,7 +180,8 @@ def fast_sums(
         sums = ErrorSums.zeros(len(replacement), N_CLASSES)
         for indices, batch in network.batches(as_images(images)):
             noted = run_noting(module, batch, [strategy])
-            add_errors(sums, network, strategy, noted, indices, y, replacement)
+            ones = np.ones(len(y))
+            add_errors(sums, network, strategy, noted, indices, y, ones, replacement)
     return sums, strategy.method
 
 
@@ -231,7 +232,7 @@ def assert_equal_to_naive(module, layer, method, replacement, log_probabilities,
         module, layer, images, y, replacement, log_probabilities
     )
     n_images = np.bincount(y, minlength=N_CLASSES)
-    np.testing.assert_array_equal(sums.n_images, n_images)
+    np.testing.assert_array_equal(sums.weight, n_images)
     per_image = np.maximum(n_images, 1)
     np.testing.assert_allclose(
         sums.log_loss / per_image, log_loss / per_image, rtol=tol, atol=tol
@@ -269,7 +270,7 @@ def test_mean_ablation_equals_a_masking_loop(name):
     images = draw_images(13)
     with eval_mode(module):
         (replacement,) = mean_activations(
-            as_network(module), [layer], as_images(images), np.arange(13)
+            as_network(module), [layer], as_images(images), np.arange(13), np.ones(13)
         )
         activations = feature_maps(module, layer, images, "pooled").activations
     expected = [
@@ -344,6 +345,7 @@ def test_masking_takes_over_where_the_shortcut_fails_on_later_images(place):
             as_images(images),
             np.arange(13),
             y,
+            np.ones(13),
             "zero",
         )
     assert methods == ["network"]
@@ -370,6 +372,7 @@ def test_images_with_scores_that_are_not_finite_are_named(strategy, monkeypatch)
             as_images(images),
             np.arange(13),
             np.arange(13) % N_CLASSES,
+            np.ones(13),
             "zero",
         )
 
@@ -429,19 +432,18 @@ def test_several_layers_take_one_pass():
     module = trained(networks.vgg)
     layers = ["1", "3", "5"]
     images, y = draw_images(7), np.arange(7) % N_CLASSES
+    data = as_images(images), np.arange(7), y, np.ones(7)
     network = as_network(module)
     with eval_mode(module):
         strategies, zeros = choose_strategies(network, layers, images)
         assert [strategy.method for strategy in strategies] == ["linear"] * 3
         apart = [
-            sum_errors(network, [strategy], [zero], as_images(images), np.arange(7), y)
+            sum_errors(network, [strategy], [zero], *data)
             for strategy, zero in zip(strategies, zeros, strict=True)
         ]
         passes = []
         handle = module[0].register_forward_hook(lambda *_: passes.append(1))
-        sums = sum_errors(
-            network, strategies, zeros, as_images(images), np.arange(7), y
-        )
+        sums = sum_errors(network, strategies, zeros, *data)
         handle.remove()
     assert len(passes) == 2  # batches of 5 and 2
     for together, (alone,) in zip(sums, apart, strict=True):
@@ -463,7 +465,7 @@ def test_inexact_strategies_are_run_no_further():
     run = "sklearn_similar._ablation.importances.run_noting"
     with eval_mode(module), mock.patch(run, noted):
         strategies, zeros = choose_strategies(network, layers, images)
-        arguments = zeros, as_images(images), np.arange(12), y
+        arguments = zeros, as_images(images), np.arange(12), y, np.ones(12)
         strategies[0].run = refuse
         first, second = sum_errors(network, strategies, *arguments)
         n_noted = [len(call.args[2]) for call in noted.call_args_list]
@@ -472,7 +474,7 @@ def test_inexact_strategies_are_run_no_further():
         neither = sum_errors(network, strategies, *arguments)
         handle.remove()
     assert first is None
-    assert second.n_images.sum() == 12
+    assert second.weight.sum() == 12
     assert n_noted == [2, 1, 1]  # batches of 5, 5 and 2
     assert neither == [None, None]
     assert len(passes) == 1
@@ -628,9 +630,8 @@ def test_memory_is_bounded_by_a_batch_whatever_the_number_of_filters(
         with LargestTensor() as ablation:
             sums = ErrorSums.zeros(64, N_CLASSES)
             noted = run_noting(module, images, [head])
-            add_errors(
-                sums, as_network(module), head, noted, np.arange(5), y, torch.zeros(64)
-            )
+            data = np.arange(5), y, np.ones(5)
+            add_errors(sums, as_network(module), head, noted, *data, torch.zeros(64))
     assert head.method == "linear"
     assert ablation.largest == forward.largest > 30_000
 
@@ -831,6 +832,7 @@ def test_ablation_of_layers_in_one_pass_equals_masking_in_each(ablation):
             as_images(images),
             np.arange(13),
             y,
+            np.ones(13),
             ablation,
         )
     assert methods == ["linear", "linear"]
@@ -848,7 +850,7 @@ def test_ablation_runs_on_the_chosen_images_alone():
     chosen = np.array([2, 3, 7, 11])
     with eval_mode(module):
         _, (sums,), _ = ablate(
-            as_network(module), ["5"], as_images(images), chosen, y, "zero"
+            as_network(module), ["5"], as_images(images), chosen, y, np.ones(13), "zero"
         )
     expected, _ = naive_sums(module, "5", images[chosen], y[chosen], torch.zeros(8))
     np.testing.assert_allclose(sums.log_loss, expected, rtol=1e-5)

@@ -72,6 +72,7 @@ def compare(seed):
             as_images(IMAGES),
             np.arange(24),
             Y,
+            np.ones(24),
             ablation,
         )
         value = torch.zeros(len(sums.log_loss) - 1)

@@ -124,7 +124,7 @@ def test_heatmaps_of_a_digit_are_dark_where_it_is_not(lenet, sample):
     X, y = sample.X_test, sample.y_test
     heat = lenet.heatmap(X, 3).max(axis=(1, 2))
     assert np.median(heat[y == 3]) > 0.7
-    assert np.median(heat[y != 3]) < 0.05
+    assert np.median(heat[y != 3]) < 0.1
 
 
 def test_heatmaps_tell_two_digits_from_each_other(lenet, sample):
