@@ -1,5 +1,6 @@
 """Region proposals as images of the trained size."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,6 +12,11 @@ from .._inputs.images import to_grey
 from .crop_specification import CropSpecification
 
 _CROPS_AT_ONCE = 1024
+# Values of a level around crops that are copied at a time: as many as caches hold.
+_VALUES_AT_ONCE = 2**19
+# Distances of pixels of a crop, in pixels of its level, are rounded up to multiples of
+# this, and crops of one distance are sampled together.
+_DISTANCE_STEP = 0.5
 # Grey levels; crops of less contrast stay fainter.
 _LEAST_CONTRAST = 0.06
 
@@ -117,9 +123,15 @@ def _crop(
     y = _positions(box[:, 1], box[:, 3], factor, height)
     octave = _octaves(factor)
     crops = first.new_empty(len(boxes), n_channels, height, width)
+    distance = torch.ceil(factor / 2.0**octave / _DISTANCE_STEP) * _DISTANCE_STEP
     for number in octave.unique().tolist():
-        rows = (octave == number).nonzero().flatten()
-        crops[rows] = _sample(pyramid[number], x[rows], y[rows], 2.0**number)
+        level, scale = pyramid[number][0], 2.0**number
+        for greatest in distance[octave == number].unique().tolist():
+            chosen = (octave == number) & (distance == greatest)
+            extent = _extent(greatest, level, specification.size)
+            at_once = max(1, _VALUES_AT_ONCE // (n_channels * math.prod(extent)))
+            for rows in chosen.nonzero().flatten().split(at_once):
+                crops[rows] = _sample(level, x[rows] / scale, y[rows] / scale, extent)
     inside = _inside(x, y, box, factor)
     black, white = _contrast(crops, inside, specification.fills_frame)
     return crops.sub_(black).div_(white - black).clamp_(0, 1)
@@ -165,23 +177,51 @@ def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:
     return (low + high)[:, None] / 2 + factor[:, None] * steps
 
 
-def _sample(level: torch.Tensor, x, y, scale: float) -> torch.Tensor:
+def _extent(
+    distance: float, level: torch.Tensor, size: tuple[int, int]
+) -> tuple[int, int]:
+    """Height and width of what crops of a size depend on in a level."""
+    lengths = zip(size, level.shape[1:], strict=True)
+    needed = [min(math.ceil(distance * n) + 2, length) for n, length in lengths]
+    return needed[0], needed[1]
+
+
+def _sample(
+    level: torch.Tensor, x: torch.Tensor, y: torch.Tensor, extent: tuple[int, int]
+) -> torch.Tensor:
     """Crops of a level of the pyramid, means of 2 x 2 bilinear samples.
 
     Outside the image, the values of its rim continue. Positions are in double
     precision: far from the origin, those of single precision would give crops that
     depend on the size of the image, or of the tile that they are sampled from.
+
+    As samples form a grid, a crop is what surrounds it, multiplied by a matrix along
+    each axis. Whole rows of pixels are copied for that, which takes a fraction of the
+    time of looking up four neighbours of each sample.
     """
-    rows, below, down = _neighbours(y / scale - 0.5, level.shape[2])
-    columns, beside, right = _neighbours(x / scale - 0.5, level.shape[3])
-    down, right = down[:, :, None], right[:, None, :]
+    height, width = extent
+    top, down = _weights(y - 0.5, level.shape[1], height)
+    left, right = _weights(x - 0.5, level.shape[2], width)
+    windows = level.unfold(1, height, 1).unfold(2, width, 1)
+    around = windows[:, top, left].transpose(0, 1)
+    with torch.autocast(level.device.type, enabled=False):
+        return down[:, None] @ around @ right[:, None].mT
 
-    def at(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-        return level[0][:, row[:, :, None], column[:, None, :]]
 
-    upper = torch.lerp(at(rows, columns), at(rows, beside), right)
-    lower = torch.lerp(at(below, columns), at(below, beside), right)
-    return F.avg_pool2d(torch.lerp(upper, lower, down).transpose(0, 1), 2)
+def _weights(
+    position: torch.Tensor, length: int, extent: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where what crops depend on begins along an axis, and its weights in each pixel.
+
+    The weights are n x n_pixels x extent; two positions in a row make a pixel.
+    """
+    before, after, share = _neighbours(position, length)
+    first = before[:, :1].clamp(max=length - extent)
+    samples = share.new_zeros(*share.shape, extent)
+    # At the end of the axis both are one pixel, whose share is that of the first.
+    samples.scatter_(2, (after - first)[:, :, None], share[:, :, None])
+    samples.scatter_(2, (before - first)[:, :, None], 1 - share[:, :, None])
+    return first[:, 0], (samples[:, ::2] + samples[:, 1::2]) / 2
 
 
 def _neighbours(position: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
