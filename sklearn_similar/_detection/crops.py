@@ -130,38 +130,47 @@ def _crop(
             chosen = (octave == number) & (distance == greatest)
             extent = _extent(greatest, level, specification.size)
             at_once = max(1, _VALUES_AT_ONCE // (n_channels * math.prod(extent)))
-            for rows in chosen.nonzero().flatten().split(at_once):
-                crops[rows] = _sample(level, x[rows] / scale, y[rows] / scale, extent)
-    inside = _inside(x, y, box, factor)
-    black, white = _contrast(crops, inside, specification.fills_frame)
+            for part in chosen.nonzero().flatten().split(at_once):
+                crops[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
+    rows = _inside(y, box[:, 1], box[:, 3], factor)
+    columns = _inside(x, box[:, 0], box[:, 2], factor)
+    black, white = _contrast(crops, rows, columns, specification.fills_frame)
     return crops.sub_(black).div_(white - black).clamp_(0, 1)
 
 
-def _inside(x, y, box, factor) -> torch.Tensor:
-    """Pixels of the crops in their boxes, n x height x width.
+def _inside(position, low, high, factor) -> torch.Tensor:
+    """Pixels of the crops in their boxes along one axis, n x n_pixels.
 
     The object's smoothed rim reaches half a pixel of the crop beyond the box.
     """
     slack = factor[:, None] / 2
-    hits = []
-    for axis, position in enumerate((x, y)):
-        centre = position.unflatten(1, (-1, 2)).mean(dim=2)
-        hits.append(
-            (centre > box[:, axis, None] - slack)
-            & (centre < box[:, axis + 2, None] + slack)
-        )
-    return hits[1][:, :, None] & hits[0][:, None, :]
+    centre = (position[:, ::2] + position[:, 1::2]) / 2
+    return (centre > low[:, None] - slack) & (centre < high[:, None] + slack)
+
+
+def _product(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Pixels that are in some rows and some columns, n x height x width."""
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _without_ends(inside: torch.Tensor) -> torch.Tensor:
+    """Pixels along one axis whose neighbours are inside as well."""
+    padded = F.pad(inside, (1, 1))
+    return padded[:, :-2] & inside & padded[:, 2:]
 
 
 def _contrast(
-    crops: torch.Tensor, inside: torch.Tensor, fills_frame: bool
+    crops: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, fills_frame: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grey levels of background, or darkest, and brightest part of each crop's box."""
+    """Grey levels of background, or darkest, and brightest part of each crop's box.
+
+    `rows` and `columns` tell which of them are in the box.
+    """
+    inside = _product(rows, columns)
     if fills_frame:
         black = crops.amin(dim=1).masked_fill(~inside, 1).flatten(1).amin(dim=1)
     else:
-        deep = 1 - F.max_pool2d(F.pad(1 - inside.float(), (1, 1, 1, 1), value=1), 3, 1)
-        rim = inside & (deep == 0)
+        rim = inside & ~_product(_without_ends(rows), _without_ends(columns))
         levels = to_grey(crops).masked_fill(~rim, torch.nan)
         black = levels.flatten(1).nanmedian(dim=1).values
     brightest = crops.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
