@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,14 +167,13 @@ def find_instances(
         for pixels in units
         for is_negative in negatives
     ]
-    heatmaps: list[np.ndarray] | list[None] = [None] * len(views)
-    if recognizer.has_heatmaps and settings.heat_threshold is not None:
-        heatmaps = _pyramid_heatmaps(views, recognizer, settings.scales)
-    if settings.proposals == "heat":
+    heatmaps = _Heatmaps(
+        views, partial(_pyramid_heatmaps, recognizer=recognizer, scales=settings.scales)
+    )
+    if settings.proposals == "heat" and settings.heat_threshold is not None:
         found = [
             _in_heat(view, heatmap, settings.heat_threshold, settings.n_thresholds)
-            for view, heatmap in zip(views, heatmaps, strict=True)
-            if heatmap is not None and settings.heat_threshold is not None
+            for view, heatmap in zip(views, heatmaps.of(range(len(views))), strict=True)
         ]
     else:
         found = [
@@ -203,17 +203,16 @@ def _find_in_tiles(
     specification = recognizer.image_format.specification
     unit = mapped(image, specification.to_unit)
     views = [negative(unit) if is_negative else unit for is_negative in negatives]
+    heatmaps = _Heatmaps(
+        views, partial(_heat_rasters, recognizer=recognizer, scales=settings.scales)
+    )
     threshold = settings.heat_threshold
-    heatmaps: list[Raster | None] = [None] * len(views)
-    if recognizer.has_heatmaps and threshold is not None:
-        heatmaps = [_heat_of_scales(view, recognizer, settings) for view in views]
-    if settings.proposals == "heat":
+    if settings.proposals == "heat" and threshold is not None:
         found = [
             _in_heat(
                 whole(view), whole(heat)[0].numpy(), threshold, settings.n_thresholds
             )
-            for view, heat in zip(views, heatmaps, strict=True)
-            if heat is not None and threshold is not None
+            for view, heat in zip(views, heatmaps.of(range(len(views))), strict=True)
         ]
     else:
         found = propose_in_tiles(
@@ -228,24 +227,47 @@ def _find_in_tiles(
     return suppress(recognised, settings.nms_threshold, is_refined)
 
 
+class _Heatmaps:
+    """Heatmaps of images or negatives, made where they are asked for, and once."""
+
+    def __init__(
+        self,
+        views: Sequence[torch.Tensor | Raster],
+        make: Callable[[list], Sequence[np.ndarray | Raster]],
+    ):
+        self._views = views
+        self._make = make
+        self._made: dict[int, Any] = {}
+
+    def of(self, indices: Sequence[int]) -> list[Any]:
+        missing = [index for index in indices if index not in self._made]
+        if missing:
+            made = self._make([self._views[index] for index in missing])
+            self._made.update(zip(missing, made, strict=True))
+        return [self._made[index] for index in indices]
+
+
 def _recognize_views(
     views: Sequence[torch.Tensor | Raster],
     found: list[np.ndarray],
-    heatmaps: Sequence[np.ndarray | Raster | None],
+    heatmaps: _Heatmaps,
     recognizer: Recognizer,
     settings: Settings,
 ) -> list[Instances]:
     """The instances in each image or negative, parts of each other included."""
-    hot = [
-        _hot(refine(view, proposals, recognizer), heatmap, settings.heat_threshold)
-        for view, proposals, heatmap in zip(views, found, heatmaps, strict=True)
+    refined = [
+        refine(view, proposals, recognizer)
+        for view, proposals in zip(views, found, strict=True)
     ]
     specification = recognizer.image_format.specification
     crops = [
         _crops(view, proposals["box"], specification, recognizer.crop_device)
-        for view, (proposals, _) in zip(views, hot, strict=True)
+        for view, proposals in zip(views, refined, strict=True)
     ]
-    return _recognize(crops, hot, recognizer, settings.score_threshold)
+    recognised = _recognize(crops, refined, recognizer, settings.score_threshold)
+    if recognizer.has_heatmaps and settings.heat_threshold is not None:
+        return _hot(recognised, heatmaps, settings.heat_threshold)
+    return recognised
 
 
 def refine(
@@ -275,14 +297,17 @@ def refine(
     return distinct(np.concatenate([as_proposals(moved[is_box]), others]))
 
 
-def _heat_of_scales(
-    image: Raster, recognizer: Recognizer, settings: Settings
-) -> Raster:
+def _heat_rasters(
+    images: list[Raster], recognizer: Recognizer, scales: Sequence[float]
+) -> list[Raster]:
     """Greatest heat over the scales; of other scales than 1, it is in memory."""
-    if tuple(settings.scales) == (1.0,):
-        return recognizer.heat_raster(image)
-    (heat,) = _pyramid_heatmaps([whole(image)], recognizer, settings.scales)
-    return raster_in_memory(torch.from_numpy(heat)[np.newaxis])
+    if tuple(scales) == (1.0,):
+        return [recognizer.heat_raster(image) for image in images]
+    return [
+        raster_in_memory(torch.from_numpy(heat)[np.newaxis])
+        for image in images
+        for heat in _pyramid_heatmaps([whole(image)], recognizer, scales)
+    ]
 
 
 def _pyramid_heatmaps(
@@ -316,21 +341,28 @@ def _in_heat(
 
 
 def _hot(
-    proposals: np.ndarray,
-    heatmap: np.ndarray | Raster | None,
-    threshold: float | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The proposals that are hot enough, and the greatest heat in each of them."""
-    if heatmap is None or threshold is None:
-        return proposals, np.full(len(proposals), np.nan)
-    low, high = proposals["box"][:, :2], proposals["box"][:, 2:]
-    corners = np.hstack([np.floor(low), np.ceil(high)]).astype(int)
+    recognised: list[Instances], heatmaps: _Heatmaps, threshold: float
+) -> list[Instances]:
+    """The instances that are hot enough, with their heat.
+
+    Few images and negatives have any, and the others need no heatmap.
+    """
+    hot = list(recognised)
+    indices = [index for index, found in enumerate(recognised) if len(found.label)]
+    for index, heatmap in zip(indices, heatmaps.of(indices), strict=True):
+        found = recognised[index]
+        heat = _greatest_heat(heatmap, found.proposals["box"])
+        is_hot = heat >= threshold
+        found = found._replace(heat=heat.astype(np.float64))
+        hot[index] = Instances(*(field[is_hot] for field in found))
+    return hot
+
+
+def _greatest_heat(heatmap: np.ndarray | Raster, boxes: np.ndarray) -> np.ndarray:
+    corners = np.hstack([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])]).astype(int)
     if isinstance(heatmap, Raster):
-        heat = greatest_in_boxes(heatmap, corners)
-    else:
-        heat = np.array([heatmap[y0:y1, x0:x1].max() for x0, y0, x1, y1 in corners])
-    is_hot = heat >= threshold
-    return proposals[is_hot], heat[is_hot].astype(np.float64)
+        return greatest_in_boxes(heatmap, corners)
+    return np.array([heatmap[y0:y1, x0:x1].max() for x0, y0, x1, y1 in corners])
 
 
 Crops = Iterator[tuple[np.ndarray, torch.Tensor]]
@@ -354,12 +386,12 @@ def _crops(
 
 def _recognize(
     crops: list[Crops],
-    proposals: list[tuple[np.ndarray, np.ndarray]],
+    proposals: list[np.ndarray],
     recognizer: Recognizer,
     score_threshold: float,
 ) -> list[Instances]:
     """Proposals that are recognised with confidence, parts of each other included."""
-    starts = np.cumsum([0, *(len(found) for found, _ in proposals)])
+    starts = np.cumsum([0, *map(len, proposals)])
     label = np.empty(starts[-1], np.int64)
     score, objectness = np.empty((2, starts[-1]))
     is_instance = np.empty(starts[-1], bool)
@@ -379,7 +411,7 @@ def _recognize(
         is_instance[rows] = proba.max(axis=1) <= greatest
     is_sure = is_instance & (score >= score_threshold)
     recognised = []
-    for start, (found, heat) in zip(starts[:-1], proposals, strict=True):
+    for start, found in zip(starts[:-1], proposals, strict=True):
         own = slice(start, start + len(found))
         keep = is_sure[own]
         recognised.append(
@@ -387,7 +419,7 @@ def _recognize(
                 proposals=found[keep],
                 label=label[own][keep],
                 score=score[own][keep],
-                heat=heat[keep],
+                heat=np.full(keep.sum(), np.nan),
                 objectness=objectness[own][keep],
             )
         )
