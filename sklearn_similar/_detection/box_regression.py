@@ -39,6 +39,8 @@ _HELD_OUT = 10
 _SURE = 3.0
 _MIN_HELD_OUT = 20
 _CROPS_AT_ONCE = 1024
+# Of more crops, what passes through the network does not fit into a CPU's caches.
+_CPU_BATCH_SIZE = 128
 
 
 class BoxExamples(NamedTuple):
@@ -113,8 +115,11 @@ class BoxRegression:
 
         They may reach beyond the image, or hold nothing.
         """
+        network = self.network.to(crops.device)
+        is_cpu = crops.device.type == "cpu"
+        batches = crops.split(_CPU_BATCH_SIZE if is_cpu else _CROPS_AT_ONCE)
         with torch.autocast(crops.device.type, enabled=False):
-            offsets = self.network.to(crops.device)(crops)
+            offsets = torch.cat([network(batch) for batch in batches])
         sides = _greater_side(boxes)
         return np.rint(boxes + offsets.double().numpy(force=True) * sides)
 
