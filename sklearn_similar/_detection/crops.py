@@ -12,11 +12,10 @@ from .._inputs.images import to_grey
 from .crop_specification import CropSpecification
 
 _CROPS_AT_ONCE = 1024
-# Values of a level around crops that are copied at a time: as many as caches hold.
-_VALUES_AT_ONCE = 2**19
-# Distances of pixels of a crop, in pixels of its level, are rounded up to multiples of
-# this, and crops of one distance are sampled together.
-_DISTANCE_STEP = 0.5
+# Values of a level around crops that are copied at a time: as many as caches hold, and
+# on other devices as many as hide the cost of a call.
+_VALUES_AT_ONCE = 2**18
+_DEVICE_VALUES_AT_ONCE = 2**25
 # Grey levels; crops of less contrast stay fainter.
 _LEAST_CONTRAST = 0.06
 
@@ -123,15 +122,12 @@ def _crop(
     y = _positions(box[:, 1], box[:, 3], factor, height)
     octave = _octaves(factor)
     crops = first.new_empty(len(boxes), n_channels, height, width)
-    distance = torch.ceil(factor / 2.0**octave / _DISTANCE_STEP) * _DISTANCE_STEP
     for number in octave.unique().tolist():
         level, scale = pyramid[number][0], 2.0**number
-        for greatest in distance[octave == number].unique().tolist():
-            chosen = (octave == number) & (distance == greatest)
-            extent = _extent(greatest, level, specification.size)
-            at_once = max(1, _VALUES_AT_ONCE // (n_channels * math.prod(extent)))
-            for part in chosen.nonzero().flatten().split(at_once):
-                crops[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
+        rows = (octave == number).nonzero().flatten()
+        parts = _of_like_extent(rows, factor / scale, level, specification.size)
+        for part, extent in parts:
+            crops[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
     rows = _inside(y, box[:, 1], box[:, 3], factor)
     columns = _inside(x, box[:, 0], box[:, 2], factor)
     black, white = _contrast(crops, rows, columns, specification.fills_frame)
@@ -186,13 +182,36 @@ def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:
     return (low + high)[:, None] / 2 + factor[:, None] * steps
 
 
-def _extent(
-    distance: float, level: torch.Tensor, size: tuple[int, int]
-) -> tuple[int, int]:
-    """Height and width of what crops of a size depend on in a level."""
-    lengths = zip(size, level.shape[1:], strict=True)
-    needed = [min(math.ceil(distance * n) + 2, length) for n, length in lengths]
-    return needed[0], needed[1]
+def _of_like_extent(
+    rows: torch.Tensor,
+    distance: torch.Tensor,
+    level: torch.Tensor,
+    size: tuple[int, int],
+) -> Iterator[tuple[torch.Tensor, tuple[int, int]]]:
+    """Rows of crops, the largest first, and what any of them depends on in a level.
+
+    Parameters
+    ----------
+    rows : tensor of shape (n_rows,)
+    distance : tensor of shape (n_crops,)
+        Of pixels of the crops, in pixels of the level.
+    level : tensor of shape (n_channels, height, width)
+    size : (int, int)
+        Height and width of a crop.
+    """
+    is_cpu = level.device.type == "cpu"
+    most = _VALUES_AT_ONCE if is_cpu else _DEVICE_VALUES_AT_ONCE
+    rows = rows[distance[rows].argsort(descending=True, stable=True)]
+    while len(rows):
+        greatest = distance[rows[0]].item()
+        # A pixel before the first sample, and one after the last.
+        height, width = (
+            min(math.ceil(greatest * n) + 2, length)
+            for n, length in zip(size, level.shape[1:], strict=True)
+        )
+        at_once = max(1, most // (len(level) * height * width))
+        yield rows[:at_once], (height, width)
+        rows = rows[at_once:]
 
 
 def _sample(
