@@ -19,6 +19,7 @@ from .proposals import (
     even_thresholds,
     is_recognisable,
     is_stable,
+    levels_of,
     select_regions,
     stable_until,
 )
@@ -86,8 +87,7 @@ class RegionTiles:
     def _of_tile(self, values: np.ndarray, left: int) -> tuple[np.ndarray, np.ndarray]:
         """Regions of a tile that are not final, and those of its pixels."""
         thresholds = even_thresholds(self._n_thresholds).astype(values.dtype)
-        levels = np.searchsorted(thresholds, values).astype(np.uint16)
-        tree = component_tree(levels, values)
+        tree = component_tree(levels_of(values, thresholds), values)
         found = np.zeros(len(tree.birth), _REGION)
         own = as_regions(tree, thresholds)
         for name in _NAMES:
