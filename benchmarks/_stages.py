@@ -4,8 +4,9 @@ import numpy as np
 
 from sklearn_similar._boxes import BOX_COLUMNS, paired_iou
 from sklearn_similar._detection.crops import crop_batches, to_unit_tensor
-from sklearn_similar._detection.localization import NEGATIVES, refine
+from sklearn_similar._detection.localization import NEGATIVES
 from sklearn_similar._detection.proposals import propose
+from sklearn_similar._detection.recognition import refine
 
 IOU = 0.5
 

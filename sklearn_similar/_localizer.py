@@ -24,9 +24,10 @@ from ._detection.crop_specification import (
 )
 from ._detection.image_format import ImageFormat, read_instances
 from ._detection.instances import instances_table
-from ._detection.localization import Recognizer, Settings
+from ._detection.localization import Settings
 from ._detection.parallel import numbered_tables, search
 from ._detection.polarity import warn_if_dark_on_light
+from ._detection.recognition import Recognizer
 from ._detection.score_calibration import ScoreCalibration
 from ._detection.training import (
     BACKGROUND,
@@ -333,6 +334,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "proposals='heat' needs heatmaps, which the estimator does not have; "
                 "pass proposals='image'."
             )
+        recognizer.check_heatmaps()
         channels = n_channels(self.image_shape_)
         parts, n_images = read_parts(self, X, self._layout, channels, _PIXELS_AT_ONCE)
         tasks = (

@@ -6,8 +6,8 @@ import numpy as np
 
 from .._inputs.images import from_tensor
 from .crops import crop_batches, to_unit_tensor
-from .localization import Recognizer, refine
 from .proposals import propose
+from .recognition import Recognizer, refine
 
 # Crops that are less probably an instance teach nothing new.
 _LEAST_SCORE = 0.02

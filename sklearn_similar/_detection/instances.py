@@ -1,5 +1,6 @@
 """Instances of an image: recognised proposals, without duplicates, and as a table."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,16 @@ class Instances(NamedTuple):
     objectness: np.ndarray
 
 
+def select_instances(found: Instances, keep: np.ndarray) -> Instances:
+    """Some of the instances."""
+    return Instances(*(values[keep] for values in found))
+
+
+def join_instances(parts: Iterable[Instances]) -> Instances:
+    """The instances of all parts."""
+    return Instances(*map(np.concatenate, zip(*parts, strict=True)))
+
+
 def suppress(
     polarities: list[Instances], iou_threshold: float, is_refined: bool = False
 ) -> Instances:
@@ -31,9 +42,7 @@ def suppress(
 
     `is_refined` tells whether boxes come from a box regression.
     """
-    proposals, label, score, heat, objectness = map(
-        np.concatenate, zip(*polarities, strict=True)
-    )
+    proposals, label, score, heat, objectness = join_instances(polarities)
     rank = nms_rank(score, proposals)
     rows = nms(proposals["box"], rank, iou_threshold)
     if is_refined:

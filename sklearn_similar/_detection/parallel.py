@@ -18,7 +18,8 @@ from .._inputs.value_range import ranges_are_checked
 from .._network.threads import usable_threads
 from .._progress import without_progress
 from .instances import Instances, instances_table
-from .localization import Recognizer, Settings, find_instances
+from .localization import Settings, find_instances
+from .recognition import Recognizer
 
 # Images that are searched together, or a large one.
 Group = list[torch.Tensor] | Raster

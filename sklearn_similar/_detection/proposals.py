@@ -117,14 +117,14 @@ def joined(channels: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     return distinct(inside_image(np.concatenate(channels), size))
 
 
-def with_parts(proposals: np.ndarray) -> np.ndarray:
-    """Proposals, and parts of those that may show several instances.
+def parts_of(proposals: np.ndarray) -> np.ndarray:
+    """Parts of the proposals that may show several instances.
 
     Where instances touch, their strokes are one region. It is cut into equal parts,
     side by side or one on top of the other: whoever looks at a part sees which instance
     it belongs to. Smaller channels have the same objects.
     """
-    found = [proposals]
+    found = [proposals[:0]]
     proposals = proposals[proposals["downsampling"] == 1]
     for axis, cuts in _CUTS:
         low, other_low, high, other_high = (
@@ -201,11 +201,34 @@ def _in_channels(channels: Iterable[Channel], n_thresholds: int) -> np.ndarray:
 
 def distinct(proposals: np.ndarray) -> np.ndarray:
     """The first of all proposals whose boxes are nearly the same."""
+    first, _ = groups_of_like(proposals)
+    return proposals[first]
+
+
+def groups_of_like(proposals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of proposals whose boxes are nearly the same.
+
+    Returns
+    -------
+    first : ndarray of shape (n_groups,)
+        First row of each group, in rising order.
+    group : ndarray of shape (n_proposals,)
+    """
     boxes = proposals["box"]
     octave = np.floor(np.log2(boxes[:, 2:] - boxes[:, :2]))
     cell = np.rint(boxes / np.tile(_DUPLICATE_SHIFT * 2**octave, 2))
-    _, first = np.unique(np.hstack([octave, cell]), axis=0, return_index=True)
-    return proposals[np.sort(first)]
+    _, first, group = np.unique(
+        np.hstack([octave, cell]), axis=0, return_index=True, return_inverse=True
+    )
+    order = np.argsort(first)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return first[order], number[group.ravel()]
+
+
+def unlike(known: np.ndarray, proposals: np.ndarray) -> np.ndarray:
+    """The distinct ones of the proposals that are like none of some distinct ones."""
+    return distinct(np.concatenate([known, proposals]))[len(known) :]
 
 
 def extremal_regions(

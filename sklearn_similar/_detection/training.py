@@ -15,7 +15,8 @@ from .box_regression import BoxRegression, fit_box_regression
 from .crops import to_unit_tensor
 from .hard_negatives import mine_hard_negatives
 from .image_format import ImageFormat
-from .localization import Recognizer, Settings, find_instances
+from .localization import Settings, find_instances
+from .recognition import Recognizer
 from .scene import Scene
 from .score_calibration import ScoreCalibration, fit_calibration
 from .training_crops import instance_overlap, make_scene_crops

@@ -22,7 +22,7 @@ from .crop_specification import (
 )
 from .crops import crop_boxes, crop_windows, to_unit_tensor
 from .polarity import warn_if_dark_on_light
-from .proposals import propose, with_parts
+from .proposals import parts_of, propose
 from .scene import Scene
 from .training_scenes import (
     make_backgrounds,
@@ -293,7 +293,7 @@ def crop_scene(
     pixels = to_unit_tensor(scene.pixels[np.newaxis])[0]
     fills_frame = specification.fills_frame
     (found,) = propose(pixels, (False,), "image", settings.n_thresholds, fills_frame)
-    boxes = with_parts(found)["box"]
+    boxes = np.concatenate([found, parts_of(found)])["box"]
     boxes = np.concatenate([boxes, _near(scene, fills_frame, rng)])
     instance_iou, background_iou = _IOUS_IN_FRAMES if fills_frame else _IOUS
     owner = np.full(len(boxes), -1)

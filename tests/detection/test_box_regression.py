@@ -16,8 +16,8 @@ from sklearn_similar._detection.box_regression import (
 from sklearn_similar._detection.crop_specification import CropSpecification
 from sklearn_similar._detection.crops import crop_boxes, to_unit_tensor
 from sklearn_similar._detection.image_format import ImageFormat
-from sklearn_similar._detection.localization import Recognizer, refine
 from sklearn_similar._detection.proposals import as_proposals
+from sklearn_similar._detection.recognition import Recognizer, refine
 from sklearn_similar._inputs.tiles import raster_in_memory
 
 SPECIFICATION = CropSpecification(size=(28, 28))

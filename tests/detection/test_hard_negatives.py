@@ -9,7 +9,7 @@ from sklearn_similar._detection.crop_specification import CropSpecification
 from sklearn_similar._detection.crops import crop_boxes, to_unit_tensor
 from sklearn_similar._detection.hard_negatives import mine_hard_negatives
 from sklearn_similar._detection.image_format import ImageFormat
-from sklearn_similar._detection.localization import Recognizer
+from sklearn_similar._detection.recognition import Recognizer
 
 
 class Tall:

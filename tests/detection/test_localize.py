@@ -16,12 +16,9 @@ from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_traini
 from sklearn_similar._detection.crop_specification import CropSpecification
 from sklearn_similar._detection.image_format import ImageFormat
 from sklearn_similar._detection.instances import Instances, instances_table, suppress
-from sklearn_similar._detection.localization import (
-    Recognizer,
-    Settings,
-    find_instances,
-)
+from sklearn_similar._detection.localization import Settings, find_instances
 from sklearn_similar._detection.proposals import as_proposals
+from sklearn_similar._detection.recognition import Recognizer
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import (
     detection_f1_score,

@@ -19,9 +19,9 @@ from sklearn_similar._detection.proposals import (
     connected_regions,
     extremal_regions,
     heat_regions,
+    parts_of,
     propose,
     select_regions,
-    with_parts,
 )
 from sklearn_similar._inputs.tiles import raster_in_memory
 
@@ -293,8 +293,8 @@ def test_with_any_contrast_darker_regions_are_proposed_as_well(proposals):
     ],
 )
 def test_wide_and_tall_regions_are_cut(box, parts):
-    found = with_parts(as_proposals(np.array([box, [0, 0, 30, 45]])))
-    assert boxes_of(found) == {box, (0, 0, 30, 45), *parts}
+    found = parts_of(as_proposals(np.array([box, [0, 0, 30, 45]])))
+    assert boxes_of(found) == set(parts)
     assert (found["downsampling"] == 1).all()
 
 
@@ -305,4 +305,4 @@ def test_of_two_that_touch_each_is_a_part():
     pixels = torch.from_numpy(image.astype(np.float32))[None]
     (found,) = propose(pixels, (False,), "grey", 31)
     assert boxes_of(found) == {(10, 10, 38, 34)}
-    assert {(10, 10, 24, 34), (24, 10, 38, 34)} <= boxes_of(with_parts(found))
+    assert {(10, 10, 24, 34), (24, 10, 38, 34)} <= boxes_of(parts_of(found))
