@@ -18,6 +18,9 @@ _VALUES_AT_ONCE = 2**18
 _DEVICE_VALUES_AT_ONCE = 2**25
 # Grey levels; crops of less contrast stay fainter.
 _LEAST_CONTRAST = 0.06
+# How many times the darkness of an object as a whole is taken off the darkness of its
+# channels. With 3, nothing is left of what is dark, but for some of the purest blues.
+_DARKNESS_WEIGHT = 3.0
 
 
 def to_unit_tensor(images: np.ndarray) -> torch.Tensor:
@@ -107,10 +110,10 @@ def _crop(
     """Crops in which the object of a box looks like a training image.
 
     The object has the extent that it has there, and the crop is contrast-normalised:
-    the median around the edge of the box becomes 0, the greatest value in the box 1. Of
-    training images that fill their frame, no value stands for the background, and the
-    least in the box becomes 0. This is done after resampling, which leaves thin strokes
-    fainter than they were.
+    the median around the edge of the box becomes 0, in colour that of each channel, and
+    the greatest value in the box 1. Of training images that fill their frame, no value
+    stands for the background, and the least in the box becomes 0. This is done after
+    resampling, which leaves thin strokes fainter than they were.
     """
     height, width = specification.size
     first = next(iter(pyramid.values()))
@@ -130,6 +133,8 @@ def _crop(
             crops[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
     rows = _inside(y, box[:, 1], box[:, 3], factor)
     columns = _inside(x, box[:, 0], box[:, 2], factor)
+    if n_channels > 1 and not specification.fills_frame:
+        return _stretch_colours(crops, rows, columns)
     black, white = _contrast(crops, rows, columns, specification.fills_frame)
     return crops.sub_(black).div_(white - black).clamp_(0, 1)
 
@@ -149,6 +154,12 @@ def _product(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     return rows[:, :, None] & columns[:, None, :]
 
 
+def _rim(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Pixels of boxes that are at their edges, n x height x width."""
+    inner = _product(_without_ends(rows), _without_ends(columns))
+    return _product(rows, columns) & ~inner
+
+
 def _without_ends(inside: torch.Tensor) -> torch.Tensor:
     """Pixels along one axis whose neighbours are inside as well."""
     padded = F.pad(inside, (1, 1))
@@ -166,13 +177,37 @@ def _contrast(
     if fills_frame:
         black = crops.amin(dim=1).masked_fill(~inside, 1).flatten(1).amin(dim=1)
     else:
-        rim = inside & ~_product(_without_ends(rows), _without_ends(columns))
-        levels = to_grey(crops).masked_fill(~rim, torch.nan)
+        levels = to_grey(crops).masked_fill(~_rim(rows, columns), torch.nan)
         black = levels.flatten(1).nanmedian(dim=1).values
     brightest = crops.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
     shape = (-1, 1, 1, 1)
     white = brightest.view(shape)
     return torch.minimum(black.view(shape), white - _LEAST_CONTRAST), white
+
+
+def _stretch_colours(
+    crops: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """Colour crops as differences from the ground, whose greatest in the box is 1.
+
+    The ground, the median around the edge of the box in each channel, becomes black.
+    Channels in which an object is darker than the ground, but by its colour and not as
+    a whole, count as if it were brighter in them.
+
+    Of held-out tinted clothes in their true boxes, 70 % are recognised so on colour
+    photographs that are not dimmed, against 53 % with the luma of the ground as black;
+    68 against 28 % on photographs of half their contrast whose luma they have, and 83
+    with either on black. If darker channels stay black, it is 2 and 5 % less.
+    """
+    inside, rim = _product(rows, columns), _rim(rows, columns)
+    levels = crops.masked_fill(~rim[:, np.newaxis], torch.nan)
+    ground = levels.flatten(2).nanmedian(dim=2).values
+    change = crops.sub_(ground[..., np.newaxis, np.newaxis])
+    darkness = -to_grey(change).clamp(max=0)[:, np.newaxis]
+    change = torch.maximum(change, -change - _DARKNESS_WEIGHT * darkness)
+    greatest = change.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
+    greatest = greatest.clamp(min=_LEAST_CONTRAST).view(-1, 1, 1, 1)
+    return change.div_(greatest).clamp_(0, 1)
 
 
 def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:

@@ -117,6 +117,47 @@ def test_a_crop_is_stretched_from_the_edge_of_its_box_to_its_peak():
     assert_allclose(crop[5:11, 5:11, 0], 0, atol=1e-5)
 
 
+def colour_crop(ground, colour):
+    """A crop of a cross of one colour on a plain ground, and where the cross is."""
+    scene = torch.tensor(ground)[:, None, None].repeat(1, 60, 60)
+    cross = torch.zeros(60, 60, dtype=bool)
+    cross[20:40, 28:32] = cross[28:32, 20:40] = True
+    scene[:, cross] = torch.tensor(colour)[:, None]
+    (crop,) = crop_boxes(scene, as_boxes([20, 20, 40, 40]), SPECIFICATION)
+    return crop
+
+
+@pytest.mark.parametrize(
+    ("ground", "colour", "expected"),
+    [
+        # On black, colours are as they are.
+        ((0.0, 0.0, 0.0), (0.2, 0.8, 0.4), (0.25, 1, 0.5)),
+        # Less red than a red ground, and no darker as a whole.
+        ((0.8, 0.2, 0.2), (0.5, 0.4, 0.4), (1, 2 / 3, 2 / 3)),
+        # Brighter in one channel alone.
+        ((0.8, 0.5, 0.2), (0.8, 0.5, 0.6), (0, 0, 1)),
+        # Darker, grey or in colour.
+        ((0.7, 0.7, 0.7), (0.2, 0.2, 0.2), (0, 0, 0)),
+        ((1.0, 1.0, 1.0), (0.1, 0.4, 0.8), (0, 0, 0)),
+    ],
+)
+def test_a_colour_crop_shows_differences_from_a_ground_of_any_colour(
+    ground, colour, expected
+):
+    crop = colour_crop(ground, colour)
+    assert_allclose(crop[5:11, 5:11], 0, atol=1e-5)
+    assert_allclose(crop[8:20, 13:15], np.broadcast_to(expected, (12, 2, 3)), atol=1e-5)
+
+
+def test_grey_in_three_channels_is_cropped_as_grey():
+    grey = torch.from_numpy(np.random.RandomState(0).uniform(size=(1, 60, 60)))
+    box = as_boxes([20, 20, 40, 40])
+    expected = crop_boxes(grey.float(), box, SPECIFICATION)
+    found = crop_boxes(grey.float().repeat(3, 1, 1), box, SPECIFICATION)
+    assert (expected > 0.1).any()
+    assert_allclose(found, expected.repeat(3, axis=3), atol=1e-5)
+
+
 def test_a_crop_shows_what_surrounds_its_box():
     scene = np.zeros((60, 60), np.float32)
     scene[25:35, 10:50] = 1
