@@ -12,6 +12,7 @@ from .._inputs.batches import batch_slices
 from ..datasets._pixels import with_channels
 from ..datasets._scenes import make_scenes
 from ..datasets._textures import make_textures, vary_views
+from .equal_luma import enlarged_to_cover, make_ground, paste_in_luma_of
 from .line_drawings import draw_lines, is_of_strokes, make_line_scene
 from .scene import LARGEST_PART, Scene, scale_within
 from .touching_scenes import make_touching_scene
@@ -48,7 +49,10 @@ class _Scenes(NamedTuple):
 
 
 class _PastedScenes(NamedTuple):
-    """The same, for instances that are pasted at random."""
+    """The same, for instances that are pasted at random.
+
+    A `background` of "luma" are images whose luma the instances have.
+    """
 
     background: str
     share: float
@@ -64,6 +68,15 @@ _PASTED = (
     _PastedScenes("black", 0.01, 352, (25, 45), (0.3, 1), (0, 0)),
     _PastedScenes("images", 0.032, 272, (8, 20), (0.7, 1), (0.2, 1)),
     _PastedScenes("noise", 0.003, 320, (8, 20), (0.8, 1), (0.1, 0.8)),
+)
+# In colour, a third of the scenes on images have instances of the images' luma. With
+# these, 3 to 4 % more of held-out tinted clothes are recognised in their true boxes on
+# photographs that are not dimmed, or whose luma they have, and no fewer on others.
+_PASTED_IN_COLOUR = (
+    _PASTED[0],
+    _PASTED[1]._replace(share=0.022),
+    _PastedScenes("luma", 0.01, 272, (8, 20), (0.5, 1), (0, 0)),
+    _PASTED[2],
 )
 _TOUCHING = _Scenes(0.0015, 320)
 _LINES = _Scenes(0.0015, 320)
@@ -121,12 +134,24 @@ def _palette(rng) -> np.ndarray:
 def n_views(images: np.ndarray, n_instances: int, fills_frame: bool = False) -> int:
     """Number of the scenes of `make_training_scenes`."""
     side = max(images.shape[1:3])
-    pasted = [_n_scenes(_for_images(kind, side), n_instances) for kind in _PASTED]
-    others = _other_scenes(images, fills_frame)
-    n_others = sum(
-        _n_scenes(_for_images(kind, side), n_instances) for kind, _ in others
-    )
-    return sum(n + -(-n // _WRONG_POLARITY) for n in pasted) + n_others
+    n_pasted = n_others = 0
+    for kind in _pasted_kinds(images, fills_frame):
+        n = _n_scenes(_for_images(kind, side), n_instances)
+        n_pasted += n + _has_polarity(kind) * -(-n // _WRONG_POLARITY)
+    for other, _ in _other_scenes(images, fills_frame):
+        n_others += _n_scenes(_for_images(other, side), n_instances)
+    return n_pasted + n_others
+
+
+def _pasted_kinds(images: np.ndarray, fills_frame: bool) -> tuple[_PastedScenes, ...]:
+    """Kinds of scenes of instances that are pasted at random."""
+    is_in_colour = images.ndim == 4 and images.shape[3] == 3
+    return _PASTED_IN_COLOUR if is_in_colour and not fills_frame else _PASTED
+
+
+def _has_polarity(kind: _PastedScenes) -> bool:
+    """Whether nothing is an instance in the negative: of one luma, none is darker."""
+    return kind.background != "luma"
 
 
 def _other_scenes(
@@ -183,7 +208,8 @@ def make_training_scenes(
     """
     side = max(images.shape[1:3])
     masks = cut_outs(images.shape[:3], rng) if fills_frame else None
-    for kind in (_for_images(kind, side) for kind in _PASTED):
+    for kind in _pasted_kinds(images, fills_frame):
+        kind = _for_images(kind, side)
         found = _pasted_scenes(
             images, masks, backgrounds, kind, n_instances, rotation, rng
         )
@@ -191,7 +217,7 @@ def make_training_scenes(
             if kind.background == "images" and rng.uniform() < _NOISY:
                 scene = scene._replace(pixels=_noisy(scene.pixels, rng))
             yield scene
-            if index % _WRONG_POLARITY == 0:
+            if _has_polarity(kind) and index % _WRONG_POLARITY == 0:
                 nothing = np.full(len(scene.boxes), -1)
                 yield Scene(255 - scene.pixels, scene.boxes, nothing)
     for other, make_scene in _other_scenes(images, fills_frame):
@@ -220,27 +246,33 @@ def _pasted_scenes(
     rng: np.random.RandomState,
 ) -> Iterator[Scene]:
     """Scenes of instances on one kind of background."""
+    size = kind.side, kind.side
     largest = LARGEST_PART * kind.side / max(images.shape[1:3])
     n_at_once = max(1, _PIXELS_AT_ONCE // kind.side**2)
+    of_luma = kind.background == "luma"
+    grounds = enlarged_to_cover(backgrounds, size) if of_luma else []
+    behind = {"images": backgrounds, "luma": "black"}
     for part in batch_slices(_n_scenes(kind, n_instances), n_at_once):
         scenes, truth = make_scenes(
             images,
             np.arange(len(images)),
             masks=masks,
             n_scenes=part.stop - part.start,
-            size=(kind.side, kind.side),
+            size=size,
             n_instances=kind.n_instances,
             scale=scale_within(_SCALE, largest),
-            background_images=(
-                backgrounds if kind.background == "images" else kind.background
-            ),
+            background_images=behind.get(kind.background, kind.background),
             background_brightness=kind.background_brightness,
             contrast=kind.contrast if masks is None else 1,
             rotation=rotation,
             random_state=rng,
         )
         for index, scene in enumerate(scenes):
-            yield Scene(scene, *boxes_and_labels(truth, index))
+            boxes, labels = boxes_and_labels(truth, index)
+            if of_luma:
+                ground = make_ground(grounds, size, rng)
+                scene = paste_in_luma_of(ground, scene, boxes)
+            yield Scene(scene, boxes, labels)
 
 
 def _noisy(scene: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -150,6 +150,35 @@ def test_some_scenes_are_noisy_in_both_polarities():
     assert is_noisy[~has_instances].any()
 
 
+def scenes_in_colour(colour):
+    """Scenes of digits in one colour on a plain grey photograph."""
+    images = np.uint8(IMAGES[..., np.newaxis] * np.array(colour))
+    photograph = np.full((300, 300), 100, np.uint8)
+    rng = np.random.RandomState(0)
+    found = list(make_training_scenes(images, [photograph], 1500, 0.0, rng))
+    assert len(found) == n_views(images, 1500)
+    return found
+
+
+def is_of_one_luma(scene):
+    luma = scene.pixels @ np.array([0.299, 0.587, 0.114])
+    return np.abs(luma - 100).max() < 2
+
+
+def test_in_some_scenes_instances_differ_in_colour_alone():
+    found = [s for s in scenes_in_colour((1, 0.4, 0.4)) if is_of_one_luma(s)]
+    assert len(found) >= 10
+    for scene in found:
+        assert (scene.labels >= 0).all()
+        for x_min, y_min, x_max, y_max in scene.boxes.astype(int):
+            own = scene.pixels[y_min:y_max, x_min:x_max].astype(int)
+            assert np.ptp(own, axis=2).max() > 25
+
+
+def test_instances_without_a_colour_keep_their_luma():
+    assert not any(is_of_one_luma(scene) for scene in scenes_in_colour((1, 1, 1)))
+
+
 def test_strokes_are_drawn_in_lines_and_surfaces_are_not():
     discs = np.uint8(255 * (np.hypot(*np.mgrid[-14:14, -14:14] + 0.5) < 11))[None]
     for images, has_lines in ((IMAGES, True), (discs, False)):
