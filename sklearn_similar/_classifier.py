@@ -21,7 +21,7 @@ from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
 from ._heatmaps.outline import find_outline_layer
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
-from ._inputs.distinct import distinct_images
+from ._inputs.distinct import distinct_images, draws_of
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images, n_channels
 from ._inputs.output import check_out
@@ -44,7 +44,6 @@ from ._network.activations import find_layers
 from ._network.cache import cached_training
 from ._network.net import (
     NET_PREFIXES,
-    has_image_losses,
     make_net,
     pack_net,
     restore,
@@ -106,7 +105,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         (height, width) or (height, width, n_channels) of an image in a row of a
         two-dimensional X; None: square where possible, else 1 x n_features.
     validation_fraction : float, default=0.1
-        Share of the images, of each class where possible, that `fit` measures
+        Share of distinct images, of each class where possible, that `fit` measures
         importances on instead of training. None: leave that to `fit_importance`.
     importance : {"log_loss", "error"}, default="log_loss"
         Whether importances are increases of the log loss or of the error rate.
@@ -290,9 +289,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         y : array-like of shape (n_images,)
             Their labels, of at least two classes.
         sample_weight : array-like of shape (n_images,), default=None
-            Weight of each image in the training loss and in the importances, 0 or more
-            and in any unit. An image of weight 2 is as good as two copies of it: copies
-            count as one image of their weights' sum. None: all weigh the same.
+            Weight of each image in training and in the importances, 0 or more. An image
+            of weight 2 is as good as two copies of it; see the user guide for how it is
+            trained on. None: all weigh the same.
 
         Returns
         -------
@@ -514,18 +513,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         images, y = check_training_data(self, X, y, self.image_shape, self.classes)
         find_background(self.classes_, self.background)  # raises, before it is needed
         weights = check_sample_weight(sample_weight, len(y))
+        are_copies = bool(np.isin(weights, (0, 1)).all())
         channels = n_channels(self.image_shape_)
         chosen, weights = distinct_images(images, channels, y, weights)
         check_weighted_classes(self.classes_, y, chosen)
         random_state = check_random_state(self.random_state)
-        part, held_out = hold_out(y[chosen], self.validation_fraction, random_state)
-        training = chosen[part]
-        loss_weights = weights
-        if sample_weight is None and not has_image_losses(self.net_params):
-            # Copies that cannot be weighed are there as often as they were.
-            training = np.repeat(training, weights[training].astype(int))
-            loss_weights = np.ones(len(y))
-        own = y[training], loss_weights[training]
+        part, held_out = hold_out(
+            y[chosen], weights[chosen], self.validation_fraction, random_state
+        )
+        draws, loss_weights = draws_of(chosen[part], weights, are_copies)
+        own = y[draws], None if loss_weights is None else loss_weights[draws]
         task = self.classes_, self.image_shape_, *own, random_seed(random_state)
         self.net_, self._net_spec = make_net(self.get_params(deep=False), *task)
         network = self._trained_network()
@@ -536,7 +533,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             if self.max_epochs == 0 and isinstance(self.module, nn.Module):
                 warn_if_guessing(network, images, y)
         check_regularity(network, self._layers(), images)
-        data = self.net_, self._net_spec, images, y, training, loss_weights
+        data = self.net_, self._net_spec, images, y, draws, loss_weights
         restore(self.net_, *cached_training(self.memory, self.random_state, *data))
         if held_out is not None:
             self._measure(images, y, chosen[held_out], weights)

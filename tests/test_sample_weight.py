@@ -1,6 +1,7 @@
 """Weights of images: in the loss, in the importances, and as good as copies."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ import sklearn
 import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import VotingClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from skorch.dataset import ValidSplit
 from torch import nn
+from torch.utils.data import RandomSampler
 
-from sklearn_similar import LeNet, _classifier
+from sklearn_similar import LeNet, SimilarNetClassifier, _classifier
 from sklearn_similar._network.net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, build_net
 
 MEASURED_AS_MEANS = (
@@ -83,11 +85,15 @@ class TestCopies:
         assert_same(weighted, quick().fit(digits.X[kept], y[kept]))
 
     def test_only_their_proportions_count(self, quick, digits, weights, assert_same):
-        first = quick().fit(digits.X, digits.y, sample_weight=weights)
-        other = quick().fit(digits.X, digits.y, sample_weight=weights * 2.0**40)
+        first, other = (
+            quick().fit(digits.X, digits.y, sample_weight=unit * (weights + 0.5))
+            for unit in (1, 2.0**40)
+        )
         assert_same(first, other)
 
-    @pytest.mark.parametrize("same", [None, 3, 0.5 * np.ones(200), [1] * 200])
+    @pytest.mark.parametrize(
+        "same", [None, 3, np.array(2), 0.3 * np.ones(200), [1] * 200]
+    )
     def test_equal_weights_are_none(self, quick, digits, assert_same, same):
         weighted = quick().fit(digits.X, digits.y, sample_weight=same)
         assert_same(weighted, quick().fit(digits.X, digits.y))
@@ -104,9 +110,9 @@ class TestCopies:
     def test_no_copy_of_a_training_image_is_held_out(self, quick, digits, monkeypatch):
         seen = {}
 
-        def train(memory, random_state, net, spec, images, y, training, weights):
-            seen["training"] = training
-            return real(memory, random_state, net, spec, images, y, training, weights)
+        def train(memory, random_state, net, spec, images, y, draws, loss_weights):
+            seen["training"] = draws
+            return real(memory, random_state, net, spec, images, y, draws, loss_weights)
 
         def ablate(network, layers, images, indices, *args):
             seen["held out"] = indices
@@ -196,6 +202,28 @@ class Total(nn.Module):
 
 
 class TestCriterions:
+    def test_losses_of_classes_are_averaged(self, quick, digits):
+        class OneHot(nn.BCEWithLogitsLoss):
+            def forward(self, scores, y):
+                return super().forward(scores, nn.functional.one_hot(y, 10).double())
+
+        estimator = quick(net_params={"criterion": OneHot})
+        estimator.fit(digits.X, digits.y, sample_weight=0.5 + digits.y)
+        (epoch,) = estimator.net_.history
+        assert 0.3 < epoch["train_loss"] < 0.8
+
+    @pytest.mark.parametrize(
+        "params", [{"reduction": "sum"}, {"ignore_index": 3}, {"reduction": "mean"}]
+    )
+    def test_their_parameters_count(self, quick, digits, params):
+        net_params = {f"criterion__{name}": value for name, value in params.items()}
+        how = {"net_params": net_params, "validation_fraction": None, "lr": 1e-9}
+        losses = []
+        for weights in (None, 1 + 1e-6 * digits.y):
+            net = quick(**how).fit(digits.X, digits.y, sample_weight=weights).net_
+            losses.append(net.history[0]["train_loss"])
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
     def test_copies_stay_copies_where_images_have_no_losses(self, quick, digits):
         n_images = []
 
@@ -213,7 +241,7 @@ class TestCriterions:
         estimator = quick(net_params={"criterion": criterion})
         estimator.fit(digits.X, digits.y)
         net = estimator.net_
-        weights = 1 + digits.y
+        weights = 1.5 + digits.y
         with pytest.raises(
             ValueError, match="no loss for each image, which sample_wei"
         ):
@@ -221,13 +249,14 @@ class TestCriterions:
         assert estimator.net_ is net
         # Without different weights, there is nothing that they need.
         estimator.fit(digits.X, digits.y, sample_weight=digits.y < 9)
+        estimator.fit(digits.X, digits.y, sample_weight=1 + digits.y)
 
     @pytest.mark.parametrize("criterion", [nn.NLLLoss, nn.MultiMarginLoss])
     def test_pytorch_s_are_weighted(self, quick, digits, criterion, weights_of):
         module = nn.Sequential(LeNet(), nn.Softmax(1))
         net_params = {"criterion": criterion, "train_split": ValidSplit(5)}
         estimator = quick(module=module, net_params=net_params, max_epochs=2)
-        weighted = estimator.fit(digits.X, digits.y, sample_weight=1 + digits.y)
+        weighted = estimator.fit(digits.X, digits.y, sample_weight=0.5 + digits.y)
         found = weights_of(weighted)
         assert np.isfinite(
             [epoch["valid_loss"] for epoch in weighted.net_.history]
@@ -235,7 +264,67 @@ class TestCriterions:
         assert not np.array_equal(found, weights_of(estimator.fit(digits.X, digits.y)))
 
 
+class Doubled(nn.Module):
+    """Network whose convolution is given each image and its mirror image."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(8, 10)
+
+    def forward(self, images):
+        both = torch.cat([images, images.flip(-1)])
+        pooled = self.conv(both).relu().amax(dim=(2, 3))
+        return self.fc(pooled.unflatten(0, (2, -1)).transpose(0, 1).flatten(1))
+
+
 class TestWhatTheyDo:
+    @pytest.mark.parametrize("weights_of_digits", [None, 0.5])
+    def test_blank_images_of_background_are_learnt(self, digits, weights_of_digits):
+        """Many copies teach as much as other images, and so does a great weight."""
+        X = np.concatenate([digits.X, np.zeros((100, 28, 28), np.uint8)])
+        y = np.concatenate([digits.y, np.full(100, -1)])
+        weights = None
+        if weights_of_digits:
+            X, y = X[:201], y[:201]
+            weights = np.append(np.full(200, weights_of_digits), 100.5)
+        for seed in range(3):
+            estimator = SimilarNetClassifier(random_state=seed, max_epochs=5)
+            estimator.fit(X, y, sample_weight=weights)
+            assert estimator.predict_proba(X[200:201])[0, 0] > 0.6
+
+    def test_fit_weighs_the_images_that_it_holds_out(self, quick, digits, monkeypatch):
+        seen = []
+
+        def spy(network, layers, images, indices, *args):
+            seen.append(indices)
+            return real(network, layers, images, indices, *args)
+
+        real = _classifier.ablate
+        monkeypatch.setattr(_classifier, "ablate", spy)
+        weights = np.random.default_rng(0).random(len(digits.y))
+        estimator = quick(validation_fraction=0.5)
+        estimator.fit(digits.X, digits.y, sample_weight=weights)
+        (held_out,) = seen
+        data = digits.X[held_out], digits.y[held_out], weights[held_out]
+        expected = average_log_loss(estimator, *data)
+        assert estimator.baseline_error_ == pytest.approx(expected, rel=1e-5)
+
+    def test_means_are_weighted_where_images_are_given_several_times(self, digits):
+        module = Doubled()
+        weights = np.where(np.arange(100) % 3, 1.0, 0.25)
+        estimator = SimilarNetClassifier(
+            module, layer="conv", ablation="mean", max_epochs=0, random_state=0
+        )
+        estimator.fit(digits.X, digits.y)
+        data = digits.X_test, digits.y_test
+        estimator.fit_importance(*data, sample_weight=weights)
+        images = torch.from_numpy(digits.X_test / 255).float()[:, None]
+        with torch.no_grad():
+            both = [module.conv(x).mean(dim=(2, 3)) for x in (images, images.flip(-1))]
+        means = (both[0] + both[1]).numpy() / 2
+        expected = np.average(means, axis=0, weights=weights)
+        np.testing.assert_allclose(estimator.absent_activations_, expected, rtol=1e-4)
+
     def test_wrong_labels_of_little_weight_do_little(self, quick, digits):
         rng = np.random.default_rng(0)
         is_wrong = rng.random(len(digits.y)) < 0.5
@@ -296,6 +385,32 @@ class TestWhatTheyDo:
         assert found[0] != found[1]
 
 
+@pytest.mark.parametrize(
+    ("net_params", "is_warned"),
+    [
+        ({"train_split": ValidSplit(PredefinedSplit(np.arange(200) % 2))}, True),
+        ({"train_split": ValidSplit([(np.arange(9), np.arange(9, 18))])}, True),
+        (
+            {
+                "iterator_train__sampler": RandomSampler(range(180)),
+                "iterator_train__shuffle": False,
+            },
+            True,
+        ),
+        ({"train_split": ValidSplit(0.2)}, False),
+        ({"train_split": ValidSplit(KFold(5))}, False),
+    ],
+    ids=["split", "list", "sampler", "share", "folds"],
+)
+def test_positions_are_warned_of(quick, digits, net_params, is_warned):
+    estimator = quick(net_params=net_params, validation_fraction=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(digits.X, digits.y)
+    messages = [str(one.message) for one in caught]
+    assert any("in an order of their own" in text for text in messages) == is_warned
+
+
 class TestConventions:
     def test_they_are_routed(self, quick, digits, assert_same):
         weights = 1.0 + digits.y
@@ -331,6 +446,7 @@ class TestConventions:
         (np.zeros(200), "nothing but zeros"),
         (np.full(200, 1e308), "sum is infinite"),
         (-1, "-1 for image 0"),
+        (torch.ones(7, requires_grad=True), r"shape \(7,\)"),
     ],
     ids=str,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -402,18 +402,40 @@ def mean_activations(
     weights: np.ndarray,
 ) -> list[torch.Tensor]:
     """Weighted mean activation of each filter of layers, over images and positions."""
-    sums = [torch.zeros(())] * len(layers)
-    totals = [0.0] * len(layers)
+    sums: list[Any] = [0.0] * len(layers)
     for batch_indices, batch in network.batches(images, indices):
-        maps = extract_activations(network.module, layers, batch, "pooled")
-        for index, (activations, *_) in enumerate(maps):
-            means = activations.mean(dim=(2, 3), dtype=torch.float64)
-            own = torch.from_numpy(weights[batch_indices]).to(means)
-            # A layer may be given parts of images, or several images as one.
-            own = nn.functional.adaptive_avg_pool1d(own[None], len(means))[0]
-            sums[index] = own @ means + sums[index].to(means)
-            totals[index] += own.sum().item()
+        own = _summed_activations(network, layers, batch, weights[batch_indices])
+        sums = [summed + one for summed, one in zip(sums, own, strict=True)]
+    maps = extract_activations(network.module, layers, batch[:1], "pooled")
     return [
-        (summed / total).to(activations.dtype)
-        for summed, total, (activations, *_) in zip(sums, totals, maps, strict=True)
+        (summed / weights[indices].sum()).to(one.activations.dtype)
+        for summed, one in zip(sums, maps, strict=True)
     ]
+
+
+def _summed_activations(
+    network: TrainedNetwork,
+    layers: Sequence[str],
+    batch: torch.Tensor,
+    weights: np.ndarray,
+) -> list[torch.Tensor]:
+    """Mean activations of each filter in the images of a batch, times their weights."""
+    maps = extract_activations(network.module, layers, batch, "pooled")
+    values = [one.activations for one in maps]
+    if len(np.unique(weights)) == 1:
+        means = [one.mean(dim=(0, 2, 3), dtype=torch.float64) for one in values]
+        return [weights.sum() * mean for mean in means]
+    if all(len(one) == len(batch) for one in values):
+        means = [one.mean(dim=(2, 3), dtype=torch.float64) for one in values]
+        return [torch.from_numpy(weights).to(mean) @ mean for mean in means]
+    # A layer is given parts of images, or several as one: equal weights are apart.
+    parts = [
+        _summed_activations(
+            network,
+            layers,
+            batch[torch.from_numpy(weights == weight).to(batch.device)],
+            weights[weights == weight],
+        )
+        for weight in np.unique(weights)
+    ]
+    return [sum(own[1:], own[0]) for own in zip(*parts, strict=True)]

@@ -12,6 +12,8 @@ import numpy as np
 from .images import Images, to_tensor
 
 _DIGEST_SIZE = 8
+# Mean of whole weights up to which an epoch shows images as often as they weigh.
+_MOST_COPIES = 10
 
 
 def distinct_images(
@@ -45,6 +47,42 @@ def distinct_images(
     indices, weights = weighing[first], np.zeros(len(y))
     weights[indices] = np.bincount(copy_of.ravel(), weights=sample_weight[weighing])
     return indices, weights
+
+
+def draws_of(
+    indices: np.ndarray, weights: np.ndarray, are_copies: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """How often an epoch shows each image, and what its loss weighs then.
+
+    Copies are shown as often as they are there, and so are images of a whole weight.
+    Otherwise losses are weighted, and images of several times the mean weight shown as
+    often: one large step in an epoch teaches less than many small ones, and disturbs
+    what was learnt from the others.
+
+    Parameters
+    ----------
+    indices : ndarray of int
+        Positions of distinct images to train on.
+    weights : ndarray of shape (n_images,)
+        What they weigh with their copies.
+    are_copies : bool
+        Whether weights are numbers of copies, however many.
+
+    Returns
+    -------
+    draws : ndarray of int
+        Positions, at most twice as many, unless they are shown like copies.
+    loss_weights : ndarray of shape (n_images,), float32, or None
+        Their mean over the draws is 1. None: all the same.
+    """
+    own = weights[indices]
+    are_few = (own == np.rint(own)).all() and own.mean() <= _MOST_COPIES
+    if are_copies or are_few:
+        return np.repeat(indices, own.astype(int)), None
+    times = np.maximum(np.rint(own / own.mean()), 1).astype(int)
+    draws, loss_weights = np.repeat(indices, times), np.zeros(len(weights))
+    loss_weights[indices] = own / times
+    return draws, (loss_weights / loss_weights[draws].mean()).astype(np.float32)
 
 
 def _digests(images: Images, n_channels: int) -> np.ndarray:

@@ -6,17 +6,21 @@ from .._grouping import rank_within
 
 
 def hold_out(
-    y: np.ndarray, fraction: float | None, random_state: np.random.RandomState
+    y: np.ndarray,
+    weights: np.ndarray,
+    fraction: float | None,
+    random_state: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Split indices into training and validation, the same share of each class.
 
     At least one image of each class is trained on, so a class with one image is never
-    held out. If that leaves nothing to hold out, all images are in both parts.
+    held out, nor is an image that is most of its class: one that weighs more than the
+    mean and more than the share. If that leaves nothing, all images are in both parts.
 
     Parameters
     ----------
-    y : ndarray of shape (n_images,)
-        Class index of each image.
+    y, weights : ndarray of shape (n_images,)
+        Class index and weight of each image.
     fraction : float or None
         Share to hold out; None: hold out nothing.
     random_state : RandomState
@@ -34,8 +38,12 @@ def hold_out(
     # Where each image stands among those of its class, from 0 to 1; cutting at the
     # fraction in this order rounds the classes' shares so that they add up.
     rank = rank_within(y[order])
-    can_go = rank > 0
-    position = (rank - 0.5) / np.repeat(counts, counts)
+    n_of_class = np.repeat(counts, counts)
+    total = np.bincount(y, weights)[y[order]]
+    # The mean of equal weights can be rounded to less than they are.
+    most = (1 + 1e-9) * np.maximum(fraction * total, total / n_of_class)
+    can_go = (rank > 0) & (weights[order] <= most)
+    position = (rank - 0.5) / n_of_class
     candidates = order[can_go][np.argsort(position[can_go], kind="stable")]
     n_validation = min(max(1, round(fraction * len(y))), len(candidates))
     if n_validation == 0:

@@ -439,15 +439,18 @@ def check_labels(y, n_images: int, name: str) -> None:
 
 
 def check_sample_weight(sample_weight, n_images: int) -> np.ndarray:
-    """Weight of each image; None or one number: all weigh the same.
+    """Weight of each image; 1 where all that are not 0 are the same, or there are none.
 
     Raises
     ------
     ValueError
         If there is not one number for each image, finite, none negative and not all 0.
     """
-    if sample_weight is None or isinstance(sample_weight, Real):
-        sample_weight = np.full(n_images, 1 if sample_weight is None else sample_weight)
+    if sample_weight is None:
+        return np.ones(n_images)
+    sample_weight = to_numpy(sample_weight)
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n_images, sample_weight)
     weights = check_array(
         sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"
     )
@@ -462,13 +465,18 @@ def check_sample_weight(sample_weight, n_images: int) -> np.ndarray:
             f"sample_weight holds {weights[bad[0]]:.3g} for image {bad[0]}; weights "
             "are 0 or more."
         )
-    total = weights.sum()
+    with np.errstate(over="ignore"):
+        total = weights.sum()
     if total == 0 or not np.isfinite(total):
         found = "nothing but zeros" if total == 0 else "weights whose sum is infinite"
         raise ValueError(
             f"sample_weight holds {found}; weigh the images that matter by about 1."
         )
-    return weights
+    return (
+        (weights > 0) * 1.0
+        if (weights[weights > 0] == weights.max()).all()
+        else weights
+    )
 
 
 def check_weighted_classes(classes: np.ndarray, y: np.ndarray, chosen) -> None:

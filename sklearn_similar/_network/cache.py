@@ -55,8 +55,8 @@ def cached_training(
     spec: Mapping[str, Any],
     images: Images,
     y: np.ndarray,
-    training: np.ndarray,
-    weights: np.ndarray,
+    draws: np.ndarray,
+    loss_weights: np.ndarray | None,
 ) -> tuple[dict[str, np.ndarray], list]:
     """Like `train_network`, but from the cache where the same was trained before.
 
@@ -66,7 +66,7 @@ def cached_training(
         The cache's folder; None: no cache.
     random_state : int, RandomState or None
         Where the seed came from.
-    net, spec, images, y, training, weights
+    net, spec, images, y, draws, loss_weights
         As in `train_network`.
 
     Warns
@@ -76,20 +76,20 @@ def cached_training(
     """
     folder = memory.location if isinstance(memory, joblib.Memory) else memory
     if folder is None:
-        return train_network(net, spec, images, y, training, weights)
+        return train_network(net, spec, images, y, draws, loss_weights)
     try:
         if random_state is None:
             raise NotCacheable("random_state=None gives another network at every fit")
-        key = training_key(net, spec, images, y, training, weights)
+        key = training_key(net, spec, images, y, draws, loss_weights)
     except NotCacheable as reason:
         warn_user(
             f"memory is not used, as {reason}; training runs as without it.",
         )
-        return train_network(net, spec, images, y, training, weights)
+        return train_network(net, spec, images, y, draws, loss_weights)
     path = Path(folder) / "sklearn_similar" / f"{key}.safetensors"
     trained = _read(path, net)
     if trained is None:
-        trained = train_network(net, spec, images, y, training, weights)
+        trained = train_network(net, spec, images, y, draws, loss_weights)
         _write(path, *trained)
     return trained
 
@@ -128,8 +128,8 @@ def training_key(
     spec: Mapping[str, Any],
     images: Images,
     y: np.ndarray,
-    training: np.ndarray,
-    weights: np.ndarray,
+    draws: np.ndarray,
+    loss_weights: np.ndarray | None,
 ) -> str:
     """Name of all that decides the weights after `train_network`.
 
@@ -150,10 +150,10 @@ def training_key(
         *_environment(net),
         *_source_of(owners),
         *(f"{name} {_hash(array)}" for name, array in get_arrays(net).items()),
-        *_pixels(images, training),
-        _hash(y[training]),
-        _hash(weights[training]),
-        _hash(_output(net, spec, images, training)),
+        *_pixels(images, draws),
+        _hash(y[draws]),
+        _hash(None if loss_weights is None else loss_weights[draws]),
+        _hash(_output(net, spec, images, draws)),
     ):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -120,16 +121,16 @@ class SeededNet(NeuralNetClassifier):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         if not isinstance(X, Mapping):
             return super().get_loss(y_pred, y_true, X=X, training=training)
-        criterion, weights = self.criterion_, X[SAMPLE_WEIGHT].to(self.device)
+        criterion, labels = self.criterion_, y_true.to(self.device)
+        is_mean = getattr(criterion, "reduction", "mean") == "mean"
         with _unreduced(criterion):
-            losses = super().get_loss(y_pred, y_true, training=training)
-        if losses.shape != weights.shape:
+            losses = super().get_loss(y_pred, labels, training=training)
+        if losses.shape[:1] != labels.shape:
             raise _no_image_losses(criterion)
-        # What PyTorch divides the sum by: these criterions, by the classes' weights.
-        is_mean_of_classes = isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss))
-        if is_mean_of_classes and criterion.weight is not None:
-            return weights @ losses / criterion.weight[y_true.to(self.device)].sum()
-        return weights @ losses / len(losses)
+        weighted = X[SAMPLE_WEIGHT].to(losses) * losses.reshape(len(losses), -1).mean(
+            dim=1
+        )
+        return weighted.sum() / (_divisor(criterion, labels) if is_mean else 1)
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         # In skorch, any KeyboardInterrupt ends training as if it were complete.
@@ -156,19 +157,19 @@ def _unreduced(criterion: nn.Module) -> Iterator[None]:
         vars(criterion)["reduction"] = reduction
 
 
+def _divisor(criterion: nn.Module, labels: torch.Tensor) -> torch.Tensor | int:
+    """What PyTorch divides the sum of a criterion's losses by, for their mean."""
+    if not isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return len(labels)
+    counted = labels[labels != criterion.ignore_index]
+    return len(counted) if criterion.weight is None else criterion.weight[counted].sum()
+
+
 def _no_image_losses(criterion: nn.Module) -> ValueError:
     return ValueError(
         f"The criterion {type(criterion).__name__} gives no loss for each image, which "
         "sample_weight needs; let it take reduction='none', as PyTorch's criterions do."
     )
-
-
-def has_image_losses(net_params: Mapping[str, Any] | None) -> bool:
-    """Whether the criterion can give a loss for each image, as PyTorch's can."""
-    criterion = (net_params or {}).get("criterion", nn.CrossEntropyLoss)
-    if isinstance(criterion, nn.Module):
-        return hasattr(criterion, "reduction")
-    return "reduction" in inspect.signature(criterion).parameters
 
 
 def _is_raised_by_callback(interrupt: KeyboardInterrupt, callbacks) -> bool:
@@ -194,23 +195,45 @@ def make_net(
     classes: np.ndarray,
     image_shape: tuple[int, ...],
     y: np.ndarray,
-    weights: np.ndarray,
+    loss_weights: np.ndarray | None,
     seed: int,
 ) -> tuple["SeededNet", dict[str, Any]]:
     """A net by an estimator's parameters, and the arguments of `build_net` for it.
 
-    They are copied, as users change modules and dicts; `y` and `weights` hold the class
-    index and the weight of each training image.
+    They are copied, as users change modules and dicts; `y` and `loss_weights` hold the
+    class index and the weight of each image that an epoch shows.
     """
+    _warn_of_positions(params["net_params"] or {})
     spec = {name: copy.deepcopy(params[name]) for name in _TAKEN} | {
         "n_classes": len(classes),
         "image_shape": image_shape,
-        "class_weight": loss_weights(params["class_weight"], classes, y, weights),
+        "class_weight": class_loss_weights(
+            params["class_weight"], classes, y, loss_weights
+        ),
         "device": params["device"],
         "n_training": len(y),
         "seed": seed,
     }
     return build_net(**spec, verbose=params["verbose"]), spec
+
+
+def _warn_of_positions(net_params: Mapping[str, Any]) -> None:
+    """Warn of samplers and splits that choose images by their positions in X."""
+    names = [
+        f"iterator_train__{name}"
+        for name in ("sampler", "batch_sampler")
+        if net_params.get(f"iterator_train__{name}") is not None
+    ]
+    cv = getattr(net_params.get("train_split"), "cv", 0)
+    if hasattr(cv, "test_fold") or not (isinstance(cv, Real) or hasattr(cv, "split")):
+        names.append("train_split")
+    if names:
+        warn_user(
+            f"net_params holds {' and '.join(names)}, which may go by positions in X; "
+            "fit trains on distinct images in an order of their own. Split at random, "
+            "or pass validation images by skorch.helper.predefined_split, and weigh "
+            "images by sample_weight."
+        )
 
 
 def build_net(
@@ -342,11 +365,11 @@ def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
     return {f"module__{name}": known[name] for name in known if name in accepted}
 
 
-def loss_weights(
+def class_loss_weights(
     class_weight: Mapping | str | None,
     classes: np.ndarray,
     y: np.ndarray,
-    sample_weight: np.ndarray,
+    sample_weight: np.ndarray | None,
 ) -> np.ndarray | None:
     """Weight of each class in the loss; y holds indices of classes, not always all."""
     if class_weight is None:

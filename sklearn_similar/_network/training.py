@@ -59,8 +59,8 @@ def train_network(
     spec: Mapping[str, Any],
     images: Images,
     y: np.ndarray,
-    training: np.ndarray,
-    weights: np.ndarray,
+    draws: np.ndarray,
+    loss_weights: np.ndarray | None,
 ) -> tuple[dict[str, np.ndarray], list]:
     """Train a new net; returns its weights and history, which a cache can hold.
 
@@ -74,10 +74,8 @@ def train_network(
         All of one size.
     y : ndarray of shape (n_images,)
         Class index of each image.
-    training : ndarray of int
-        The images to train on.
-    weights : ndarray of shape (n_images,)
-        Weight of each image's loss, in any unit.
+    draws, loss_weights
+        The images that an epoch shows, and what their losses weigh; see `draws_of`.
 
     Raises
     ------
@@ -86,14 +84,13 @@ def train_network(
         meets a batch of one image.
     """
     channels = n_channels(spec["image_shape"])
-    own = _relative(weights, training)
-    dataset = PixelDataset(images, y, channels, net.memory_format, own)
+    dataset = PixelDataset(images, y, channels, net.memory_format, loss_weights)
     # The labels are in the dataset already; here they serve a stratified train_split.
     try:
         # An array: a list of as many numbers takes five times its memory.
-        chosen = Subset(dataset, cast(Sequence[int], training))
+        chosen = Subset(dataset, cast(Sequence[int], draws))
         with explained_batch_error(net.batch_size):
-            net.partial_fit(chosen, y[training])
+            net.partial_fit(chosen, y[draws])
     except KeyError as error:
         if "valid_" not in str(error):
             raise
@@ -106,20 +103,12 @@ def train_network(
             raise
         raise ValueError(
             "Batch normalisation cannot learn from a batch of one image, which "
-            f"{len(training)} images in batches of {net.batch_size} leave; choose "
+            f"{len(draws)} images in batches of {net.batch_size} leave; choose "
             "another batch_size."
         ) from error
     net.module_.zero_grad(set_to_none=True)
-    _check_converged(net, to_tensor(images.select(training[:1]), channels))
+    _check_converged(net, to_tensor(images.select(draws[:1]), channels))
     return get_arrays(net), net.history.to_list()
-
-
-def _relative(weights: np.ndarray, training: np.ndarray) -> np.ndarray | None:
-    """Weights whose mean over the training images is 1; None if all are the same."""
-    own = weights[training]
-    if (own == own[0]).all():
-        return None
-    return (weights / own.mean()).astype(np.float32)
 
 
 def _check_converged(net: SeededNet, images: torch.Tensor) -> None:

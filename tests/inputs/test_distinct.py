@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_similar._inputs import images as images_module
-from sklearn_similar._inputs.distinct import distinct_images
+from sklearn_similar._inputs.distinct import distinct_images, draws_of
 from sklearn_similar._inputs.images import Images
 
 
@@ -81,3 +81,37 @@ def test_large_images_are_read_in_parts(as_user, monkeypatch):
         pixels[4] = pixels[1]
         pixels[4, row] ^= 1
         assert len(distinct(as_user(pixels), y, n_channels=3)[0]) == 5
+
+
+def weights_at(indices, values, n=9):
+    weights = np.zeros(n)
+    weights[indices] = values
+    return weights
+
+
+class TestDraws:
+    indices = np.array([5, 2, 7])
+
+    def draws(self, values, are_copies=False):
+        return draws_of(self.indices, weights_at(self.indices, values), are_copies)
+
+    def test_whole_weights_are_copies(self):
+        draws, loss_weights = self.draws([3, 1, 2])
+        assert draws.tolist() == [5, 5, 5, 2, 7, 7]
+        assert loss_weights is None
+
+    def test_copies_are_copies_however_many(self):
+        draws, loss_weights = self.draws([100, 1, 2], are_copies=True)
+        assert np.bincount(draws).tolist() == [0, 0, 1, 0, 0, 100, 0, 2]
+        assert loss_weights is None
+
+    @pytest.mark.parametrize("values", [[100, 1, 2], [0.5, 1.25, 2], [1e-9, 1, 1e9]])
+    def test_draws_times_loss_weights_are_the_weights(self, values):
+        draws, loss_weights = self.draws(values)
+        assert len(draws) <= 6
+        assert set(draws) == {2, 5, 7}
+        counts = np.bincount(draws, minlength=9)[self.indices]
+        shares = counts * loss_weights[self.indices]
+        np.testing.assert_allclose(shares / shares.sum(), values / np.sum(values), 1e-6)
+        assert loss_weights[draws].mean() == pytest.approx(1)
+        assert loss_weights.max() < 3

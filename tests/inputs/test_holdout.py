@@ -6,8 +6,9 @@ import pytest
 from sklearn_similar._inputs.holdout import hold_out, spread_over_classes
 
 
-def split(y, fraction, seed=0):
-    return hold_out(np.asarray(y), fraction, np.random.RandomState(seed))
+def split(y, fraction, seed=0, weights=None):
+    weights = np.ones(len(y)) if weights is None else np.asarray(weights, float)
+    return hold_out(np.asarray(y), weights, fraction, np.random.RandomState(seed))
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.25, 0.5, 0.9, 0.99])
@@ -84,3 +85,23 @@ def test_few_images_are_all_chosen():
     y = np.array([1, 0, 1, 1])
     assert spread_over_classes(y, 4).tolist() == [0, 1, 2, 3]
     assert spread_over_classes(y, 128).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_image_that_is_most_of_its_class_is_trained_on(seed):
+    y, weights = np.repeat([0, 1], [10, 90]), np.ones(100)
+    weights[3] = 500
+    training, validation = split(y, 0.2, seed, weights)
+    assert 3 in training
+    assert len(validation) == 20
+    assert (y[validation] == 0).any()
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.1, 1 / 3, 1e-7])
+def test_the_unit_of_weights_does_not_matter(weight):
+    y = np.repeat([0, 1, 2], [49, 7, 3])
+    expected = split(y, 0.1)
+    for found, wanted in zip(
+        split(y, 0.1, weights=np.full(59, weight)), expected, strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)

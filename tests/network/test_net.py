@@ -59,8 +59,7 @@ def y():
 def train(images, y, training=None, **params):
     training = np.arange(len(y)) if training is None else training
     net = build_net(**spec(**params), verbose=0)
-    weights = np.ones(len(y))
-    return train_network(net, spec(**params), images, y, training, weights)
+    return train_network(net, spec(**params), images, y, training, None)
 
 
 def assert_same(first, second):
@@ -155,7 +154,7 @@ def test_the_learning_rate_is_zero_after_the_last_epoch(images, y, max_epochs, l
     params = spec(lr_decay="linear", max_epochs=max_epochs)
     params["n_training"] *= 2 if least else 1
     net = build_net(**params, verbose=0)
-    train_network(net, params, images, y, np.arange(30), np.ones(30))
+    train_network(net, params, images, y, np.arange(30), None)
     (group,) = net.optimizer_.param_groups
     assert least <= group["lr"] <= 1.5 * least
 
