@@ -366,11 +366,13 @@ class TestWhatTheyDo:
                 getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-6
             )
 
-    def test_balanced_classes_weigh_the_same(self, quick, digits, weights):
+    @pytest.mark.parametrize("more", [0, 0.5], ids=["copies", "not whole"])
+    def test_balanced_classes_weigh_the_same(self, quick, digits, weights, more):
         params = {"class_weight": "balanced", "validation_fraction": None}
-        estimator = quick(**params).fit(digits.X, digits.y, sample_weight=weights)
+        own = weights + more
+        estimator = quick(**params).fit(digits.X, digits.y, sample_weight=own)
         found = estimator.net_.criterion_.weight.numpy()
-        totals = found * np.bincount(digits.y, weights)
+        totals = found * np.bincount(digits.y, own)
         np.testing.assert_allclose(totals, totals[0], rtol=1e-5)
 
     def test_networks_of_other_weights_are_not_taken_from_the_cache(
