@@ -42,13 +42,7 @@ from ._inputs.validation import (
 )
 from ._network.activations import find_layers
 from ._network.cache import cached_training
-from ._network.net import (
-    NET_PREFIXES,
-    make_net,
-    pack_net,
-    restore,
-    unpack_net,
-)
+from ._network.net import NET_PREFIXES, make_net, pack_net, restore, unpack_net
 from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.torch_state import restores_torch_state

@@ -154,10 +154,9 @@ def _product(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     return rows[:, :, None] & columns[:, None, :]
 
 
-def _rim(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Pixels of boxes that are at their edges, n x height x width."""
-    inner = _product(_without_ends(rows), _without_ends(columns))
-    return _product(rows, columns) & ~inner
+def _inner(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Pixels of boxes that are not at their edges, n x height x width."""
+    return _product(_without_ends(rows), _without_ends(columns))
 
 
 def _without_ends(inside: torch.Tensor) -> torch.Tensor:
@@ -177,7 +176,8 @@ def _contrast(
     if fills_frame:
         black = crops.amin(dim=1).masked_fill(~inside, 1).flatten(1).amin(dim=1)
     else:
-        levels = to_grey(crops).masked_fill(~_rim(rows, columns), torch.nan)
+        rim = inside & ~_inner(rows, columns)
+        levels = to_grey(crops).masked_fill(~rim, torch.nan)
         black = levels.flatten(1).nanmedian(dim=1).values
     brightest = crops.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
     shape = (-1, 1, 1, 1)
@@ -199,7 +199,8 @@ def _stretch_colours(
     68 against 28 % on photographs of half their contrast whose luma they have, and 83
     with either on black. If darker channels stay black, it is 2 and 5 % less.
     """
-    inside, rim = _product(rows, columns), _rim(rows, columns)
+    inside = _product(rows, columns)
+    rim = inside & ~_inner(rows, columns)
     levels = crops.masked_fill(~rim[:, np.newaxis], torch.nan)
     ground = levels.flatten(2).nanmedian(dim=2).values
     change = crops.sub_(ground[..., np.newaxis, np.newaxis])

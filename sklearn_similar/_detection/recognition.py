@@ -127,26 +127,15 @@ def recognize(
 ) -> list[Instances]:
     """What proposals of each image or negative show, parts of each other included.
 
+    With a box regression, they show it where they are moved to. Most are background
+    there for sure. The others may be an instance, or several that touch: their parts,
+    which are moved as well, and their unmoved boxes are looked at, too.
+
     The score of those that are most probably background is less than any other.
     """
     regression = recognizer.box_regression
     if regression is None:
         return _recognize(views, found, recognizer)
-    return _recognize_moved(views, found, recognizer, regression)
-
-
-def _recognize_moved(
-    views: Sequence[torch.Tensor | Raster],
-    found: list[np.ndarray],
-    recognizer: Recognizer,
-    regression: BoxRegression,
-) -> list[Instances]:
-    """What proposals show where they are moved to, and some of them looked at closer.
-
-    Most proposals are background for sure. The others may be an instance, or several
-    that touch: their parts, which are moved as well, and their unmoved boxes are looked
-    at, too.
-    """
     found = [distinct(own) for own in found]
     moved = _move(views, found, recognizer, regression)
     groups = [groups_of_like(own) for own in moved]
@@ -279,10 +268,7 @@ def _recognize(
     proposals: list[np.ndarray],
     recognizer: Recognizer,
 ) -> list[Instances]:
-    """What proposals of each image or negative show.
-
-    The score of those that are most probably background is less than any other.
-    """
+    """What proposals show where they are; see `recognize`."""
     n = sum(map(len, proposals))
     label = np.empty(n, np.int64)
     score, objectness = np.empty((2, n))

@@ -122,15 +122,14 @@ class SeededNet(NeuralNetClassifier):
         if not isinstance(X, Mapping):
             return super().get_loss(y_pred, y_true, X=X, training=training)
         criterion, labels = self.criterion_, y_true.to(self.device)
-        is_mean = getattr(criterion, "reduction", "mean") == "mean"
-        with _unreduced(criterion):
+        with _unreduced(criterion) as reduction:
             losses = super().get_loss(y_pred, labels, training=training)
         if losses.shape[:1] != labels.shape:
             raise _no_image_losses(criterion)
-        weighted = X[SAMPLE_WEIGHT].to(losses) * losses.reshape(len(losses), -1).mean(
-            dim=1
-        )
-        return weighted.sum() / (_divisor(criterion, labels) if is_mean else 1)
+        # Some criterions give a loss for each class.
+        of_images = losses.reshape(len(losses), -1).mean(dim=1)
+        total = (X[SAMPLE_WEIGHT].to(losses) * of_images).sum()
+        return total / _divisor(criterion, labels) if reduction == "mean" else total
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         # In skorch, any KeyboardInterrupt ends training as if it were complete.
@@ -145,14 +144,14 @@ class SeededNet(NeuralNetClassifier):
 
 
 @contextmanager
-def _unreduced(criterion: nn.Module) -> Iterator[None]:
-    """Let a criterion give a loss for each image instead of their mean."""
+def _unreduced(criterion: nn.Module) -> Iterator[Any]:
+    """Let a criterion give a loss for each image; yields its own reduction."""
     if not hasattr(criterion, "reduction"):
         raise _no_image_losses(criterion)
-    reduction = criterion.reduction
+    reduction: Any = criterion.reduction
     vars(criterion)["reduction"] = "none"
     try:
-        yield
+        yield reduction
     finally:
         vars(criterion)["reduction"] = reduction
 
