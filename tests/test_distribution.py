@@ -11,7 +11,11 @@ import pytest
 import sklearn_similar
 
 ROOT = Path(__file__).parents[1]
-LICENCES = {"LICENSE", "sklearn_similar/datasets/data/mnist_sample.rst"}
+LICENCES = {
+    "LICENSE",
+    "sklearn_similar/datasets/data/fashion_mnist_sample.rst",
+    "sklearn_similar/datasets/data/mnist_sample.rst",
+}
 
 
 @pytest.fixture(scope="module")

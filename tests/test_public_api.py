@@ -22,7 +22,12 @@ PUBLIC = {
         "load",
         "save",
     ],
-    sklearn_similar.datasets: ["fetch_mnist", "load_mnist_sample", "make_scenes"],
+    sklearn_similar.datasets: [
+        "fetch_mnist",
+        "load_fashion_mnist_sample",
+        "load_mnist_sample",
+        "make_scenes",
+    ],
 }
 
 

@@ -1,8 +1,12 @@
-"""Real digits, scenes that are made of any labelled images, and files of COCO's."""
+"""Real digits and clothes, scenes made of any labelled images, and files of COCO's."""
 
 from sklearn_similar.datasets._background import sample_background
 from sklearn_similar.datasets._coco import CocoFile, dump_coco_file, load_coco_file
-from sklearn_similar.datasets._mnist import fetch_mnist, load_mnist_sample
+from sklearn_similar.datasets._mnist import (
+    fetch_mnist,
+    load_fashion_mnist_sample,
+    load_mnist_sample,
+)
 from sklearn_similar.datasets._scenes import make_scenes
 
 __all__ = [
@@ -10,6 +14,7 @@ __all__ = [
     "dump_coco_file",
     "fetch_mnist",
     "load_coco_file",
+    "load_fashion_mnist_sample",
     "load_mnist_sample",
     "make_scenes",
     "sample_background",

@@ -1,4 +1,4 @@
-"""The MNIST digits: a sample in the package, and all 70,000 from elsewhere."""
+"""MNIST and Fashion-MNIST: samples in the package, and all 70,000 from elsewhere."""
 
 import os
 from importlib import resources
@@ -14,6 +14,10 @@ from .._compat import validate_params
 
 DATA_VARIABLE = "SKLEARN_SIMILAR_DATA"
 
+_CLOTHES = (
+    *("T-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
 _N_TRAIN = 60_000
 _MNIST_DESCR = """\
 The MNIST handwritten digits: 60,000 images for training and 10,000 for testing,
@@ -66,6 +70,7 @@ def load_mnist_sample(*, return_X_y=False):
     See Also
     --------
     fetch_mnist : All 70,000 digits.
+    load_fashion_mnist_sample : Clothes in the same format.
 
     Notes
     -----
@@ -80,13 +85,67 @@ def load_mnist_sample(*, return_X_y=False):
     >>> X_train.shape, X_test.shape
     ((5000, 28, 28), (1000, 28, 28))
     """
-    folder = resources.files("sklearn_similar.datasets") / "data"
-    file = folder / "mnist_sample.npz"
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        data, target = arrays["data"], arrays["target"]
-        n_train = int(arrays["n_train"])
-    descr = (folder / "mnist_sample.rst").read_text(encoding="utf-8")
-    return _bundle(data, target, n_train, descr, return_X_y)
+    return _load_sample("mnist_sample", return_X_y)
+
+
+@validate_params({"return_X_y": ["boolean"]}, prefer_skip_nested_validation=True)
+def load_fashion_mnist_sample(*, return_X_y=False):
+    """Load 3,500 real clothes of Fashion-MNIST that ship with the package.
+
+    3,000 images (300 a class) come from Fashion-MNIST's training set and 500 (50 a
+    class) from its test set. Nothing is downloaded.
+
+    Parameters
+    ----------
+    return_X_y : bool, default=False
+        Return the four arrays alone, in the order of
+        :func:`sklearn.model_selection.train_test_split`, instead of a Bunch.
+
+    Returns
+    -------
+    clothes : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        X_train, X_test : ndarray of shape (3000, 28, 28) and (500, 28, 28)
+            The images, uint8 from 0 (background) to 255.
+        y_train, y_test : ndarray of shape (3000,) and (500,)
+            The classes, int64 from 0 to 9.
+        data, target : ndarray of shape (3500, 28, 28) and (3500,)
+            Both parts together, training images first.
+        target_names : ndarray of shape (10,)
+            The names of the classes, str: ``target_names[y_train]`` are labels to read.
+        DESCR : str
+            Description and licence.
+
+    X_train, X_test, y_train, y_test : tuple of ndarray
+        Returned instead if `return_X_y` is True.
+
+    See Also
+    --------
+    fetch_mnist : Reads all 70,000 images, where their files are.
+    load_mnist_sample : Digits in the same format.
+
+    Notes
+    -----
+    The images are by Xiao, Rasul and Vollgraf [1]_. Zalando SE holds their copyright
+    and makes them available under the MIT licence, which covers this sample too.
+
+    References
+    ----------
+    .. [1] H. Xiao, K. Rasul, R. Vollgraf: "Fashion-MNIST: a Novel Image Dataset for
+       Benchmarking Machine Learning Algorithms", arXiv:1708.07747, 2017.
+
+    Examples
+    --------
+    >>> from sklearn_similar.datasets import load_fashion_mnist_sample
+    >>> clothes = load_fashion_mnist_sample()
+    >>> clothes.X_train.shape, clothes.X_test.shape
+    ((3000, 28, 28), (500, 28, 28))
+    >>> clothes.target_names[clothes.y_test[:3]].tolist()
+    ['ankle boot', 'pullover', 'trouser']
+    """
+    names = np.array(_CLOTHES)
+    return _load_sample("fashion_mnist_sample", return_X_y, target_names=names)
 
 
 @validate_params(
@@ -141,6 +200,7 @@ def fetch_mnist(data_home=None, *, return_X_y=False):
     See Also
     --------
     load_mnist_sample : 6,000 of the digits, without a download.
+    load_fashion_mnist_sample : 3,500 images of Fashion-MNIST, without a download.
 
     Notes
     -----
@@ -166,7 +226,18 @@ def fetch_mnist(data_home=None, *, return_X_y=False):
     return _bundle(data, target, n_train, descr, return_X_y)
 
 
-def _bundle(data, target, n_train, descr, return_X_y):
+def _load_sample(name, return_X_y, target_names=None):
+    """A sample in the package, and the text beside it."""
+    folder = resources.files("sklearn_similar.datasets") / "data"
+    file = folder / f"{name}.npz"
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        data, target = arrays["data"], arrays["target"]
+        n_train = int(arrays["n_train"])
+    descr = (folder / f"{name}.rst").read_text(encoding="utf-8")
+    return _bundle(data, target, n_train, descr, return_X_y, target_names)
+
+
+def _bundle(data, target, n_train, descr, return_X_y, target_names=None):
     parts = {
         "X_train": data[:n_train],
         "X_test": data[n_train:],
@@ -178,7 +249,7 @@ def _bundle(data, target, n_train, descr, return_X_y):
     return Bunch(
         data=data,
         target=target,
-        target_names=np.unique(target),
+        target_names=np.unique(target) if target_names is None else target_names,
         DESCR=descr,
         **parts,
     )

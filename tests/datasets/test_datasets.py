@@ -1,12 +1,14 @@
-"""The MNIST sample, the IDX reader and the sampling of background images."""
+"""The samples in the package, the IDX reader and the sampling of background images."""
 
 import gzip
 import os
 import runpy
 import struct
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,12 +16,14 @@ import pytest
 from sklearn_similar.datasets import (
     _mnist,
     fetch_mnist,
+    load_fashion_mnist_sample,
     load_mnist_sample,
     sample_background,
 )
 from sklearn_similar.datasets._idx import read_idx
 
 ROOT = Path(__file__).parents[2]
+FASHION_HOME = Path("/usr/share/datasets/fashion-mnist")
 STEMS = ["train-images", "train-labels", "t10k-images", "t10k-labels"]
 FROM_CROPS = ["shifted", "enlarged", "shrunken", "neighbours", "fragment"]
 
@@ -35,6 +39,37 @@ def full_mnist_folder():
     pytest.skip(
         "needs the IDX files of MNIST: set SKLEARN_SIMILAR_DATA to their folder"
     )
+
+
+def full_fashion_mnist_folder():
+    """Return the folder of Debian's dataset-fashion-mnist, or skip the test."""
+    if not FASHION_HOME.exists():
+        pytest.skip(f"needs Fashion-MNIST in {FASHION_HOME}")
+    return FASHION_HOME
+
+
+class Sample(NamedTuple):
+    """A sample in the package, its images of a class, and where all images are."""
+
+    name: str
+    load: Callable
+    n_train: int
+    n_test: int
+    full_folder: Callable
+
+
+@pytest.fixture(
+    params=[
+        Sample("mnist", load_mnist_sample, 500, 100, full_mnist_folder),
+        Sample(
+            *("fashion_mnist", load_fashion_mnist_sample, 300, 50),
+            full_fashion_mnist_folder,
+        ),
+    ],
+    ids=lambda sample: sample.name,
+)
+def sample(request):
+    return request.param
 
 
 def read_idx_naively(path, n_images):
@@ -77,51 +112,88 @@ def photograph():
     return rng.integers(0, 256, (90, 120), dtype=np.uint8)
 
 
-def test_sample_is_balanced_and_split_like_mnist():
-    sample = load_mnist_sample()
-    assert sample.data.shape == (6000, 28, 28)
-    assert sample.data.dtype == np.uint8
-    np.testing.assert_array_equal(np.bincount(sample.y_train), [500] * 10)
-    np.testing.assert_array_equal(np.bincount(sample.y_test), [100] * 10)
-    np.testing.assert_array_equal(sample.target_names, np.arange(10))
+def test_sample_is_balanced_and_split_like_the_whole(sample):
+    loaded, n_train, n_test = sample.load(), sample.n_train, sample.n_test
+    assert loaded.data.shape == (10 * (n_train + n_test), 28, 28)
+    assert loaded.data.dtype == np.uint8
+    assert loaded.target.dtype == np.int64
+    np.testing.assert_array_equal(np.bincount(loaded.y_train), [n_train] * 10)
+    np.testing.assert_array_equal(np.bincount(loaded.y_test), [n_test] * 10)
 
 
-def test_sample_parts_make_up_the_whole():
-    sample = load_mnist_sample()
-    parts = load_mnist_sample(return_X_y=True)
+def test_classes_of_digits_are_the_digits():
+    np.testing.assert_array_equal(load_mnist_sample().target_names, np.arange(10))
+
+
+def test_classes_of_clothes_are_named_in_the_description():
+    clothes = load_fashion_mnist_sample()
+    text = " ".join(clothes.DESCR.split())
+    assert f"ten classes, 0 to 9: {', '.join(clothes.target_names)}." in text
+
+
+def test_clothes_have_the_shape_that_their_name_says():
+    """Trousers are narrow and high, shoes wide and low."""
+    clothes = load_fashion_mnist_sample()
+    ratios = {}
+    for name in clothes.target_names:
+        images = clothes.X_train[clothes.target_names[clothes.y_train] == name] > 50
+        rows, columns = images.any(axis=2).sum(axis=1), images.any(axis=1).sum(axis=1)
+        ratios[name] = np.median(columns / rows)
+    by_width = sorted(ratios, key=ratios.get)
+    assert set(by_width[:2]) == {"trouser", "dress"}
+    assert set(by_width[-2:]) == {"sandal", "sneaker"}
+
+
+def test_sample_parts_make_up_the_whole(sample):
+    loaded = sample.load()
+    parts = sample.load(return_X_y=True)
     for part, name in zip(
         parts, ["X_train", "X_test", "y_train", "y_test"], strict=True
     ):
-        np.testing.assert_array_equal(part, sample[name])
-    np.testing.assert_array_equal(np.concatenate(parts[:2]), sample.data)
-    np.testing.assert_array_equal(np.concatenate(parts[2:]), sample.target)
+        np.testing.assert_array_equal(part, loaded[name])
+    np.testing.assert_array_equal(np.concatenate(parts[:2]), loaded.data)
+    np.testing.assert_array_equal(np.concatenate(parts[2:]), loaded.target)
 
 
-def test_sample_states_its_licence_and_stays_small():
+def test_samples_state_their_licences():
     assert "Attribution-Share Alike 3.0" in load_mnist_sample().DESCR
+    text = " ".join(load_fashion_mnist_sample().DESCR.split())
+    assert "Copyright (c) 2017 Zalando SE, https://tech.zalando.com" in text
+    # The licence has to come along as a whole.
+    for first, last in (
+        ("Permission is hereby granted, free of charge", "the following conditions:"),
+        ("The above copyright notice", "substantial portions of the Software."),
+        ('THE SOFTWARE IS PROVIDED "AS IS"', "OTHER DEALINGS IN THE SOFTWARE."),
+    ):
+        assert first in text
+        assert last in text.partition(first)[2]
+
+
+def test_samples_stay_small():
     files = (ROOT / "sklearn_similar/datasets/data").iterdir()
-    assert sum(file.stat().st_size for file in files) < 1_500_000
+    assert sum(file.stat().st_size for file in files) < 2_600_000
 
 
-def test_sample_digits_are_those_of_mnist():
-    full = fetch_mnist(full_mnist_folder())
-    sample = load_mnist_sample()
+def test_sample_images_are_those_of_the_whole(sample):
+    full = fetch_mnist(sample.full_folder())
+    loaded = sample.load()
     for part in ("train", "test"):
         known = {
             image.tobytes(): label
             for image, label in zip(full[f"X_{part}"], full[f"y_{part}"], strict=True)
         }
-        found = [known[image.tobytes()] for image in sample[f"X_{part}"]]
-        np.testing.assert_array_equal(found, sample[f"y_{part}"])
-        assert len({image.tobytes() for image in sample[f"X_{part}"]}) == len(found)
+        found = [known[image.tobytes()] for image in loaded[f"X_{part}"]]
+        np.testing.assert_array_equal(found, loaded[f"y_{part}"])
+        assert len({image.tobytes() for image in loaded[f"X_{part}"]}) == len(found)
 
 
-def test_sample_can_be_made_again_from_mnist(tmp_path):
-    script = runpy.run_path(str(ROOT / "benchmarks/make_mnist_sample.py"))
-    script["make_sample"](full_mnist_folder(), tmp_path / "sample.npz")
+def test_sample_can_be_made_again_from_the_whole(sample, tmp_path):
+    script = runpy.run_path(str(ROOT / "benchmarks/make_samples.py"))
+    sizes = script["SIZES"][sample.name]
+    script["make_sample"](sample.full_folder(), tmp_path / "sample.npz", *sizes)
     with np.load(tmp_path / "sample.npz") as made:
-        np.testing.assert_array_equal(made["data"], load_mnist_sample().data)
-        np.testing.assert_array_equal(made["target"], load_mnist_sample().target)
+        np.testing.assert_array_equal(made["data"], sample.load().data)
+        np.testing.assert_array_equal(made["target"], sample.load().target)
 
 
 def test_full_mnist_equals_a_naive_reading():

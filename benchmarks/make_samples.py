@@ -1,11 +1,12 @@
-"""Make the sample of MNIST that ships with the package, from MNIST's IDX files.
+"""Make a sample that ships with the package, of MNIST or Fashion-MNIST, from IDX files.
 
-    python benchmarks/make_mnist_sample.py FOLDER [OUTPUT]
+    python benchmarks/make_samples.py {mnist,fashion_mnist} FOLDER [OUTPUT]
 
 FOLDER holds the four IDX files, gzipped or not. The same files give the same sample.
-The sample has 500 training digits and 100 test digits of each class, taken at even
-spacing: MNIST is sorted in part by writer and by difficulty (the first half of its test
-set is the easier one), so the first digits alone would be a biased sample.
+The sample of MNIST has 500 training digits and 100 test digits of each class, that of
+Fashion-MNIST 300 and 50 images. They are taken at even spacing: MNIST is sorted in part
+by writer and by difficulty (the first half of its test set is the easier one), so the
+first digits alone would be a biased sample.
 """
 
 import argparse
@@ -15,9 +16,9 @@ import numpy as np
 
 from sklearn_similar.datasets import fetch_mnist
 
-OUTPUT = (
-    Path(__file__).parents[1] / "sklearn_similar/datasets/data" / "mnist_sample.npz"
-)
+FOLDER = Path(__file__).parents[1] / "sklearn_similar/datasets/data"
+# Training and test images of each class.
+SIZES = {"mnist": (500, 100), "fashion_mnist": (300, 50)}
 
 
 def evenly_spaced(labels, n_per_class):
@@ -27,8 +28,8 @@ def evenly_spaced(labels, n_per_class):
     return np.sort(np.concatenate(chosen))
 
 
-def make_sample(folder, output, n_train_per_class=500, n_test_per_class=100):
-    """Write the sample of the MNIST files in `folder` to `output`."""
+def make_sample(folder, output, n_train_per_class, n_test_per_class):
+    """Write the sample of the IDX files in `folder` to `output`."""
     X_train, X_test, y_train, y_test = fetch_mnist(folder, return_X_y=True)
     train = evenly_spaced(y_train, n_train_per_class)
     test = evenly_spaced(y_test, n_test_per_class)
@@ -43,11 +44,13 @@ def make_sample(folder, output, n_train_per_class=500, n_test_per_class=100):
 def main():
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=SIZES)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path, nargs="?", default=OUTPUT)
+    parser.add_argument("output", type=Path, nargs="?")
     arguments = parser.parse_args()
-    make_sample(arguments.folder, arguments.output)
-    print(f"{arguments.output}: {arguments.output.stat().st_size:,} bytes")
+    output = arguments.output or FOLDER / f"{arguments.name}_sample.npz"
+    make_sample(arguments.folder, output, *SIZES[arguments.name])
+    print(f"{output}: {output.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
