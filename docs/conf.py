@@ -54,6 +54,7 @@ _TUTORIALS = [
     "plot_coins.py",
     "plot_localize.py",
     "plot_icons.py",
+    "plot_clothes.py",
     "plot_text.py",
     "plot_faces.py",
     "plot_own_network.py",
