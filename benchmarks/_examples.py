@@ -28,7 +28,7 @@ def example_rows():
     """
     coins = _run("plot_coins")["instances"]
     yield {"example": "coins", "true": N_COINS, "found": len(coins)}
-    for example in ("icons", "faces"):
+    for example in ("icons", "faces", "clothes"):
         page = _run(f"plot_{example}")
         scores = detection_scores(page["truth"], page["instances"])
         yield _row(example, scores.n_true, scores.n_predicted, scores.n_matched)

@@ -36,7 +36,7 @@ scenes a row. The rows have the shares of the instances that are left after each
 is in the table of benchmark-speed.
 
 For the third, pages of the documentation's gallery are run, and what they find is
-counted: coins, icons, faces, and letters of a photographed page. Coins need no
+counted: coins, icons, faces, clothes, and letters of a photographed page. Coins need no
 recogniser: they differ from their ground by brightness, and nothing else is there.
 
 The columns: F1 with the right label at an IoU of 0.5 and 0.75, mAP as COCO has it, the
