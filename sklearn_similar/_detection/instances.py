@@ -8,7 +8,7 @@ import pandas as pd
 
 from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .box_fit import mean_boxes, tightest
-from .nms import nms, nms_rank
+from .nms import holds_surer, nms, nms_rank
 from .proposals import as_proposals
 
 
@@ -42,7 +42,12 @@ def suppress(
 
     `is_refined` tells whether boxes come from a box regression.
     """
-    proposals, label, score, heat, objectness = join_instances(polarities)
+    found = join_instances(polarities)
+    if is_refined:
+        # A part of an instance was moved to the whole: what a box holds is another.
+        holds = holds_surer(found.proposals["box"], found.score)
+        found = select_instances(found, ~holds)
+    proposals, label, score, heat, objectness = found
     rank = nms_rank(score, proposals)
     rows = nms(proposals["box"], rank, iou_threshold)
     if is_refined:

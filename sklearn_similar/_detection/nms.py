@@ -5,10 +5,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._boxes import area
+from .._boxes import area, common_area
+from .score_calibration import log_odds
 
 # Share of the smaller of two boxes that is inside the other: one is a part.
 _PART_SHARE = 0.7
+# Share of a box that is inside one that holds it.
+_HELD_SHARE = 0.9
+# The most that a box's area counts against surer ones inside it, in log-odds.
+_MOST_OF_AREA = 1.0
 # Boxes whose pairs are all looked at, and pairs that are in memory at a time.
 _BOXES_AT_ONCE = 256
 _PAIRS_AT_ONCE = 2**20
@@ -71,11 +76,10 @@ def _excludes(
     iou_threshold: float,
 ) -> np.ndarray:
     """Whether boxes that broadcast against each other are not both taken."""
-    extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    common = np.prod(np.maximum(extent, 0), axis=-1)
+    common = common_area(a, b)
     is_like = common > iou_threshold * (area_a + area_b - common)
     is_part = common > _PART_SHARE * np.minimum(area_a, area_b)
-    return (extent > 0).all(axis=-1) & (is_like | is_part)
+    return (common > 0) & (is_like | is_part)
 
 
 class BoxIndex:
@@ -142,6 +146,22 @@ def nms_rank(score: np.ndarray, proposals: np.ndarray) -> np.ndarray:
     like a whole one. The area counts pixels of the channel that a box comes from, as
     boxes from a smaller channel are less exact.
     """
-    probability = np.clip(score, 1e-6, 1 - 1e-6)
     pixels = area(proposals["box"]) / proposals["downsampling"] ** 2
-    return np.log(probability / (1 - probability)) + np.log(pixels)
+    return log_odds(score) + np.log(pixels)
+
+
+def holds_surer(boxes: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Which boxes hold a much smaller one that is much surer, as a sign its digits.
+
+    `nms_rank` would put the larger first, however doubtful it is.
+    """
+    holds = np.zeros(len(boxes), dtype=bool)
+    areas, sureness = area(boxes), log_odds(score)
+    for outer, inner in BoxIndex(boxes).meeting(boxes):
+        is_surer = sureness[inner] > sureness[outer] + _MOST_OF_AREA
+        is_small = areas[inner] < areas[outer] * np.exp(-_MOST_OF_AREA)
+        chosen = is_surer & is_small
+        outer, inner = outer[chosen], inner[chosen]
+        common = common_area(boxes[outer], boxes[inner])
+        holds[outer[common > _HELD_SHARE * areas[inner]]] = True
+    return holds

@@ -28,9 +28,9 @@ class ScoreCalibration(NamedTuple):
         """Calibrated scores."""
         if self == UNCALIBRATED:
             return probability
-        own = self.slope * _log_odds(probability)
+        own = self.slope * log_odds(probability)
         return special.expit(
-            own + self.objectness_slope * _log_odds(objectness) + self.intercept
+            own + self.objectness_slope * log_odds(objectness) + self.intercept
         )
 
 
@@ -57,13 +57,13 @@ def fit_calibration(
     weight : float or ndarray of shape (n_instances,)
         Of how many instances each is an example.
     """
-    own, any_class = _log_odds(probability), _log_odds(objectness)
+    own, any_class = log_odds(probability), log_odds(objectness)
     sign = np.where(is_right, -1, 1)
 
     def loss(parameters: np.ndarray) -> float:
         log_slope, objectness_slope, intercept = parameters
-        log_odds = np.exp(log_slope) * own + objectness_slope * any_class + intercept
-        misfit = (weight * np.logaddexp(0, sign * log_odds)).sum()
+        calibrated = np.exp(log_slope) * own + objectness_slope * any_class + intercept
+        misfit = (weight * np.logaddexp(0, sign * calibrated)).sum()
         return misfit + _PRIOR / 2 * (parameters**2).sum()
 
     # No slope is negative, as what is more probable is to have the higher score.
@@ -72,5 +72,6 @@ def fit_calibration(
     return ScoreCalibration(float(np.exp(log_slope)), *map(float, others))
 
 
-def _log_odds(score: np.ndarray) -> np.ndarray:
+def log_odds(score: np.ndarray) -> np.ndarray:
+    """Log-odds of scores, finite ones."""
     return special.logit(np.clip(score, _LEAST, 1 - _LEAST))

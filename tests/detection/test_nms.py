@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sklearn_similar._detection.nms import BoxIndex, nms, nms_rank
+from sklearn_similar._detection.instances import Instances, suppress
+from sklearn_similar._detection.nms import BoxIndex, holds_surer, nms, nms_rank
 from sklearn_similar._detection.proposals import as_proposals
 
 
@@ -80,3 +81,59 @@ def test_of_like_boxes_that_of_the_finer_channel_ranks_first():
     assert_array_equal(proposals["box"][0], proposals["box"][1])
     coarse, fine = nms_rank(np.array([0.9, 0.9]), proposals)
     assert fine > coarse
+
+
+def naive_holds_surer(boxes, score):
+    log_odds = np.log(score / (1 - score))
+    size = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    holds = []
+    for outer in range(len(boxes)):
+        inside = [
+            np.prod(np.clip(extent, 0, None)) > 0.9 * size[inner]
+            and np.e * size[inner] < size[outer]
+            and log_odds[inner] > log_odds[outer] + 1
+            for inner in range(len(boxes))
+            for extent in [
+                np.minimum(boxes[outer, 2:], boxes[inner, 2:])
+                - np.maximum(boxes[outer, :2], boxes[inner, :2])
+            ]
+        ]
+        holds.append(any(inside))
+    return np.array(holds)
+
+
+def test_boxes_that_hold_a_surer_one_are_those_of_a_naive_loop(monkeypatch):
+    monkeypatch.setattr("sklearn_similar._detection.nms._PAIRS_AT_ONCE", 50)
+    rng = np.random.RandomState(0)
+    corner = rng.randint(0, 300, size=(300, 2))
+    size = np.exp(rng.uniform(0, np.log(200), size=(300, 2))).astype(int)
+    boxes = np.hstack([corner, corner + size]).astype(np.float32)
+    score = rng.uniform(0.01, 0.99, size=300)
+    expected = naive_holds_surer(boxes, score)
+    assert 20 < expected.sum() < 280
+    assert_array_equal(holds_surer(boxes, score), expected)
+
+
+def test_no_box_holds_a_surer_one_of_none_or_of_its_own_size():
+    assert len(holds_surer(np.empty((0, 4)), np.empty(0))) == 0
+    box = np.array([[0, 0, 10, 10]], float)
+    assert not holds_surer(np.repeat(box, 2, axis=0), np.array([1.0, 0.0])).any()
+
+
+def instances(boxes, score):
+    n = len(boxes)
+    label = np.arange(n)
+    nothing = np.full(n, np.nan)
+    return Instances(as_proposals(np.array(boxes, float)), label, score, nothing, score)
+
+
+def test_digits_of_a_sign_are_kept_where_its_rim_is_doubtful():
+    boxes = [[0, 0, 100, 60], [10, 10, 40, 50], [50, 10, 80, 50]]
+    doubtful = [instances(boxes, np.array([0.7, 0.9, 0.88]))]
+    moved = suppress(doubtful, 0.3, is_refined=True)
+    assert_array_equal(np.sort(moved.label), [1, 2])
+    # Parts of an object look like others, and are not much surer; if no box was moved
+    # to the whole, they may be.
+    sure = [instances(boxes, np.array([0.9, 0.95, 0.9]))]
+    assert_array_equal(suppress(sure, 0.3, is_refined=True).label, [0])
+    assert_array_equal(suppress(doubtful, 0.3).label, [0])
