@@ -24,25 +24,23 @@ from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
 from ._inputs.distinct import distinct_images, draws_of
 from ._inputs.holdout import hold_out
 from ._inputs.images import Images, n_channels
+from ._inputs.labels import encode_labels, find_background, find_targets
 from ._inputs.output import check_out
 from ._inputs.parameters import NestedParametersMixin, check_parameters
+from ._inputs.sample_weight import check_sample_weight, check_weighted_classes
 from ._inputs.validation import (
     check_has_importances,
     check_images,
     check_output_container,
-    check_sample_weight,
     check_trained_size,
     check_training_data,
-    check_weighted_classes,
-    encode_labels,
-    find_background,
-    find_targets,
     published_at_end,
     snapshot,
 )
 from ._network.activations import find_layers
 from ._network.cache import cached_training
-from ._network.net import NET_PREFIXES, make_net, pack_net, restore, unpack_net
+from ._network.net import NET_PREFIXES, make_net
+from ._network.net_state import pack_net, restore, unpack_net
 from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
 from ._network.torch_state import restores_torch_state

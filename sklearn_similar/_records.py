@@ -20,7 +20,8 @@ from ._inputs.images import n_channels, to_tensor
 from ._localizer import InstanceLocalizer
 from ._network.activations import eval_mode, extract_activations
 from ._network.lenet import LeNet
-from ._network.net import SeededNet, build_net, check_weights
+from ._network.net import SeededNet, build_net
+from ._network.net_state import check_weights
 from ._network.small_cnn import SmallCNN
 from ._record_checks import check_classifier, check_localizer, require
 from ._warnings import warn_user

@@ -1,17 +1,13 @@
 """The gate for what the user passes: estimator and X in, `Images` and classes out."""
 
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,13 +18,13 @@ from .images import (
     Images,
     check_numeric,
     check_one_size,
-    count,
     is_images,
     n_channels,
     read_images,
     shape_text,
     to_numpy,
 )
+from .labels import check_classes, check_labels, encode
 from .position import image_name
 from .value_range import check_value_range, training_range
 
@@ -76,8 +72,8 @@ def check_training_data(
     if classes is None:
         classes = found_classes
     else:
-        classes = _check_classes(classes)
-        y_index = _encode(classes, found_classes, "y", "classes")[y_index]
+        classes = check_classes(classes)
+        y_index = encode(classes, found_classes, "y", "classes")[y_index]
     estimator.classes_ = classes
     if len(classes) < min_classes:
         raise ValueError(
@@ -137,18 +133,6 @@ def _check_not_one_image(estimator, rows: np.ndarray, layout: str) -> None:
         )
 
 
-def unused_label(classes: np.ndarray):
-    """A label like those of the classes: a negative integer, a date, "background"."""
-    if classes.dtype.kind in "mM":
-        return classes.max() + 1
-    if classes.dtype.kind in "biuf":
-        return next(label for label in itertools.count(-1, -1) if label not in classes)
-    name = "background"
-    while name in classes:
-        name += "_"
-    return name
-
-
 def check_output_container(estimator, X) -> None:
     """Raise ValueError if `set_output` asks for a table of what is not one."""
     container = get_output_config("transform", estimator)["dense"]
@@ -187,142 +171,6 @@ def check_trained_size(estimator, X, method: str) -> Images:
     return images
 
 
-def _check_classes(classes) -> np.ndarray:
-    """The labels of a network's outputs, which `classes_` holds in sorted order."""
-    known = np.asarray(classes)
-    try:
-        is_sorted = np.array_equal(np.unique(known), known)
-    except TypeError:
-        is_sorted = False
-    if not is_sorted or len(known) < 2:
-        raise ValueError(
-            f"classes is {classes!r}; pass at least 2 labels of one type, sorted and "
-            "each once, and let the network's outputs be in that order."
-        )
-    return known
-
-
-def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
-    """Index of each image's label in `classes_`."""
-    check_labels(y, n_images, name)
-    # It passes what is such an array already, and takes as long as a small network.
-    is_vector = type(y) is np.ndarray and y.ndim == 1
-    labels = y if is_vector else column_or_1d(y, warn=True)
-    return _encode(estimator.classes_, labels, name, "fit")
-
-
-def _encode(classes: np.ndarray, labels, name: str, source: str) -> np.ndarray:
-    """Indices of labels in the classes that a parameter or method was given."""
-    known = {label: index for index, label in enumerate(_values(classes))}
-    values = _values(labels)
-    unseen = [label for label in dict.fromkeys(values) if label not in known]
-    if unseen:
-        remedy = f"leave such images out, or include them in {source}"
-        raise ValueError(
-            f"{name} holds labels that {source} was not given: {_some(unseen)}; "
-            f"{_conversion(unseen, known) or remedy}."
-        )
-    return np.array([known[label] for label in values])
-
-
-def find_labels(
-    classes: np.ndarray,
-    target,
-    name: str,
-    remedy: str = "pass one of them, or a list of some",
-) -> np.ndarray:
-    """Indices in the classes of the label or labels that a parameter holds."""
-    labels, known = _values(np.atleast_1d(target)), _values(classes)
-    unknown = [label for label in labels if label not in known]
-    if unknown or not labels:
-        raise ValueError(
-            f"{name} holds {_some(unknown) or 'no label'}, but the classes are "
-            f"{_some(known)}; {_conversion(unknown, known) or remedy}."
-        )
-    return np.array([known.index(label) for label in labels])
-
-
-def comparable_labels(labels, name: str, classes: np.ndarray, background) -> list:
-    """Labels as objects; ValueError if their type is that of no class or background."""
-    values, known = _values(np.asarray(labels)), _values(classes)
-    if conversion := _conversion(values, [*known, background]):
-        raise ValueError(
-            f"{name} holds {_some(dict.fromkeys(values))}, but the classes are "
-            f"{_some(known)}; {conversion}."
-        )
-    return values
-
-
-def _values(labels: np.ndarray) -> list:
-    """Labels as objects that are equal if they mean the same, dates of any type."""
-    if labels.dtype.kind == "M":
-        return pd.DatetimeIndex(labels).tolist()
-    return [
-        pd.Timestamp(label) if isinstance(label, date) else label
-        for label in labels.tolist()
-    ]
-
-
-def _conversion(unknown, known) -> str:
-    """The remedy for labels all of which are of another type than the classes."""
-    kinds = [
-        {Real if isinstance(label, Real) else type(label) for label in labels}
-        for labels in (unknown, known)
-    ]
-    if not unknown or kinds[0] & kinds[1]:
-        return ""
-    found, wanted = (type(next(iter(labels))).__name__ for labels in (unknown, known))
-    return f"convert {found} to {wanted}"
-
-
-def find_background(classes: np.ndarray, background) -> int | None:
-    """Index in the classes of the background's label; None without background."""
-    if background is None:
-        return None
-    if np.ndim(background):
-        raise ValueError(f"background is {background!r}; pass one label of y, or None.")
-    remedy = "pass one of them, or None"
-    return int(find_labels(classes, background, "background", remedy)[0])
-
-
-def without_class(
-    classes: np.ndarray, labels: np.ndarray, background
-) -> tuple[np.ndarray, np.ndarray]:
-    """Classes but for that of background, and indices in them: -1 for background."""
-    comparable_labels([background], "background", classes, None)
-    is_background = classes == background
-    if is_background.all():
-        raise ValueError(f"y holds the background {background!r} alone.")
-    code = np.where(is_background, -1, np.cumsum(~is_background) - 1)
-    return classes[~is_background], code[labels]
-
-
-def find_targets(estimator, target, labels, images: Images) -> np.ndarray | None:
-    """Classes to draw in the heatmap of each image; None: all of them together.
-
-    Returns
-    -------
-    ndarray of shape (n_images, n_targets) or None
-        Indices in `classes_`.
-    """
-    if labels is None:
-        if target is None:
-            return None
-        classes = np.unique(find_labels(estimator.classes_, target, "target"))
-        return np.broadcast_to(classes, (len(images), len(classes)))
-    if target is not None:
-        raise ValueError(
-            "target and labels are both given; pass target for all images, or labels, "
-            "one for each."
-        )
-    if np.ndim(labels) != 1:
-        raise ValueError(
-            f"labels has the shape {np.shape(labels)}; pass one label for each image, "
-            "or target for all of them."
-        )
-    return encode_labels(estimator, labels, len(images), "labels")[:, np.newaxis]
-
-
 @contextmanager
 def published_at_end(estimator) -> Iterator[Any]:
     """A working copy of an estimator, whose state becomes the estimator's at the end.
@@ -345,12 +193,6 @@ def _with_state(estimator, state: dict[str, Any]):
     copied = object.__new__(type(estimator))
     copied.__dict__ = state
     return copied
-
-
-def _some(labels) -> str:
-    """Labels as people list them, shortened where there are many."""
-    shown = [repr(label) for label in labels]
-    return ", ".join([*shown[:10], "..."] if len(shown) > 12 else shown)
 
 
 def readable_rows(X):
@@ -409,85 +251,6 @@ def _without_extension_types(X: pd.DataFrame) -> pd.DataFrame:
         and not X[name].hasnans
     }
     return X.astype(own) if own else X
-
-
-def check_labels(y, n_images: int, name: str) -> None:
-    """Raise ValueError for what scikit-learn's checks of y pass, or print in full."""
-    labels = np.asarray(y)
-    if labels.dtype.names:
-        raise ValueError(
-            f"{name} has the fields {', '.join(labels.dtype.names)}; pass one label "
-            "for each image."
-        )
-    if labels.dtype.kind == "c":
-        raise ValueError(f"{name} holds complex numbers; pass labels.")
-    if labels.ndim and len(labels) != n_images:
-        raise ValueError(
-            f"X holds {count(n_images, 'image')}, but {name} holds "
-            f"{count(len(labels), 'label')}; pass one label for each image."
-        )
-    if labels.ndim and labels.dtype.kind not in "biu":
-        # NumPy makes text of NaN among text.
-        values = np.asarray(y, dtype=object) if isinstance(y, (list, tuple)) else labels
-        missing = np.argwhere(pd.isna(values))
-        if len(missing):
-            value = values[tuple(missing[0])]
-            raise ValueError(
-                f"{name} holds {value} for image {missing[0][0]}, which is no label; "
-                "leave such images out."
-            )
-
-
-def check_sample_weight(sample_weight, n_images: int) -> np.ndarray:
-    """Weight of each image; 1 where all that are not 0 are the same, or there are none.
-
-    Raises
-    ------
-    ValueError
-        If there is not one number for each image, finite, none negative and not all 0.
-    """
-    if sample_weight is None:
-        return np.ones(n_images)
-    sample_weight = to_numpy(sample_weight)
-    if np.ndim(sample_weight) == 0:
-        sample_weight = np.full(n_images, sample_weight)
-    weights = check_array(
-        sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"
-    )
-    if weights.shape != (n_images,):
-        raise ValueError(
-            f"sample_weight has shape {weights.shape}, but X holds "
-            f"{count(n_images, 'image')}; pass one weight for each image."
-        )
-    bad = np.flatnonzero(weights < 0)
-    if len(bad):
-        raise ValueError(
-            f"sample_weight holds {weights[bad[0]]:.3g} for image {bad[0]}; weights "
-            "are 0 or more."
-        )
-    with np.errstate(over="ignore"):
-        total = weights.sum()
-    if total == 0 or not np.isfinite(total):
-        found = "nothing but zeros" if total == 0 else "weights whose sum is infinite"
-        raise ValueError(
-            f"sample_weight holds {found}; weigh the images that matter by about 1."
-        )
-    return (
-        (weights > 0) * 1.0
-        if (weights[weights > 0] == weights.max()).all()
-        else weights
-    )
-
-
-def check_weighted_classes(classes: np.ndarray, y: np.ndarray, chosen) -> None:
-    """Raise ValueError if weights of 0 leave images of one class, where y has more."""
-    left = np.unique(y[chosen])
-    if len(left) == 1 < len(np.unique(y)):
-        raise ValueError(
-            f"sample_weight is 0 for all images but those of the class "
-            f"{classes[left].tolist()[0]!r}; a classifier needs images of at least 2 "
-            "classes."
-        )
 
 
 def _as_images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

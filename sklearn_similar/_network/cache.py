@@ -30,7 +30,8 @@ from .._inputs.batches import batch_slices
 from .._inputs.images import Images, n_at_once, n_channels, to_tensor
 from .._warnings import warn_user
 from .activations import eval_mode
-from .net import SeededNet, get_arrays
+from .net import SeededNet
+from .net_state import get_arrays
 from .training import train_network
 
 # Packages whose versions decide what training computes.

@@ -1,11 +1,10 @@
-"""Building and seeding the skorch net; weights to and from arrays."""
+"""Building and seeding the skorch net."""
 
 import copy
 import dis
 import inspect
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -21,6 +20,8 @@ from torch.utils.data import default_collate
 from .._progress import EpochBar
 from .._warnings import warn_user
 from .activations import KnownFields
+from .device import check_device
+from .image_losses import divisor, no_image_losses, unreduced
 from .lenet import LeNet
 from .memory_format import safe_memory_format
 from .seeding import seeded
@@ -42,8 +43,6 @@ _BUILT_HERE = (
     "verbose",
     "classes",
 )
-
-
 # Beginnings of the names in net_params, before "__".
 NET_PREFIXES = (
     "module",
@@ -122,14 +121,14 @@ class SeededNet(NeuralNetClassifier):
         if not isinstance(X, Mapping):
             return super().get_loss(y_pred, y_true, X=X, training=training)
         criterion, labels = self.criterion_, y_true.to(self.device)
-        with _unreduced(criterion) as reduction:
+        with unreduced(criterion) as reduction:
             losses = super().get_loss(y_pred, labels, training=training)
         if losses.shape[:1] != labels.shape:
-            raise _no_image_losses(criterion)
+            raise no_image_losses(criterion)
         # Some criterions give a loss for each class.
         of_images = losses.reshape(len(losses), -1).mean(dim=1)
         total = (X[SAMPLE_WEIGHT].to(losses) * of_images).sum()
-        return total / _divisor(criterion, labels) if reduction == "mean" else total
+        return total / divisor(criterion, labels) if reduction == "mean" else total
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         # In skorch, any KeyboardInterrupt ends training as if it were complete.
@@ -141,34 +140,6 @@ class SeededNet(NeuralNetClassifier):
                 raise
         self.notify("on_train_end", X=X, y=y)
         return self
-
-
-@contextmanager
-def _unreduced(criterion: nn.Module) -> Iterator[Any]:
-    """Let a criterion give a loss for each image; yields its own reduction."""
-    if not hasattr(criterion, "reduction"):
-        raise _no_image_losses(criterion)
-    reduction: Any = criterion.reduction
-    vars(criterion)["reduction"] = "none"
-    try:
-        yield reduction
-    finally:
-        vars(criterion)["reduction"] = reduction
-
-
-def _divisor(criterion: nn.Module, labels: torch.Tensor) -> torch.Tensor | int:
-    """What PyTorch divides the sum of a criterion's losses by, for their mean."""
-    if not isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss)):
-        return len(labels)
-    counted = labels[labels != criterion.ignore_index]
-    return len(counted) if criterion.weight is None else criterion.weight[counted].sum()
-
-
-def _no_image_losses(criterion: nn.Module) -> ValueError:
-    return ValueError(
-        f"The criterion {type(criterion).__name__} gives no loss for each image, which "
-        "sample_weight needs; let it take reduction='none', as PyTorch's criterions do."
-    )
 
 
 def _is_raised_by_callback(interrupt: KeyboardInterrupt, callbacks) -> bool:
@@ -300,7 +271,7 @@ def build_net(
             device=device,
             verbose=0,
             classes=np.arange(n_classes),
-            **{**_module_params(module, n_classes, image_shape), **params},
+            **{**module_params(module, n_classes, image_shape), **params},
         )
         net.randomness = seeded(seed)
         with net.randomness:
@@ -350,7 +321,7 @@ def _check_net_params(net_params, class_weight) -> dict[str, Any]:
     return given
 
 
-def _module_params(module, n_classes, image_shape) -> dict[str, Any]:
+def module_params(module, n_classes, image_shape) -> dict[str, Any]:
     """Properties of the data that the constructor of a module class asks for."""
     if isinstance(module, nn.Module):
         return {}
@@ -380,131 +351,3 @@ def class_loss_weights(
         class_weight, classes=classes[chosen], y=classes[y], sample_weight=sample_weight
     )
     return weights
-
-
-def restore(net: SeededNet, arrays: Mapping[str, np.ndarray], history: list) -> None:
-    """Load weights and history of a trained net into one of the same structure.
-
-    Raises
-    ------
-    ValueError
-        If the network has other weights.
-    """
-    try:
-        net.module_.load_state_dict(
-            {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        )
-    except RuntimeError as error:
-        raise _other_network(net.module_.state_dict(), arrays) from error
-    net.history = type(net.history)(history)
-    net.module_.eval()
-
-
-def check_weights(spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise ValueError if `build_net` would make a network with other weights.
-
-    It takes no memory for them: properties of the data that come from a file can ask
-    for more than there is.
-    """
-    module = spec["module"]
-    if isinstance(module, nn.Module):
-        own = module.state_dict()
-    else:
-        try:
-            with torch.device("meta"):
-                own = (module or LeNet)(**_module_arguments(spec)).state_dict()
-        except Exception:
-            # The code of a user's network may need values of tensors, or fail for a
-            # reason that `build_net` tells.
-            return
-    if {n: t.shape for n, t in own.items()} != {n: a.shape for n, a in arrays.items()}:
-        raise _other_network(own, arrays)
-
-
-def _module_arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a module class, as skorch takes them from a net's parameters."""
-    prefix = "module__"
-    data = _module_params(spec["module"], spec["n_classes"], spec["image_shape"])
-    return {
-        name.removeprefix(prefix): value
-        for name, value in {**data, **(spec["net_params"] or {})}.items()
-        if name.startswith(prefix)
-    }
-
-
-def _other_network(own: Mapping[str, Any], stored: Mapping[str, Any]) -> ValueError:
-    difference = "its weights cannot be set"
-    for name in [*stored, *own]:
-        found, expected = (
-            f"the shape {tuple(weights[name].shape)}" if name in weights else "no value"
-            for weights in (own, stored)
-        )
-        if found != expected:
-            difference = f"{name!r} has {found} in it, and {expected} in what was saved"
-            break
-    return ValueError(
-        f"The network is not the one that was trained: {difference}; pass module and "
-        "net_params as in the fit."
-    )
-
-
-def get_arrays(net: NeuralNetClassifier) -> dict[str, np.ndarray]:
-    """Weights and buffers of the network by name."""
-    return {
-        name: tensor.detach().cpu().numpy()
-        for name, tensor in net.module_.state_dict().items()
-    }
-
-
-def pack_net(state: dict[str, Any]) -> dict[str, Any]:
-    """The state of an estimator with arrays in the place of its net.
-
-    A net holds closures and pickles itself through files; arrays are half the size and
-    safe to read.
-    """
-    state = dict(state)
-    if "net_" in state:
-        net = state.pop("net_")
-        state["_net_arrays"] = get_arrays(net)
-        state["_net_history"] = net.history.to_list()
-    return state
-
-
-def unpack_net(state: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of `pack_net`; on the CPU where the device of the fit is missing."""
-    state = dict(state)
-    if "_net_arrays" not in state:
-        return state
-    arrays, history = state.pop("_net_arrays"), state.pop("_net_history")
-    try:
-        check_device(state["_net_spec"]["device"])
-    except ValueError as error:
-        warn_user(f"{error} The network is on the CPU now.")
-        state["device"] = "cpu"
-        state["_net_spec"] = {**state["_net_spec"], "device": "cpu"}
-    state["net_"] = build_net(**state["_net_spec"], verbose=state["verbose"])
-    restore(state["net_"], arrays, history)
-    return state
-
-
-def check_device(device) -> None:
-    """Raise ValueError for a device that PyTorch does not know or cannot use here."""
-    try:
-        asked = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device is {device!r}, which PyTorch does not know; pass 'cpu' or 'cuda'."
-        ) from error
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device is {str(device)!r}, but PyTorch sees {torch.cuda.device_count()} "
-            "GPUs; pass device='cpu'."
-        )
-    try:
-        # Names of devices that no build supports, or that hold no values, pass so far.
-        (torch.zeros(1, device=asked) + 1).item()
-    except Exception as error:
-        raise ValueError(
-            f"device is {str(device)!r}, on which PyTorch cannot compute here; pass "
-            "device='cpu'."
-        ) from error

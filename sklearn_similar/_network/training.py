@@ -10,7 +10,8 @@ from torch.utils.data import Dataset, Subset
 from .._inputs.images import Images, n_channels, to_tensor
 from .activations import eval_mode
 from .forward import explained_batch_error
-from .net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, SeededNet, get_arrays
+from .net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, SeededNet
+from .net_state import get_arrays
 
 
 class PixelDataset(Dataset):

@@ -22,8 +22,8 @@ from .._inputs.images import (
     read_images,
     shape_text,
 )
+from .._inputs.labels import find_labels
 from .._inputs.validation import (
-    find_labels,
     readable_rows,
 )
 from .._inputs.value_range import value_ranges

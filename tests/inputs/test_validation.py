@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from torch import nn
 
+from sklearn_similar._inputs.labels import find_labels
 from sklearn_similar._inputs.parameters import check_scales
-from sklearn_similar._inputs.validation import find_labels
 
 RNG = np.random.default_rng(0)
 FLOATS = RNG.random((6, 28, 28))

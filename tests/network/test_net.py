@@ -20,9 +20,8 @@ from sklearn_similar._network.net import (
     LinearDecay,
     build_net,
     collate,
-    get_arrays,
-    restore,
 )
+from sklearn_similar._network.net_state import get_arrays, restore
 from sklearn_similar._network.training import PixelDataset, train_network
 
 
