@@ -7,7 +7,7 @@ from ._resampling import resize
 
 
 def make_textures(n_images: int, size: tuple[int, int], random_state) -> list:
-    """Smooth noise, gratings, shapes, leaves (two shares) and clouds, in turn.
+    """Smooth noise, gratings, shapes, strands, leaves (two shares) and clouds, in turn.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def make_textures(n_images: int, size: tuple[int, int], random_state) -> list:
     -------
     list of ndarray of shape (height, width), uint8
     """
-    kinds = (_smooth_noise, _leaves, _gratings, _clouds, _shapes, _leaves)
+    kinds = (_smooth_noise, _leaves, _gratings, _clouds, _strands, _leaves, _shapes)
     textures = []
     for number in range(n_images):
         texture = kinds[number % len(kinds)](size, random_state)
@@ -108,10 +108,8 @@ def _leaves(size, random_state) -> np.ndarray:
         angle = random_state.uniform(0, np.pi)
         if random_state.uniform() < is_upright:
             angle = np.pi / 2 * random_state.randint(2) + random_state.normal(0, 0.05)
-        reach = 1.5 * radius
-        rows = slice(max(0, int(y0 - reach)), int(y0 + reach) + 2)
-        columns = slice(max(0, int(x0 - reach)), int(x0 + reach) + 2)
-        right, down = x[rows, columns] - x0, y[rows, columns] - y0
+        near = _near(x0, y0, 1.5 * radius)
+        right, down = x[near] - x0, y[near] - y0
         along = (right * np.cos(angle) + down * np.sin(angle)) / radius
         across = (down * np.cos(angle) - right * np.sin(angle)) / radius
         wide = across / np.exp(random_state.uniform(np.log(thinnest), 0))
@@ -120,9 +118,50 @@ def _leaves(size, random_state) -> np.ndarray:
         leaf = (square, round_, wedge)[random_state.randint(3)] < 1
         slope = random_state.normal(0, 0.2, size=2)
         shade = random_state.uniform() + slope[0] * along + slope[1] * across
-        picture[rows, columns][leaf] = shade[leaf]
+        picture[near][leaf] = shade[leaf]
     return ndimage.gaussian_filter(
         np.clip(picture, 0, 1), random_state.uniform(0.3, 1.2)
+    )
+
+
+def _strands(size, random_state) -> np.ndarray:
+    """Thin, bent, shaded strokes that cross one another: grass, hair, twigs, wires.
+
+    Many run about one way, in a few widths, and narrow towards their tips.
+    """
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    ground, cloudiness = random_state.uniform(0, (1, 0.3))
+    picture = ground + cloudiness * _clouds(size, random_state)
+    direction, spread = random_state.uniform(0, np.pi), random_state.uniform(0.05, 1.2)
+    typical = np.exp(random_state.uniform(np.log(0.7), np.log(4)))
+    light = random_state.uniform(0.3, 1)
+    for _ in range(random_state.randint(60, 250)):
+        half_width = typical * np.exp(random_state.normal(0, 0.4))
+        half_length = half_width * np.exp(random_state.uniform(np.log(8), np.log(50)))
+        x0, y0 = random_state.uniform(0, width), random_state.uniform(0, height)
+        near = _near(x0, y0, half_length)
+        right, down = x[near] - x0, y[near] - y0
+        angle = random_state.normal(direction, spread)
+        along = (right * np.cos(angle) + down * np.sin(angle)) / half_length
+        across = (down * np.cos(angle) - right * np.sin(angle)) / half_width
+        bend = random_state.normal(0, 0.1) * half_length / half_width
+        taper = random_state.uniform(0, 0.5)
+        off = np.abs(across - bend * along**2) / (1 - taper - taper * along + 1e-6)
+        shade = light * random_state.uniform(0.5, 1)
+        shade = shade + random_state.normal(0, 0.2) * along
+        shade -= random_state.uniform(0, 0.3) * off
+        strand = (off < 1) & (np.abs(along) < 1)
+        picture[near][strand] = shade[strand]
+    picture = ndimage.gaussian_filter(picture, np.exp(random_state.uniform(-1, 0.9)))
+    return np.clip(picture, 0, 1)
+
+
+def _near(x0: float, y0: float, reach: float) -> tuple[slice, slice]:
+    """Rows and columns, within the picture, at most so far from a point."""
+    return (
+        slice(max(0, int(y0 - reach)), int(y0 + reach) + 2),
+        slice(max(0, int(x0 - reach)), int(x0 + reach) + 2),
     )
 
 
