@@ -10,6 +10,7 @@ from scipy import ndimage
 from sklearn_similar.datasets._textures import (
     _clouds,
     _leaves,
+    _strands,
     make_textures,
     vary_views,
 )
@@ -17,8 +18,8 @@ from sklearn_similar.datasets._textures import (
 
 @pytest.mark.parametrize("size", [(60, 91), (9, 40), (1, 1)])
 def test_textures_have_the_size_and_use_the_range(size):
-    textures = make_textures(12, size, np.random.RandomState(0))
-    assert len(textures) == 12
+    textures = make_textures(14, size, np.random.RandomState(0))
+    assert len(textures) == 14
     for texture in textures:
         assert texture.shape == size
         assert texture.dtype == np.uint8
@@ -27,7 +28,7 @@ def test_textures_have_the_size_and_use_the_range(size):
 
 def test_the_same_random_state_gives_the_same_textures():
     first, second = (
-        make_textures(6, (50, 50), np.random.RandomState(3)) for _ in range(2)
+        make_textures(7, (50, 50), np.random.RandomState(3)) for _ in range(2)
     )
     assert_array_equal(first, second)
 
@@ -54,6 +55,24 @@ def test_leaves_are_plain_inside_and_have_sharp_edges():
     plain, edges = np.median(shares, axis=0)
     assert plain > 0.1
     assert 0.05 < edges < 0.5
+
+
+def direction_share(picture):
+    """Share of the slopes that have one direction among their neighbours."""
+    right, down = ndimage.sobel(picture, 1), ndimage.sobel(picture, 0)
+    products = (right * right, down * down, right * down)
+    xx, yy, xy = (ndimage.gaussian_filter(product, 3) for product in products)
+    return np.hypot(xx - yy, 2 * xy).sum() / (xx + yy).sum()
+
+
+def test_strands_run_one_way_for_longer_than_they_are_wide():
+    rng = np.random.RandomState(0)
+    strands, leaves = (
+        np.median([direction_share(make((200, 200), rng)) for _ in range(10)])
+        for make in (_strands, _leaves)
+    )
+    assert strands > 0.6
+    assert leaves < 0.55
 
 
 def test_views_are_turned_and_resized_and_keep_their_colours():
