@@ -120,7 +120,7 @@ confusion.loc[alike, alike]
 #   brightness, so that clothes stand out. As images on black are as opaque as
 #   they are bright, one can see through dark clothes.
 # - 3,000 images, a few thousand crops and no mining for mistakes make the page
-#   quick. With all 60,000 images of Fashion-MNIST and the defaults, F1 is 0.85
+#   quick. With all 60,000 images of Fashion-MNIST and the defaults, F1 is 0.84
 #   in scenes that were made like the hundred, of other photographs, and 0.71
 #   where these are not darkened: :doc:`../user_guide/localization` has the
 #   table.

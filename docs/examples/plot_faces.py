@@ -2,8 +2,9 @@
 Faces, cut out of photographs
 =============================
 
-Seventy faces, each with what is around it, are enough to find about half of
-other faces on other photographs, and little else. Crops need no black ground.
+Seventy faces, each with what is around it, are enough to find more than half
+of other faces on other photographs, and little else. Crops need no black
+ground.
 """
 
 # %%
