@@ -40,11 +40,7 @@ from ._inputs.images import Images, from_tensor, n_channels, to_tensor
 from ._inputs.labels import comparable_labels, unused_label, without_class
 from ._inputs.parameters import NestedParametersMixin, check_scales, set_random_states
 from ._inputs.tiles import groups
-from ._inputs.validation import (
-    check_training_data,
-    published_at_end,
-    snapshot,
-)
+from ._inputs.validation import check_training_data, published_at_end, snapshot
 from ._lazy_images import check_in_memory, read_parts
 from ._network.torch_state import restores_torch_state
 from ._progress import with_progress

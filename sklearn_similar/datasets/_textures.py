@@ -67,8 +67,8 @@ def _shapes(size, random_state) -> np.ndarray:
         x0, y0 = random_state.uniform(0, size[1]), random_state.uniform(0, size[0])
         radius = np.exp(random_state.uniform(np.log(4), np.log(max(5, min(size) / 3))))
         angle, aspect = random_state.uniform(0, np.pi), random_state.uniform(0.2, 1)
-        along = np.abs((x - x0) * np.cos(angle) + (y - y0) * np.sin(angle))
-        across = np.abs((y - y0) * np.cos(angle) - (x - x0) * np.sin(angle)) / aspect
+        along, across = np.abs(_turned(x - x0, y - y0, angle))
+        across /= aspect
         # Rectangle, ellipse and lozenge are balls of three norms.
         norm = (np.maximum(along, across), np.hypot(along, across), along + across)
         picture[norm[random_state.randint(3)] < radius] = random_state.uniform()
@@ -109,9 +109,7 @@ def _leaves(size, random_state) -> np.ndarray:
         if random_state.uniform() < is_upright:
             angle = np.pi / 2 * random_state.randint(2) + random_state.normal(0, 0.05)
         near = _near(x0, y0, 1.5 * radius)
-        right, down = x[near] - x0, y[near] - y0
-        along = (right * np.cos(angle) + down * np.sin(angle)) / radius
-        across = (down * np.cos(angle) - right * np.sin(angle)) / radius
+        along, across = _turned(x[near] - x0, y[near] - y0, angle) / radius
         wide = across / np.exp(random_state.uniform(np.log(thinnest), 0))
         square, round_ = np.maximum(abs(along), abs(wide)), np.hypot(along, wide)
         wedge = np.maximum(abs(along), abs(wide) + 0.5 * along)
@@ -141,10 +139,9 @@ def _strands(size, random_state) -> np.ndarray:
         half_length = half_width * np.exp(random_state.uniform(np.log(8), np.log(50)))
         x0, y0 = random_state.uniform(0, width), random_state.uniform(0, height)
         near = _near(x0, y0, half_length)
-        right, down = x[near] - x0, y[near] - y0
         angle = random_state.normal(direction, spread)
-        along = (right * np.cos(angle) + down * np.sin(angle)) / half_length
-        across = (down * np.cos(angle) - right * np.sin(angle)) / half_width
+        along, across = _turned(x[near] - x0, y[near] - y0, angle)
+        along, across = along / half_length, across / half_width
         bend = random_state.normal(0, 0.1) * half_length / half_width
         taper = random_state.uniform(0, 0.5)
         off = np.abs(across - bend * along**2) / (1 - taper - taper * along + 1e-6)
@@ -155,6 +152,12 @@ def _strands(size, random_state) -> np.ndarray:
         picture[near][strand] = shade[strand]
     picture = ndimage.gaussian_filter(picture, np.exp(random_state.uniform(-1, 0.9)))
     return np.clip(picture, 0, 1)
+
+
+def _turned(right: np.ndarray, down: np.ndarray, angle: float) -> np.ndarray:
+    """Coordinates along a direction, and across it."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.stack([right * cosine + down * sine, down * cosine - right * sine])
 
 
 def _near(x0: float, y0: float, reach: float) -> tuple[slice, slice]:

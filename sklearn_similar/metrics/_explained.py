@@ -23,9 +23,7 @@ from .._inputs.images import (
     shape_text,
 )
 from .._inputs.labels import find_labels
-from .._inputs.validation import (
-    readable_rows,
-)
+from .._inputs.validation import readable_rows
 from .._inputs.value_range import value_ranges
 from ._truth import check_heatmaps
 from ._values import as_labels, as_numbers, each_array, factorize
