@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from sklearn_similar._boxes import BOX_COLUMNS
-from sklearn_similar.datasets._resampling import resize
+from sklearn_similar._scenes.resampling import resize
+from sklearn_similar._tables.boxes import BOX_COLUMNS
 from sklearn_similar.metrics import box_iou
 
 STRIDE, PADDING, MAX_OVERLAP, MIN_CONTRAST = 4, 8, 0.3, 0.15

@@ -15,8 +15,8 @@ from PIL import Image
 from sklearn.datasets import fetch_openml, load_sample_images
 from sklearn.utils import Bunch
 
-from sklearn_similar._boxes import BOX_COLUMNS
-from sklearn_similar._inputs.images import VISIBLE_SHARE
+from sklearn_similar._images.images import VISIBLE_SHARE
+from sklearn_similar._tables.boxes import BOX_COLUMNS
 from sklearn_similar.datasets import fetch_mnist, make_scenes
 
 PHOTOGRAPHS = (

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from sklearn_similar._boxes import BOX_COLUMNS, paired_iou
-from sklearn_similar._detection.crops import crop_batches, to_unit_tensor
-from sklearn_similar._detection.localization import NEGATIVES
-from sklearn_similar._detection.proposals import propose
-from sklearn_similar._detection.recognition import refine
+from sklearn_similar._search.crops import crop_batches, to_unit_tensor
+from sklearn_similar._search.localization import NEGATIVES
+from sklearn_similar._search.proposals import propose
+from sklearn_similar._search.recognizer import refine
+from sklearn_similar._tables.boxes import BOX_COLUMNS, paired_iou
 
 IOU = 0.5
 

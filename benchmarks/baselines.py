@@ -118,7 +118,7 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.utils import gen_batches
 
 from sklearn_similar import SimilarNetClassifier
-from sklearn_similar._inputs.images import VISIBLE_SHARE
+from sklearn_similar._images.images import VISIBLE_SHARE
 from sklearn_similar.metrics import (
     average_drop,
     average_increase,

@@ -14,21 +14,21 @@ from torch import nn
 from ._ablation.importances import ablate, importances
 from ._ablation.single_images import FilterAblation, ablate_images
 from ._compat import check_feature_names_in, fit_context
-from ._dask import blockwise
+from ._estimator import NestedParametersMixin, check_parameters
 from ._heatmaps.calibration import calibrate, reference_recorder
 from ._heatmaps.contrastive import class_filter_weights, contrastive_weights
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
 from ._heatmaps.outline import find_outline_layer
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
-from ._inputs.constraints import CLASSIFIER_CONSTRAINTS
-from ._inputs.distinct import distinct_images, draws_of
-from ._inputs.holdout import hold_out
-from ._inputs.images import Images, n_channels
-from ._inputs.labels import encode_labels, find_background, find_targets
-from ._inputs.output import check_out
-from ._inputs.parameters import NestedParametersMixin, check_parameters
-from ._inputs.sample_weight import check_sample_weight, check_weighted_classes
-from ._inputs.validation import (
+from ._images.blockwise import blockwise
+from ._images.constraints import CLASSIFIER_CONSTRAINTS
+from ._images.distinct import distinct_images, draws_of
+from ._images.images import Images, n_channels
+from ._images.labels import encode_labels, find_background, find_targets
+from ._images.output import check_out
+from ._images.sample_weight import check_sample_weight, check_weighted_classes
+from ._images.splits import hold_out
+from ._images.validation import (
     check_has_importances,
     check_images,
     check_output_container,

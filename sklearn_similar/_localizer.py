@@ -1,4 +1,4 @@
-"""The localizer: parameters, validation and state; the search is in `_detection`."""
+"""The localizer: parameters, validation and state; the search is in `_search`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
@@ -13,37 +13,37 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import HasMethods, Interval, StrOptions, fit_context
-from ._dask import blockwise
 from ._default_estimator import default_estimator
-from ._detection.box_regression import BoxRegression
-from ._detection.crop_specification import (
-    choose_images,
-    learn_crop_specification,
-    pack_specification,
-    unpack_specification,
-)
-from ._detection.image_format import ImageFormat, read_instances
-from ._detection.instances import instances_table
-from ._detection.localization import Settings
-from ._detection.parallel import numbered_tables, search
-from ._detection.polarity import warn_if_dark_on_light
-from ._detection.recognition import Recognizer
-from ._detection.score_calibration import ScoreCalibration
-from ._detection.training import (
+from ._estimator import NestedParametersMixin, check_scales, set_random_states
+from ._images.blockwise import blockwise
+from ._images.images import Images, from_tensor, n_channels, to_tensor
+from ._images.labels import comparable_labels, unused_label, without_class
+from ._images.rasters import groups
+from ._images.reading import check_in_memory, read_parts
+from ._images.validation import check_training_data, published_at_end, snapshot
+from ._learning.training import (
     BACKGROUND,
     TrainingImages,
     TrainingSettings,
     frozen_recognizer,
     train_recognizer,
 )
-from ._inputs.images import Images, from_tensor, n_channels, to_tensor
-from ._inputs.labels import comparable_labels, unused_label, without_class
-from ._inputs.parameters import NestedParametersMixin, check_scales, set_random_states
-from ._inputs.tiles import groups
-from ._inputs.validation import check_training_data, published_at_end, snapshot
-from ._lazy_images import check_in_memory, read_parts
 from ._network.torch_state import restores_torch_state
 from ._progress import with_progress
+from ._search.box_regression import BoxRegression
+from ._search.crop_specification import (
+    choose_images,
+    learn_crop_specification,
+    pack_specification,
+    unpack_specification,
+)
+from ._search.image_format import ImageFormat, read_instances
+from ._search.instances import instances_table
+from ._search.localization import Settings
+from ._search.polarity import warn_if_dark_on_light
+from ._search.recognizer import Recognizer
+from ._search.score_calibration import ScoreCalibration
+from ._search.workers import numbered_tables, search
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]

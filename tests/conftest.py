@@ -10,7 +10,8 @@ import torch
 from filelock import FileLock
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
-from sklearn_similar._detection import training_crops, training_scenes
+from sklearn_similar._learning import training_crops
+from sklearn_similar._scenes import training_scenes
 from sklearn_similar.datasets import load_mnist_sample
 
 # A type checker reads it; its mistakes would end Python.

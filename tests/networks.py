@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sklearn_similar._inputs.images import Images
+from sklearn_similar._images.images import Images
 from sklearn_similar._network.activations import extract_activations
 from sklearn_similar._network.trained import TrainedNetwork
 

@@ -10,7 +10,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
-from sklearn_similar._inputs import tiles
+from sklearn_similar._images import rasters as tiles
 from sklearn_similar.datasets import make_scenes
 
 DEVICE = "cuda"

@@ -26,10 +26,10 @@ from sklearn_similar import (
     load,
     save,
 )
-from sklearn_similar._detection import training
+from sklearn_similar._learning import training
+from sklearn_similar._scenes.resampling import resize
+from sklearn_similar._scenes.textures import make_textures
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
-from sklearn_similar.datasets._resampling import resize
-from sklearn_similar.datasets._textures import make_textures
 from sklearn_similar.metrics import (
     LocalizationScorer,
     detection_f1_score,

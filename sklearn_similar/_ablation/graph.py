@@ -11,9 +11,9 @@ from sklearn.exceptions import EfficiencyWarning
 from torch import fx, nn
 
 from .._compat import is_out_of_memory
+from .._images.messages import warn_user
 from .._network.forward import first_line
 from .._network.hooks import has_hooks_of_others
-from .._warnings import warn_user
 from .observed_run import ObservedRun, make_out_of_place, watch_network
 
 # Tracing replaces methods of `torch.nn.Module` for all threads, and puts them back in

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._inputs.images import Images
+from .._images.images import Images
 from .._network.activations import extract_activations
 from .._network.recording import ActivationRecorder
 from .._network.regularity import find_irregularity

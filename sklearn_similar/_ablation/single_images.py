@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._inputs.images import Images
+from .._images.images import Images
 from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
 from .importances import choose_strategies

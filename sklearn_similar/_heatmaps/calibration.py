@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._inputs.holdout import spread_over_classes
-from .._inputs.images import Images
+from .._images.images import Images
+from .._images.splits import spread_over_classes
 from .._network.recording import MAX_HELD, ActivationRecorder
 from .._network.trained import TrainedNetwork
 from .computation import (

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._inputs.batches import batch_slices
-from .._inputs.images import Images
+from .._images.batches import batch_slices
+from .._images.images import Images
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.hooks import forward_hook
 from .._network.trained import TrainedNetwork

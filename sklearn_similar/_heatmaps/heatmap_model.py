@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._inputs.images import Images, release
-from .._inputs.tiles import (
+from .._images.images import Images, release
+from .._images.messages import warn_user
+from .._images.rasters import (
     MAX_SIDE,
     Raster,
     explained_memory_error,
@@ -22,7 +23,6 @@ from .._inputs.tiles import (
 from .._network.locality import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
-from .._warnings import warn_user
 from .computation import (
     HeatmapSpecification,
     batch_activations,

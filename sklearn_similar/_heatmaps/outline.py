@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .._inputs.images import Images
+from .._images.images import Images
 from .._network.activations import FeatureMaps, find_first_block
 from .._network.trained import TrainedNetwork
 from .weights import interpolate_to_pixels, sample_on_grid

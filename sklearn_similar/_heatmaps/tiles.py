@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from .._inputs.tiles import Raster, Window, tile_rows, tile_side, tiles, with_halo
+from .._images.rasters import Raster, Window, tile_rows, tile_side, tiles, with_halo
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.locality import Locality, NotLocalError, find_locality
 from .._network.trained import TrainedNetwork

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._archive import read_archive, write_archive
-from .._inputs.batches import batch_slices
-from .._inputs.images import Images, n_at_once, n_channels, to_tensor
-from .._warnings import warn_user
+from .._images.batches import batch_slices
+from .._images.images import Images, n_at_once, n_channels, to_tensor
+from .._images.messages import warn_user
+from .._saving.archive import read_archive, write_archive
 from .activations import eval_mode
 from .net import SeededNet
 from .net_state import get_arrays

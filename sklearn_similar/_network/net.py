@@ -17,8 +17,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import default_collate
 
+from .._images.messages import warn_user
 from .._progress import EpochBar
-from .._warnings import warn_user
 from .activations import KnownFields
 from .device import check_device
 from .image_losses import divisor, no_image_losses, unreduced

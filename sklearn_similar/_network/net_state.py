@@ -8,7 +8,7 @@ import torch
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from .._warnings import warn_user
+from .._images.messages import warn_user
 from .device import check_device
 from .lenet import LeNet
 from .net import SeededNet, build_net, module_params

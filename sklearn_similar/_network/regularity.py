@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
-from .._inputs.images import Images
-from .._warnings import warn_user
+from .._images.images import Images
+from .._images.messages import warn_user
 from .activations import extract_activations
 from .forward import first_line, run_network
 from .trained import TrainedNetwork

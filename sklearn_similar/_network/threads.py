@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from .._warnings import warn_user
+from .._images.messages import warn_user
 
 _PROCESS_OF_IMPORT = os.getpid()
 

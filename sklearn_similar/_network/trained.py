@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._inputs.holdout import spread_over_classes
-from .._inputs.images import Images, n_channels
-from .._inputs.position import image_name
+from .._images.images import Images, n_channels
+from .._images.messages import warn_user
+from .._images.position import image_name
+from .._images.splits import spread_over_classes
 from .._progress import with_progress
-from .._warnings import warn_user
 from .activations import KnownFields, eval_mode
 from .forward import at_least_single, explained_batch_error, run_network
 from .net import SeededNet

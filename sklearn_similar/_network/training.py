@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
 
-from .._inputs.images import Images, n_channels, to_tensor
+from .._images.images import Images, n_channels, to_tensor
 from .activations import eval_mode
 from .forward import explained_batch_error
 from .net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, SeededNet

@@ -1,13 +1,9 @@
 """Real digits and clothes, scenes made of any labelled images, and files of COCO's."""
 
-from sklearn_similar.datasets._background import sample_background
-from sklearn_similar.datasets._coco import CocoFile, dump_coco_file, load_coco_file
-from sklearn_similar.datasets._mnist import (
-    fetch_mnist,
-    load_fashion_mnist_sample,
-    load_mnist_sample,
-)
-from sklearn_similar.datasets._scenes import make_scenes
+from ._background import sample_background
+from ._coco import CocoFile, dump_coco_file, load_coco_file
+from ._mnist import fetch_mnist, load_fashion_mnist_sample, load_mnist_sample
+from ._scenes import make_scenes
 
 __all__ = [
     "CocoFile",

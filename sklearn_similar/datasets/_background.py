@@ -7,17 +7,16 @@ import numpy as np
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
-from sklearn_similar.datasets._background_kinds import KINDS, NEEDS
-from sklearn_similar.datasets._pixels import (
+from .._compat import Interval, validate_params
+from .._images.checks import (
     allocate,
     check_background_images,
     check_images,
     check_size,
     with_channels,
 )
-
-from .._compat import Interval, validate_params
-from .._inputs.images import to_numpy
+from .._images.images import to_numpy
+from ._background_kinds import KINDS, NEEDS
 
 # Samples that are made together, and their pixels.
 _CHUNK = 1000

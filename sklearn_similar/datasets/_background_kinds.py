@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from sklearn_similar._inputs.images import VISIBLE_SHARE
-from sklearn_similar.datasets._resampling import resize
+from .._images.images import VISIBLE_SHARE
+from .._scenes.resampling import resize
 
 
 def _patches(background_images, crops, n, shape, rng):

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .._boxes import BOX_COLUMNS
-from .._files import check_can_write, write_atomically
-from .._inputs.images import count
-from .._warnings import warn_user
+from .._images.images import count
+from .._images.messages import warn_user
+from .._saving.files import check_can_write, write_atomically
+from .._tables.boxes import BOX_COLUMNS
 from ..metrics._checks import check_instances
 from ..metrics._values import as_labels, has_length, type_text
 from ._coco_entries import (

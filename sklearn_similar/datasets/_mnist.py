@@ -8,9 +8,8 @@ import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
-from sklearn_similar.datasets._idx import read_folder
-
 from .._compat import validate_params
+from ._idx import read_folder
 
 DATA_VARIABLE = "SKLEARN_SIMILAR_DATA"
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
 
-from sklearn_similar._boxes import BOX_COLUMNS
-from sklearn_similar.datasets._pixels import (
+from .._compat import Interval, StrOptions, validate_params
+from .._images.checks import (
     allocate,
     check_background_images,
     check_images,
@@ -16,16 +16,15 @@ from sklearn_similar.datasets._pixels import (
     check_size,
     with_channels,
 )
-from sklearn_similar.datasets._rendering import (
+from .._images.images import count, shape_text
+from .._scenes.rendering import (
     brightest_channel,
     may_fit,
     paste,
     render,
     resize_to_cover,
 )
-
-from .._compat import Interval, StrOptions, validate_params
-from .._inputs.images import count, shape_text
+from .._tables.boxes import BOX_COLUMNS
 from ..metrics._values import as_labels
 
 _SCENE_ATTEMPTS = 20

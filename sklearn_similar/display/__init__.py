@@ -3,8 +3,8 @@
 Matplotlib is imported when something is plotted, not before.
 """
 
-from sklearn_similar.display._heatmaps import HeatmapDisplay
-from sklearn_similar.display._importances import FilterImportanceDisplay
-from sklearn_similar.display._instances import InstancesDisplay
+from ._heatmaps import HeatmapDisplay
+from ._importances import FilterImportanceDisplay
+from ._instances import InstancesDisplay
 
 __all__ = ["FilterImportanceDisplay", "HeatmapDisplay", "InstancesDisplay"]

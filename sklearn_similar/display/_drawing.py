@@ -7,13 +7,8 @@ from numbers import Integral
 
 import numpy as np
 
-from sklearn_similar._inputs.images import (
-    is_images,
-    is_list_of_images,
-    shape_text,
-    white_level,
-)
-from sklearn_similar.metrics._values import as_numbers, each_array
+from .._images.images import is_images, is_list_of_images, shape_text, white_level
+from ..metrics._values import as_numbers, each_array
 
 _FIGURE_WIDTH = 8.0
 _PIXELS_PER_INCH = 50

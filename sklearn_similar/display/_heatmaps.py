@@ -6,8 +6,9 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_similar._inputs.images import shape_text
-from sklearn_similar.display._drawing import (
+from .._images.images import shape_text
+from ..metrics._values import as_labels, each_array, has_length
+from ._drawing import (
     axes_for,
     check_colormap,
     check_finite,
@@ -17,7 +18,6 @@ from sklearn_similar.display._drawing import (
     import_pyplot,
     picture,
 )
-from sklearn_similar.metrics._values import as_labels, each_array, has_length
 
 
 class HeatmapDisplay:

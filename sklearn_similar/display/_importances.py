@@ -5,14 +5,14 @@ from contextlib import nullcontext
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_similar.display._drawing import (
+from ..metrics._values import as_numbers, has_length
+from ._drawing import (
     check_colormap,
     check_finite,
     closed_on_error,
     import_pyplot,
     is_axes,
 )
-from sklearn_similar.metrics._values import as_numbers, has_length
 
 # More numbers than this overlap on an axis.
 _MAX_TICK_LABELS = 40

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sklearn_similar._boxes import BOX_COLUMNS
-from sklearn_similar.display._drawing import (
+from .._tables.boxes import BOX_COLUMNS
+from ..metrics._checks import check_instances
+from ..metrics._matching import find_pairs, matched_rows
+from ..metrics._truth import image_numbers
+from ._drawing import (
     axes_for,
     check_images,
     check_kw,
@@ -17,9 +20,6 @@ from sklearn_similar.display._drawing import (
     import_pyplot,
     picture,
 )
-from sklearn_similar.metrics._checks import check_instances
-from sklearn_similar.metrics._matching import find_pairs, matched_rows
-from sklearn_similar.metrics._truth import image_numbers
 
 # Share of an image's height that a label needs, and of its width that a long one may.
 _LABEL_SHARE = 0.06

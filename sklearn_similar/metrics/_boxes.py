@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._boxes import paired_iou
 from .._compat import validate_params
+from .._tables.boxes import paired_iou
 from ._checks import box_coordinates
 
 # Candidate pairs whose overlap is computed at once: some 100 MB of temporaries.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from ._values import as_numbers, check_keys, type_text
 
 # Above it floats skip whole pixels, and areas of boxes may overflow far above it.

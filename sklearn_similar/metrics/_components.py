@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._component_tree import component_tree
+from .._images.max_tree import component_tree
 
 # Pixels whose components are held together: some 100 MB of arrays.
 _MAX_PIXELS = 2**19

@@ -10,9 +10,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from .._compat import HasMethods
-from .._inputs.batches import batch_slices
-from .._inputs.image_shape import infer_image_shape
-from .._inputs.images import (
+from .._images.batches import batch_slices
+from .._images.image_shape import infer_image_shape
+from .._images.images import (
     Images,
     check_numeric,
     check_one_size,
@@ -22,9 +22,9 @@ from .._inputs.images import (
     read_images,
     shape_text,
 )
-from .._inputs.labels import find_labels
-from .._inputs.validation import readable_rows
-from .._inputs.value_range import value_ranges
+from .._images.labels import find_labels
+from .._images.validation import readable_rows
+from .._images.value_range import value_ranges
 from ._truth import check_heatmaps
 from ._values import as_labels, as_numbers, each_array, factorize
 

@@ -9,8 +9,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from .._boxes import BOX_COLUMNS
 from .._compat import StrOptions, fit_context
+from .._tables.boxes import BOX_COLUMNS
 from ._average_precision import average_precision, mean_average_precision
 from ._checks import box_coordinates, check_instances
 from ._detection import (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.images import count, shape_text, to_numpy
+from .._images.images import count, shape_text, to_numpy
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:

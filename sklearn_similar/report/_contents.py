@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._inputs.images import count, n_channels, read_images, to_tensor
-from .._inputs.value_range import ranges_are_checked
+from .._images.images import count, n_channels, read_images, to_tensor
+from .._images.value_range import ranges_are_checked
 from .._localizer import InstanceLocalizer
 from ..display._drawing import each_image
 from ..display._instances import check_table

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._files import check_can_write
-from .._image_files import import_pillow
+from .._images.files import import_pillow
+from .._saving.files import check_can_write
 from ._contents import report_contents
 from ._page import write_page
 

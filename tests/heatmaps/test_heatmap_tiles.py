@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from sklearn_similar import SimilarNetClassifier, SmallCNN
-from sklearn_similar._inputs import tiles
+from sklearn_similar._images import rasters as tiles
 
 LARGE = (213, 201)
 

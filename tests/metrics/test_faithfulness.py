@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 from sklearn_similar import SimilarNetClassifier
-from sklearn_similar._inputs import images as _images
+from sklearn_similar._images import images as _images
 from sklearn_similar.metrics import (
     average_drop,
     average_increase,

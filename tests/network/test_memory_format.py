@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sklearn_similar import LeNet
-from sklearn_similar._inputs.images import to_tensor
+from sklearn_similar._images.images import to_tensor
 from sklearn_similar._network.memory_format import safe_memory_format
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from sklearn_similar import LeNet
-from sklearn_similar._inputs.images import Images
+from sklearn_similar._images.images import Images
 from sklearn_similar._network.net import InverseDecay, LinearDecay, build_net, collate
 from sklearn_similar._network.net_state import get_arrays, restore
 from sklearn_similar._network.training import PixelDataset, train_network

@@ -1,1 +1,0 @@
-"""From images to instances: region proposals, crops, recognition, suppression."""

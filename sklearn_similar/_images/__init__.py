@@ -1,0 +1,1 @@
+"""From what a user passes to tensors and rasters, and back into their layout."""

@@ -1,0 +1,239 @@
+"""Images from files, read by Pillow when they are needed."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .images import count, n_channels
+from .messages import warn_user
+
+SUFFIXES = frozenset(
+    [
+        *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm"),
+        *(".tif", ".tiff", ".webp"),
+    ]
+)
+_MODES_WITH_ALPHA = ("LA", "PA", "La", "RGBA", "RGBa")
+_COLOUR_MODES = ("RGB", "RGBX", "P", "CMYK", "YCbCr", "HSV", "LAB")
+# A photograph of a telephone that holds a second one, for depth or as a preview.
+_FORMATS_WITH_PREVIEWS = ("MPO",)
+
+
+def import_pillow(caller: str) -> Any:
+    """The module PIL.Image."""
+    try:
+        import PIL.Image
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} needs Pillow, which is not installed: "
+            'pip install "sklearn-similar[images]"'
+        ) from error
+    return PIL.Image
+
+
+@dataclass(frozen=True)
+class ImageFiles(Sequence):
+    """Files as a sequence of images, each of which is read whenever it is asked for.
+
+    Attributes
+    ----------
+    paths : list of Path
+    channels : int
+        1 or 3: grey images get three equal channels for an estimator of colour.
+    """
+
+    paths: list[Path]
+    channels: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return ImageFiles(self.paths[index], self.channels)
+        pixels = read_image(self.paths[index])
+        return in_colour(pixels) if self.channels == 3 else pixels
+
+
+def in_colour(pixels: np.ndarray) -> np.ndarray:
+    """An image, grey or colour, as one of three channels."""
+    return np.repeat(pixels[..., np.newaxis], 3, 2) if pixels.ndim == 2 else pixels
+
+
+def find_image_files(path: Path) -> list[Path]:
+    """The image files in a folder and the folders in it, or the one file itself.
+
+    Hidden files are left out. Others that are no images by their names are, too, with a
+    warning.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"{str(path)!r} does not exist; pass a folder of images.")
+    found: list[Path] = []
+    others: list[Path] = []
+    for file in sorted(path.rglob("*")):
+        is_hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.is_file() and not is_hidden:
+            (found if file.suffix.lower() in SUFFIXES else others).append(file)
+    if others:
+        warn_user(
+            f"{count(len(others), 'file')} in {str(path)!r} left out, as the names are "
+            f"not those of images ({', '.join(sorted(SUFFIXES))}); the first is "
+            f"{others[0].relative_to(path).as_posix()!r}."
+        )
+    if not found:
+        raise ValueError(
+            f"{str(path)!r} holds no images; pass a folder of files such as .jpg and "
+            ".png."
+        )
+    return found
+
+
+def find_labelled_files(folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    """The image files of each label, whose name is that of a folder in this folder."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"{str(folder)!r} is no folder; pass one that holds a folder of crops for "
+            "each label."
+        )
+    entries = [entry for entry in sorted(folder.iterdir()) if entry.name[0] != "."]
+    for entry in entries:
+        if entry.is_file() and entry.suffix.lower() in SUFFIXES:
+            raise ValueError(
+                f"{str(entry)!r} is in no folder of a label; move it into one."
+            )
+    labels = [entry for entry in entries if entry.is_dir()]
+    if not labels:
+        raise ValueError(
+            f"{str(folder)!r} holds no folders; put the crops of each label into a "
+            "folder of its name."
+        )
+    for label in labels:
+        yield label.name, find_image_files(label)
+
+
+def read_image(path: Path, blank: int = 0) -> np.ndarray:
+    """An image as its file shows it: upright, grey or colour, 8 or 16 bits deep.
+
+    Parameters
+    ----------
+    path : Path
+    blank : int
+        What is behind transparent pixels, from 0 for black to 255 for white.
+
+    Returns
+    -------
+    ndarray of shape (height, width) or (height, width, 3) of uint8 or uint16
+
+    Raises
+    ------
+    ValueError
+        If it is no image of one of these kinds; the message names the file.
+    """
+    pillow = import_pillow("Reading images")
+    from PIL import ImageOps
+
+    name = repr(str(path))
+    try:
+        with pillow.open(path) as image:
+            n_frames = getattr(image, "n_frames", 1)
+            if n_frames == 1 or image.format in _FORMATS_WITH_PREVIEWS:
+                upright = ImageOps.exif_transpose(image)
+                upright.load()
+    except pillow.UnidentifiedImageError:
+        raise ValueError(f"{name} is no image that can be read.") from None
+    except MemoryError:
+        raise
+    # Decoders raise errors of any type for what is damaged.
+    except Exception as error:
+        raise ValueError(f"{name} cannot be read as an image: {error}.") from error
+    if n_frames != 1 and image.format not in _FORMATS_WITH_PREVIEWS:
+        raise ValueError(
+            f"{name} holds {n_frames} images; save each of them as a file of its own."
+        )
+    return _pixels(upright, name, blank)
+
+
+def _pixels(image, name: str, blank: int) -> np.ndarray:
+    mode = image.mode
+    if mode in _MODES_WITH_ALPHA or "transparency" in image.info:
+        image = image.convert("RGBA")
+        behind = image.copy()
+        behind.paste((blank, blank, blank, 255), (0, 0, *image.size))
+        behind.alpha_composite(image)
+        return np.asarray(behind.convert("L" if mode in ("LA", "La", "L") else "RGB"))
+    if mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if mode in _COLOUR_MODES:
+        return np.asarray(image.convert("RGB"))
+    # Older versions of Pillow read files of 16 bits as 32.
+    if mode.startswith("I;16") or (mode == "I" and image.format in (None, "PNG")):
+        return np.asarray(image).astype(np.uint16)
+    raise ValueError(
+        f"{name} has pixels of Pillow's mode {mode!r}; save it as grey or colour of 8 "
+        "bits, or grey of 16."
+    )
+
+
+def read_crops(
+    files: list[Path], size: int | None, *, is_dark: bool
+) -> tuple[np.ndarray, bool]:
+    """Crops of one size: bright on black, as a localizer learns them.
+
+    Parameters
+    ----------
+    files : list of Path
+    size : int or None
+        Height and width to which crops are scaled; None: that of the files, where all
+        have the same, and else 28.
+    is_dark : bool
+        Whether they are dark on light, and the negatives are wanted.
+
+    Returns
+    -------
+    crops : ndarray of shape (n, height, width) or (n, height, width, 3)
+        Grey if all files are.
+    are_scaled : bool
+    """
+    images = [read_image(file, blank=255 if is_dark else 0) for file in files]
+    depths = {image.dtype for image in images}
+    if len(depths) > 1:
+        raise ValueError(
+            f"Some crops are 8 bits deep and some 16, such as {str(files[0])!r}, which "
+            f"has {8 * images[0].itemsize}; save all with the same depth."
+        )
+    if any(image.ndim == 3 for image in images):
+        images = [in_colour(image) for image in images]
+    if is_dark:
+        images = [np.iinfo(image.dtype).max - image for image in images]
+    are_alike = len({image.shape for image in images}) == 1
+    if size is None and are_alike:
+        return np.stack(images), False
+    side = 28 if size is None else size
+    return np.stack([fit_into_square(image, side) for image in images]), True
+
+
+def fit_into_square(pixels: np.ndarray, side: int) -> np.ndarray:
+    """An image scaled so that it just fits, in the middle of a black square."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    factor = side / max(height, width)
+    size = [max(1, math.floor(length * factor + 0.5)) for length in (width, height)]
+    channels = np.moveaxis(np.atleast_3d(pixels), 2, 0).astype(np.float32)
+    scaled = np.stack(
+        [
+            np.asarray(Image.fromarray(c).resize(size, Image.Resampling.BILINEAR))
+            for c in channels
+        ],
+        axis=2,
+    )
+    square = np.zeros((side, side, n_channels(pixels.shape)), pixels.dtype)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    square[top : top + size[1], left : left + size[0]] = np.rint(scaled)
+    return square if pixels.ndim == 3 else square[..., 0]

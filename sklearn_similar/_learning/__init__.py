@@ -1,0 +1,1 @@
+"""Fit of the localizer: training examples, hard negatives and calibration."""

@@ -1,0 +1,1 @@
+"""Saving fitted estimators to one file that holds no code, and loading them."""

@@ -1,0 +1,1 @@
+"""Synthetic scenes: labelled images pasted onto backgrounds, with their boxes."""

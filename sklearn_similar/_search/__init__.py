@@ -1,0 +1,1 @@
+"""Detection: region proposals, recognition, box regression, scores and NMS."""

@@ -1,0 +1,1 @@
+"""Instances as a table: boxes, their overlap, checks and matching."""

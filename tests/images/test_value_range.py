@@ -1,0 +1,299 @@
+"""Values unlike those of the training images: one warning, and none in vain."""
+
+import threading
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_similar import InstanceLocalizer
+from sklearn_similar._images.images import Images, read_images
+from sklearn_similar._images.value_range import value_ranges
+
+OTHERS = "X reaches the network as values from .* but the images of fit did from"
+# The same images in other types and scales.
+SCALES = {
+    "uint8": lambda X: X,
+    "bool": lambda X: X > 127,
+    "int64": lambda X: X.astype(np.int64),
+    "uint16": lambda X: X.astype(np.uint16) * 257,
+    "unit floats": lambda X: X / 255,
+    "half floats": lambda X: (X / 255).astype(np.float16),
+    "floats to 255": lambda X: X.astype(np.float32),
+    "standardised": lambda X: (X / 255 - 0.1307) / 0.3081,
+    "-1 to 1": lambda X: X / 127.5 - 1,
+    "8 bits in uint16": lambda X: X.astype(np.uint16),
+    "12 bits in uint16": lambda X: X.astype(np.uint16) * 16,
+    "12 bits in int32": lambda X: X.astype(np.int32) * 16,
+    "mask of 0 and 1 in uint8": lambda X: (X > 127).astype(np.uint8),
+    "divided by 255 twice": lambda X: X / 255**2,
+    "negative integers": lambda X: X.astype(np.int16) - 128,
+}
+UNIT = ["uint8", "bool", "int64", "uint16", "unit floats", "half floats"]
+# Trained on black to white; what has another sign, length or depth is warned of.
+NOT_UNIT = [
+    "floats to 255",
+    "standardised",
+    "-1 to 1",
+    "8 bits in uint16",
+    "12 bits in uint16",
+    "12 bits in int32",
+    "mask of 0 and 1 in uint8",
+    "divided by 255 twice",
+    "negative integers",
+]
+TINY = [
+    "8 bits in uint16",
+    "12 bits in uint16",
+    "mask of 0 and 1 in uint8",
+    "divided by 255 twice",
+]
+
+
+def warnings_of(function, *args):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function(*args)
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.fixture(scope="module")
+def trained(quick, digits):
+    """Return an estimator trained on the digits in one of the scales."""
+    estimators = {}
+
+    def get(scale):
+        if scale not in estimators:
+            X = SCALES[scale](digits.X)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                estimators[scale] = quick().fit(X, digits.y)
+        return estimators[scale]
+
+    return get
+
+
+@pytest.mark.parametrize("trained_on", ["uint8", "unit floats", "uint16"])
+@pytest.mark.parametrize("given", UNIT)
+def test_types_that_mean_the_same_are_not_warned_of(trained, digits, trained_on, given):
+    X = SCALES[given](digits.X_test)
+    assert not warnings_of(trained(trained_on).predict, X)
+
+
+@pytest.mark.parametrize("given", NOT_UNIT)
+def test_other_scales_than_black_to_white_are_warned_of(trained, digits, given):
+    (message,) = warnings_of(trained("uint8").predict, SCALES[given](digits.X_test))
+    assert "from 0 to 1 (uint8, divided by 255)" in message
+    assert "give X the type and the scaling of the images of fit." in message
+
+
+@pytest.mark.parametrize("trained_on", ["floats to 255", "standardised", "-1 to 1"])
+def test_raw_images_are_warned_of_by_networks_of_scaled_ones(
+    trained, digits, trained_on
+):
+    for given in UNIT:
+        for n in (1, len(digits.X_test)):
+            X = SCALES[given](digits.X_test[:n])
+            (message,) = warnings_of(trained(trained_on).predict, X)
+            assert "values from 0 to " in message
+    X = SCALES[trained_on](digits.X_test)
+    assert not warnings_of(trained(trained_on).predict, X)
+
+
+def test_the_warning_has_both_ranges_and_both_types(trained, digits):
+    X = SCALES["8 bits in uint16"](digits.X_test)
+    (message,) = warnings_of(trained("floats to 255").predict, X)
+    assert "from 0 to 0.00389 (uint16, divided by 65535)" in message
+    assert "did from 0 to 255 (float32), so" in message
+
+
+@pytest.mark.parametrize(
+    "method", ["predict", "predict_proba", "transform", "heatmap", "fit_importance"]
+)
+@pytest.mark.parametrize("layout", ["images", "rows", "table", "list", "4-D", "map"])
+def test_every_method_warns_once_in_every_layout(
+    quick, digits, tmp_path, method, layout
+):
+    n = len(digits.X)
+    np.save(tmp_path / "X.npy", digits.X.astype(np.float32))
+    change = {
+        "images": lambda X: X,
+        "rows": lambda X: X.reshape(n, -1),
+        "table": lambda X: pd.DataFrame(X.reshape(n, -1)),
+        "list": list,
+        "4-D": lambda X: X[..., np.newaxis],
+        "map": lambda X: np.load(tmp_path / "X.npy", mmap_mode="r"),
+    }[layout]
+    estimator = quick().fit(digits.X, digits.y)
+    y = (digits.y,) if method == "fit_importance" else ()
+    X = change(digits.X.astype(np.float32))
+    assert len(warnings_of(getattr(estimator, method), X, *y)) == 1
+
+
+def test_one_image_of_another_type_in_a_list_is_warned_of(trained, digits):
+    X = [*digits.X_test[:9], digits.X_test[9].astype(float)]
+    (message,) = warnings_of(trained("uint8").predict, X)
+    assert "(float64)" in message
+
+
+class TestLegitimateImages:
+    """None of these is a mistake."""
+
+    @pytest.mark.parametrize("scale", [*UNIT, *NOT_UNIT])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            np.zeros_like,
+            lambda X: np.full_like(X, 255),
+            lambda X: X[:1],
+            lambda X: X[:1] // 20,
+            lambda X: X[:3] // 3,
+            lambda X: X // 3,
+            lambda X: 255 - X,
+            lambda X: 100 + X // 10,
+            lambda X: np.concatenate([np.zeros_like(X), X[:1] // 20]),
+            lambda X: np.pad(X, ((0, 0), (50, 50), (50, 50))),
+        ],
+        ids=[
+            *("black", "white", "one", "one dark", "some dimmer", "all dimmer"),
+            *("negative", "low contrast", "mostly black", "sparse"),
+        ],
+    )
+    def test_give_no_warning(self, trained, digits, scale, make):
+        images = make(digits.X_test)
+        if scale in ("bool", "mask of 0 and 1 in uint8"):
+            # Dim images are black in these.
+            images = np.where(images > 0, 255, 0).astype(np.uint8)
+        X = SCALES[scale](images)
+        assert not warnings_of(trained(scale).transform, X)
+
+    def test_blank_training_images_say_nothing_about_others(self, quick, digits):
+        estimator = quick().fit(np.zeros((20, 28, 28)), np.arange(20) % 2)
+        assert not warnings_of(estimator.predict, digits.X_test)
+
+    def test_ringing_of_resampling_is_no_other_sign(self, trained, digits):
+        X = digits.X_test / 255 * 1.2 - 0.1
+        assert not warnings_of(trained("unit floats").predict, X)
+
+
+class TestFit:
+    @pytest.mark.parametrize(
+        ("scale", "expected"),
+        [
+            ("uint8", (0, 1)),
+            ("bool", (0, 1)),
+            ("uint16", (0, 1)),
+            ("floats to 255", (0, 255)),
+            ("12 bits in int32", (0, 16)),
+            ("negative integers", (-128 / 255, 127 / 255)),
+            ("mask of 0 and 1 in uint8", (0, 1 / 255)),
+            ("-1 to 1", (-1, 1)),
+        ],
+    )
+    def test_records_the_range_that_the_network_got(self, trained, scale, expected):
+        assert trained(scale).value_range_ == pytest.approx(expected)
+
+    @pytest.mark.parametrize("scale", TINY)
+    def test_warns_of_values_that_take_a_tiny_range(self, quick, digits, scale):
+        X = SCALES[scale](digits.X)
+        (message,) = warnings_of(quick().fit, X, digits.y)
+        assert "of which most networks learn little; scale X to the range" in message
+
+    @pytest.mark.parametrize("scale", [s for s in SCALES if s not in TINY])
+    def test_is_silent_about_others(self, quick, digits, scale):
+        assert not warnings_of(quick().fit, SCALES[scale](digits.X), digits.y)
+
+
+@pytest.fixture(scope="module")
+def localizer(quick, digits):
+    return InstanceLocalizer(
+        quick(max_epochs=2),
+        n_instance_crops=30,
+        n_background_crops=30,
+        n_mining_rounds=0,
+    ).fit(digits.X, digits.y)
+
+
+class TestLocalizer:
+    def test_warns_once_though_its_estimator_sees_many_batches(self, localizer, digits):
+        scene = np.pad(digits.X_test[0], 20)
+        assert not warnings_of(localizer.localize, [scene] * 30)
+        for scale in ("8 bits in uint16", "floats to 255", "standardised"):
+            scenes = [SCALES[scale](scene)] * 30
+            assert len(warnings_of(localizer.localize, scenes)) == 1
+
+    @pytest.mark.usefixtures("small_scenes")
+    def test_warns_once_of_training_images_of_a_tiny_range(self, localizer, digits):
+        X = SCALES["8 bits in uint16"](digits.X)
+        assert len(warnings_of(clone(localizer).fit, X, digits.y)) == 1
+
+    def test_a_frozen_estimator_says_that_it_was_trained_on_others(
+        self, trained, digits
+    ):
+        frozen = InstanceLocalizer(FrozenEstimator(trained("floats to 255")))
+        (message,) = warnings_of(frozen.fit, digits.X, digits.y)
+        assert "did from 0 to 255 (float32)" in message
+
+    def test_does_not_silence_other_threads(self, localizer, trained, digits):
+        found = []
+
+        class Spy:
+            """Estimator during whose work another thread predicts."""
+
+            def predict_proba(self, X):
+                if not found:
+                    work = threading.Thread(target=self.predict)
+                    work.start()
+                    work.join()
+                return localizer.estimator_.predict_proba(X)
+
+            def predict(self):
+                X = digits.X_test.astype(float)
+                found.extend(warnings_of(trained("uint8").predict, X))
+
+        spied = InstanceLocalizer()
+        vars(spied).update(vars(localizer), estimator_=Spy())
+        spied.localize([digits.X_test[0]])
+        assert len(found) == 1
+
+
+class TestReading:
+    def test_ranges_are_those_of_each_type(self):
+        rng = np.random.default_rng(0)
+        X = [
+            rng.integers(3, 200, (5, 4), dtype=np.uint8),
+            rng.normal(size=(7, 3)),
+            rng.integers(3, 200, (9, 4), dtype=np.uint8),
+        ]
+        found = value_ranges(read_images(X))
+        bytes_ = np.concatenate([X[0].ravel(), X[2].ravel()])
+        assert found == {
+            np.dtype(np.uint8): (bytes_.min() / 255, bytes_.max() / 255),
+            np.dtype(np.float64): (X[1].min(), X[1].max()),
+        }
+
+    @pytest.mark.parametrize("position", [0, 200, 399])
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+    def test_the_extremes_are_found_wherever_they_are(self, position, dtype):
+        pixels = np.full((400, 30, 30, 1), 100, dtype)
+        pixels[position, -1, -1] = 3
+        pixels[position, 0, 0] = 203
+        level = {"uint16": 65535, "float32": 1}.get(dtype, 255)
+        ((low, high),) = value_ranges(Images(pixels, "images")).values()
+        assert (low, high) == (3 / level, 203 / level)
+
+    def test_bytes_are_not_read_on_when_enough_is_known(self):
+        class Counted(np.ndarray):
+            n_read = 0
+
+            def max(self, *args, **kwargs):
+                Counted.n_read += len(self)
+                return super().max(*args, **kwargs)
+
+        pixels = np.zeros((10_000, 28, 28, 1), np.uint8)
+        pixels[:, 3, 3] = 255
+        value_ranges(Images(pixels.view(Counted), "images"))
+        assert Counted.n_read < 500

@@ -1,0 +1,90 @@
+"""Hard negatives, against a recogniser whose mistakes are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sklearn_similar._learning.mining import mine_hard_negatives
+from sklearn_similar._search.crop_specification import CropSpecification
+from sklearn_similar._search.crops import crop_boxes, to_unit_tensor
+from sklearn_similar._search.image_format import ImageFormat
+from sklearn_similar._search.recognizer import Recognizer
+
+
+class Tall:
+    """Takes what is higher than it is wide for an instance, the more the surer."""
+
+    def predict_proba(self, X):
+        rows = (X > 0.5).any(axis=2).sum(axis=1)
+        columns = (X > 0.5).any(axis=1).sum(axis=1)
+        score = np.clip(1 - columns / np.maximum(rows, 1), 0, 1)
+        return np.stack([1 - score, score], axis=1)
+
+
+@pytest.fixture
+def recognizer():
+    specification = CropSpecification(size=(28, 28), object_extent=0.7)
+    return Recognizer(
+        estimator=Tall(),
+        image_format=ImageFormat(
+            specification=specification, dtype=np.dtype(np.float32), layout="grey"
+        ),
+        columns=np.array([1]),
+    )
+
+
+def bars(level, background):
+    image = np.full((100, 160), background, np.uint8)
+    image[20:60, 20:26] = level  # Tall.
+    image[20:60, 60:84] = level
+    image[80:90, 20:80] = level  # Wide.
+    return image
+
+
+def mine(recognizer, images, n_most=100):
+    return mine_hard_negatives(recognizer, images, 15, n_most)
+
+
+def widths(crops):
+    return (crops[..., 0] > 127).any(axis=1).sum(axis=1)
+
+
+def test_what_scores_as_an_instance_is_mined_surest_first(recognizer):
+    found = mine(recognizer, [bars(200, 30)])
+    assert found.dtype == np.uint8
+    assert found.shape[1:] == (28, 28, 1)
+    scores = recognizer.estimator.predict_proba(found[..., 0] / 255)[:, 1]
+    assert (scores > 0.09).all()
+    assert (np.diff(scores) < 1e-6).all()
+    assert widths(found).min() < 6
+    assert widths(found).max() < 20
+
+
+def test_dark_regions_are_mined_too(recognizer):
+    assert len(mine(recognizer, [bars(30, 200)])) == len(
+        mine(recognizer, [bars(225, 55)])
+    )
+
+
+def test_no_more_than_asked_for_are_mined_and_the_surest(recognizer):
+    images = [bars(200, 30), bars(30, 200)]
+    everything, few = mine(recognizer, images), mine(recognizer, images, 2)
+    assert len(everything) > 2
+    assert (few == everything[:2]).all()
+
+
+def test_nothing_is_mined_where_nothing_is_taken_for_an_instance(recognizer):
+    found = mine(recognizer, [np.full((50, 60), 99, np.uint8)])
+    assert found.shape == (0, 28, 28, 1)
+
+
+def test_boxes_are_moved_as_in_a_search(recognizer):
+    moved = np.array([15.0, 12, 31, 66])
+    own = replace(recognizer, box_regression=lambda _, boxes: 0 * boxes + moved)
+    found, without = (mine(r, [bars(200, 30)]) for r in (own, recognizer))
+    image = to_unit_tensor(bars(200, 30)[np.newaxis])[0]
+    specification = recognizer.image_format.specification
+    expected = crop_boxes(image, moved[np.newaxis], specification)
+    assert (np.abs(found - 255 * expected) <= 0.51).all(axis=(1, 2, 3)).any()
+    assert not (np.abs(without - 255 * expected) <= 0.51).all(axis=(1, 2, 3)).any()

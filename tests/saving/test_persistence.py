@@ -1,0 +1,718 @@
+"""Saving and loading: everything comes back exactly, or one error says why not."""
+
+import copy
+import inspect
+import io
+import math
+import os
+import pickle
+import re
+import warnings
+from dataclasses import asdict, replace
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hostile_files import Peak, code_that_runs, forged, metadata_of, seal, split
+from pandas.testing import assert_frame_equal
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from skorch.callbacks import EpochTimer
+from torch import nn
+
+from sklearn_similar import (
+    InstanceLocalizer,
+    LeNet,
+    SimilarNetClassifier,
+    __version__,
+    load,
+    save,
+)
+from sklearn_similar._search.box_regression import box_weights
+from sklearn_similar.datasets import make_scenes
+
+
+class Scores(nn.Module):
+    """Network of a few weights."""
+
+    def __init__(self, n_classes, in_channels, width=4):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(in_channels, width, 3), nn.ReLU())
+        self.norm = nn.BatchNorm2d(width)
+        self.fc = nn.Linear(width, n_classes)
+
+    def forward(self, x):
+        return self.fc(self.norm(self.features(x)).mean(dim=(2, 3)))
+
+
+class OtherScores(Scores):
+    """The same weights, used in another way."""
+
+    def forward(self, x):
+        return -10 * super().forward(x)
+
+
+class Probabilities(Scores):
+    def forward(self, x):
+        return super().forward(x).softmax(dim=1)
+
+
+def double(importances):
+    return np.ones_like(importances)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 60, (30, 6, 6), dtype=np.uint8)
+    X[np.arange(30), 2, np.repeat([1, 2, 3], 10)] = 255
+    return X, np.repeat([3, 5, 8], 10)
+
+
+@pytest.fixture(scope="module")
+def fit(images):
+    def make(y=None, X=None, **params):
+        defaults = {"max_epochs": 1, "batch_size": 10, "random_state": 0}
+        model = SimilarNetClassifier(**(defaults | params))
+        return model.fit(
+            *((images[0] if X is None else X), images[1] if y is None else y)
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def localizer(digits):
+    recognizer = SimilarNetClassifier(lr=3e-3, batch_size=20, max_epochs=5)
+    return InstanceLocalizer(
+        recognizer,
+        n_instance_crops=300,
+        n_background_crops=300,
+        n_mining_rounds=0,
+        score_threshold=0.1,
+        random_state=0,
+    ).fit(digits.X, digits.y)
+
+
+@pytest.fixture(scope="module")
+def scenes(digits):
+    return make_scenes(digits.X_test, digits.y_test, n_scenes=3, random_state=0)[0]
+
+
+@pytest.fixture(scope="module")
+def saved(fit, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.safetensors"
+    save(fit(), path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def content(saved, path):
+    path.write_bytes(saved)
+    return saved
+
+
+def assert_same(first, second):
+    """Values are equal and of the same types, all the way down."""
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key, value in first.items():
+            assert_same(value, second[key])
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
+            assert_same(a, b)
+    elif isinstance(first, np.ndarray):
+        assert first.dtype == second.dtype
+        np.testing.assert_array_equal(first, second)
+    elif isinstance(first, np.random.RandomState):
+        assert_same(first.get_state(legacy=False), second.get_state(legacy=False))
+    elif hasattr(first, "__getstate__") and hasattr(first, "get_params"):
+        assert_same(first.__getstate__(), second.__getstate__())
+    else:
+        assert first == second or first != first
+
+
+def assert_equal_estimators(first, second, X):
+    assert_same(first, second)
+    assert repr(first) == repr(second)
+    assert_same(first.predict_proba(X), second.predict_proba(X))
+    assert_same(first.predict(X), second.predict(X))
+    assert_same(first.transform(X), second.transform(X))
+    target = first.classes_[0]
+    assert_same(first.heatmap(X, target), second.heatmap(X, target))
+
+
+class TestRoundTrip:
+    LABELS = (
+        [3, 5, 8],
+        np.uint8([3, 5, 8]),
+        ["é", "b", "😀"],
+        np.array(["a", "bc", "d"], dtype=object),
+        [1.0, 2.0, 4.0],
+        [-(2**40), 0, 2**40],
+        np.array(["2020-01-01", "2021-05-05", "2022-02-02"], "M8[D]"),
+    )
+
+    @pytest.mark.parametrize("labels", LABELS, ids=lambda labels: str(labels[0]))
+    def test_labels_of_every_kind(self, fit, path, images, labels):
+        labels = np.asarray(labels)
+        model = fit(labels[np.repeat([0, 1, 2], 10)])
+        save(model, path)
+        assert_equal_estimators(load(path), model, images[0])
+
+    def test_booleans(self, fit, path, images):
+        model = fit(images[1] > 4, background=np.bool_(False))
+        save(model, path)
+        assert_equal_estimators(load(path), model, images[0])
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"layer": ["features.relu1", "features.relu2"]},
+            {"layer": ("features.relu1", "features.relu2"), "temperature": 0.01},
+            {"class_weight": {3: 1.0, 5: 2, 8: np.float32(0.1)}},
+            {"class_weight": "balanced", "class_heatmap": "softmax"},
+            {"background": 3, "normalize": None, "resolution": "dense"},
+            {"lr": np.float32(1e-3), "max_epochs": np.int64(2), "verbose": False},
+            {
+                "net_params": {
+                    "optimizer__betas": (0.8, 0.9),
+                    "iterator_train__shuffle": 0,
+                }
+            },
+            {"image_shape": [6, 6], "ablation": "mean", "importance": "error"},
+            {"device": torch.device("cpu"), "random_state": None},
+            {"module": LeNet, "classes": [3, 5, 8, 9]},
+            {"classes": np.array([3, 5, 8, 9]), "threshold": 0},
+        ],
+        ids=lambda params: "-".join(params),
+    )
+    def test_parameters_of_every_kind(self, fit, path, images, params):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = fit(**params)
+        save(model, path)
+        loaded = load(path)
+        assert_equal_estimators(loaded, model, images[0])
+        assert_same(loaded.get_params(), model.get_params())
+        assert loaded.net_.history.to_list() == model.net_.history.to_list()
+
+    def test_a_random_state_goes_on_where_it_was(self, fit, path):
+        random_state = np.random.RandomState(4)
+        random_state.normal()
+        model = fit(random_state=random_state)
+        save(model, path)
+        loaded = load(path).random_state
+        assert_same(loaded, random_state)
+        assert loaded.normal() == random_state.normal()
+
+    def test_rows_with_names_in_colour_and_tables_as_output(self, path, images):
+        pytest.importorskip("pandas")
+        rows = np.repeat(images[0].reshape(30, 36), 3, axis=1).astype(float)
+        X = pd.DataFrame(rows, columns=[f"pixel {i}" for i in range(108)])
+        model = SimilarNetClassifier(
+            image_shape=(6, 6, 3), max_epochs=1, random_state=0
+        )
+        model.fit(X, images[1]).set_output(transform="pandas")
+        save(model, path)
+        loaded = load(path)
+        pd.testing.assert_frame_equal(loaded.transform(X), model.transform(X))
+        assert_same(loaded.feature_names_in_, model.feature_names_in_)
+        assert_same(loaded.get_feature_names_out(), model.get_feature_names_out())
+
+    def test_without_importances(self, fit, path, images):
+        model = fit(validation_fraction=None)
+        save(model, path)
+        loaded = load(path)
+        assert_same(loaded.predict_proba(images[0]), model.predict_proba(images[0]))
+        with pytest.raises(NotFittedError, match="has no filter importances yet"):
+            loaded.transform(images[0])
+        assert_equal_estimators(
+            loaded.fit_importance(*images), model.fit_importance(*images), images[0]
+        )
+
+    def test_a_loaded_estimator_is_fitted_again_like_the_first(self, fit, path, images):
+        model = fit()
+        save(model, path)
+        loaded = load(path).fit(*images)
+        assert_same(loaded.predict_proba(images[0]), model.predict_proba(images[0]))
+        assert_same(loaded.transform(images[0]), model.transform(images[0]))
+
+    def test_parameters_that_were_set_after_the_fit(self, fit, path, images):
+        model = fit().set_params(threshold=0.5, lr=0.5, net_params={"x": [1]})
+        save(model, path)
+        assert_equal_estimators(load(path), model, images[0])
+
+    def test_twice_gives_the_same_file(self, content, path):
+        save(load(path), path)
+        assert path.read_bytes() == content
+
+    def test_leaves_the_estimator_as_it_is(self, fit, path):
+        model = fit()
+        before = pickle.dumps(model)
+        save(model, path)
+        assert pickle.dumps(model) == before
+
+
+class TestLocalizer:
+    def assert_same_instances(self, first, second, scenes):
+        found = first.localize(scenes)
+        assert len(found) > 0
+        pd.testing.assert_frame_equal(found, second.localize(scenes), check_exact=True)
+        assert_same(first.crop_specification_, second.crop_specification_)
+        assert_same(first, second)
+
+    def test_comes_back_exactly(self, localizer, path, scenes):
+        save(localizer, path)
+        loaded = load(path)
+        self.assert_same_instances(loaded, localizer, scenes)
+        assert loaded.estimator is not loaded.estimator_
+        assert repr(loaded) == repr(localizer)
+
+    def test_without_an_estimator_of_its_own(self, localizer, path, scenes):
+        fitted = copy.copy(localizer)
+        fitted.estimator = None
+        save(fitted, path)
+        loaded = load(path)
+        assert loaded.estimator is None
+        self.assert_same_instances(loaded, fitted, scenes)
+
+    def test_frozen_holds_one_network(self, fitted, digits, path, scenes):
+        localizer = InstanceLocalizer(
+            FrozenEstimator(fitted), score_threshold=0.3, scales=[0.5, 1]
+        ).fit(digits.X, digits.y)
+        save(fitted, path)
+        size = path.stat().st_size
+        save(localizer, path)
+        assert path.stat().st_size < 1.1 * size
+        loaded = load(path)
+        assert loaded.estimator is loaded.estimator_
+        self.assert_same_instances(loaded, localizer, scenes)
+
+    def test_a_localizer_that_was_saved_without_fills_frame(
+        self, localizer, path, monkeypatch
+    ):
+        def pack(state):
+            specification = asdict(state["crop_specification_"])
+            del specification["fills_frame"]
+            return state | {"crop_specification_": specification}
+
+        monkeypatch.setattr("sklearn_similar._localizer.pack_specification", pack)
+        save(localizer, path)
+        assert_same(load(path).crop_specification_, localizer.crop_specification_)
+
+    @pytest.mark.parametrize("value", [1, None, "yes"])
+    def test_a_damaged_specification_is_refused(self, localizer, path, value):
+        damaged = copy.copy(localizer)
+        damaged.crop_specification_ = replace(
+            localizer.crop_specification_, fills_frame=value
+        )
+        save(damaged, path)
+        with pytest.raises(ValueError, match="crop_specification_ is damaged"):
+            load(path)
+
+    @pytest.mark.parametrize(
+        "calibration",
+        [
+            *((0.0, 0.0, 1.0), (1.0, -0.1, 0.0)),
+            *((1.0, 0.0), (1.0, 0.0, math.inf), None),
+        ],
+    )
+    def test_a_damaged_calibration_is_refused(self, localizer, path, calibration):
+        damaged = copy.copy(localizer)
+        damaged.score_calibration_ = calibration
+        save(damaged, path)
+        with pytest.raises(ValueError, match="score_calibration_ is damaged"):
+            load(path)
+
+    def test_box_regression_is_saved(self, localizer, path):
+        learnt = copy.copy(localizer)
+        learnt.box_regression_ = box_weights(in_channels=1)
+        save(learnt, path)
+        assert_same(load(path).box_regression_, learnt.box_regression_)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"0.weight": np.zeros((12, 3, 5, 5), np.float32)},
+            {"0.weight": np.zeros((12, 1, 5, 5))},
+            {"14.bias": np.full(4, np.nan, np.float32)},
+            {"another": np.zeros(4, np.float32)},
+            {"14.bias": [0.0, 0.0, 0.0, 0.0]},
+        ],
+    )
+    def test_a_damaged_box_regression_is_refused(self, localizer, path, change):
+        damaged = copy.copy(localizer)
+        damaged.box_regression_ = box_weights(in_channels=1) | change
+        save(damaged, path)
+        with pytest.raises(ValueError, match="box_regression_ is damaged"):
+            load(path)
+
+    def test_a_localizer_that_was_saved_without_box_regression(
+        self, localizer, path, digits, scenes
+    ):
+        earlier = copy.copy(localizer)
+        earlier.box_regression_ = None
+        expected = earlier.localize(scenes)
+        del earlier.box_regression_
+        save(earlier, path)
+        assert_frame_equal(load(path).localize(scenes), expected)
+        assert_frame_equal(
+            pickle.loads(pickle.dumps(earlier)).localize(scenes), expected
+        )
+
+    def test_with_another_estimator_inside_is_refused(self, images, path):
+        X, y = images
+        other = LogisticRegression().fit(X.reshape(30, 36), y)
+        localizer = InstanceLocalizer(FrozenEstimator(other)).fit(X.reshape(30, 36), y)
+        with pytest.raises(
+            TypeError, match="not with a LogisticRegression; use pickle"
+        ):
+            save(localizer, path)
+        assert not path.exists()
+
+    @pytest.mark.usefixtures("small_scenes")
+    def test_module_is_passed_once(self, digits, path, scenes):
+        localizer = InstanceLocalizer(
+            SimilarNetClassifier(Scores, batch_size=20, max_epochs=1, lr=0.01),
+            n_instance_crops=100,
+            n_background_crops=20,
+            n_mining_rounds=0,
+            score_threshold=0.0,
+            random_state=0,
+        ).fit(digits.X, digits.y)
+        save(localizer, path)
+        self.assert_same_instances(load(path, Scores), localizer, scenes)
+
+
+class TestWhatAFileCannotHold:
+    def test_module_class_is_passed(self, fit, path, images):
+        model = fit(module=Scores, net_params={"module__width": 5})
+        save(model, path)
+        named = re.escape(f"module={__name__}.Scores; pass it: load(path, module=...)")
+        with pytest.raises(ValueError, match=named):
+            load(path)
+        assert_equal_estimators(load(path, Scores), model, images[0])
+
+    def test_module_instance_is_passed_and_copied(self, fit, path, images):
+        module = Scores(3, 1)
+        model = fit(module=module)
+        save(model, path)
+        with pytest.raises(ValueError, match=r"module=an instance of .*\.Scores; pass"):
+            load(path)
+        other = Scores(3, 1)
+        before = copy.deepcopy(other.state_dict())
+        loaded = load(path, other)
+        assert_same(loaded.predict_proba(images[0]), model.predict_proba(images[0]))
+        for name, value in before.items():
+            torch.testing.assert_close(other.state_dict()[name], value)
+
+    def test_module_that_never_was_in_a_file_can_be_made_on_the_spot(self, fit, path):
+        save(fit(module=lambda n_classes: Scores(n_classes, 1)), path)
+        assert load(path, lambda n_classes: Scores(n_classes, 1)).n_filters_ == (4,)
+
+    @pytest.mark.parametrize(
+        ("module", "message"),
+        [
+            (
+                LeNet,
+                "not the one that was trained: '.*' has no value in it, and the sha",
+            ),
+            (
+                lambda n_classes: Scores(n_classes, 1, 5),
+                r"the shape \(5, 1, 3, 3\) in it",
+            ),
+            (Scores(4, 1), r"'fc.weight' has the shape \(4, 4\) in it, and .*\(3, 4\)"),
+            (nn.ReLU(), "has no value in it"),
+            (int, "cannot be built|not the one"),
+            (3, "'module' parameter"),
+        ],
+    )
+    def test_another_module_is_refused(self, fit, path, module, message):
+        save(fit(module=Scores), path)
+        with pytest.raises(ValueError, match=message):
+            load(path, module)
+
+    def test_the_same_weights_used_in_another_way_are_noticed(self, fit, path):
+        save(fit(module=Scores), path)
+        with pytest.warns(UserWarning, match="other scores than when it was saved"):
+            load(path, OtherScores)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            load(path, Scores)
+
+    def test_net_params_with_code_are_passed(self, fit, path, images):
+        params = {"optimizer": torch.optim.SGD, "callbacks": [("timer", EpochTimer())]}
+        model = fit(net_params=params)
+        save(model, path)
+        needed = "net_params=a dict with the keys callbacks, optimizer; pass it"
+        with pytest.raises(ValueError, match=needed):
+            load(path)
+        with pytest.raises(
+            ValueError, match="keys optimizer, but in the fit it was a "
+        ):
+            load(path, net_params={"optimizer": torch.optim.SGD})
+        loaded = load(path, net_params=params)
+        assert_same(loaded.transform(images[0]), model.transform(images[0]))
+        assert loaded.net_params is params
+
+    def test_networks_of_probabilities_stay_such(self, fit, path, images):
+        params = {"criterion": nn.NLLLoss}
+        model = fit(module=Probabilities, net_params=params)
+        save(model, path)
+        with pytest.raises(ValueError, match="holds no code"):
+            load(path, Probabilities)
+        loaded = load(path, Probabilities, net_params=params)
+        assert_same(loaded.predict_proba(images[0]), model.predict_proba(images[0]))
+
+    def test_other_parameters_are_passed_by_name(self, fit, path, images, tmp_path):
+        memory = joblib.Memory(tmp_path / "cache", verbose=0)
+        model = fit(weighting=double, memory=memory)
+        save(model, path)
+        with pytest.raises(
+            ValueError, match=r"load\(path, weighting=..., memory=...\)"
+        ):
+            load(path)
+        loaded = load(path, weighting=double, memory=None)
+        assert_same(loaded.transform(images[0]), model.transform(images[0]))
+        assert loaded.weighting is double
+        assert loaded.memory is None
+
+    @pytest.mark.parametrize(
+        "given", [{"threshold": 0.5}, {"module": Scores}, {"x": 1}]
+    )
+    def test_what_the_file_holds_is_not_passed(self, content, path, given):
+        with pytest.raises(
+            ValueError, match=f"given {next(iter(given))}, which .* lack"
+        ):
+            load(path, **given)
+
+    def test_two_networks_with_one_name_are_refused(self, fit, path):
+        model = fit(module=Scores).set_params(module=OtherScores)
+        with pytest.raises(ValueError, match=r"\.Scores and, .*OtherScores.*fit again"):
+            save(model, path)
+
+    def test_attributes_of_other_types_are_named(self, fit, path):
+        model = fit()
+        model.note_ = {1, 2}
+        with pytest.raises(ValueError, match=r"note_ holds a builtins\.set, wh"):
+            save(model, path)
+        assert not path.exists()
+
+
+class TestRefusedBySave:
+    def test_not_fitted(self, path):
+        for estimator in (SimilarNetClassifier(), InstanceLocalizer()):
+            with pytest.raises(NotFittedError):
+                save(estimator, path)
+        assert not path.exists()
+
+    def test_other_estimators(self, fit, path):
+        class Own(SimilarNetClassifier):
+            pass
+
+        for estimator in (make_pipeline(fit()), Own(), 3):
+            with pytest.raises(
+                TypeError, match="SimilarNetClassifier or an InstanceLoc"
+            ):
+                save(estimator, path)
+
+
+class TestDevice:
+    def test_that_is_missing_is_replaced_with_a_warning(self, fit, path, images):
+        model = fit()
+        expected = model.predict_proba(images[0])
+        model.device = model._net_spec["device"] = "cuda:77"
+        save(model, path)
+        with pytest.warns(UserWarning, match="PyTorch sees . GPUs.*on the CPU now"):
+            loaded = load(path)
+        assert loaded.device == "cpu"
+        assert_same(loaded.predict_proba(images[0]), expected)
+
+
+class TestFormat:
+    @pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+    def test_other_formats_are_refused_with_both_versions(self, content, path, version):
+        header, data = split(content)
+        metadata = metadata_of(header) | {"format": version, "version": "99.0"}
+        path.write_bytes(seal(header, data, metadata))
+        expected = f"'99.0', but {__version__} reads format 1"
+        with pytest.raises(ValueError, match=expected):
+            load(path)
+
+    def test_file_names_the_version_that_wrote_it(self, content):
+        metadata = metadata_of(split(content)[0])
+        assert (metadata["format"], metadata["version"]) == (1, __version__)
+
+    def test_seal_makes_what_save_does(self, content, path):
+        expected = load(path)
+        path.write_bytes(seal(*split(content)))
+        assert_same(load(path), expected)
+
+    def test_no_file(self, path):
+        with pytest.raises(FileNotFoundError):
+            load(path)
+
+    @pytest.mark.parametrize("metadata", [None, [], {}, "x", {"format": 1}])
+    def test_other_archives_are_refused(self, path, content, metadata):
+        header, data = split(content)
+        path.write_bytes(seal(header, data, metadata or {"x": 1}))
+        with pytest.raises(ValueError, match="cannot be loaded"):
+            load(path)
+
+
+class TestHostileFiles:
+    """`tests/stress` has thousands more."""
+
+    def refusal(self, path, content, change):
+        header, data = split(content)
+        metadata = metadata_of(header)
+        change(metadata)
+        path.write_bytes(seal(header, data, metadata))
+        with (
+            code_that_runs() as events,
+            Peak() as peak,
+            pytest.raises(
+                ValueError, match=r"cannot be loaded: |network is not the on"
+            ) as e,
+        ):
+            load(path)
+        assert not events
+        assert peak.bytes < 2**24
+        assert len(str(e.value)) < 500
+        return str(e.value)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state, net: state.update(classes_=["a"] * 3), "classes_"),
+            (lambda state, net: state.update(predict_proba="x"), "attributes"),
+            (lambda state, net: state.update(__class__="x"), "attributes"),
+            (lambda state, net: state.pop("lr"), "parameters"),
+            (lambda state, net: state.update(lr="x"), "'lr' parameter"),
+            (lambda state, net: state.update(layer_="nothing"), "nothing"),
+            (lambda state, net: state.pop("filter_errors_"), "filter_errors_"),
+            (lambda state, net: state.update(_dtype="O"), "type of its images"),
+            (lambda state, net: state.update(_net_history=[1]), "history"),
+            (lambda state, net: state.update(baseline_error_=None), "baseline_error_"),
+            (lambda state, net: net.update(module={"network": "os.system"}), "network"),
+            (lambda state, net: net.update(module="os.system"), "'module' parameter"),
+            (lambda state, net: net.update(seed=-1), "network"),
+            (lambda state, net: net.update(seed="x"), "network"),
+            (lambda state, net: net.update(n_classes=10**9), "network"),
+            (lambda state, net: net.pop("seed"), "network"),
+            (
+                lambda state, net: net.update(
+                    net_params={"module__in_channels": 10**9}
+                ),
+                "not the one that was trained",
+            ),
+        ],
+    )
+    def test_of_wrong_attributes(self, content, path, change, message):
+        found = self.refusal(
+            path,
+            content,
+            lambda metadata: change(
+                metadata["estimator"]["state"], metadata["estimator"]["net"]
+            ),
+        )
+        assert message in found
+
+    def test_of_images_larger_than_the_file(self, content, path):
+        def enlarge(metadata):
+            shape = {"__type__": "tuple", "items": [10**6, 10**6]}
+            metadata["estimator"]["state"]["image_shape_"] = shape
+            metadata["estimator"]["state"]["n_features_in_"] = 10**12
+            metadata["estimator"]["net"]["image_shape"] = shape
+
+        assert "probe" in self.refusal(path, content, enlarge)
+
+    def test_of_deep_nesting(self, content, path):
+        def nest(metadata):
+            deep = []
+            for _ in range(450):
+                deep = [deep]
+            metadata["estimator"]["state"]["classes"] = deep
+
+        header, data = split(content)
+        metadata = metadata_of(header)
+        nest(metadata)
+        text = seal(header, data, metadata)
+        # Deeper than json.dumps would write it.
+        old, new = b"[" * 450, b"[" * 50_000
+        changed = text.replace(old, new).replace(b"]" * 450, b"]" * 50_000)
+        header_size = int.from_bytes(text[:8], "little") + len(changed) - len(text)
+        path.write_bytes(header_size.to_bytes(8, "little") + changed[8:])
+        with pytest.raises(ValueError, match=r"cannot be (read|loaded)"):
+            load(path)
+
+    def test_from_seeds(self, content, path, images):
+        outcomes = set()
+        for seed in range(150):
+            path.write_bytes(forged(content, seed)[0])
+            with warnings.catch_warnings(), code_that_runs() as events:
+                warnings.simplefilter("ignore")
+                try:
+                    load(path).predict_proba(images[0])
+                    outcomes.add("loaded")
+                except ValueError:
+                    outcomes.add("refused")
+            assert not events
+        assert outcomes == {"loaded", "refused"}
+
+
+class TestOtherWays:
+    """Pickles hold code, and are as exact."""
+
+    @pytest.mark.parametrize("name", ["pickle", "cloudpickle"])
+    def test_pickle_and_cloudpickle(self, fit, images, localizer, name):
+        tool = pytest.importorskip(name)
+        model = fit(module=Scores)
+        assert_same(
+            pickle.loads(tool.dumps(model)).transform(images[0]),
+            model.transform(images[0]),
+        )
+        loaded = pickle.loads(tool.dumps(localizer))
+        assert_same(loaded.crop_specification_, localizer.crop_specification_)
+        assert_same(loaded, localizer)
+
+    def test_joblib(self, localizer):
+        stream = io.BytesIO()
+        joblib.dump(localizer, stream)
+        stream.seek(0)
+        assert_same(joblib.load(stream), localizer)
+
+    def test_skops_has_the_types_of_the_estimators_alone_to_trust(
+        self, fit, localizer, images
+    ):
+        skops = pytest.importorskip("skops.io")
+        names = ["SimilarNetClassifier", "InstanceLocalizer"]
+        for estimator, expected in ((fit(), names[:1]), (localizer, names)):
+            content = skops.dumps(estimator)
+            types = skops.get_untrusted_types(data=content)
+            assert sorted(t.split(".")[-1] for t in types) == sorted(expected)
+            assert_same(skops.loads(content, trusted=types), estimator)
+
+
+def test_signature_is_what_the_guide_shows():
+    assert list(inspect.signature(load).parameters) == ["path", "module", "parameters"]
+
+
+def test_paths_of_all_kinds(fit, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = fit()
+    for name in ("model", os.path.join(".", "model"), path, str(path)):
+        save(model, name)
+        assert_same(load(name), model)

@@ -1,0 +1,164 @@
+"""Box regression: what it learns, when it is left out, and what it leaves alone."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from sklearn_similar._images.rasters import raster_in_memory
+from sklearn_similar._search.box_regression import (
+    BoxExamples,
+    BoxRegression,
+    box_weights,
+    fit_box_regression,
+    wide_view,
+)
+from sklearn_similar._search.crop_specification import CropSpecification
+from sklearn_similar._search.crops import crop_boxes, to_unit_tensor
+from sklearn_similar._search.image_format import ImageFormat
+from sklearn_similar._search.proposals import as_proposals
+from sklearn_similar._search.recognizer import Recognizer, refine
+from sklearn_similar._tables.boxes import paired_iou
+
+SPECIFICATION = CropSpecification(size=(28, 28))
+
+
+def shifted(rng, truth):
+    """A box that is a quarter too far in places."""
+    sides = np.tile(truth[2:] - truth[:2], 2)
+    return np.rint(truth + rng.uniform(-0.25, 0.25, size=4) * sides)
+
+
+def scene_of_a_rectangle(rng):
+    pixels = rng.uniform(0, 0.2, size=(1, 96, 96)).astype(np.float32)
+    low = rng.randint(20, 40, size=2)
+    high = low + rng.randint(12, 36, size=2)
+    pixels[0, low[1] : high[1], low[0] : high[0]] += 0.7
+    return torch.from_numpy(pixels), np.concatenate([low, high]).astype(float)
+
+
+def examples_of_rectangles(n, seed=0):
+    rng = np.random.RandomState(seed)
+    crops, boxes, truths = [], [], []
+    for _ in range(n):
+        pixels, truth = scene_of_a_rectangle(rng)
+        box = shifted(rng, truth)
+        crop = crop_boxes(pixels, box[np.newaxis], wide_view(SPECIFICATION))
+        crops.append(np.rint(255 * crop[0]).astype(np.uint8))
+        boxes.append(box)
+        truths.append(truth)
+    return BoxExamples(np.stack(crops), np.stack(boxes), np.stack(truths))
+
+
+def moved_boxes(regression, examples):
+    return regression(to_unit_tensor(examples.crops), examples.boxes)
+
+
+@pytest.fixture(scope="module")
+def regression():
+    return fit_box_regression(examples_of_rectangles(1000), seed=0, verbose=0)
+
+
+def recognizer(regression):
+    return Recognizer(
+        estimator=None,
+        image_format=ImageFormat(
+            specification=SPECIFICATION, dtype=np.dtype(np.uint8), layout="grey"
+        ),
+        columns=np.arange(2),
+        box_regression=regression,
+    )
+
+
+def test_boxes_are_moved_to_what_they_show_a_part_of(regression):
+    rng = np.random.RandomState(1)
+    before, after = [], []
+    for _ in range(50):
+        pixels, truth = scene_of_a_rectangle(rng)
+        proposals = as_proposals(shifted(rng, truth)[np.newaxis])
+        moved = refine(pixels, proposals, recognizer(regression))
+        before.append(paired_iou(proposals["box"][0].astype(float), truth))
+        after.append(paired_iou(moved["box"][0].astype(float), truth))
+    assert np.mean(before) < 0.7
+    assert np.mean(after) > 0.77
+
+
+def test_moved_boxes_are_of_whole_pixels_inside_the_image(regression):
+    rng = np.random.RandomState(2)
+    pixels = torch.from_numpy(rng.uniform(size=(1, 40, 50)).astype(np.float32))
+    low = rng.randint(0, 25, size=(200, 2))
+    boxes = np.hstack([low, np.minimum(low + rng.randint(3, 30, (200, 2)), [50, 40])])
+    proposals = as_proposals(boxes, downsampling=1)
+    own = recognizer(regression)
+    moved = refine(pixels, proposals, own)["box"]
+    assert_array_equal(moved, np.rint(moved))
+    assert (moved >= 0).all()
+    assert (moved <= [50, 40, 50, 40]).all()
+    assert (moved[:, 2:] - moved[:, :2] >= 2).all()
+    # A large image is another path to the same boxes.
+    assert_array_equal(refine(raster_in_memory(pixels), proposals, own)["box"], moved)
+
+
+def test_no_proposals_stay_none(regression):
+    nothing = as_proposals(np.empty((0, 4)))
+    assert len(refine(torch.zeros(1, 9, 9), nothing, recognizer(regression))) == 0
+
+
+def test_what_moves_boxes_to_no_use_is_left_out():
+    examples = examples_of_rectangles(200)
+    rng = np.random.RandomState(0)
+    # Boxes are right as they are, and what is learnt is noise.
+    noise = rng.uniform(-8, 8, size=examples.boxes.shape)
+    n_held_out = 20
+    truth = examples.boxes + np.where(np.arange(200) < n_held_out, 0, noise.T).T
+    useless = examples._replace(truth=truth)
+    assert fit_box_regression(useless, seed=0, verbose=0) is None
+    few = BoxExamples(*(part[:199] for part in examples))
+    assert fit_box_regression(few, seed=0, verbose=0) is None
+
+
+def test_a_seed_decides_all_and_nothing_else_changes():
+    examples = examples_of_rectangles(500)
+    before = torch.random.get_rng_state()
+    one, same, other = (
+        fit_box_regression(examples, seed=seed, verbose=0) for seed in (0, 0, 1)
+    )
+    assert_array_equal(torch.random.get_rng_state(), before)
+    for name, weight in one.weights().items():
+        assert_array_equal(weight, same.weights()[name])
+    assert not np.array_equal(one.weights()["0.weight"], other.weights()["0.weight"])
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        *(torch.no_grad, torch.inference_mode, lambda: torch.device("meta")),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+    ],
+)
+def test_it_is_learnt_and_used_in_any_mode_of_the_caller(mode):
+    examples = examples_of_rectangles(500)
+    expected = fit_box_regression(examples, seed=0, verbose=0).weights()
+    with mode():
+        weights = fit_box_regression(examples, seed=0, verbose=0).weights()
+        regression = BoxRegression.from_weights(weights)
+        again = regression.weights()
+        with torch.device("cpu"):
+            moved = moved_boxes(regression, examples)
+    assert_array_equal(moved, moved_boxes(regression, examples))
+    for name, weight in expected.items():
+        assert_array_equal(weights[name], weight)
+        assert_array_equal(again[name], weight)
+
+
+def test_weights_make_the_same_network(regression):
+    before = torch.random.get_rng_state()
+    weights = regression.weights()
+    again = BoxRegression.from_weights(weights)
+    assert_array_equal(torch.random.get_rng_state(), before)
+    examples = examples_of_rectangles(20, seed=3)
+    assert_array_equal(moved_boxes(again, examples), moved_boxes(regression, examples))
+    expected = box_weights(in_channels=1)
+    assert {name: (w.shape, w.dtype) for name, w in weights.items()} == {
+        name: (w.shape, w.dtype) for name, w in expected.items()
+    }

@@ -1,0 +1,219 @@
+"""``python -m sklearn_similar``, as people run it who do not write Python."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from sklearn_similar import load, save
+from sklearn_similar.__main__ import main
+from sklearn_similar.datasets import make_scenes
+
+Image = pytest.importorskip("PIL.Image")
+
+COLUMNS = "image,label,score,heat,x_min,y_min,x_max,y_max"
+
+
+def python_m(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "sklearn_similar", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def model(fitted_localizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save(fitted_localizer, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scenes(digits):
+    images, _ = make_scenes(digits.X_test, digits.y_test, n_scenes=3, random_state=0)
+    return list(images)
+
+
+@pytest.fixture
+def photographs(scenes, tmp_path):
+    folder = tmp_path / "photographs"
+    (folder / "more").mkdir(parents=True)
+    for name, scene in zip(("b.png", "a.png", "more/c.PNG"), scenes, strict=True):
+        Image.fromarray(scene).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def crops(digits, tmp_path):
+    folder = tmp_path / "crops"
+    for label in (1, 7):
+        members = folder / str(label)
+        members.mkdir(parents=True)
+        # Too few to calibrate scores on, which takes as long as training.
+        for index, pixels in enumerate(digits.X[digits.y == label][:9]):
+            Image.fromarray(pixels).save(members / f"{index}.png")
+    return folder
+
+
+def test_training_and_localizing_are_two_commands(crops, photographs, tmp_path):
+    path, out = tmp_path / "model.safetensors", tmp_path / "instances.csv"
+    few = ["--n-instance-crops", 20, "--n-background-crops", 20]
+    few += ["--n-mining-rounds", 0, "--rotation", 30]
+    trained = python_m("train", crops, path, *few, "--random-state", 0)
+    assert (trained.returncode, trained.stderr) == (0, "")
+    assert "learning 2 labels from" in trained.stdout
+    assert load(path).classes_.tolist() == ["1", "7"]
+    assert load(path).rotation == 30
+    found = python_m("localize", path, photographs, "--out", out)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert out.read_text().startswith(COLUMNS + "\n")
+
+
+def test_the_table_is_that_of_localize_with_names_of_files(
+    model, photographs, scenes, fitted_localizer, tmp_path, monkeypatch
+):
+    expected = fitted_localizer.localize([scenes[1], scenes[0], scenes[2]])
+    # Each image by itself, as large ones are.
+    monkeypatch.setattr("sklearn_similar._localizer._PIXELS_AT_ONCE", 1)
+    out = tmp_path / "out.csv"
+    assert main(["localize", str(model), str(photographs), "--out", str(out)]) == 0
+    names = ["a.png", "b.png", "more/c.PNG"]
+    assert len(expected) > 3
+    expected["image"] = [names[number] for number in expected["image"]]
+    found = pd.read_csv(out)
+    assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
+
+
+def test_the_report_shows_the_same_instances(model, photographs, tmp_path, capsys):
+    out, report = tmp_path / "out.csv", tmp_path / "report.html"
+    options = ["--out", str(out), "--report", str(report)]
+    assert main(["localize", str(model), str(photographs), *options]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {out} and {report}\n")
+    page = report.read_text()
+    assert page.count('<span class="box found') == len(pd.read_csv(out))
+    assert "<b>more/c.PNG</b>" in page
+
+
+def test_a_threshold_and_a_single_image_can_be_asked_for(model, photographs, tmp_path):
+    counts = {}
+    for threshold in ("0.5", "1.0"):
+        out = tmp_path / f"{threshold}.csv"
+        image = str(photographs / "a.png")
+        options = ["--out", str(out), "--score-threshold", threshold]
+        assert main(["localize", str(model), image, *options]) == 0
+        table = pd.read_csv(out)
+        assert set(table["image"]) <= {"a.png"}
+        counts[threshold] = len(table)
+    assert counts["0.5"] > counts["1.0"]
+
+
+def test_photographs_are_upright_as_viewers_show_them(
+    model, scenes, fitted_localizer, tmp_path
+):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    turned = Image.fromarray(np.rot90(scenes[0]).copy())
+    turned.save(tmp_path / "a.png", exif=exif)
+    out = tmp_path / "out.csv"
+    image = str(tmp_path / "a.png")
+    assert main(["localize", str(model), image, "--out", str(out)]) == 0
+    boxes = fitted_localizer.localize([scenes[0]])[["x_min", "y_min"]]
+    assert len(boxes) > 0
+    assert_frame_equal(pd.read_csv(out)[["x_min", "y_min"]], boxes)
+
+
+def test_errors_are_one_line_and_the_code_is_1(tmp_path):
+    out = tmp_path / "out.csv"
+    result = python_m("localize", tmp_path / "no\nwhere", tmp_path, "--out", out)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    assert "No such file" in result.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["localize", "model"], ["train", "a", "b", "--size", "0"]]
+)
+def test_wrong_usage_has_the_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    usage = f"usage: python -m sklearn_similar {arguments[0]}"
+    assert capsys.readouterr().err.startswith(usage)
+
+
+def test_pillow_is_asked_for_where_it_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["train", str(tmp_path), str(tmp_path / "m")]) == 1
+    assert capsys.readouterr().err == (
+        "error: python -m sklearn_similar train needs Pillow, which is not installed: "
+        'pip install "sklearn-similar[images]"\n'
+    )
+
+
+def error_of(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+def test_each_mistake_has_its_own_line(model, crops, fitted, tmp_path, capsys):
+    out, empty = tmp_path / "out.csv", tmp_path / "empty"
+    empty.mkdir()
+
+    def localize(model, images, out=out):
+        return error_of(capsys, "localize", model, images, "--out", out)
+
+    def train(crops, model=tmp_path / "m"):
+        return error_of(capsys, "train", crops, model)
+
+    missing = localize(model, tmp_path / "no\nwhere")
+    assert "does not exist; pass a folder of images" in missing
+    assert "holds no images; pass a folder" in localize(model, empty)
+    assert "does not exist; make it" in localize(model, crops, empty / "a" / "b")
+    assert "is a folder; pass the name of a file" in localize(model, crops, empty)
+    assert "No such file" in localize(tmp_path / "none", crops)
+    classifier = tmp_path / "classifier"
+    save(fitted, classifier)
+    assert "holds a SimilarNetClassifier; pass a file" in localize(classifier, crops)
+    assert "holds no folders; put the crops" in train(empty)
+    assert "is no folder; pass one that holds a folder" in train(model)
+    assert "does not exist; make it" in train(crops, tmp_path / "a" / "m")
+    stray = crops / "stray.png"
+    Image.new("L", (3, 3)).save(stray)
+    assert "stray.png' is in no folder of a label" in train(crops)
+    stray.unlink()
+    content = next((crops / "1").iterdir()).read_bytes()
+    (crops / "1" / "damaged.png").write_bytes(content[:80])
+    assert "damaged.png' cannot be read as an image" in train(crops)
+    (crops / "1" / "damaged.png").write_bytes(b"no image")
+    assert "damaged.png' is no image that can be read" in train(crops)
+    assert not out.exists()
+    assert not (tmp_path / "m").exists()
+
+
+def test_files_that_are_passed_over_are_counted(model, photographs, tmp_path, capsys):
+    (photographs / "IMG_1.heic").write_bytes(b"")
+    (photographs / ".hidden.png").write_bytes(b"")
+    out = tmp_path / "out.csv"
+    assert main(["localize", str(model), str(photographs), "--out", str(out)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: 1 file in ")
+    assert "'IMG_1.heic'" in line
+
+
+def test_ctrl_c_ends_without_a_traceback(model, photographs, monkeypatch, tmp_path):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn_similar.__main__.load", interrupt)
+    arguments = ["localize", str(model), str(photographs), "--out", str(tmp_path / "o")]
+    assert main(arguments) == 130
