@@ -18,7 +18,6 @@ from ._estimator import NestedParametersMixin, check_scales, set_random_states
 from ._images.blockwise import blockwise
 from ._images.images import Images, from_tensor, n_channels, to_tensor
 from ._images.labels import comparable_labels, unused_label, without_class
-from ._images.rasters import groups
 from ._images.reading import check_in_memory, read_parts
 from ._images.validation import check_training_data, published_at_end, snapshot
 from ._learning.training import (
@@ -43,7 +42,7 @@ from ._search.localization import Settings
 from ._search.polarity import warn_if_dark_on_light
 from ._search.recognizer import Recognizer
 from ._search.score_calibration import ScoreCalibration
-from ._search.workers import numbered_tables, search
+from ._search.workers import groups, numbered_tables, search
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]

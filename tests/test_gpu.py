@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
-from sklearn_similar._images import rasters as tiles
 from sklearn_similar.datasets import make_scenes
 
 DEVICE = "cuda"
@@ -84,7 +84,7 @@ def test_instances_are_those_of_the_cpu(fitted, digits, params):
     assert_same_instances(theirs.localize(scenes), ours.localize(scenes))
 
 
-def test_large_images_are_searched_and_drawn_in_tiles(fitted, digits, monkeypatch):
+def test_large_images_are_searched_and_drawn_in_tiles(fitted, digits):
     ours, theirs = pair(fitted, digits)
     scene, _ = make_scenes(
         digits.X_test, digits.y_test, n_scenes=1, size=(300, 400), random_state=0
@@ -95,10 +95,10 @@ def test_large_images_are_searched_and_drawn_in_tiles(fitted, digits, monkeypatc
         .fit(digits.X, digits.y)
         .localize(scene),
     )
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 2**14)
-    assert_close(theirs.heatmap(scene), whole[0])
-    localizer = InstanceLocalizer(FrozenEstimator(theirs)).fit(digits.X, digits.y)
-    assert_same_instances(localizer.localize(scene), whole[1])
+    with config_context(working_memory=16):
+        assert_close(theirs.heatmap(scene), whole[0])
+        localizer = InstanceLocalizer(FrozenEstimator(theirs)).fit(digits.X, digits.y)
+        assert_same_instances(localizer.localize(scene), whole[1])
 
 
 def assert_same_instances(found, expected):

@@ -8,17 +8,12 @@ import numpy as np
 import torch
 
 from .._images.images import Images, release
+from .._images.memory import within_working_memory
 from .._images.messages import warn_user
 from .._images.rasters import (
-    MAX_SIDE,
     Raster,
     explained_memory_error,
     is_large,
-    mapped,
-    raster_in_memory,
-    raster_of,
-    value_range,
-    write,
 )
 from .._network.locality import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
@@ -128,7 +123,9 @@ class HeatmapModel:
                 "image",
                 verbose if large.any() else 0,
             ):
-                image = raster_of(images.pixels[index], self.network.n_channels)
+                image = Raster.from_pixels(
+                    images.pixels[index], self.network.n_channels
+                )
                 with explained_memory_error(f"Image {index} of X", image.size):
                     raster = self.raster(
                         image,
@@ -138,7 +135,7 @@ class HeatmapModel:
                         threshold,
                         index,
                     )
-                    write(raster, heatmaps[index], MAX_SIDE)
+                    raster.write(heatmaps[index])
         return heatmaps
 
     def raster(
@@ -166,15 +163,14 @@ class HeatmapModel:
             check_finite(values, np.array([index]), "heat values")
             return values
 
-        heat = mapped(heat, check)
+        heat = heat.map(check)
         if normalize == "image":
-            low, high = value_range(heat)
+            low, high = heat.value_range()
             contrast = high - low if high > low else 1.0
-            heat = mapped(heat, lambda values: (values - low) / contrast)
+            heat = heat.map(lambda values: (values - low) / contrast)
             normalize, constant = None, 1.0
         value = np.float32(constant)
-        return mapped(
-            heat,
+        return heat.map(
             lambda values: torch.from_numpy(
                 _normalize(values.numpy(), value, normalize, threshold)
             ),
@@ -195,7 +191,7 @@ class HeatmapModel:
                 self.network, specification, self.class_normalization_constants
             )
         except NotLocalError as reason:
-            if math.prod(size) > _MAX_UNTILED:
+            if math.prod(size) > within_working_memory(_MAX_UNTILED):
                 warn_user(
                     f"The heatmap of an image of {size[0]}x{size[1]} pixels is made in "
                     f"one piece, which may need more memory than there is: {reason}, "
@@ -210,7 +206,7 @@ class HeatmapModel:
         specification: HeatmapSpecification,
         classes: np.ndarray | None,
     ) -> Raster:
-        pixels = image.read(*(slice(0, length) for length in image.size))[None]
+        pixels = image.whole()[None]
         batch = pixels.contiguous(memory_format=self.network.memory_format)
         activations = batch_activations(
             self.network, specification, batch.to(self.network.device), np.zeros(1, int)
@@ -221,7 +217,7 @@ class HeatmapModel:
         if classes is not None:
             presence = Presence(self.network, specification)
             heat = presence.darken(heat, activations, classes)
-        return raster_in_memory(torch.from_numpy(heat))
+        return Raster.from_tensor(torch.from_numpy(heat))
 
 
 def _normalize(

@@ -8,15 +8,11 @@ import numpy as np
 import torch
 
 from .._images.rasters import (
-    MAX_PIXELS,
     Raster,
     Window,
-    halved,
-    mapped,
-    raster_in_memory,
-    tile_rows,
-    tile_side,
+    max_tile_pixels,
     with_halo,
+    work_tile_rows,
 )
 from .channels import Channel, shared_channels
 from .crop_specification import CropSpecification
@@ -30,15 +26,9 @@ _BYTES_PER_PIXEL = 256
 _CHANNEL_HALO = 8
 
 
-def whole(raster: Raster) -> torch.Tensor:
-    """All of an image."""
-    return raster.read(slice(0, raster.size[0]), slice(0, raster.size[1]))
-
-
 def rows_of_tiles(size: tuple[int, int]) -> Iterator[list[Window]]:
-    """Tiles of an image that fit into the memory budget, row by row."""
-    side = tile_side(_BYTES_PER_PIXEL, multiple=2)
-    return tile_rows((slice(0, size[0]), slice(0, size[1])), side)
+    """Tiles of an image that fit into the working memory, row by row."""
+    return work_tile_rows(size, _BYTES_PER_PIXEL, multiple=2)
 
 
 def propose_in_tiles(
@@ -53,7 +43,7 @@ def propose_in_tiles(
     A function of the user gets all of the image.
     """
     if callable(proposals):
-        return propose(whole(image), negatives, proposals, n_thresholds)
+        return propose(image.whole(), negatives, proposals, n_thresholds)
     contrasts = (False, True) if any_contrast else negatives
     trees = [ChannelTiles(image.size, n_thresholds) for _ in contrasts]
     shared = ChannelTiles(image.size, n_thresholds)
@@ -145,9 +135,9 @@ def crops_in_tiles(
     level = image
     for octave in range(int(octaves.max(initial=-1)) + 1):
         if octave:
-            level = halved(level)
-            if math.prod(level.size) <= MAX_PIXELS:
-                level = raster_in_memory(whole(level))
+            level = level.halve()
+            if math.prod(level.size) <= max_tile_pixels():
+                level = Raster.from_tensor(level.whole())
         at_level = np.flatnonzero(octaves == octave)
         # In a tile are the boxes whose centres are.
         scale = 2.0**octave
@@ -178,4 +168,4 @@ def crops_in_tiles(
 
 def negative(image: Raster) -> Raster:
     """The image with dark and bright exchanged."""
-    return mapped(image, lambda pixels: 1 - pixels)
+    return image.map(lambda pixels: 1 - pixels)

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from .._images.images import to_grey
-from .._images.rasters import Raster, mapped, raster_in_memory
+from .._images.rasters import Raster
 from .instances import Instances, select_instances, suppress
-from .large_images import greatest_in_boxes, negative, propose_in_tiles, whole
+from .large_images import greatest_in_boxes, negative, propose_in_tiles
 from .proposals import as_proposals, heat_regions, propose
 from .recognizer import Recognizer, recognize
 
@@ -98,7 +98,7 @@ def _find_in_tiles(
     """The same for one large image, of which only tiles are in memory."""
     negatives = NEGATIVES[settings.polarity]
     specification = recognizer.image_format.specification
-    unit = mapped(image, specification.to_unit)
+    unit = image.map(specification.to_unit)
     views = [negative(unit) if is_negative else unit for is_negative in negatives]
     heatmaps = _Heatmaps(
         views, partial(_heat_rasters, recognizer=recognizer, scales=settings.scales)
@@ -107,7 +107,7 @@ def _find_in_tiles(
     if settings.proposals == "heat" and threshold is not None:
         found = [
             _in_heat(
-                whole(view), whole(heat)[0].numpy(), threshold, settings.n_thresholds
+                view.whole(), heat.whole()[0].numpy(), threshold, settings.n_thresholds
             )
             for view, heat in zip(views, heatmaps.of(range(len(views))), strict=True)
         ]
@@ -168,9 +168,9 @@ def _heat_rasters(
     if tuple(scales) == (1.0,):
         return [recognizer.heat_raster(image) for image in images]
     return [
-        raster_in_memory(torch.from_numpy(heat)[np.newaxis])
+        Raster.from_tensor(torch.from_numpy(heat)[np.newaxis])
         for image in images
-        for heat in _pyramid_heatmaps([whole(image)], recognizer, scales)
+        for heat in _pyramid_heatmaps([image.whole()], recognizer, scales)
     ]
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from .._images.images import to_tensor
-from .._images.rasters import Raster, mapped, raster_in_memory
+from .._images.rasters import Raster
 from .._images.validation import check_has_importances
 from .box_regression import BoxRegression, wide_view
 from .crop_specification import CropSpecification
 from .crops import crop_batches
 from .image_format import ImageFormat
 from .instances import Instances, join_instances
-from .large_images import crops_in_tiles, whole
+from .large_images import crops_in_tiles
 from .proposals import as_proposals, distinct, groups_of_like, parts_of, unlike
 from .score_calibration import UNCALIBRATED, ScoreCalibration
 
@@ -92,8 +92,8 @@ class Recognizer:
         """
         make_model = getattr(self.estimator, "_heatmap_model", None)
         if make_model is None:
-            return raster_in_memory(
-                torch.from_numpy(self.heatmaps([whole(image)])[0])[None]
+            return Raster.from_tensor(
+                torch.from_numpy(self.heatmaps([image.whole()])[0])[None]
             )
         model, normalize = make_model(), self.estimator.normalize
 
@@ -106,7 +106,7 @@ class Recognizer:
 
         with model.network.evaluation():
             heat = model.raster(
-                mapped(image, as_in_training),
+                image.map(as_in_training),
                 None,
                 model.normalization_constant,
                 normalize,

@@ -12,8 +12,9 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._images.images import Images, release, to_tensor
 from .._images.position import image_name, part_of_images
-from .._images.rasters import Raster, explained_memory_error
+from .._images.rasters import Raster, explained_memory_error, is_large
 from .._images.value_range import ranges_are_checked
 from .._network.threads import usable_threads
 from .._progress import without_progress
@@ -23,6 +24,36 @@ from .recognizer import Recognizer
 
 # Images that are searched together, or a large one.
 Group = list[torch.Tensor] | Raster
+
+
+def groups(
+    images: Images, n_channels: int, n_pixels: int
+) -> Iterator[list[torch.Tensor] | Raster]:
+    """Images of any sizes as float32, some of them at a time, or one large one.
+
+    Parameters
+    ----------
+    images : Images
+    n_channels : int
+        Channels of the tensors; colour is made grey for one channel.
+    n_pixels : int
+        Pixels after which no other image joins.
+    """
+    batch: list[torch.Tensor] = []
+    for pixels in images.pixels:
+        if is_large(pixels):
+            if batch:
+                yield batch
+                batch = []
+            yield Raster.from_pixels(pixels, n_channels)
+            continue
+        batch.append(to_tensor(np.asarray(pixels)[np.newaxis], n_channels)[0])
+        release(pixels)
+        if sum(image[0].numel() for image in batch) >= n_pixels:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def search(

@@ -5,18 +5,19 @@ import re
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from torch import nn
 
 from sklearn_similar import SimilarNetClassifier, SmallCNN
-from sklearn_similar._images import rasters as tiles
 
 LARGE = (213, 201)
 
 
 @pytest.fixture
-def small_tiles(monkeypatch):
+def small_tiles():
     """Images of more than 80 x 80 pixels are large."""
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 80**2)
+    with config_context(working_memory=80**2 / 1024):
+        yield
 
 
 @pytest.fixture
@@ -46,14 +47,13 @@ def networks(digits, quick):
 @pytest.mark.parametrize("name", ["LeNet", "SmallCNN", "two layers", "class weights"])
 @pytest.mark.parametrize("target", [None, 3, [1, 2]])
 def test_tiles_give_the_heatmap_of_the_whole_image(
-    networks, page, monkeypatch, name, resolution, target
+    networks, page, name, resolution, target
 ):
     model = networks[name].set_params(resolution=resolution)
     for normalize in ("validation", "image"):
         model.set_params(normalize=normalize)
         (whole,) = model.heatmap([page], target)
-        with monkeypatch.context() as patch:
-            patch.setattr(tiles, "MAX_PIXELS", 80**2)
+        with config_context(working_memory=80**2 / 1024):
             (tiled,) = model.heatmap([page], target)
         # Near zero, the root in the mean of two layers enlarges what is rounded.
         power = 2 if name == "two layers" else 1
@@ -120,14 +120,13 @@ class Squeezed(nn.Module):
         return self.linear(maps.mean(dim=(2, 3)))
 
 
-def test_a_network_that_sees_the_whole_image_gets_it_with_a_warning(
-    digits, page, small_tiles, monkeypatch
-):
+def test_a_network_that_sees_the_whole_image_gets_it_with_a_warning(digits, page):
     model = SimilarNetClassifier(Squeezed, "last", max_epochs=1, random_state=0)
     model.fit(digits.X, digits.y)
-    (found,) = model.heatmap([page])
-    monkeypatch.setattr("sklearn_similar._heatmaps.heatmap_model._MAX_UNTILED", 1)
-    with pytest.warns(UserWarning, match="213x201 pixels is made in one piece.*all of"):
-        model.heatmap([page])
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 2**40)
-    assert_array_equal(found, model.heatmap([page])[0])
+    (whole,) = model.heatmap([page])
+    with (
+        config_context(working_memory=1),
+        pytest.warns(UserWarning, match="213x201 pixels is made in one piece.*all of"),
+    ):
+        (untiled,) = model.heatmap([page])
+    assert_array_equal(untiled, whole)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 from torch.nn import functional as F
 
-from sklearn_similar._images import rasters as tiles
 from sklearn_similar._images.images import read_images
 from sklearn_similar._images.lazy import LazyPixels
-from sklearn_similar._images.rasters import Raster, halved, raster_in_memory, with_halo
+from sklearn_similar._images.rasters import Raster, explained_memory_error, with_halo
 from sklearn_similar._images.value_range import value_ranges
 
 
@@ -28,20 +28,19 @@ class Stored:
         return part
 
 
-def test_halved_windows_are_those_of_the_halved_image(monkeypatch):
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 64)
+def test_halved_windows_are_those_of_the_halved_image():
     image = torch.rand(2, 41, 37)
-    raster = halved(halved(raster_in_memory(image)))
+    raster = Raster.from_tensor(image).halve().halve()
     expected = image[None]
     for _ in range(2):
         expected = F.avg_pool2d(expected, 2, ceil_mode=True, count_include_pad=False)
     assert raster.size == (11, 10)
-    window = raster.read(slice(3, 11), slice(0, 10))
+    with config_context(working_memory=64 / 1024):
+        window = raster.read(slice(3, 11), slice(0, 10))
     assert_array_equal(window, expected[0, :, 3:11])
 
 
-def test_halving_reads_no_more_than_a_tile_at_once(monkeypatch):
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 400)
+def test_halving_reads_no_more_than_a_tile_at_once():
     largest = 0
 
     def read(rows, columns):
@@ -53,8 +52,9 @@ def test_halving_reads_no_more_than_a_tile_at_once(monkeypatch):
 
     level = Raster((320, 320), read)
     for _ in range(3):
-        level = halved(level)
-    level.read(slice(0, 40), slice(0, 40))
+        level = level.halve()
+    with config_context(working_memory=400 / 1024):
+        level.read(slice(0, 40), slice(0, 40))
     assert largest <= 400
 
 
@@ -94,6 +94,6 @@ def test_no_more_is_read_of_integers_than_tells_their_range(monkeypatch):
 def test_memory_that_runs_out_says_which_image_and_what_to_do():
     with (
         pytest.raises(MemoryError, match=r"Image 3 of X, 900x1200 pixels.*pass out="),
-        tiles.explained_memory_error("Image 3 of X", (900, 1200)),
+        explained_memory_error("Image 3 of X", (900, 1200)),
     ):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 10 bytes")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sklearn_similar._images.rasters import raster_in_memory
+from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.box_regression import (
     BoxExamples,
     BoxRegression,
@@ -96,7 +96,7 @@ def test_moved_boxes_are_of_whole_pixels_inside_the_image(regression):
     assert (moved <= [50, 40, 50, 40]).all()
     assert (moved[:, 2:] - moved[:, :2] >= 2).all()
     # A large image is another path to the same boxes.
-    assert_array_equal(refine(raster_in_memory(pixels), proposals, own)["box"], moved)
+    assert_array_equal(refine(Raster.from_tensor(pixels), proposals, own)["box"], moved)
 
 
 def test_no_proposals_stay_none(regression):

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
+from sklearn import config_context
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer
-from sklearn_similar._images import rasters as tiles
-from sklearn_similar._search import large_images
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 
 DIGITS = load_mnist_sample()
@@ -16,12 +15,10 @@ EXACT = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
 
 
 @pytest.fixture
-def small_tiles(monkeypatch):
-    """Images of more than 100 x 100 pixels are large, tiles have 150 x 150."""
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 100**2)
-    monkeypatch.setattr(large_images, "MAX_PIXELS", 100**2)
-    budget = large_images._BYTES_PER_PIXEL * 150**2
-    monkeypatch.setattr(tiles, "MEMORY_BUDGET", budget)
+def small_tiles():
+    """Images of more than 100 x 100 pixels are large."""
+    with config_context(working_memory=100**2 / 1024):
+        yield
 
 
 def scene(seed, in_colour):

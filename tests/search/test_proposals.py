@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
-from sklearn_similar._images.rasters import raster_in_memory
+from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.channels import shared_channels
 from sklearn_similar._search.large_images import propose_in_tiles
 from sklearn_similar._search.proposals import (
@@ -271,7 +271,9 @@ def test_with_any_contrast_darker_regions_are_proposed_as_well(proposals):
     found = propose(pixels, (False, True), proposals, 31, any_contrast=True)
     for own in found:
         assert {bright, dark} <= boxes_of(own)
-    of_tiles = propose_in_tiles(raster_in_memory(pixels), (False,), proposals, 31, True)
+    of_tiles = propose_in_tiles(
+        Raster.from_tensor(pixels), (False,), proposals, 31, True
+    )
     assert boxes_of(of_tiles[0]) == boxes_of(found[0])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_similar._images.rasters import raster_in_memory
+from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.image_format import ImageFormat
 from sklearn_similar._search.proposals import as_proposals
@@ -53,7 +53,7 @@ def shift(crops, boxes):
     return boxes + 3
 
 
-@pytest.mark.parametrize("view", [PIXELS, raster_in_memory(PIXELS)])
+@pytest.mark.parametrize("view", [PIXELS, Raster.from_tensor(PIXELS)])
 def test_what_may_be_an_instance_is_looked_at_closer(view):
     moved = {shifted(box) for box in (BOX, *PARTS)}
     assert looked_at(shift, 0.02, view=view) == sorted({BOX} | moved)
