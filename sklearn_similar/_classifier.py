@@ -26,6 +26,7 @@ from ._images.distinct import distinct_images, draws_of
 from ._images.images import Images, n_channels
 from ._images.labels import encode_labels, find_background, find_targets
 from ._images.output import check_out
+from ._images.rasters import Raster
 from ._images.sample_weight import check_sample_weight, check_weighted_classes
 from ._images.splits import hold_out
 from ._images.validation import (
@@ -534,6 +535,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         check_is_fitted(self, "net_")
         images = check_trained_size(self, X, "predict")
         return self._trained_network().predict_proba(images, self.verbose, log)
+
+    def _tensor_probabilities(self, images: torch.Tensor) -> np.ndarray:
+        """`predict_proba` of images n_images x n_channels x height x width, unchecked.
+
+        For crops that the package makes; values are as the network takes them.
+        """
+        return self._trained_network().tensor_probabilities(images)
+
+    def _heatmap_rasters(self, images: list[Raster]) -> list[Raster]:
+        """`heatmap` of images whose values are as the network takes them, unchecked."""
+        return self._heatmap_model().rasters(images, self.normalize)
 
     def _trained_network(self) -> TrainedNetwork:
         return trained_network(self.net_, self.image_shape_, self.batch_size)

@@ -12,21 +12,26 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
-from ._default_estimator import default_estimator
 from ._estimator import NestedParametersMixin, check_scales, set_random_states
 from ._images.blockwise import blockwise
-from ._images.images import Images, from_tensor, n_channels, to_tensor
+from ._images.checks import check_background_images
+from ._images.images import Images, n_channels, to_tensor
+from ._images.memory import within_working_memory
 from ._images.labels import comparable_labels, unused_label, without_class
 from ._images.reading import check_in_memory, read_parts
 from ._images.validation import check_training_data, published_at_end, snapshot
+from ._learning.examples import BACKGROUND
+from ._learning.recipe import LearningRecipe
 from ._learning.training import (
-    BACKGROUND,
     TrainingImages,
     TrainingSettings,
     frozen_recognizer,
+    read_objects,
     train_recognizer,
 )
+from ._network.small_cnn import SmallCNN
 from ._network.torch_state import restores_torch_state
 from ._progress import with_progress
 from ._search.box_regression import BoxRegression
@@ -36,18 +41,20 @@ from ._search.crop_specification import (
     pack_specification,
     unpack_specification,
 )
-from ._search.image_format import ImageFormat, read_instances
-from ._search.instances import instances_table
-from ._search.localization import Settings
+from ._search.detections import detections_table
+from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
-from ._search.recognizer import Recognizer
+from ._search.recognizer import CropRecognizer, SearchSettings
 from ._search.score_calibration import ScoreCalibration
 from ._search.workers import groups, numbered_tables, search
 from .metrics import detection_f1_score
 
 __all__ = ["InstanceLocalizer"]
 
-# Pixels of images that are searched together: enough to hide the cost of a call.
+# Epochs after which the accuracy on crops of MNIST's training digits rose little.
+_MAX_EPOCHS = 6
+# Pixels of images that are searched together, at scikit-learn's default working
+# memory: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
 
 
@@ -158,6 +165,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     classes_: np.ndarray
 
+    # Figures of the fit besides the parameters; a subclass may have others.
+    _learning_recipe: ClassVar[LearningRecipe] = LearningRecipe()
     _nested_remedies: ClassVar = {
         "estimator": "pass estimator=SimilarNetClassifier() first"
     }
@@ -311,10 +320,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
 
     def _localize(self, X) -> pd.DataFrame:
-        """A table, or for an iterator one of each image as it is found."""
-        settings = Settings(
-            proposals=self.proposals,
-            n_thresholds=self.n_thresholds,
+        """A table, or for an iterator one of each image as soon as it is searched."""
+        settings = self._search_settings(
             polarity=self.polarity,
             scales=check_scales(self.scales),
             heat_threshold=self.heat_threshold,
@@ -329,32 +336,40 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             )
         recognizer.check_heatmaps()
         channels = n_channels(self.image_shape_)
-        parts, n_images = read_parts(self, X, self._layout, channels, _PIXELS_AT_ONCE)
-        tasks = (
-            group
-            for images in parts
-            for group in groups(images, channels, _PIXELS_AT_ONCE)
-        )
-        found = with_progress(
-            search(tasks, recognizer, settings, self.n_jobs),
+        n_pixels = within_working_memory(_PIXELS_AT_ONCE)
+        parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
+        detections = with_progress(
+            search(
+                groups(parts, channels, n_pixels),
+                recognizer,
+                settings,
+                self.n_jobs,
+            ),
             "localize",
             n_images,
             "image",
             self.verbose,
         )
         if isinstance(X, Iterator):
-            return numbered_tables(found, self.classes_)
-        return instances_table(list(found), self.classes_)
+            return numbered_tables(detections, self.classes_)
+        return detections_table(list(detections), self.classes_)
+
+    def _search_settings(self, **settings) -> SearchSettings:
+        """Settings of a search with the proposals of this localizer."""
+        return SearchSettings(
+            proposals=self.proposals, n_thresholds=self.n_thresholds, **settings
+        )
 
     def _fit(self, X, y, background_images) -> None:
         image_shape = getattr(self.estimator, "image_shape", None)
         images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
         self.background_ = getattr(self.estimator, "background", None)
         if self.background_ is not None:
-            background = self.background_
-            self.classes_, labels = without_class(self.classes_, labels, background)
-        instances = np.flatnonzero(labels != BACKGROUND)
-        pixels = images.select(instances[choose_images(labels[instances])])
+            self.classes_, labels = without_class(
+                self.classes_, labels, self.background_
+            )
+        rows = np.flatnonzero(labels != BACKGROUND)
+        pixels = images.select(rows[choose_images(labels[rows])])
         samples = to_tensor(pixels, n_channels(self.image_shape_))
         self.crop_specification_ = learn_crop_specification(samples)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
@@ -368,28 +383,31 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _take_frozen(self, images: Images) -> None:
         """Set what depends on an estimator that is trained already."""
         check_is_fitted(frozen := self.estimator)
+        image_format = self._image_format()
         recognizer, classes = frozen_recognizer(
-            frozen, self.classes_, self.background_, self._image_format()
+            frozen, self.classes_, self.background_, image_format
         )
         # An estimator for images of another size says so.
-        frozen.predict_proba(self._for_estimator(images, np.arange(1)))
+        frozen.predict_proba(image_format.select(images, np.arange(1)))
         self.classes_ = classes
-        self._take(recognizer)
+        self._publish(recognizer)
 
     def _train(self, images: Images, labels: np.ndarray, background_images) -> None:
         """Train the estimator on crops of scenes that are made of the images."""
         random_state = check_random_state(self.random_state)
         estimator = self.estimator
         if estimator is None:
-            estimator = default_estimator(self.verbose)
+            estimator = _default_estimator(self.verbose)
         # First, as an estimator that cannot be cloned is refused before crops are made.
         estimator = clone(estimator)
-        is_background = labels == BACKGROUND
-        instances = np.flatnonzero(~is_background)
         image_format = self._image_format()
-        pixels, shown = read_instances(
-            images, instances, image_format, self.image_shape_
+        rows, objects = read_objects(
+            images, np.flatnonzero(labels != BACKGROUND), image_format
         )
+        if background_images is not None:
+            background_images = check_background_images(
+                background_images, "background_images"
+            )
         if self.background_ is None:
             self.background_ = unused_label(self.classes_)
         set_random_states(estimator, random_state)
@@ -398,10 +416,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         recognizer = train_recognizer(
             estimator,
             TrainingImages(
-                instances=pixels,
-                labels=labels[shown],
-                background=self._for_estimator(images, np.flatnonzero(is_background)),
-                background_images=background_images,
+                images=images,
+                rows=rows,
+                objects=objects,
+                labels=labels[rows],
+                background_rows=np.flatnonzero(labels == BACKGROUND),
+                background_images=background_images or [],
                 names=np.append(self.classes_, self.background_),
             ),
             image_format,
@@ -410,32 +430,35 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 n_background_crops=self.n_background_crops,
                 n_mining_rounds=self.n_mining_rounds,
                 rotation=self.rotation,
-                n_thresholds=self.n_thresholds,
+                search=self._search_settings(
+                    polarity="bright", score_threshold=0.0, nms_threshold=1.0
+                ),
                 verbose=self.verbose,
             ),
+            self._learning_recipe,
             random_state,
         )
-        self._take(recognizer)
+        self._publish(recognizer)
 
-    def _take(self, recognizer: Recognizer) -> None:
+    def _publish(self, recognizer: CropRecognizer) -> None:
         self.estimator_, self._columns = recognizer.estimator, recognizer.columns
         self.score_calibration_ = tuple(recognizer.calibration)
-        learnt = recognizer.box_regression
-        self.box_regression_ = learnt.weights() if learnt else None
-
-    def _for_estimator(self, images: Images, indices: np.ndarray) -> np.ndarray:
-        """Some of the training images as the estimator takes images."""
-        tensor = to_tensor(images.select(indices), n_channels(self.image_shape_))
-        return from_tensor(tensor, np.dtype(self._dtype), self._layout)
+        regression = recognizer.box_regression
+        self.box_regression_ = regression.weights() if regression else None
 
     def _image_format(self) -> ImageFormat:
-        learned, dtype = self.crop_specification_, np.dtype(self._dtype)
-        return ImageFormat(specification=learned, dtype=dtype, layout=self._layout)
+        return ImageFormat(
+            specification=self.crop_specification_,
+            n_channels=n_channels(self.image_shape_),
+            dtype=np.dtype(self._dtype),
+            layout=self._layout,
+        )
 
-    def _recognizer(self) -> Recognizer:
-        # Localizers that were saved before do not have it.
+    def _recognizer(self) -> CropRecognizer:
+        # Localizers of earlier versions have no box regression.
         weights = getattr(self, "box_regression_", None)
-        return Recognizer(
+        return CropRecognizer(
+            specification=self.crop_specification_,
             estimator=self.estimator_,
             image_format=self._image_format(),
             columns=self._columns,
@@ -454,3 +477,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+
+def _default_estimator(verbose: int) -> SimilarNetClassifier:
+    """The classifier that recognises crops unless the user names another."""
+    return SimilarNetClassifier(
+        SmallCNN,
+        max_epochs=_MAX_EPOCHS,
+        # Scores are calibrated after training, and rank better without smoothing.
+        net_params={"criterion__label_smoothing": 0.0},
+        verbose=verbose,
+    )

@@ -138,6 +138,21 @@ class HeatmapModel:
                     raster.write(heatmaps[index])
         return heatmaps
 
+    def rasters(self, images, normalize):
+        out = []
+        for image in images:
+            with self.network.evaluation():
+                heat = self.raster(
+                    image, None, self.normalization_constant, normalize, None
+                )
+
+            def read(rows, columns, heat=heat):
+                with self.network.evaluation():
+                    return heat.read(rows, columns)
+
+            out.append(Raster(heat.size, read).cached())
+        return out
+
     def raster(
         self,
         image: Raster,

@@ -154,7 +154,7 @@ class Images:
         return list(heatmaps) if self.layout == "list" else heatmaps
 
 
-def n_at_once(pixels: np.ndarray, device: str | torch.device = "cpu") -> int:
+def n_at_once(pixels: Any, device: str | torch.device = "cpu") -> int:
     """How many images like this one are read together."""
     is_cpu = torch.device(device).type == "cpu"
     most = _MAX_PIXELS if is_cpu else _MAX_DEVICE_PIXELS
@@ -184,13 +184,22 @@ def to_tensor(
         tensor = tensor / level
     if tensor.shape[3] == 3 and n_channels == 1:
         tensor = to_grey(tensor.permute(0, 3, 1, 2)).unsqueeze(3)
+    return in_memory_format(tensor.permute(0, 3, 1, 2), memory_format)
+
+
+def in_memory_format(
+    images: torch.Tensor, memory_format: torch.memory_format
+) -> torch.Tensor:
+    """Images n x n_channels x height x width, in a memory format without doubt.
+
+    The strides of an axis of length 1 mean nothing, but PyTorch chooses kernels by
+    them.
+    """
     if memory_format == torch.channels_last:
-        return tensor.permute(0, 3, 1, 2)
-    if tensor.shape[3] == 1:
-        # The strides of permuted dimensions would make PyTorch take it for channels
-        # last, whatever it says of the order in memory.
-        return tensor.reshape(len(tensor), 1, *tensor.shape[1:3])
-    return tensor.permute(0, 3, 1, 2).contiguous()
+        return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    if images.shape[1] == 1:
+        return images.reshape(len(images), 1, *images.shape[2:])
+    return images.contiguous()
 
 
 def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarray:

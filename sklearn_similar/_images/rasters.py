@@ -71,6 +71,12 @@ class Raster:
         """Read the whole image, n_channels x height x width."""
         return self.read(*self.window)
 
+    def cached(self) -> "Raster":
+        """The raster with its pixels in memory, unless the image is large."""
+        if math.prod(self.size) > max_tile_pixels():
+            return self
+        return Raster.from_tensor(self.whole())
+
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Raster":
         """The raster to whose windows a function of each pixel is applied."""
         return Raster(self.size, lambda *window: function(self.read(*window)))

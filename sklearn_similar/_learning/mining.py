@@ -1,58 +1,58 @@
-"""Hard negatives: what a recogniser takes for instances where there are none."""
+"""Hard negatives: background that a recogniser takes for objects."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from .._images.images import from_tensor
-from .._search.crops import crop_batches, to_unit_tensor
-from .._search.proposals import propose
-from .._search.recognizer import Recognizer, refine
-
-# Crops that are less probably an instance teach nothing new.
-_LEAST_SCORE = 0.02
+from .._images.rasters import Raster
+from .._search.crops import crop_boxes
+from .._search.image_format import ImageFormat
+from .._search.recognizer import Recognizer, SearchSettings
+from .recipe import MiningRecipe
 
 
 def mine_hard_negatives(
     recognizer: Recognizer,
-    images: Iterable[np.ndarray],
-    n_thresholds: int,
-    n_most: int,
+    images: Iterable[Raster],
+    image_format: ImageFormat,
+    settings: SearchSettings,
+    recipe: MiningRecipe,
+    max_crops: int,
 ) -> np.ndarray:
-    """Crops of background images, and their negatives, that score as instances.
+    """Crops of images without objects, and of their negatives, that score as objects.
 
     Parameters
     ----------
     recognizer : Recognizer
-    images : iterable of ndarray of shape (height, width) or (height, width, n_channels)
-        Images without instances, uint8.
-    n_thresholds : int
-        Thresholds of the region proposals.
-    n_most : int
-        Most crops that are returned.
+    images : iterable of Raster
+        Values in [0, 1].
+    image_format : ImageFormat
+        How the estimator takes crops.
+    settings : SearchSettings
+    recipe : MiningRecipe
+    max_crops : int
 
     Returns
     -------
-    ndarray of shape (n, height, width, n_channels), uint8
-        Highest scores first.
+    ndarray of shape (n_crops, ...)
+        As the estimator takes images, the most probable first.
     """
-    specification = recognizer.image_format.specification
-    height, width = specification.size
-    crops, scores = [], []
+    settings = replace(settings, polarity="both", score_threshold=np.inf)
+    specification = recognizer.specification
+    crops = [np.empty((0, *image_format.shape), image_format.dtype)]
+    probabilities = [np.empty(0)]
     for image in images:
-        pixels = to_unit_tensor(image[np.newaxis])[0]
-        crops.append(np.empty((0, height, width, len(pixels)), np.uint8))
-        proposed = propose(
-            pixels, (False, True), "image", n_thresholds, specification.fills_frame
+        result = recognizer.detect([image.map(specification.from_unit)], settings)
+        hard = result.recognised.select(
+            result.recognised.probability >= recipe.min_probability
         )
-        for view, found in zip((pixels, 1 - pixels), proposed, strict=True):
-            boxes = refine(view, found, recognizer)["box"]
-            view = view.to(recognizer.crop_device)
-            for batch in crop_batches(view, boxes, specification):
-                proba = recognizer.predict_proba(batch)
-                score = proba[:, recognizer.columns].max(axis=1)
-                hard = score >= _LEAST_SCORE
-                crops.append(from_tensor(batch, np.dtype(np.uint8), "colour")[hard])
-                scores.append(score[hard])
-    order = np.argsort(-np.concatenate([np.empty(0), *scores]), kind="stable")
-    return np.concatenate(crops)[order[:n_most]]
+        for number, view in enumerate(result.views.rasters):
+            of_view = hard.select(hard.proposals.source == number)
+            boxes = of_view.proposals.boxes
+            crops.append(
+                image_format.array_from_unit(crop_boxes(view, boxes, specification))
+            )
+            probabilities.append(of_view.probability)
+    order = np.argsort(-np.concatenate(probabilities), kind="stable")
+    return np.concatenate(crops)[order[:max_crops]]

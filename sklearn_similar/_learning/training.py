@@ -1,164 +1,190 @@
-"""Training of a recogniser: crops, hard negatives, calibration of its scores."""
+"""Training of a recogniser: examples, hard negatives, calibration of its scores."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 
-from .._images.checks import check_background_images
+from .._images.batches import batch_slices
 from .._images.grouping import rank_within
-from .._images.value_range import ranges_are_checked
+from .._images.images import Images
+from .._images.messages import warn_user
+from .._images.rasters import Raster
 from .._network.seeding import random_seed
 from .._progress import with_progress
-from .._scenes.scene import Scene
-from .._scenes.training_scenes import make_backgrounds, make_training_scenes
+from .._scenes.interim import Scene, make_backgrounds, training_scenes
 from .._search.box_regression import BoxRegression, fit_box_regression
-from .._search.crops import to_unit_tensor
 from .._search.image_format import ImageFormat
-from .._search.localization import Settings, find_instances
-from .._search.recognizer import Recognizer
+from .._search.recognizer import CropRecognizer, SearchSettings
 from .._search.score_calibration import ScoreCalibration, fit_calibration
+from .examples import BACKGROUND, make_examples, object_overlap
 from .mining import mine_hard_negatives
-from .training_crops import instance_overlap, make_scene_crops
+from .recipe import LearningRecipe
 
-BACKGROUND = -1
-# One image of so many is held out for the calibration, and at most so many in all.
-_HELD_OUT = 10
-_MAX_HELD_OUT = 1000
-# Images that are trained on as they are, in parts of the crops of instances, and how
-# many at least: what sets like classes apart is learnt from many.
-_PLAIN_SHARE = 1.25
-_MIN_PLAIN = 2000
-# Crops that an estimator is trained on whose errors are mined.
-_MAX_BEFORE_MINING = 10_000
-# Hard negatives, in parts of the crops of background.
-_MINED_SHARE = 0.5
-# Images without instances: crops of background for each texture, most textures,
-# most of the user's images, how often they are varied, largest height and width.
-_CROPS_OF_A_TEXTURE = 200
-_MAX_TEXTURES = 100
-_MAX_BACKGROUND_IMAGES = 8
-_VARIATIONS = 3
-_MAX_SIZE = 320
-# Instances in the scenes that scores are calibrated by: of few held-out images, each
-# is shown several times, up to so many in all and in parts of the training crops.
-_MIN_CALIBRATED = 300
-_CALIBRATED_SHARE = 0.1
-_LEAST_SCORE = 0.02
-_RIGHT_IOU = 0.5
-# Scenes are full of instances. Images that are searched hold fewer, so that what is
-# found in images without any counts so many times.
-_EMPTY_WEIGHT = 3.0
+# Images that are read together.
+_IMAGES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Parameters of `InstanceLocalizer` that act in `fit`."""
+    """Parameters of `InstanceLocalizer` that act in `fit`.
+
+    `search` says where region proposals come from.
+    """
 
     n_instance_crops: int
     n_background_crops: int
     n_mining_rounds: int
     rotation: float
-    n_thresholds: int
+    search: SearchSettings
     verbose: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingImages:
-    """What there is to train on.
+    """The images to train on.
 
     Attributes
     ----------
-    instances : ndarray of shape (n_images, height, width) or \
-            (n_images, height, width, n_channels)
-        One object each, uint8.
-    labels : ndarray of int of shape (n_images,)
+    images : Images
+        As the user passed them.
+    rows : ndarray of int of shape (n_objects,)
+        Those that show an object.
+    objects : ndarray of shape (n_objects, height, width) or \
+            (n_objects, height, width, n_channels)
+        The same in 8 bits, bright on black, to be pasted into scenes.
+    labels : ndarray of int of shape (n_objects,)
         Indices into `names`.
-    background : ndarray
-        Images of background, as the estimator takes images.
-    background_images : list of images, or None
-        Images without instances, of any sizes.
+    background_rows : ndarray of int
+        Images of background.
+    background_images : list of ndarray
+        Images without objects, of any sizes, uint8.
     names : ndarray
         Labels that the estimator is trained on, that of background last.
     """
 
-    instances: np.ndarray
+    images: Images
+    rows: np.ndarray
+    objects: np.ndarray
     labels: np.ndarray
-    background: np.ndarray
-    background_images: Any
+    background_rows: np.ndarray
+    background_images: list[np.ndarray]
     names: np.ndarray
+
+
+def read_objects(
+    images: Images, rows: np.ndarray, image_format: ImageFormat
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of images that are not blank, and these images in 8 bits.
+
+    Raises
+    ------
+    ValueError
+        If all of them are blank, or have one pixel.
+    """
+    if image_format.specification.size == (1, 1):
+        raise ValueError(
+            f"X has {image_format.n_channels} feature(s), images of one pixel; pass "
+            "images that show an instance."
+        )
+    objects = np.concatenate(
+        [
+            image_format.read_as_uint8(images, rows[part])
+            for part in batch_slices(len(rows), _IMAGES_AT_ONCE)
+        ]
+    )
+    is_blank = ~objects.any(axis=tuple(range(1, objects.ndim)))
+    if is_blank.all():
+        raise ValueError("All images in X are blank; pass bright objects on black.")
+    if is_blank.any():
+        warn_user(
+            f"{is_blank.sum()} images in X are blank, the first of them image "
+            f"{rows[is_blank][0]}; they are not trained on.",
+        )
+    return rows[~is_blank], objects[~is_blank]
 
 
 def train_recognizer(
     estimator: Any,
-    images: TrainingImages,
+    data: TrainingImages,
     image_format: ImageFormat,
     settings: TrainingSettings,
+    recipe: LearningRecipe,
     rng: np.random.RandomState,
-) -> Recognizer:
-    """Train clones of an estimator on crops, the last with hard negatives among them.
+) -> CropRecognizer:
+    """Train an estimator on crops of scenes, mine its errors, calibrate its scores.
 
     Raises
     ------
     ValueError
         If the estimator knows other classes than those that it was trained on.
     """
-    held_out = _held_out(images.labels, rng)
-    training = np.setdiff1d(np.arange(len(images.labels)), held_out)
-    crops, owner, examples = make_scene_crops(
-        images.instances[training],
-        replace(image_format.specification, low=0.0, high=1.0),
-        background_images=images.background_images,
-        n_instances=settings.n_instance_crops,
+    held_out = _held_out(data.labels, recipe, rng)
+    training = np.setdiff1d(np.arange(len(data.labels)), held_out)
+    examples = make_examples(
+        data.objects[training],
+        data.background_images,
+        image_format,
+        settings.search,
+        recipe,
+        rng,
+        n_objects=settings.n_instance_crops,
         n_background=settings.n_background_crops,
-        n_examples=settings.n_instance_crops,
+        n_boxes=settings.n_instance_crops,
         rotation=settings.rotation,
-        n_thresholds=settings.n_thresholds,
-        rng=rng,
         verbose=settings.verbose,
     )
-    box_regression = fit_box_regression(examples, random_seed(rng), settings.verbose)
-    del examples
-    n_plain = max(_MIN_PLAIN, int(_PLAIN_SHARE * settings.n_instance_crops))
-    plain = training[_some_of_each(images.labels[training], n_plain, rng)]
-    labels = np.where(owner >= 0, images.labels[training][owner], BACKGROUND)
-    order = rng.permutation(len(plain) + len(crops))
-    crops = np.concatenate([images.instances[plain], crops])[order]
-    labels = np.concatenate([images.labels[plain], labels])[order]
+    box_regression = fit_box_regression(
+        examples.boxes, random_seed(rng), settings.verbose
+    )
+    labels = data.labels[training]
+    n_plain = int(recipe.plain_share * settings.n_instance_crops)
+    plain = _some_of_each(labels, max(recipe.min_plain, n_plain), rng)
+    is_object = examples.labels != BACKGROUND
+    crops = np.concatenate(
+        [image_format.select(data.images, data.rows[training[plain]]), examples.crops]
+    )
+    crop_labels = np.where(is_object, labels[examples.labels], BACKGROUND)
+    crop_labels = np.concatenate([labels[plain], crop_labels])
+    crops, crop_labels = _shuffled(crops, crop_labels, rng)
     for _ in range(settings.n_mining_rounds):
-        few = _few_of_each(labels)
+        few = _few_of_each(crop_labels, recipe.mining.max_crops)
         recognizer = _fit(
-            estimator, crops[few], labels[few], images, image_format, box_regression
+            estimator, crops[few], crop_labels[few], data, image_format, box_regression
         )
-        backgrounds = _fresh_backgrounds(images, settings, _VARIATIONS, rng)
-        mined = mine_hard_negatives(
+        hard_negatives = mine_hard_negatives(
             recognizer,
             with_progress(
-                backgrounds,
+                images := _fresh_backgrounds(
+                    data, settings, recipe, recipe.mining.n_variations, rng
+                ),
                 "hard negatives",
-                len(backgrounds),
+                len(images),
                 "image",
                 settings.verbose,
             ),
-            settings.n_thresholds,
-            int(_MINED_SHARE * settings.n_background_crops),
+            image_format,
+            settings.search,
+            recipe.mining,
+            int(recipe.mining.share * settings.n_background_crops),
         )
-        crops = np.concatenate([crops, mined.reshape(-1, *crops.shape[1:])])
-        labels = np.concatenate([labels, np.full(len(mined), BACKGROUND)])
-        order = rng.permutation(len(crops))
-        crops, labels = crops[order], labels[order]
-    recognizer = _fit(estimator, crops, labels, images, image_format, box_regression)
+        crops = np.concatenate([crops, hard_negatives])
+        mined_labels = np.full(len(hard_negatives), BACKGROUND)
+        crop_labels = np.concatenate([crop_labels, mined_labels])
+        crops, crop_labels = _shuffled(crops, crop_labels, rng)
+    recognizer = _fit(estimator, crops, crop_labels, data, image_format, box_regression)
     if not len(held_out):
         return recognizer
-    calibration = _calibrate(recognizer, images, held_out, settings, rng)
+    calibration = _calibrate(recognizer, data, held_out, settings, recipe, rng)
     return replace(recognizer, calibration=calibration)
 
 
 def frozen_recognizer(
     estimator: Any, classes: np.ndarray, background: Any, image_format: ImageFormat
-) -> tuple[Recognizer, np.ndarray]:
-    """Recogniser of a trained estimator, and the labels of its instances.
+) -> tuple[CropRecognizer, np.ndarray]:
+    """Recogniser of a trained estimator, and the labels of its objects.
 
     Raises
     ------
@@ -172,148 +198,176 @@ def frozen_recognizer(
             f"y holds labels that the frozen estimator does not know: {unknown}; "
             "leave such images out, or pass an estimator that is not frozen."
         )
-    is_instance = np.ones(len(known), dtype=bool)
+    is_object = np.ones(len(known), dtype=bool)
     if background is not None:
-        is_instance = known != background
-    columns = np.flatnonzero(is_instance)
-    recognizer = Recognizer(
-        estimator=estimator, image_format=image_format, columns=columns
+        is_object = known != background
+    columns = np.flatnonzero(is_object)
+    recognizer = CropRecognizer(
+        specification=image_format.specification,
+        estimator=estimator,
+        image_format=image_format,
+        columns=columns,
     )
-    # Beside a background of -1, bools have become integers: those of y are back.
-    own = known[columns].astype(classes.dtype)
-    return recognizer, own if np.array_equal(own, known[columns]) else known[columns]
+    # Next to a background of -1, bools have become integers: restore those of y.
+    restored = known[columns].astype(classes.dtype)
+    is_same = np.array_equal(restored, known[columns])
+    return recognizer, restored if is_same else known[columns]
 
 
-def _held_out(labels: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+def _held_out(
+    labels: np.ndarray, recipe: LearningRecipe, rng: np.random.RandomState
+) -> np.ndarray:
     """Indices of a share of the images of each class, none of a class with few."""
     order = rng.permutation(len(labels))
     counts = np.bincount(labels)
-    share = min(1 / _HELD_OUT, _MAX_HELD_OUT / len(labels))
+    calibration = recipe.calibration
+    share = min(1 / calibration.held_out, calibration.max_held_out / len(labels))
     n_held_out = np.floor(share * counts).astype(int)
     return order[rank_within(labels[order]) < n_held_out[labels[order]]]
 
 
 def _some_of_each(
-    labels: np.ndarray, n_most: int, rng: np.random.RandomState
+    labels: np.ndarray, max_images: int, rng: np.random.RandomState
 ) -> np.ndarray:
     """Indices of about so many images at random, at least one of each class."""
     order = rng.permutation(len(labels))
     is_first = rank_within(labels[order]) == 0
-    return order[np.argsort(~is_first, kind="stable")][: max(n_most, is_first.sum())]
+    n_images = max(max_images, is_first.sum())
+    return order[np.argsort(~is_first, kind="stable")][:n_images]
 
 
-def _few_of_each(labels: np.ndarray) -> np.ndarray:
-    """Rows of the first crops of each class, which stand in random order."""
+def _few_of_each(labels: np.ndarray, max_crops: int) -> np.ndarray:
+    """Rows of the first crops of each class, which are in random order."""
     codes = labels - BACKGROUND
-    share = min(1, _MAX_BEFORE_MINING / len(labels))
-    n_most = np.ceil(share * np.bincount(codes)).astype(int)
-    return np.flatnonzero(rank_within(codes) < n_most[codes])
+    share = min(1, max_crops / len(labels))
+    max_of_class = np.ceil(share * np.bincount(codes)).astype(int)
+    return np.flatnonzero(rank_within(codes) < max_of_class[codes])
+
+
+def _shuffled(
+    crops: np.ndarray, labels: np.ndarray, rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    order = rng.permutation(len(crops))
+    return crops[order], labels[order]
 
 
 def _fit(
     estimator: Any,
     crops: np.ndarray,
     labels: np.ndarray,
-    images: TrainingImages,
+    data: TrainingImages,
     image_format: ImageFormat,
     box_regression: BoxRegression | None,
-) -> Recognizer:
+) -> CropRecognizer:
     """Train a clone of the estimator on crops and the images of background."""
-    X = np.concatenate([image_format.from_uint8(crops), images.background])
-    # The index of the background is that of the last name.
-    empty = np.full(len(images.background), BACKGROUND)
-    y = images.names[np.concatenate([labels, empty])]
-    with ranges_are_checked():
-        trained = clone(estimator).fit(X, y)
+    background = image_format.select(data.images, data.background_rows)
+    X = np.concatenate([crops, background])
+    # The index of background is that of the last name.
+    y = np.concatenate([labels, np.full(len(background), BACKGROUND)])
+    trained = clone(estimator).fit(X, data.names[y])
     known = np.asarray(trained.classes_)
-    if not np.array_equal(known, np.unique(images.names)):
+    if not np.array_equal(known, np.unique(data.names)):
         raise ValueError(
             "After fit, the estimator has other classes than it was trained on; "
             "if a part of it is frozen, freeze all of it: FrozenEstimator(estimator)."
         )
-    return Recognizer(
+    return CropRecognizer(
+        specification=image_format.specification,
         estimator=trained,
         image_format=image_format,
-        columns=np.searchsorted(known, images.names[:-1]),
+        columns=np.searchsorted(known, data.names[:-1]),
         box_regression=box_regression,
     )
 
 
 def _fresh_backgrounds(
-    images: TrainingImages,
+    data: TrainingImages,
     settings: TrainingSettings,
-    variations: int,
+    recipe: LearningRecipe,
+    n_variations: int,
     rng: np.random.RandomState,
-) -> list[np.ndarray]:
+) -> list[Raster]:
     """Other textures and views of the background images than in the crops."""
-    behind: list[np.ndarray] = []
-    if images.background_images is not None:
-        behind = check_background_images(images.background_images, "background_images")
-        chosen = rng.permutation(len(behind))[:_MAX_BACKGROUND_IMAGES]
-        behind = variations * [behind[index] for index in chosen]
-    n_channels = images.instances.shape[3] if images.instances.ndim == 4 else None
-    n_textures = settings.n_background_crops // _CROPS_OF_A_TEXTURE
-    n_textures = int(np.clip(n_textures, 3, _MAX_TEXTURES)) * variations // _VARIATIONS
-    backgrounds = make_backgrounds(n_textures, behind, n_channels, rng)
-    return [_random_part(image, rng) for image in backgrounds]
+    mining = recipe.mining
+    images: list[np.ndarray] = []
+    if data.background_images:
+        order = rng.permutation(len(data.background_images))
+        chosen = order[: mining.max_background_images]
+        images = n_variations * [data.background_images[index] for index in chosen]
+    n_textures = settings.n_background_crops // mining.crops_per_texture
+    n_textures = int(np.clip(n_textures, *mining.n_textures))
+    backgrounds = make_backgrounds(
+        n_textures * n_variations // mining.n_variations,
+        images,
+        data.objects.shape[3] if data.objects.ndim == 4 else None,
+        recipe.scenes,
+        rng,
+    )
+    return [
+        Raster.from_tensor(
+            _random_part(Scene.empty(image).pixels, mining.max_side, rng)
+        )
+        for image in backgrounds
+    ]
 
 
-def _random_part(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    y, x = (rng.randint(max(1, n - _MAX_SIZE + 1)) for n in image.shape[:2])
-    return image[y : y + _MAX_SIZE, x : x + _MAX_SIZE]
+def _random_part(
+    image: torch.Tensor, max_side: int, rng: np.random.RandomState
+) -> torch.Tensor:
+    y, x = (rng.randint(max(1, n - max_side + 1)) for n in image.shape[1:])
+    return image[:, y : y + max_side, x : x + max_side]
 
 
 def _calibrate(
-    recognizer: Recognizer,
-    images: TrainingImages,
+    recognizer: CropRecognizer,
+    data: TrainingImages,
     held_out: np.ndarray,
     settings: TrainingSettings,
+    recipe: LearningRecipe,
     rng: np.random.RandomState,
 ) -> ScoreCalibration:
-    """Calibration on scenes of held-out images, and on images without instances."""
-    backgrounds = _fresh_backgrounds(images, settings, 1, rng)
-    nothing = np.empty((0, 4)), np.empty(0, int)
-    n_shown = min(_MIN_CALIBRATED, int(_CALIBRATED_SHARE * settings.n_instance_crops))
-    scenes = [
-        *make_training_scenes(
-            images.instances[held_out],
-            backgrounds,
-            max(len(held_out), n_shown),
+    """Calibration on scenes of held-out images, and on images without objects."""
+    specification, calibration = recognizer.specification, recipe.calibration
+    empty = _fresh_backgrounds(data, settings, recipe, 1, rng)
+    n_pasted = int(calibration.share * settings.n_instance_crops)
+    scenes = list(
+        training_scenes(
+            data.objects[held_out],
+            [image.whole() for image in empty],
+            max(len(held_out), min(calibration.min_objects, n_pasted)),
             settings.rotation,
+            recipe.scenes.for_frames(specification.fills_frame),
             rng,
-            recognizer.image_format.specification.fills_frame,
-        ),
-        *(Scene(image, *nothing) for image in backgrounds),
-    ]
-    score, objectness, weight = ([np.empty(0)] for _ in range(3))
-    is_right = [np.empty(0, bool)]
+        )
+    )
+    scenes += [Scene.of(image.whole()) for image in empty]
+    probabilities, objectness, is_right, weight = [], [], [], []
     for scene in with_progress(
         scenes, "calibration", len(scenes), "scene", settings.verbose
     ):
-        unit = to_unit_tensor(scene.pixels[np.newaxis])[0]
-        pixels = recognizer.image_format.specification.from_unit(unit)
-        search = Settings(
-            proposals="image",
-            n_thresholds=settings.n_thresholds,
+        search = replace(
+            settings.search,
             polarity="bright" if len(scene.boxes) else "both",
-            scales=(1.0,),
-            heat_threshold=None,
-            score_threshold=_LEAST_SCORE,
-            nms_threshold=0.3,
+            score_threshold=calibration.min_score,
+            nms_threshold=calibration.nms_threshold,
         )
-        (found,) = find_instances([pixels], recognizer, search)
-        labels = np.where(
-            scene.labels >= 0, images.labels[held_out][scene.labels], BACKGROUND
-        )
-        overlap = instance_overlap(
-            found.proposals["box"],
-            scene.boxes,
-            recognizer.image_format.specification,
-        )
-        is_same = found.label[:, np.newaxis] == labels
-        score.append(found.score)
-        objectness.append(found.objectness)
-        is_right.append(((overlap >= _RIGHT_IOU) & is_same).any(axis=1))
-        counts = 1.0 if len(scene.boxes) else _EMPTY_WEIGHT
-        weight.append(np.full(len(found.score), counts))
-    return fit_calibration(*map(np.concatenate, (score, objectness, is_right, weight)))
+        pixels = specification.from_unit(scene.pixels)
+        result = recognizer.detect([Raster.from_tensor(pixels)], search)
+        (detections,) = result.detections
+        overlap = object_overlap(detections.proposals.boxes, scene.boxes, specification)
+        labels = data.labels[held_out][scene.labels]
+        labels = np.where(scene.labels == BACKGROUND, BACKGROUND, labels)
+        is_same = detections.label[:, np.newaxis] == labels
+        is_near = overlap >= calibration.right_iou
+        probabilities.append(detections.probability)
+        objectness.append(detections.objectness)
+        is_right.append((is_near & is_same).any(axis=1))
+        is_empty = len(scene.boxes) == 0
+        counts = calibration.background_weight if is_empty else 1.0
+        weight.append(np.full(len(detections), counts))
+    return fit_calibration(
+        np.concatenate(probabilities),
+        np.concatenate(objectness),
+        np.concatenate(is_right),
+        np.concatenate(weight),
+    )

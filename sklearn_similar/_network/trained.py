@@ -1,6 +1,6 @@
 """A trained network, ready to be run on images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._images.images import Images, n_channels
+from .._images.batches import batch_slices
+from .._images.images import Images, in_memory_format, n_at_once, n_channels
 from .._images.messages import warn_user
 from .._images.position import image_name
 from .._images.splits import spread_over_classes
@@ -88,16 +89,39 @@ class TrainedNetwork:
 
         The images have the trained size.
         """
-        result = np.empty((len(images), self.n_classes), dtype=np.float32)
+        batches = with_progress(
+            self.batches(images),
+            "predict",
+            len(images),
+            "image",
+            verbose,
+            size=lambda batch: len(batch[0]),
+        )
+        return self._probabilities(batches, len(images), log)
+
+    def tensor_probabilities(self, images: torch.Tensor) -> np.ndarray:
+        """Class probabilities of images n_images x n_channels x height x width."""
+        max_images = n_at_once(images[0, 0], self.device) if len(images) else 1
+        batches = (
+            (np.arange(part.start, part.stop), self._as_input(images[part]))
+            for part in batch_slices(len(images), min(self.batch_size, max_images))
+        )
+        return self._probabilities(batches, len(images))
+
+    def _as_input(self, images: torch.Tensor) -> torch.Tensor:
+        """Images in the memory format in which the network takes them."""
+        return in_memory_format(images.to(self.device), self.memory_format)
+
+    def _probabilities(
+        self,
+        batches: Iterable[tuple[np.ndarray, torch.Tensor]],
+        n_images: int,
+        log: bool = False,
+    ) -> np.ndarray:
+        """Class probabilities, or their logarithms, of images that come in batches."""
+        result = np.empty((n_images, self.n_classes), dtype=np.float32)
         with self.evaluation():
-            for indices, batch in with_progress(
-                self.batches(images),
-                "predict",
-                len(images),
-                "image",
-                verbose,
-                size=lambda batch: len(batch[0]),
-            ):
+            for indices, batch in batches:
                 output = at_least_single(self.module(batch))
                 if not self.returns_probabilities:
                     # Along the classes, rounding does not depend on the other images.

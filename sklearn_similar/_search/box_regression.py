@@ -6,8 +6,8 @@ of a detector; here a small network of its own looks at a proposal and what is a
 it, as the recogniser may be any classifier.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,47 +15,104 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
-from .._images.batches import batch_slices
 from .._network.seeding import seeded
 from .._progress import with_progress
 from .._tables.boxes import paired_iou
 from .crop_specification import CropSpecification
-from .crops import to_unit_tensor
 
-# Height and width of what the network sees, and the share of it that a proposal takes.
-_SIZE = (28, 28)
-_EXTENT = 0.6
-_N_FILTERS = (12, 24, 48)
-_N_HIDDEN = 128
-_GRID = 7
-_N_EPOCHS = 8
-_BATCH_SIZE = 100
-_LEARNING_RATE = 4e-3
-# Offsets, in parts of a box's greater side, beyond which an error counts linearly.
-_SMOOTHNESS = 0.05
-# One of so many examples is held out, to see whether boxes get better, by so many
-# standard errors.
-_HELD_OUT = 10
-_SURE = 3.0
-_MIN_HELD_OUT = 20
-_CROPS_AT_ONCE = 1024
-# Of more crops, what passes through the network does not fit into a CPU's caches.
+# More crops than this do not fit into a CPU's caches on their way through the network.
 _CPU_BATCH_SIZE = 128
+_BATCH_SIZE = 1024
 
 
-class BoxExamples(NamedTuple):
-    """Crops n x 28 x 28 x n_channels, uint8, their boxes, and those of instances."""
+@dataclass(frozen=True, kw_only=True)
+class BoxRegressionRecipe:
+    """The network that refines boxes, and its training.
 
-    crops: np.ndarray
+    All figures were chosen on scenes of training digits and clothes.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Height and width of the context crops.
+    object_extent : float
+        Share of a context crop's side that the proposal takes.
+    n_filters : tuple of int
+        Filters of the convolutions.
+    n_hidden : int
+        Units of the fully connected layer.
+    n_epochs, batch_size : int
+    learning_rate : float
+        Peak learning rate of the one-cycle schedule.
+    beta : float
+        Error, as a share of the box's longer side, above which the smooth L1 loss is
+        linear.
+    held_out : int
+        One of so many examples is held out.
+    n_standard_errors : float
+        Improvement of the held-out IoU, in standard errors, without which boxes are
+        not refined.
+    min_held_out : int
+        Minimum number of held-out examples.
+    """
+
+    size: tuple[int, int] = (28, 28)
+    object_extent: float = 0.6
+    n_filters: tuple[int, int, int] = (12, 24, 48)
+    n_hidden: int = 128
+    n_epochs: int = 8
+    batch_size: int = 100
+    learning_rate: float = 4e-3
+    beta: float = 0.05
+    held_out: int = 10
+    n_standard_errors: float = 3.0
+    min_held_out: int = 20
+
+
+_RECIPE = BoxRegressionRecipe()
+# Height and width of the last feature maps.
+_GRID = 7
+
+
+@dataclass(frozen=True)
+class BoxExamples:
+    """Proposals and the boxes of the objects that they show.
+
+    Attributes
+    ----------
+    crops : tensor of shape (n_examples, n_channels, 28, 28)
+        Context crops of the proposals.
+    boxes, truth : ndarray of shape (n_examples, 4)
+        The proposals, and the boxes of the objects.
+    """
+
+    crops: torch.Tensor
     boxes: np.ndarray
     truth: np.ndarray
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["BoxExamples"]) -> "BoxExamples":
+        """The examples of all parts, in order."""
+        parts = list(parts)
+        return cls(
+            torch.cat([part.crops for part in parts]),
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.truth for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, rows: np.ndarray | slice) -> "BoxExamples":
+        """The examples at some rows."""
+        return BoxExamples(self.crops[rows], self.boxes[rows], self.truth[rows])
 
 
 class BoxNetwork(nn.Sequential):
     """Offsets of a box's four coordinates, in parts of its greater side."""
 
     def __init__(self, in_channels: int):
-        first, second, third = _N_FILTERS
+        first, second, third = _RECIPE.n_filters
         super().__init__(
             nn.Conv2d(in_channels, first, 5, padding=2, bias=False),
             nn.MaxPool2d(2),
@@ -69,9 +126,9 @@ class BoxNetwork(nn.Sequential):
             nn.BatchNorm2d(third),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(third * _GRID**2, _N_HIDDEN),
+            nn.Linear(third * _GRID**2, _RECIPE.n_hidden),
             nn.ReLU(),
-            nn.Linear(_N_HIDDEN, 4),
+            nn.Linear(_RECIPE.n_hidden, 4),
         )
 
 
@@ -117,10 +174,10 @@ class BoxRegression:
         """
         network = self.network.to(crops.device)
         is_cpu = crops.device.type == "cpu"
-        batches = crops.split(_CPU_BATCH_SIZE if is_cpu else _CROPS_AT_ONCE)
+        batches = crops.split(_CPU_BATCH_SIZE if is_cpu else _BATCH_SIZE)
         with torch.autocast(crops.device.type, enabled=False):
             offsets = torch.cat([network(batch) for batch in batches])
-        sides = _greater_side(boxes)
+        sides = _longer_side(boxes)
         return np.rint(boxes + offsets.double().numpy(force=True) * sides)
 
 
@@ -134,68 +191,72 @@ def box_weights(in_channels: int) -> dict[str, np.ndarray]:
     }
 
 
-def wide_view(specification: CropSpecification) -> CropSpecification:
-    """The crops that show a proposal and what is around it."""
-    return replace(specification, size=_SIZE, object_extent=_EXTENT)
+def context_crop(specification: CropSpecification) -> CropSpecification:
+    """The crops that show a proposal with its surroundings."""
+    return replace(
+        specification, size=_RECIPE.size, object_extent=_RECIPE.object_extent
+    )
 
 
 def fit_box_regression(
     examples: BoxExamples, seed: int, verbose: int
 ) -> BoxRegression | None:
-    """A box regression, or None if it does not surely make held-out boxes better.
+    """A box regression, or None unless it improves the boxes of held-out examples.
 
     Parameters
     ----------
     examples : BoxExamples
         In random order.
     seed : int
-        Where the random numbers start.
+        Seed of the weights and of the order of examples.
     verbose : int
         1 shows a progress bar.
     """
-    n_held_out = len(examples.crops) // _HELD_OUT
-    if n_held_out < _MIN_HELD_OUT:
+    n_held_out = len(examples) // _RECIPE.held_out
+    if n_held_out < _RECIPE.min_held_out:
         return None
-    held_out = BoxExamples(*(part[:n_held_out] for part in examples))
-    training = BoxExamples(*(part[n_held_out:] for part in examples))
-    # Whatever the caller's modes are: here, in single precision, with gradients.
+    held_out = examples.select(slice(n_held_out))
+    # Single precision with gradients, in whatever mode the caller is.
     with (
         torch.device("cpu"),
         torch.inference_mode(False),
         torch.autocast("cpu", enabled=False),
     ):
+        training = examples.select(slice(n_held_out, None))
         regression = BoxRegression(_train(training, seed, verbose))
-    moved = [
-        regression(to_unit_tensor(held_out.crops[part]), held_out.boxes[part])
-        for part in batch_slices(n_held_out, _CROPS_AT_ONCE)
-    ]
+    refined = regression(held_out.crops, held_out.boxes)
     before = paired_iou(held_out.boxes, held_out.truth)
-    gain = paired_iou(np.concatenate(moved), held_out.truth) - before
+    gain = paired_iou(refined, held_out.truth) - before
     # Of few examples, some get better by chance.
-    is_better = gain.mean() > _SURE * gain.std() / n_held_out**0.5
+    standard_error = gain.std() / n_held_out**0.5
+    is_better = gain.mean() > _RECIPE.n_standard_errors * standard_error
     return regression if is_better else None
 
 
 def _train(examples: BoxExamples, seed: int, verbose: int) -> BoxNetwork:
-    boxes, truth = (
-        torch.from_numpy(own / _greater_side(examples.boxes)).float()
-        for own in (examples.boxes, examples.truth)
-    )
+    sides = _longer_side(examples.boxes)
+    boxes = torch.from_numpy(examples.boxes / sides).float()
+    truth = torch.from_numpy(examples.truth / sides).float()
     rng = np.random.RandomState(seed)
     with seeded(seed):
-        network = BoxNetwork(examples.crops.shape[3]).float()
+        network = BoxNetwork(examples.crops.shape[1]).float()
     _channels_last(network)
-    batch_size = min(_BATCH_SIZE, max(2, len(boxes) // _BATCH_SIZE))
-    # The last ones are left out, as a batch of one has no variance.
-    n_updates = len(boxes) // batch_size
-    optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE)
-    schedule = OneCycleLR(optimizer, _LEARNING_RATE, total_steps=n_updates * _N_EPOCHS)
-    for _ in with_progress(
-        range(_N_EPOCHS), "box regression", _N_EPOCHS, "epoch", verbose
-    ):
-        order = rng.permutation(len(boxes))[: n_updates * batch_size]
+    n_examples, n_epochs = len(examples), _RECIPE.n_epochs
+    batch_size = min(_RECIPE.batch_size, max(2, n_examples // _RECIPE.batch_size))
+    # An incomplete batch is left out, as a batch of one has no variance.
+    n_updates = n_examples // batch_size
+    optimizer = torch.optim.Adam(network.parameters(), _RECIPE.learning_rate)
+    schedule = OneCycleLR(
+        optimizer, _RECIPE.learning_rate, total_steps=n_updates * n_epochs
+    )
+    epochs = with_progress(
+        range(n_epochs), "box regression", n_epochs, "epoch", verbose
+    )
+    for _ in epochs:
+        order = rng.permutation(n_examples)[: n_updates * batch_size]
         for rows in order.reshape(n_updates, batch_size):
-            offsets = network(to_unit_tensor(examples.crops[rows]))
+            batch = examples.crops[rows].contiguous(memory_format=torch.channels_last)
+            offsets = network(batch)
             loss = _loss(boxes[rows], boxes[rows] + offsets, truth[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -213,7 +274,7 @@ def _channels_last(network: BoxNetwork) -> None:
 def _loss(
     boxes: torch.Tensor, moved: torch.Tensor, truth: torch.Tensor
 ) -> torch.Tensor:
-    """What a moved box lacks in IoU, and its distance, which has a slope anywhere."""
+    """1 - IoU plus smooth L1, which has a gradient for disjoint boxes too."""
     sides = (moved[:, 2:] - moved[:, :2]).clamp(min=1e-3)
     low, high = (
         torch.maximum(moved[:, :2], truth[:, :2]),
@@ -222,9 +283,9 @@ def _loss(
     common = (high - low).clamp(min=0).prod(dim=1)
     areas = sides.prod(dim=1) + (truth[:, 2:] - truth[:, :2]).prod(dim=1)
     overlap = common / (areas - common)
-    distance = F.smooth_l1_loss(moved - boxes, truth - boxes, beta=_SMOOTHNESS)
+    distance = F.smooth_l1_loss(moved - boxes, truth - boxes, beta=_RECIPE.beta)
     return (1 - overlap).mean() + distance
 
 
-def _greater_side(boxes: np.ndarray) -> np.ndarray:
+def _longer_side(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)

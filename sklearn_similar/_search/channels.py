@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from .._images.images import to_grey
+from .._images.rasters import Window
 
 # In pixels of an image of half the size.
 _SMOOTHING = 0.5
@@ -30,6 +31,14 @@ class Channel(NamedTuple):
 
     values: np.ndarray
     downsampling: int
+
+    def crop(self, window: Window) -> "Channel":
+        """The part of the channel in a window of the image."""
+        rows, columns = (
+            slice(part.start // self.downsampling, -(-part.stop // self.downsampling))
+            for part in window
+        )
+        return Channel(self.values[rows, columns], self.downsampling)
 
 
 def grey_channel(pixels: torch.Tensor) -> Channel:

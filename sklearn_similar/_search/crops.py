@@ -1,7 +1,8 @@
 """Region proposals as images of the trained size."""
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -9,9 +10,12 @@ import torch.nn.functional as F
 
 from .._images.batches import batch_slices
 from .._images.images import to_grey
+from .._images.rasters import Raster, Window, with_halo, work_tile_rows
 from .crop_specification import CropSpecification
 
 _CROPS_AT_ONCE = 1024
+# Bytes for each pixel of a tile, as large as those of the region proposals.
+_BYTES_PER_PIXEL = 256
 # Values of a level around crops that are copied at a time: as many as caches hold, and
 # on other devices as many as hide the cost of a call.
 _VALUES_AT_ONCE = 2**18
@@ -23,77 +27,62 @@ _LEAST_CONTRAST = 0.06
 _DARKNESS_WEIGHT = 3.0
 
 
-def to_unit_tensor(images: np.ndarray) -> torch.Tensor:
-    """Float tensor n x n_channels x height x width in [0, 1] from uint8 images."""
-    tensor = torch.from_numpy(images.astype(np.float32) / 255)
-    return tensor[:, np.newaxis] if tensor.ndim == 3 else tensor.movedim(-1, 1)
+def crops(
+    image: Raster,
+    boxes: np.ndarray,
+    specification: CropSpecification,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Crop boxes from an image, batch by batch.
+
+    Parameters
+    ----------
+    image : Raster
+        Values in [0, 1].
+    boxes : ndarray of shape (n_boxes, 4)
+    specification : CropSpecification
+    device : torch.device or str
+        Where crops are computed.
+
+    Yields
+    ------
+    rows : ndarray of int
+        The boxes of a batch.
+    crops : tensor of shape (n_rows, n_channels, height, width)
+        In [0, 1], with the size, object extent and contrast of training images.
+    """
+    factor = downsampling_factor(boxes, specification)
+    octave = _octaves(torch.from_numpy(factor).float()).numpy()
+    level = image
+    for number in range(int(octave.max(initial=-1)) + 1):
+        if number:
+            level = level.halve().cached()
+        rows = np.flatnonzero(octave == number)
+        yield from _crops_of_level(
+            level, 2.0**number, rows, boxes[rows], specification, device
+        )
 
 
 def crop_boxes(
-    pixels: torch.Tensor, boxes: np.ndarray, specification: CropSpecification
-) -> np.ndarray:
-    """Boxes as images of the trained size, n x height x width x n_channels.
-
-    Values, as those of `pixels`, n_channels x height x width, are between 0 and 1.
-    """
-    empty = np.empty((0, len(pixels), *specification.size), np.float32)
-    crops = [crops.numpy() for crops in crop_batches(pixels, boxes, specification)]
-    return np.concatenate([empty, *crops]).transpose(0, 2, 3, 1)
-
-
-def crop_batches(
-    pixels: torch.Tensor, boxes: np.ndarray, specification: CropSpecification
-) -> Iterator[torch.Tensor]:
-    """Crops of all boxes, batch by batch, on the device of the pixels."""
-    pyramid = [pixels[np.newaxis]]
-    for _ in range(int(crop_octaves(boxes, specification).max(initial=0))):
-        pyramid.append(
-            F.avg_pool2d(pyramid[-1], 2, ceil_mode=True, count_include_pad=False)
-        )
-    levels = dict(enumerate(pyramid))
-    for first in range(0, len(boxes), _CROPS_AT_ONCE):
-        yield _crop(levels, boxes[first : first + _CROPS_AT_ONCE], specification)
+    image: Raster, boxes: np.ndarray, specification: CropSpecification
+) -> torch.Tensor:
+    """The crops of all boxes, n x n_channels x height x width, in order."""
+    pixel = image.read(slice(0, 1), slice(0, 1))
+    cropped = pixel.new_empty(len(boxes), len(pixel), *specification.size)
+    for rows, batch in crops(image, boxes, specification):
+        cropped[rows] = batch
+    return cropped
 
 
 def crop_windows(boxes: np.ndarray, specification: CropSpecification) -> np.ndarray:
-    """What the crops of boxes show: boxes of one shape, around those."""
-    factor = _downsampling_factor(boxes, specification)
+    """The part of the image in each crop: boxes of one aspect ratio."""
+    factor = downsampling_factor(boxes, specification)
     half = factor[:, np.newaxis] * np.array(specification.size[::-1]) / 2
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     return np.hstack([centre - half, centre + half])
 
 
-def crop_octaves(boxes: np.ndarray, specification: CropSpecification) -> np.ndarray:
-    """Number of times that the image is halved before a box is cropped from it.
-
-    A crop has two samples a pixel, and so its level need not be coarser than that.
-    """
-    factor = torch.from_numpy(_downsampling_factor(boxes, specification)).float()
-    return _octaves(factor).numpy()
-
-
-def _octaves(factor: torch.Tensor) -> torch.Tensor:
-    return torch.log2((factor / 2).clamp(min=1)).long()
-
-
-def crop_reach(specification: CropSpecification) -> int:
-    """Pixels of a box's level, from its centre, that its crop depends on at most."""
-    # The factor is less than four at a box's own level.
-    return 2 * max(specification.size) + 2
-
-
-def crop_at(
-    level: torch.Tensor,
-    octave: int,
-    boxes: np.ndarray,
-    specification: CropSpecification,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Crops of boxes from an image that was halved so many times, and which of them."""
-    for part in batch_slices(len(boxes), _CROPS_AT_ONCE):
-        yield part, _crop({octave: level[np.newaxis]}, boxes[part], specification)
-
-
-def _downsampling_factor(
+def downsampling_factor(
     boxes: np.ndarray, specification: CropSpecification
 ) -> np.ndarray:
     """Pixels of the image in one pixel of each box's crop."""
@@ -102,8 +91,63 @@ def _downsampling_factor(
     return factors.max(axis=1) / specification.object_extent
 
 
+def _octaves(factor: torch.Tensor) -> torch.Tensor:
+    """Number of times that the image is halved before a box is cropped from it.
+
+    A crop has two samples a pixel, and so its level need not be coarser than that.
+    """
+    return torch.log2((factor / 2).clamp(min=1)).long()
+
+
+def _crops_of_level(
+    level: Raster,
+    scale: float,
+    rows: np.ndarray,
+    boxes: np.ndarray,
+    specification: CropSpecification,
+    device: torch.device | str,
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Crops of boxes from an image that was downsampled by a factor, tile by tile.
+
+    A box belongs to the tile that holds its centre.
+    """
+    if len(rows) == 0:
+        return
+    # The factor is less than four at a box's level.
+    halo = 2 * max(specification.size) + 2
+    centre = (boxes[:, :2] + boxes[:, 2:]) / (2 * scale)
+    for window in itertools.chain.from_iterable(
+        work_tile_rows(level.size, _BYTES_PER_PIXEL)
+    ):
+        inside = np.flatnonzero(_is_in_window(centre, window, level.size))
+        if len(inside) == 0:
+            continue
+        outer, _ = with_halo(window, halo, level.size)
+        pixels = level.read(*outer).to(device)
+        origin = np.array([outer[1].start, outer[0].start] * 2, np.float32)
+        shifted = boxes[inside] - np.float32(scale) * origin
+        for part in batch_slices(len(inside), _CROPS_AT_ONCE):
+            yield rows[inside[part]], _crop(pixels, scale, shifted[part], specification)
+
+
+def _is_in_window(
+    centre: np.ndarray, window: Window, size: tuple[int, int]
+) -> np.ndarray:
+    """Whether centres (x, y) lie in a window; the last windows have what is beyond."""
+    rows, columns = window
+    is_inside = np.ones(len(centre), bool)
+    for position, part, length in (
+        (centre[:, 0], columns, size[1]),
+        (centre[:, 1], rows, size[0]),
+    ):
+        is_last = part.stop == length
+        is_inside &= (position >= part.start) & ((position < part.stop) | is_last)
+    return is_inside
+
+
 def _crop(
-    pyramid: Mapping[int, torch.Tensor],
+    level: torch.Tensor,
+    scale: float,
     boxes: np.ndarray,
     specification: CropSpecification,
 ) -> torch.Tensor:
@@ -111,32 +155,27 @@ def _crop(
 
     The object has the extent that it has there, and the crop is contrast-normalised:
     the median around the edge of the box becomes 0, in colour that of each channel, and
-    the greatest value in the box 1. Of training images that fill their frame, no value
-    stands for the background, and the least in the box becomes 0. This is done after
+    the maximum in the box 1. Training images that fill their frame have no background
+    value, and the minimum in the box becomes 0. Contrast is normalised after
     resampling, which leaves thin strokes fainter than they were.
     """
     height, width = specification.size
-    first = next(iter(pyramid.values()))
-    n_channels, device = first.shape[1], first.device
-    factor = torch.from_numpy(_downsampling_factor(boxes, specification))
-    factor = factor.to(device, torch.float32)
-    box = torch.from_numpy(boxes).to(device, torch.float64)
+    factor = torch.from_numpy(downsampling_factor(boxes, specification))
+    factor = factor.to(level.device, torch.float32)
+    box = torch.from_numpy(boxes).to(level.device, torch.float64)
     x = _positions(box[:, 0], box[:, 2], factor, width)
     y = _positions(box[:, 1], box[:, 3], factor, height)
-    octave = _octaves(factor)
-    crops = first.new_empty(len(boxes), n_channels, height, width)
-    for number in octave.unique().tolist():
-        level, scale = pyramid[number][0], 2.0**number
-        rows = (octave == number).nonzero().flatten()
-        parts = _of_like_extent(rows, factor / scale, level, specification.size)
-        for part, extent in parts:
-            crops[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
+    cropped = level.new_empty(len(boxes), len(level), height, width)
+    for part, extent in _groups_of_similar_extent(
+        factor / scale, level, (height, width)
+    ):
+        cropped[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
     rows = _inside(y, box[:, 1], box[:, 3], factor)
     columns = _inside(x, box[:, 0], box[:, 2], factor)
-    if n_channels > 1 and not specification.fills_frame:
-        return _stretch_colours(crops, rows, columns)
-    black, white = _contrast(crops, rows, columns, specification.fills_frame)
-    return crops.sub_(black).div_(white - black).clamp_(0, 1)
+    if len(level) > 1 and not specification.fills_frame:
+        return _normalise_colour_contrast(cropped, rows, columns)
+    black, white = _contrast(cropped, rows, columns, specification.fills_frame)
+    return cropped.sub_(black).div_(white - black).clamp_(0, 1)
 
 
 def _inside(position, low, high, factor) -> torch.Tensor:
@@ -185,7 +224,7 @@ def _contrast(
     return torch.minimum(black.view(shape), white - _LEAST_CONTRAST), white
 
 
-def _stretch_colours(
+def _normalise_colour_contrast(
     crops: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
     """Colour crops as differences from the ground, whose greatest in the box is 1.
@@ -218,26 +257,22 @@ def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:
     return (low + high)[:, None] / 2 + factor[:, None] * steps
 
 
-def _of_like_extent(
-    rows: torch.Tensor,
-    distance: torch.Tensor,
-    level: torch.Tensor,
-    size: tuple[int, int],
+def _groups_of_similar_extent(
+    distance: torch.Tensor, level: torch.Tensor, size: tuple[int, int]
 ) -> Iterator[tuple[torch.Tensor, tuple[int, int]]]:
-    """Rows of crops, the largest first, and what any of them depends on in a level.
+    """Rows of crops, the largest first, and the pixels of a level that each depends on.
 
     Parameters
     ----------
-    rows : tensor of shape (n_rows,)
     distance : tensor of shape (n_crops,)
-        Of pixels of the crops, in pixels of the level.
+        Distance of a crop's pixels, in pixels of the level.
     level : tensor of shape (n_channels, height, width)
     size : (int, int)
         Height and width of a crop.
     """
     is_cpu = level.device.type == "cpu"
-    most = _VALUES_AT_ONCE if is_cpu else _DEVICE_VALUES_AT_ONCE
-    rows = rows[distance[rows].argsort(descending=True, stable=True)]
+    max_values = _VALUES_AT_ONCE if is_cpu else _DEVICE_VALUES_AT_ONCE
+    rows = distance.argsort(descending=True, stable=True)
     while len(rows):
         greatest = distance[rows[0]].item()
         # A pixel before the first sample, and one after the last.
@@ -245,7 +280,7 @@ def _of_like_extent(
             min(math.ceil(greatest * n) + 2, length)
             for n, length in zip(size, level.shape[1:], strict=True)
         )
-        at_once = max(1, most // (len(level) * height * width))
+        at_once = max(1, max_values // (len(level) * height * width))
         yield rows[:at_once], (height, width)
         rows = rows[at_once:]
 

@@ -1,449 +1,351 @@
-"""Region proposals: extremal regions of an image, or hot regions of a heatmap.
+"""Region proposals: boxes in which an object may be, and the sources they come from.
 
-Regions are connected at several thresholds (a component tree). One threshold is not
-enough: some instances are bright and some faint, and the strokes of neighbours touch at
-low thresholds.
+A source is a function from `Views` to `Proposals`, with an entry in `PROPOSAL_SOURCES`.
+`fit`, mining and calibration of the localizer use the source that `localize` uses.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from .._images.max_tree import ComponentTree, MergedComponents, component_tree
-from .._tables.boxes import paired_iou
+from .._images.images import to_grey
+from .._images.rasters import Raster, with_halo, work_tile_rows
 from .channels import Channel, grey_channel, shared_channels, smooth_channel
+from .heat import Heatmaps
+from .regions import RegionRecipe, StableRegions, heat_regions
+from .views import Views
 
-REGION = np.dtype(
-    [
-        ("box", np.float32, (4,)),
-        ("threshold", np.float32),
-        ("last_threshold", np.float32),
-        ("peak", np.float32),
-        ("parent", np.int64),
-        # Flat index of the first pixel; thresholds at which it begins and ends to be.
-        ("first", np.int64),
-        ("birth", np.uint16),
-        ("death", np.uint16),
-    ]
-)
-# `downsampling`: the image's pixels in one of the channel's, from which a box comes.
-PROPOSAL = np.dtype([("box", np.float32, (4,)), ("downsampling", np.int64)])
+# Bytes that component trees, channels and the pixels themselves take for each pixel.
+_BYTES_PER_PIXEL = 256
+# Pixels around a tile on which its channels depend, twice those at half the size.
+_CHANNEL_HALO = 8
 
 
-class Stability(NamedTuple):
-    """What regions are proposed, in grey levels between 0 and 1.
+@dataclass(frozen=True, kw_only=True)
+class ProposalRecipe:
+    """How proposals are told apart and split.
 
     Attributes
     ----------
-    min_range : float
-        Least range of thresholds over which a region keeps its box.
-    min_contrast : float
-        Least difference between a region's peak and its threshold.
+    duplicate_shift : float
+        Difference of the corners of near-duplicates, as a share of the box's width and
+        height. With 0.1, two such boxes have an IoU of about 0.8.
+    cuts : tuple of (int, int, float)
+        Axis along which a region is split, number of parts, and the minimum length as a
+        multiple of the other side. Objects stand next to each other more often than on
+        top of each other, so that there are fewer cuts along the height. Chosen on rows
+        of touching training digits.
+    min_side : int
+        Minimum length in pixels of the longer side of a part.
     """
 
-    min_range: float
-    min_contrast: float
+    duplicate_shift: float = 0.1
+    cuts: tuple[tuple[int, int, float], ...] = ((0, 2, 0.8), (0, 3, 1.2), (1, 2, 2.0))
+    min_side: int = 7
+
+
+DEFAULT_RECIPE = ProposalRecipe()
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Boxes in some views of images.
+
+    Attributes
+    ----------
+    boxes : ndarray of shape (n_proposals, 4), float32
+        x_min, y_min, x_max, y_max in pixels, half-open.
+    source : ndarray of int of shape (n_proposals,)
+        Index of the view that each box is in.
+    level : ndarray of int of shape (n_proposals,)
+        Pixels of the image in one pixel, along each axis, of the channel that a box
+        comes from: the larger, the less exact the box.
+    """
+
+    boxes: np.ndarray
+    source: np.ndarray
+    level: np.ndarray
 
     @classmethod
-    def of_channel(cls, downsampling: int) -> "Stability":
-        """Where a channel is smaller and smoothed, less of it is noise."""
-        return _OF_FULL_SIZE if downsampling == 1 else _OF_SMALLER
+    def from_boxes(
+        cls, boxes: np.ndarray, source: int | np.ndarray = 0, level: int = 1
+    ) -> "Proposals":
+        """Proposals of one level; a single source stands for all boxes."""
+        n = len(boxes)
+        return cls(
+            boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
+            source=np.broadcast_to(np.asarray(source, np.int64), n).copy(),
+            level=np.full(n, level, np.int64),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Proposals"]) -> "Proposals":
+        """The proposals of all parts, in order."""
+        parts = [cls.from_boxes(np.empty((0, 4))), *parts]
+        return cls(
+            boxes=np.concatenate([part.boxes for part in parts]),
+            source=np.concatenate([part.source for part in parts]),
+            level=np.concatenate([part.level for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, rows: np.ndarray) -> "Proposals":
+        """The proposals at some rows, or where a mask is true."""
+        return Proposals(self.boxes[rows], self.source[rows], self.level[rows])
+
+    def near_duplicate_groups(
+        self, recipe: ProposalRecipe = DEFAULT_RECIPE
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Group proposals of one view whose boxes are nearly the same.
+
+        Returns
+        -------
+        first : ndarray of shape (n_groups,)
+            First row of each group, in ascending order.
+        group : ndarray of shape (n_proposals,)
+            Group of each proposal.
+        """
+        octave = np.floor(np.log2(self.boxes[:, 2:] - self.boxes[:, :2]))
+        cell = np.rint(self.boxes / np.tile(recipe.duplicate_shift * 2**octave, 2))
+        key = np.hstack([self.source[:, np.newaxis], octave, cell])
+        _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        return first[order], rank[group.ravel()]
+
+    def distinct(self) -> "Proposals":
+        """The first proposal of each group of near-duplicates."""
+        first, _ = self.near_duplicate_groups()
+        return self.select(first)
+
+    def without_duplicates_of(self, known: "Proposals") -> "Proposals":
+        """The distinct proposals that are near-duplicates of no known, distinct one."""
+        together = Proposals.concatenate([known, self]).distinct()
+        return together.select(slice(len(known), None))
+
+    def split(self, recipe: ProposalRecipe = DEFAULT_RECIPE) -> "Proposals":
+        """Parts of the proposals that may show several objects.
+
+        Objects that touch are one region. It is split into equal parts, side by side or
+        on top of each other; box regression then moves each part to its object. Only
+        regions of the full resolution are split, as coarser channels show the same
+        objects.
+        """
+        fine = self.select(self.level == 1)
+        parts = [fine.select(slice(0))]
+        for axis, n_parts, min_ratio in recipe.cuts:
+            parts += fine._split_along(axis, n_parts, min_ratio, recipe.min_side)
+        return Proposals.concatenate(parts)
+
+    def _split_along(
+        self, axis: int, n_parts: int, min_ratio: float, min_side: int
+    ) -> list["Proposals"]:
+        sides = self.boxes[:, 2:].astype(np.float64) - self.boxes[:, :2]
+        long = self.select(sides[:, axis] >= min_ratio * sides[:, 1 - axis])
+        low = long.boxes[:, axis].astype(np.float64)
+        length = long.boxes[:, axis + 2] - low
+        parts = []
+        for number in range(n_parts):
+            boxes = long.boxes.copy()
+            boxes[:, axis] = np.floor(low + length * number / n_parts)
+            boxes[:, axis + 2] = np.ceil(low + length * (number + 1) / n_parts)
+            is_large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= min_side
+            part = Proposals(boxes, long.source, long.level)
+            parts.append(part.select(is_large))
+        return parts
+
+    def unrefined(self) -> "Proposals":
+        """Boxes of the full resolution, to be recognised where they are.
+
+        Where an object is crisp, they are exact; elsewhere refined boxes are better, so
+        that these rank as boxes of the next coarser level.
+        """
+        fine = self.select(self.level == 1)
+        return Proposals(fine.boxes, fine.source, 2 * fine.level)
+
+    def clip(self, sizes: np.ndarray) -> "Proposals":
+        """The boxes clipped to their views, whose heights and widths are given."""
+        height, width = sizes[self.source].T.astype(np.float32)
+        limit = np.stack([width, height, width, height], axis=1)
+        return Proposals(self.boxes.clip(0, limit), self.source, self.level)
 
 
-# Smaller regions, in pixels, cannot be recognised.
-_MIN_SIDE = 7
-# Chosen on scenes of training digits and clothes.
-_OF_FULL_SIZE = Stability(min_range=0.05, min_contrast=0.1)
-_OF_SMALLER = Stability(min_range=0.03, min_contrast=0.06)
-# IoU of boxes that are like each other.
-STABLE_IOU = 0.6
-_DUPLICATE_IOU = 0.8
-# Share of the way from background to peak above which a pixel is foreground.
-_FOREGROUND_SHARE = 0.35
-_N_SAMPLES = 32
-_REGIONS_AT_ONCE = 4096
-# Axis along which a region is cut: how many parts, and its least length in parts of its
-# other side. Things stand beside each other more often than on top.
-_CUTS = ((0, ((2, 0.8), (3, 1.2))), (1, ((2, 2.0),)))
-# Share of a box's width and height by which the corners of like boxes differ at most.
-_DUPLICATE_SHIFT = 0.1
+ProposalSource = Callable[[Views, Any, Heatmaps | None], Proposals]
 
 
-def propose(
-    image: torch.Tensor,
-    negatives: tuple[bool, ...],
-    proposals: str | Callable[[np.ndarray], Any],
-    n_thresholds: int,
-    any_contrast: bool = False,
-) -> list[np.ndarray]:
-    """Region proposals, as `InstanceLocalizer` names them.
+def propose(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
+    """Propose boxes in some views.
 
     Parameters
     ----------
-    image : tensor of shape (n_channels, height, width)
-        Values between 0 and 1.
-    negatives : tuple of bool
-        Whether instances are brighter in the image, or in its negative.
-    proposals : {"image", "grey"} or callable
-    n_thresholds : int
-    any_contrast : bool
-        Whether regions that are darker than what is around them are proposed as well,
-        in the image and in its negative.
-
-    Returns
-    -------
-    list of structured ndarray of dtype `PROPOSAL`
-        For each of `negatives`.
+    views : Views
+    settings : SearchSettings
+        With the attributes `proposals`, `n_thresholds` and `heat_threshold`.
+    heatmaps : Heatmaps or None
+        Of the views, for the sources that use them.
     """
-    if callable(proposals):
-        return [as_proposals(_called(proposals, image))] * len(negatives)
-    contrasts = (False, True) if any_contrast else negatives
-    views = [1 - image if is_negative else image for is_negative in contrasts]
-    channels = [own_channels(view, proposals) for view in views]
-    found = [_in_channels(own, n_thresholds) for own in channels]
-    shared = np.empty(0, PROPOSAL)
-    if proposals == "image":
-        shared = _in_channels(shared_channels(image), n_thresholds)
-    size = image.shape[1], image.shape[2]
-    if any_contrast:
-        return [joined([*found, shared], size)] * len(negatives)
-    return [joined([own, shared], size) for own in found]
+    source = settings.proposals
+    if callable(source):
+        return _boxes_of_function(views, source)
+    return PROPOSAL_SOURCES[source](views, settings, heatmaps)
 
 
-def joined(channels: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Proposals of several channels of an image of a height and width."""
-    return distinct(inside_image(np.concatenate(channels), size))
+def image_regions(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
+    """Stable extremal regions of grey levels, edges and colours."""
+    return _regions_of_channels(
+        views, fine_and_smooth_channels, shared_channels, settings.n_thresholds
+    )
 
 
-def parts_of(proposals: np.ndarray) -> np.ndarray:
-    """Parts of the proposals that may show several instances.
+def grey_regions(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
+    """Stable extremal regions of grey levels."""
+    return _regions_of_channels(
+        views, lambda pixels: [grey_channel(pixels)], None, settings.n_thresholds
+    )
 
-    Where instances touch, their strokes are one region. It is cut into equal parts,
-    side by side or one on top of the other: whoever looks at a part sees which instance
-    it belongs to. Smaller channels have the same objects.
-    """
-    found = [proposals[:0]]
-    proposals = proposals[proposals["downsampling"] == 1]
-    for axis, cuts in _CUTS:
-        low, other_low, high, other_high = (
-            proposals["box"].T[[axis, 1 - axis, axis + 2, 3 - axis]].astype(np.float64)
+
+def heat_proposals(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
+    """Connected regions of heatmaps, tightened around bright pixels."""
+    if heatmaps is None:
+        return image_regions(views, settings, heatmaps)
+    parts = []
+    for number, heat in enumerate(heatmaps.of(range(len(views)))):
+        boxes = heat_regions(
+            heat.whole()[0].numpy(),
+            to_grey(views.rasters[number].whole()).numpy(),
+            settings.heat_threshold,
+            settings.n_thresholds,
         )
-        for n_parts, least_ratio in cuts:
-            is_long = high - low >= least_ratio * (other_high - other_low)
-            start, length = low[is_long], (high - low)[is_long]
-            for number in range(n_parts):
-                part = proposals[is_long]
-                part["box"][:, axis] = np.floor(start + length * number / n_parts)
-                end = np.ceil(start + length * (number + 1) / n_parts)
-                part["box"][:, axis + 2] = end
-                found.append(part[is_recognisable(part)])
-    return np.concatenate(found)
+        parts.append(Proposals.from_boxes(boxes, number))
+    return Proposals.concatenate(parts)
 
 
-def own_channels(image: torch.Tensor, proposals: str) -> list[Channel]:
-    """Channels in which the negative of an image has other regions."""
-    if proposals == "grey":
-        return [grey_channel(image)]
-    return [grey_channel(image), smooth_channel(image)]
+PROPOSAL_SOURCES: dict[str, ProposalSource] = {
+    "image": image_regions,
+    "grey": grey_regions,
+    "heat": heat_proposals,
+}
 
 
-def as_proposals(boxes: np.ndarray, downsampling: int = 1) -> np.ndarray:
-    """Boxes, in pixels of a channel, as proposals."""
-    found = np.empty(len(boxes), PROPOSAL)
-    found["box"], found["downsampling"] = boxes * np.float32(downsampling), downsampling
-    return found
+def fine_and_smooth_channels(pixels: torch.Tensor) -> list[Channel]:
+    """Channels whose regions differ between an image and its negative."""
+    return [grey_channel(pixels), smooth_channel(pixels)]
 
 
-def inside_image(proposals: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The proposals, in place, cut to an image of a height and width.
+def _regions_of_channels(
+    views: Views,
+    channels: Callable[[torch.Tensor], list[Channel]],
+    shared: Callable[[torch.Tensor], list[Channel]] | None,
+    n_thresholds: int,
+) -> Proposals:
+    """Regions of the channels of each view, and of those that all views share."""
+    parts = []
+    contrasts = (False, True) if views.any_contrast else views.negatives
+    for number, image in enumerate(views.images):
+        makers = [_of_contrast(channels, is_negative) for is_negative in contrasts]
+        if shared is not None:
+            makers.append(shared)
+        regions = _tiled_regions(image, makers, n_thresholds)
+        of_all = regions[len(contrasts) :]
+        for position in range(len(views.negatives)):
+            of_view = (
+                regions[: len(contrasts)] if views.any_contrast else [regions[position]]
+            )
+            boxes = Proposals.concatenate([*of_view, *of_all])
+            source = np.full(len(boxes), number * len(views.negatives) + position)
+            parts.append(Proposals(boxes.boxes, source, boxes.level))
+    return Proposals.concatenate(parts).clip(views.sizes).distinct()
 
-    The last pixel of a smaller channel may reach beyond it.
-    """
-    edge = np.array(size[::-1], np.float32)
-    proposals["box"][:, 2:] = np.minimum(proposals["box"][:, 2:], edge)
-    return proposals
+
+def _of_contrast(
+    channels: Callable[[torch.Tensor], list[Channel]], is_negative: bool
+) -> Callable[[torch.Tensor], list[Channel]]:
+    return lambda pixels: channels(1 - pixels if is_negative else pixels)
 
 
-def _called(proposals: Callable[[np.ndarray], Any], image: torch.Tensor) -> np.ndarray:
-    """Boxes that a function of the user proposes, cut to the image."""
+def _tiled_regions(
+    image: Raster,
+    makers: Sequence[Callable[[torch.Tensor], list[Channel]]],
+    n_thresholds: int,
+) -> list[Proposals]:
+    """Stable regions of the channels that each function makes of an image."""
+    trees: list[list[tuple[StableRegions, int]]] = []
+    for row in work_tile_rows(image.size, _BYTES_PER_PIXEL, multiple=2):
+        tiles = [_channels_of_tile(image, window, makers) for window in row]
+        if not trees:
+            trees = [
+                [
+                    (_tree_of(channel, image.size, n_thresholds), channel.downsampling)
+                    for channel in channels
+                ]
+                for channels in tiles[0]
+            ]
+        for maker, maker_trees in enumerate(trees):
+            for number, (tree, _) in enumerate(maker_trees):
+                tree.add_row([tile[maker][number].values for tile in tiles])
+    return [
+        Proposals.concatenate(
+            Proposals.from_boxes(tree.boxes() * np.float32(level), level=level)
+            for tree, level in maker_trees
+        )
+        for maker_trees in trees
+    ]
+
+
+def _tree_of(channel: Channel, size: tuple[int, int], n_thresholds: int):
+    """The regions of a channel of an image of a size."""
+    level = channel.downsampling
+    height, width = (-(-length // level) for length in size)
+    return StableRegions((height, width), n_thresholds, RegionRecipe.of_level(level))
+
+
+def _channels_of_tile(image: Raster, window, makers) -> list[list[Channel]]:
+    """Channels of a window of an image, from each of some functions."""
+    outer, inner = with_halo(window, _CHANNEL_HALO, image.size, multiple=2)
+    pixels = image.read(*outer)
+    return [[channel.crop(inner) for channel in maker(pixels)] for maker in makers]
+
+
+def _boxes_of_function(
+    views: Views, function: Callable[[np.ndarray], Any]
+) -> Proposals:
+    """Boxes that a user's function proposes for each image, clipped to it."""
+    parts = []
+    n_views = len(views.negatives)
+    for number, image in enumerate(views.images):
+        boxes = _checked_boxes(function, image.whole())
+        parts += [
+            Proposals.from_boxes(boxes, number * n_views + position)
+            for position in range(n_views)
+        ]
+    return Proposals.concatenate(parts)
+
+
+def _checked_boxes(
+    function: Callable[[np.ndarray], Any], image: torch.Tensor
+) -> np.ndarray:
     n_channels, height, width = image.shape
     pixels = image.permute(1, 2, 0).numpy()
-    found = np.asarray(proposals(pixels[..., 0] if n_channels == 1 else pixels))
-    if found.size == 0:
+    boxes = np.asarray(function(pixels[..., 0] if n_channels == 1 else pixels))
+    if boxes.size == 0:
         return np.empty((0, 4), np.float32)
-    if found.ndim != 2 or found.shape[1] != 4 or not np.isfinite(found).all():
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise ValueError(
             "proposals must return finite boxes x_min, y_min, x_max, y_max, of the "
-            f"shape (n_boxes, 4), found {found.dtype} of the shape {found.shape}."
+            f"shape (n_boxes, 4); got {boxes.dtype} of the shape {boxes.shape}."
         )
-    boxes = found.astype(np.float32).clip(0, [width, height, width, height])
+    boxes = boxes.astype(np.float32).clip(0, [width, height, width, height])
     is_empty = ~(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
     if is_empty.any():
         raise ValueError(
-            f"proposals returned the box {found[is_empty][0].tolist()}, which holds "
+            f"proposals returned the box {boxes[is_empty][0].tolist()}, which holds "
             f"no pixel of an image of {width} x {height}; boxes are x_min, y_min, "
             "x_max, y_max in pixels."
         )
     return boxes
-
-
-def _in_channels(channels: Iterable[Channel], n_thresholds: int) -> np.ndarray:
-    """Extremal regions of channels as proposals, in pixels of the image."""
-    found = []
-    for values, downsampling in channels:
-        stability = Stability.of_channel(downsampling)
-        regions = extremal_regions(values, n_thresholds, stability)
-        found.append(as_proposals(regions["box"], downsampling))
-    return np.concatenate(found)
-
-
-def distinct(proposals: np.ndarray) -> np.ndarray:
-    """The first of all proposals whose boxes are nearly the same."""
-    first, _ = groups_of_like(proposals)
-    return proposals[first]
-
-
-def groups_of_like(proposals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Groups of proposals whose boxes are nearly the same.
-
-    Returns
-    -------
-    first : ndarray of shape (n_groups,)
-        First row of each group, in rising order.
-    group : ndarray of shape (n_proposals,)
-    """
-    boxes = proposals["box"]
-    octave = np.floor(np.log2(boxes[:, 2:] - boxes[:, :2]))
-    cell = np.rint(boxes / np.tile(_DUPLICATE_SHIFT * 2**octave, 2))
-    _, first, group = np.unique(
-        np.hstack([octave, cell]), axis=0, return_index=True, return_inverse=True
-    )
-    order = np.argsort(first)
-    number = np.empty_like(order)
-    number[order] = np.arange(len(order))
-    return first[order], number[group.ravel()]
-
-
-def unlike(known: np.ndarray, proposals: np.ndarray) -> np.ndarray:
-    """The distinct ones of the proposals that are like none of some distinct ones."""
-    return distinct(np.concatenate([known, proposals]))[len(known) :]
-
-
-def extremal_regions(
-    image: np.ndarray,
-    n_thresholds: int,
-    stability: Stability = _OF_FULL_SIZE,
-) -> np.ndarray:
-    """Stable connected regions of an image that are brighter than their surroundings.
-
-    Parameters
-    ----------
-    image : ndarray of shape (height, width)
-        Grey levels between 0 and 1.
-    n_thresholds : int
-        Thresholds, evenly spaced between 0 and 1.
-    stability : Stability
-
-    Returns
-    -------
-    regions : structured ndarray of dtype `REGION`
-        `threshold` is the lowest at which the region is connected, `peak` its greatest
-        grey level; `parent` is the row of the nearest region that holds this one, -1
-        for none.
-    """
-    regions = connected_regions(image, even_thresholds(n_thresholds))
-    until = stable_until(regions)
-    found = is_stable(regions, until, image.shape, n_thresholds, stability)
-    return select_regions(regions, found)
-
-
-def even_thresholds(n_thresholds: int) -> np.ndarray:
-    """Thresholds evenly spaced between 0 and 1."""
-    return np.arange(1, n_thresholds + 1) / (n_thresholds + 1)
-
-
-def heat_regions(
-    heatmap: np.ndarray, image: np.ndarray, threshold: float, n_thresholds: int
-) -> np.ndarray:
-    """Connected hot regions of a heatmap, their boxes tightened around bright pixels.
-
-    Parameters
-    ----------
-    heatmap, image : ndarray of shape (height, width)
-        Normalised heat, and grey levels between 0 and 1.
-    threshold : float
-        Lowest threshold of heat.
-    n_thresholds : int
-        Thresholds, each a fixed factor above the one before, up to 1.
-
-    Returns
-    -------
-    regions : structured ndarray of dtype `REGION`
-        As in `extremal_regions`; `threshold` and `peak` are grey levels.
-    """
-    lowest = max(threshold, 0.01)
-    thresholds = lowest ** (1 - np.arange(n_thresholds) / n_thresholds)
-    regions = connected_regions(heatmap, thresholds)
-    return _tighten(select_regions(regions, ~_is_duplicate(regions)), image)
-
-
-def connected_regions(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Connected regions (8 neighbours) above each of some rising thresholds.
-
-    A region that is the same at several thresholds is there once.
-
-    Parameters
-    ----------
-    values : ndarray of shape (height, width)
-    thresholds : ndarray of shape (n_thresholds,)
-
-    Returns
-    -------
-    regions : structured ndarray of dtype `REGION`
-        In the order of their thresholds, so that parents come before their children;
-        `last_threshold` is the highest at which a region is connected.
-    """
-    thresholds = thresholds.astype(values.dtype)
-    levels = levels_of(values, thresholds)
-    regions = as_regions(component_tree(levels, values), thresholds)
-    order = np.lexsort((regions["first"], regions["death"]))
-    row = np.empty_like(order)
-    row[order] = np.arange(len(order))
-    regions = regions[order]
-    parent = regions["parent"]
-    regions["parent"] = np.where(parent >= 0, row[parent], -1)
-    # The parent of a large region is larger: it is never left out.
-    return select_regions(regions, is_recognisable(regions))
-
-
-def levels_of(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many of some thresholds each value is above.
-
-    For as few as are usual, comparing all with each takes less than a search for each.
-    """
-    levels = np.zeros(values.shape, np.uint16)
-    for threshold in thresholds:
-        levels += values > threshold
-    return levels
-
-
-def as_regions(
-    components: ComponentTree | MergedComponents, thresholds: np.ndarray
-) -> np.ndarray:
-    """Components as structured ndarray of dtype `REGION`, in their order."""
-    regions = np.zeros(len(components.birth), REGION)
-    for name in ("box", "peak", "parent", "first", "birth", "death"):
-        regions[name] = getattr(components, name)
-    regions["threshold"] = thresholds[components.death]
-    regions["last_threshold"] = thresholds[components.birth - 1]
-    return regions
-
-
-def is_recognisable(regions: np.ndarray) -> np.ndarray:
-    sides = regions["box"][:, 2:] - regions["box"][:, :2]
-    return sides.max(axis=1, initial=0) >= _MIN_SIDE
-
-
-def is_stable(
-    regions: np.ndarray,
-    until: np.ndarray,
-    shape,
-    n_thresholds: int,
-    stability: Stability,
-) -> np.ndarray:
-    """Whether a region is the first of those that have its box over some thresholds.
-
-    Objects with edges keep their boxes over a long range of thresholds; hills of light
-    and shade do not. This is the idea of maximally stable extremal regions (Matas et
-    al. 2002); the lowest threshold of a range is used, as there the region holds all of
-    a stroke. `until` is as `stable_until` gives it.
-    """
-    size = regions["box"][:, 2:] - regions["box"][:, :2]
-    # There is no range of a single threshold.
-    min_range = stability.min_range if n_thresholds > 1 else 0
-    return (
-        ~_is_duplicate(regions)
-        & (until - regions["threshold"] >= min_range)
-        & (regions["peak"] - regions["threshold"] >= stability.min_contrast)
-        # The background around everything is no instance.
-        & (size < shape[::-1]).any(axis=1)
-    )
-
-
-def _is_duplicate(regions: np.ndarray) -> np.ndarray:
-    """Whether regions have nearly the boxes of their parents."""
-    parent = regions["parent"]
-    iou = paired_iou(regions["box"], regions["box"][parent])
-    return (parent >= 0) & (iou >= _DUPLICATE_IOU)
-
-
-def stable_until(regions: np.ndarray) -> np.ndarray:
-    """Highest threshold at which some part of each region has a similar box."""
-    boxes = regions["box"]
-    last = regions["last_threshold"]
-    top = last.copy()
-    holders = ancestors(regions["parent"])
-    for first in range(0, len(regions), _REGIONS_AT_ONCE):
-        part, column = np.nonzero(holders[first : first + _REGIONS_AT_ONCE] >= 0)
-        rows = first + part
-        above = holders[rows, column]
-        is_similar = paired_iou(boxes[rows], boxes[above]) >= STABLE_IOU
-        np.maximum.at(top, above[is_similar], last[rows[is_similar]])
-    return top
-
-
-def _tighten(regions: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Tighten boxes around pixels that are brighter than the rims of the boxes."""
-    tight = regions.copy()
-    is_bright = np.zeros(len(regions), dtype=bool)
-    for first in range(0, len(regions), _REGIONS_AT_ONCE):
-        rows = slice(first, first + _REGIONS_AT_ONCE)
-        tight[rows], is_bright[rows] = _foreground(regions[rows], image)
-    return select_regions(tight, is_bright)
-
-
-def _foreground(
-    regions: np.ndarray, image: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes of the foreground in each region's box, and whether there is any."""
-    step = (np.arange(_N_SAMPLES) + 0.5) / _N_SAMPLES
-    box = regions["box"].astype(np.float32)
-    low, high = box[:, :2, np.newaxis], box[:, 2:, np.newaxis]
-    x, y = (low + (high - low) * step).astype(np.int64).swapaxes(0, 1)
-    inside = image[y[:, :, np.newaxis], x[:, np.newaxis, :]]
-    rim = [inside[:, 0], inside[:, -1], inside[:, :, 0], inside[:, :, -1]]
-    background = np.median(np.concatenate(rim, axis=1), axis=1)
-    tight = regions.copy()
-    tight["peak"] = inside.max(axis=(1, 2))
-    contrast = tight["peak"] - background
-    tight["threshold"] = background + _FOREGROUND_SHARE * contrast
-    mask = inside > tight["threshold"][:, np.newaxis, np.newaxis]
-    row = np.arange(len(regions))
-    for axis, position in enumerate((x, y)):
-        hit = mask.any(axis=1 + axis)
-        tight["box"][:, axis] = position[row, hit.argmax(axis=1)]
-        last = _N_SAMPLES - 1 - hit[:, ::-1].argmax(axis=1)
-        tight["box"][:, axis + 2] = position[row, last] + 1
-    return tight, (contrast >= _OF_FULL_SIZE.min_contrast) & is_recognisable(tight)
-
-
-def select_regions(regions: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Some of the regions; their parents become the nearest selected ones."""
-    parent = regions["parent"].copy()
-    while (skip := (parent >= 0) & ~keep[parent]).any():
-        parent[skip] = regions["parent"][parent[skip]]
-    row = np.cumsum(keep) - 1
-    selected = regions[keep]
-    selected["parent"] = np.where(parent[keep] >= 0, row[parent[keep]], -1)
-    return selected
-
-
-def ancestors(parent: np.ndarray) -> np.ndarray:
-    """Rows of all regions that hold each one, n_regions x depth, padded with -1."""
-    columns = [parent]
-    while (columns[-1] >= 0).any():
-        last = columns[-1]
-        columns.append(np.where(last >= 0, parent[last], -1))
-    return np.stack(columns, axis=1)

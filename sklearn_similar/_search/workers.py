@@ -1,9 +1,10 @@
 """The search of many images, by one worker or by several."""
 
+import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,64 +13,59 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._images.images import Images, release, to_tensor
-from .._images.position import image_name, part_of_images
+from .._images.images import Images
+from .._images.position import image_name
 from .._images.rasters import Raster, explained_memory_error, is_large
-from .._images.value_range import ranges_are_checked
 from .._network.threads import usable_threads
-from .._progress import without_progress
-from .instances import Instances, instances_table
-from .localization import Settings, find_instances
-from .recognizer import Recognizer
-
-# Images that are searched together, or a large one.
-Group = list[torch.Tensor] | Raster
+from .detections import Detections, detections_table
+from .recognizer import Recognizer, SearchSettings
 
 
 def groups(
-    images: Images, n_channels: int, n_pixels: int
-) -> Iterator[list[torch.Tensor] | Raster]:
-    """Images of any sizes as float32, some of them at a time, or one large one.
+    parts: Iterable[Images], n_channels: int, n_pixels: int
+) -> Iterator[list[Raster]]:
+    """Images that are searched together: some small ones, or a large one.
 
     Parameters
     ----------
-    images : Images
+    parts : iterable of Images
     n_channels : int
-        Channels of the tensors; colour is made grey for one channel.
+        Channels of the rasters; colour is made grey for one channel.
     n_pixels : int
         Pixels after which no other image joins.
     """
-    batch: list[torch.Tensor] = []
-    for pixels in images.pixels:
-        if is_large(pixels):
-            if batch:
-                yield batch
-                batch = []
-            yield Raster.from_pixels(pixels, n_channels)
-            continue
-        batch.append(to_tensor(np.asarray(pixels)[np.newaxis], n_channels)[0])
-        release(pixels)
-        if sum(image[0].numel() for image in batch) >= n_pixels:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    group: list[Raster] = []
+    for images in parts:
+        for pixels in images.pixels:
+            if is_large(pixels):
+                if group:
+                    yield group
+                    group = []
+                yield [Raster.from_pixels(pixels, n_channels)]
+                continue
+            group.append(Raster.from_pixels(pixels, n_channels).cached())
+            if sum(math.prod(image.size) for image in group) >= n_pixels:
+                yield group
+                group = []
+        if group:
+            yield group
+            group = []
 
 
 def search(
-    groups: Iterable[Group],
+    groups: Iterable[list[Raster]],
     recognizer: Recognizer,
-    settings: Settings,
+    settings: SearchSettings,
     n_jobs: int | None,
-) -> Iterator[Instances]:
-    """The instances of each image, in order, as they are found.
+) -> Iterator[Detections]:
+    """Search images; yields the detections of each image, in order.
 
     Parameters
     ----------
-    groups : iterable of list of tensor, or Raster
-        Images, some at a time, or a large one: one task each.
+    groups : iterable of list of Raster
+        Images that are searched together, one task each.
     recognizer : Recognizer
-    settings : Settings
+    settings : SearchSettings
     n_jobs : int or None
         As joblib takes it. Processes, unless `joblib.parallel_config` says otherwise:
         threads wait for each other's Python code (two of them measured 1.04 times as
@@ -77,51 +73,48 @@ def search(
     """
     n_workers = effective_n_jobs(n_jobs)
     if n_workers == 1:
-        for group, names in _named(groups):
-            yield from _search_group(group, names, recognizer, settings)
+        for group, first in _numbered(groups):
+            yield from _search_group(group, first, recognizer, settings)
         return
     n_threads = max(1, torch.get_num_threads() // n_workers)
     tasks = (
-        delayed(_search_limited)(n_threads, group, names, recognizer, settings)
-        for group, names in _until_error(_named(groups))
+        delayed(_search_limited)(n_threads, group, first, recognizer, settings)
+        for group, first in _until_error(_numbered(groups))
     )
     parallel = Parallel(n_jobs=n_jobs, prefer="processes", return_as="generator")
-    with _own_threads_for_later_ones(), closing(parallel(tasks)) as results:
-        for found in results:
-            if isinstance(found, Exception):
-                raise found
-            yield from found
+    with _threads_for_later_threads(), closing(parallel(tasks)) as results:
+        for detections in results:
+            if isinstance(detections, Exception):
+                raise detections
+            yield from detections
 
 
 def numbered_tables(
-    found: Iterable[Instances], classes: np.ndarray
+    detections: Iterable[Detections], classes: np.ndarray
 ) -> Iterator[pd.DataFrame]:
-    """The table of instances of each image, as they are found."""
-    for index, instances in enumerate(found):
-        table = instances_table([instances], classes)
+    """The table of the detections in each image, as soon as it is searched."""
+    for index, of_image in enumerate(detections):
+        table = detections_table([of_image], classes)
         yield table.assign(image=table["image"] + index)
 
 
-def _named(
-    groups: Iterable[Group],
-) -> Iterator[tuple[Group, list[str]]]:
-    """Each group, and the names of its images."""
+def _numbered(groups: Iterable[list[Raster]]) -> Iterator[tuple[list[Raster], int]]:
+    """Each group, and the position of its first image."""
     first = 0
     for group in groups:
-        n_images = 1 if isinstance(group, Raster) else len(group)
-        yield group, [image_name(first + n, "image") for n in range(n_images)]
-        first += n_images
+        yield group, first
+        first += len(group)
 
 
-def _until_error(groups: Iterator[tuple[Any, list[str]]]):
-    """The same, and an error in reading instead of the group that it is about.
+def _until_error(groups: Iterator[tuple[Any, int]]) -> Iterator[tuple[Any, int]]:
+    """The groups, and in place of a group that cannot be read, the error.
 
     joblib reads ahead in threads of its own, in which an error would be lost.
     """
     try:
         yield from groups
     except Exception as error:
-        yield error, []
+        yield error, 0
 
 
 def _search_limited(n_threads: int, group, *arguments):
@@ -132,36 +125,32 @@ def _search_limited(n_threads: int, group, *arguments):
 
 
 def _search_group(
-    group: Group,
-    names: list[str],
-    recognizer: Recognizer,
-    settings: Settings,
-) -> list[Instances]:
-    """The instances of some images; an error gets a note that says of which one."""
-    # What the estimator says of images, it says of crops.
-    with ExitStack() as stack:
-        stack.enter_context(usable_threads())
-        stack.enter_context(ranges_are_checked())
-        stack.enter_context(without_progress())
-        stack.enter_context(part_of_images(0, " of the crops"))
-        if isinstance(group, Raster):
-            name = f"{names[0].capitalize()} of X"
-            stack.enter_context(explained_memory_error(name, group.size))
+    group: list[Raster], first: int, recognizer: Recognizer, settings: SearchSettings
+) -> list[Detections]:
+    """The detections of some images; a note of an error names the image."""
+    names = [image_name(first + number, "image") for number in range(len(group))]
+    subject = f"{names[0].capitalize()} of X"
+    with usable_threads(), explained_memory_error(subject, group[0].size):
         try:
-            return find_instances(group, recognizer, settings)
+            return recognizer.detect(group, settings).detections
         except Exception as error:
-            whose = _whose(group, names, recognizer, settings)
-            error.add_note(f"This is about {whose} of X.")
+            culprit = _culprit(group, names, recognizer, settings)
+            error.add_note(f"This is about {culprit} of X.")
             raise
 
 
-def _whose(group: Group, names: list[str], *how) -> str:
+def _culprit(
+    group: list[Raster],
+    names: list[str],
+    recognizer: Recognizer,
+    settings: SearchSettings,
+) -> str:
     """The first image that raises an error by itself, or all of them."""
-    if isinstance(group, Raster) or len(group) == 1:
+    if len(group) == 1:
         return names[0]
     for image, name in zip(group, names, strict=True):
         try:
-            find_instances([image], *how)
+            recognizer.detect([image], settings)
         except Exception:
             return name
     return f"{names[0]} to {names[-1]}"
@@ -198,7 +187,7 @@ def limited_threads(n_threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _own_threads_for_later_ones() -> Iterator[None]:
+def _threads_for_later_threads() -> Iterator[None]:
     """Threads that begin afterwards have as many threads of PyTorch as this one.
 
     After an error or an interrupt, workers that are threads finish what they search,

@@ -1,23 +1,27 @@
 """Box regression: what it learns, when it is left out, and what it leaves alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 
 from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.box_regression import (
     BoxExamples,
     BoxRegression,
     box_weights,
+    context_crop,
     fit_box_regression,
-    wide_view,
 )
 from sklearn_similar._search.crop_specification import CropSpecification
-from sklearn_similar._search.crops import crop_boxes, to_unit_tensor
+from sklearn_similar._search.crops import crop_boxes
 from sklearn_similar._search.image_format import ImageFormat
-from sklearn_similar._search.proposals import as_proposals
-from sklearn_similar._search.recognizer import Recognizer, refine
+from sklearn_similar._search.proposals import Proposals
+from sklearn_similar._search.recognizer import CropRecognizer
+from sklearn_similar._search.views import Views
 from sklearn_similar._tables.boxes import paired_iou
 
 SPECIFICATION = CropSpecification(size=(28, 28))
@@ -43,15 +47,15 @@ def examples_of_rectangles(n, seed=0):
     for _ in range(n):
         pixels, truth = scene_of_a_rectangle(rng)
         box = shifted(rng, truth)
-        crop = crop_boxes(pixels, box[np.newaxis], wide_view(SPECIFICATION))
-        crops.append(np.rint(255 * crop[0]).astype(np.uint8))
+        image = Raster.from_tensor(pixels)
+        crops.append(crop_boxes(image, box[np.newaxis], context_crop(SPECIFICATION)))
         boxes.append(box)
         truths.append(truth)
-    return BoxExamples(np.stack(crops), np.stack(boxes), np.stack(truths))
+    return BoxExamples(torch.cat(crops), np.stack(boxes), np.stack(truths))
 
 
 def moved_boxes(regression, examples):
-    return regression(to_unit_tensor(examples.crops), examples.boxes)
+    return regression(examples.crops, examples.boxes)
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +63,22 @@ def regression():
     return fit_box_regression(examples_of_rectangles(1000), seed=0, verbose=0)
 
 
-def recognizer(regression):
-    return Recognizer(
+def refine(pixels, boxes, regression):
+    """Boxes in an image, moved by a box regression."""
+    recognizer = CropRecognizer(
+        specification=SPECIFICATION,
         estimator=None,
         image_format=ImageFormat(
-            specification=SPECIFICATION, dtype=np.dtype(np.uint8), layout="grey"
+            specification=SPECIFICATION,
+            n_channels=1,
+            dtype=np.dtype(np.uint8),
+            layout="grey",
         ),
         columns=np.arange(2),
         box_regression=regression,
     )
+    views = Views([Raster.from_tensor(pixels)])
+    return recognizer._refine(views, Proposals.from_boxes(boxes)).boxes
 
 
 def test_boxes_are_moved_to_what_they_show_a_part_of(regression):
@@ -75,10 +86,10 @@ def test_boxes_are_moved_to_what_they_show_a_part_of(regression):
     before, after = [], []
     for _ in range(50):
         pixels, truth = scene_of_a_rectangle(rng)
-        proposals = as_proposals(shifted(rng, truth)[np.newaxis])
-        moved = refine(pixels, proposals, recognizer(regression))
-        before.append(paired_iou(proposals["box"][0].astype(float), truth))
-        after.append(paired_iou(moved["box"][0].astype(float), truth))
+        box = shifted(rng, truth)
+        (moved,) = refine(pixels, box[np.newaxis], regression)
+        before.append(paired_iou(box, truth))
+        after.append(paired_iou(moved.astype(float), truth))
     assert np.mean(before) < 0.7
     assert np.mean(after) > 0.77
 
@@ -88,20 +99,17 @@ def test_moved_boxes_are_of_whole_pixels_inside_the_image(regression):
     pixels = torch.from_numpy(rng.uniform(size=(1, 40, 50)).astype(np.float32))
     low = rng.randint(0, 25, size=(200, 2))
     boxes = np.hstack([low, np.minimum(low + rng.randint(3, 30, (200, 2)), [50, 40])])
-    proposals = as_proposals(boxes, downsampling=1)
-    own = recognizer(regression)
-    moved = refine(pixels, proposals, own)["box"]
+    moved = refine(pixels, boxes, regression)
     assert_array_equal(moved, np.rint(moved))
     assert (moved >= 0).all()
     assert (moved <= [50, 40, 50, 40]).all()
     assert (moved[:, 2:] - moved[:, :2] >= 2).all()
-    # A large image is another path to the same boxes.
-    assert_array_equal(refine(Raster.from_tensor(pixels), proposals, own)["box"], moved)
+    with config_context(working_memory=20**2 / 1024):
+        assert_array_equal(refine(pixels, boxes, regression), moved)
 
 
 def test_no_proposals_stay_none(regression):
-    nothing = as_proposals(np.empty((0, 4)))
-    assert len(refine(torch.zeros(1, 9, 9), nothing, recognizer(regression))) == 0
+    assert len(refine(torch.zeros(1, 9, 9), np.empty((0, 4)), regression)) == 0
 
 
 def test_what_moves_boxes_to_no_use_is_left_out():
@@ -111,9 +119,9 @@ def test_what_moves_boxes_to_no_use_is_left_out():
     noise = rng.uniform(-8, 8, size=examples.boxes.shape)
     n_held_out = 20
     truth = examples.boxes + np.where(np.arange(200) < n_held_out, 0, noise.T).T
-    useless = examples._replace(truth=truth)
+    useless = replace(examples, truth=truth)
     assert fit_box_regression(useless, seed=0, verbose=0) is None
-    few = BoxExamples(*(part[:199] for part in examples))
+    few = examples.select(slice(199))
     assert fit_box_regression(few, seed=0, verbose=0) is None
 
 

@@ -3,15 +3,24 @@
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 
 from sklearn_similar._search.crop_specification import (
     CropSpecification,
     learn_crop_specification,
 )
-from sklearn_similar._search.crops import crop_boxes, crop_windows
+from sklearn_similar._images.rasters import Raster
+from sklearn_similar._search import crops as crops_module
+from sklearn_similar._search.crops import crop_windows
 
 SPECIFICATION = CropSpecification(size=(28, 28), object_extent=20 / 28)
+
+
+def crop_boxes(pixels, boxes, specification):
+    """Crops, n x height x width x n_channels, of boxes in an image."""
+    image = Raster.from_tensor(pixels)
+    return crops_module.crop_boxes(image, boxes, specification).movedim(1, -1).numpy()
 
 
 def as_boxes(*boxes):
@@ -184,8 +193,8 @@ def test_a_crop_without_contrast_is_finite():
 
 
 def test_no_regions_give_no_crops():
-    crops = crop_boxes(torch.zeros(3, 40, 40), as_boxes(), SPECIFICATION)
-    assert crops.shape == (0, 28, 28, 3)
+    cropped = crop_boxes(torch.zeros(3, 40, 40), as_boxes(), SPECIFICATION)
+    assert cropped.shape == (0, 28, 28, 3)
 
 
 def test_default_type_of_torch_does_not_matter():
@@ -198,3 +207,14 @@ def test_default_type_of_torch_does_not_matter():
         torch.set_default_dtype(torch.float32)
     assert found.dtype == np.float32
     assert_allclose(found, expected, rtol=0)
+
+
+def test_crops_of_tiles_are_those_of_the_whole_image():
+    rng = np.random.RandomState(0)
+    pixels = torch.from_numpy(rng.uniform(size=(1, 150, 170)).astype(np.float32))
+    low = rng.randint(0, 130, size=(60, 2))
+    high = np.minimum(low + rng.randint(3, 120, size=(60, 2)), [170, 150])
+    boxes = np.hstack([low, high]).astype(np.float32)
+    whole = crop_boxes(pixels, boxes, SPECIFICATION)
+    with config_context(working_memory=40**2 / 1024):
+        assert_array_equal(crop_boxes(pixels, boxes, SPECIFICATION), whole)

@@ -13,12 +13,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
+from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.image_format import ImageFormat
-from sklearn_similar._search.instances import Instances, instances_table, suppress
-from sklearn_similar._search.localization import Settings, find_instances
-from sklearn_similar._search.proposals import as_proposals
-from sklearn_similar._search.recognizer import Recognizer
+from sklearn_similar._search.detections import Detections, detections_table, suppress
+from sklearn_similar._search.proposals import Proposals
+from sklearn_similar._search.recognizer import CropRecognizer, SearchSettings
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import detection_f1_score, detection_scores
 
@@ -321,18 +321,24 @@ def test_scales_take_the_greatest_heat(model):
     assert (both["heat_twice"] >= both["heat_once"]).all()
 
 
-def found(boxes, score, label):
-    proposals = as_proposals(np.reshape(boxes, (-1, 4)))
+def detections(boxes, score, label):
     score = np.array(score, dtype=float)
-    label = np.array(label, dtype=int)
-    return Instances(proposals, label, score, *np.ones((2, len(score))))
+    return Detections(
+        proposals=Proposals.from_boxes(np.reshape(boxes, (-1, 4))),
+        label=np.array(label, dtype=int),
+        probability=score,
+        objectness=score,
+        score=score,
+        heat=np.ones(len(score)),
+    )
 
 
 def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
-    none, one = found([], [], []), found([[1, 2, 3, 4]], [0.9], [1])
+    none = detections([], [], [])
+    one = detections([[1, 2, 3, 4]], [0.9], [1])
     for classes in (np.array(["a", "b"]), np.array([3, 5])):
-        empty = instances_table([none], classes)
-        full = instances_table([none, one], classes)
+        empty = detections_table([none], classes)
+        full = detections_table([none, one], classes)
         assert list(empty.columns) == list(full.columns)
         assert (empty.dtypes == full.dtypes).all()
         assert full.loc[0].tolist() == [1, classes[1], 0.9, 1.0, 1, 2, 3, 4]
@@ -340,12 +346,13 @@ def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
 
 def test_parts_are_suppressed_by_their_wholes_whatever_their_polarity():
     # Parts are far smaller than their wholes, so that their overlap is small.
-    bright = found([[0, 0, 50, 50], [5, 65, 15, 75]], [0.9, 0.8], [0, 1])
-    dark = found(
+    bright = detections([[0, 0, 50, 50], [5, 65, 15, 75]], [0.9, 0.8], [0, 1])
+    dark = detections(
         [[0, 60, 50, 110], [60, 0, 110, 50], [5, 5, 15, 15]], [0.9] * 3, [2] * 3
     )
-    instances = suppress([bright, dark], 0.3)
-    boxes = [tuple(box) for box in instances.proposals["box"].tolist()]
+    both = Detections.concatenate([bright, dark])
+    distinct = suppress(both, 0.3, is_refined=False)
+    boxes = [tuple(box) for box in distinct.proposals.boxes.tolist()]
     assert sorted(boxes) == [(0, 0, 50, 50), (0, 60, 50, 110), (60, 0, 110, 50)]
 
 
@@ -373,7 +380,7 @@ def test_a_callable_that_proposes_nothing_finds_nothing(model):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([[0, 0, 5]], r"of the shape \(n_boxes, 4\), found .* \(1, 3\)"),
+        ([[0, 0, 5]], r"of the shape \(n_boxes, 4\); got .* \(1, 3\)"),
         ([[0, 0, np.nan, 5]], "finite boxes"),
         ([[0, 0, 9, 9], [20, 5, 10, 9]], r"the box \[20, 5, 10, 9\], which holds no"),
         ([[500, 0, 520, 9]], "no pixel of an image of 160 x 160"),
@@ -398,16 +405,19 @@ class Flat:
 
 @pytest.mark.parametrize(("scales", "heat"), [((1.0,), 1), ((0.5, 2.0, 1.0), 2)])
 def test_the_greatest_heat_of_the_image_pyramid_is_used(scales, heat):
-    recognizer = Recognizer(
+    specification = CropSpecification(size=(28, 28))
+    recognizer = CropRecognizer(
+        specification=specification,
         estimator=Flat(),
         image_format=ImageFormat(
-            specification=CropSpecification(size=(28, 28)),
+            specification=specification,
+            n_channels=1,
             dtype=np.dtype(np.float32),
             layout="grey",
         ),
         columns=np.array([0]),
     )
-    settings = Settings(
+    settings = SearchSettings(
         proposals="image",
         n_thresholds=15,
         polarity="bright",
@@ -418,8 +428,8 @@ def test_the_greatest_heat_of_the_image_pyramid_is_used(scales, heat):
     )
     image = torch.zeros(1, 40, 60)
     image[:, 10:30, 20:35] = 1
-    (instances,) = find_instances([image], recognizer, settings)
-    assert instances.heat.tolist() == [pytest.approx(heat)]
+    result = recognizer.detect([Raster.from_tensor(image)], settings)
+    assert result.detections[0].heat.tolist() == [pytest.approx(heat)]
 
 
 def test_images_are_localised_alike_alone_and_together(model):

@@ -1,17 +1,25 @@
-"""Which boxes of region proposals are looked at."""
+"""The detection pipeline: which boxes are recognised, and by which method."""
 
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
+from sklearn import config_context
+from sklearn.frozen import FrozenEstimator
 
+from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.image_format import ImageFormat
-from sklearn_similar._search.proposals import as_proposals
-from sklearn_similar._search.recognizer import Recognizer, recognize
+from sklearn_similar._search.proposals import Proposals
+from sklearn_similar._search.recognizer import (
+    CropRecognizer,
+    SearchSettings,
+    tensor_method,
+)
 
 PIXELS = torch.from_numpy(np.random.RandomState(0).rand(1, 60, 60).astype(np.float32))
-# Twice as wide as high: halves and thirds of it are looked at.
+# Twice as wide as high: it is split into halves and thirds.
 BOX = (10, 20, 30, 30)
 PARTS = {
     *((10, 20, 20, 30), (20, 20, 30, 30)),
@@ -20,7 +28,7 @@ PARTS = {
 
 
 class Unsure:
-    """Takes all for an instance with one probability."""
+    """Recognises every crop as an object with one probability."""
 
     def __init__(self, probability):
         self.probability = probability
@@ -29,20 +37,31 @@ class Unsure:
         return np.tile([self.probability, 1 - self.probability], (len(X), 1))
 
 
-def looked_at(move, probability, boxes=(BOX,), view=PIXELS):
-    recognizer = Recognizer(
+def recognised_boxes(move, probability, boxes=(BOX,)):
+    """Boxes that are recognised where some are proposed, sorted."""
+    specification = CropSpecification(size=(28, 28))
+    recognizer = CropRecognizer(
+        specification=specification,
         estimator=Unsure(probability),
         image_format=ImageFormat(
-            specification=CropSpecification(size=(28, 28)),
+            specification=specification,
+            n_channels=1,
             dtype=np.dtype(np.uint8),
             layout="grey",
         ),
         columns=np.arange(1),
         box_regression=move,
     )
-    found = as_proposals(np.array(boxes, np.float32).reshape(-1, 4))
-    (seen,) = recognize([view], [found], recognizer)
-    return sorted(map(tuple, seen.proposals["box"].astype(int).tolist()))
+    settings = SearchSettings(
+        proposals=lambda image: boxes,
+        n_thresholds=15,
+        polarity="bright",
+        score_threshold=0.5,
+        nms_threshold=0.3,
+    )
+    result = recognizer.detect([Raster.from_tensor(PIXELS)], settings)
+    boxes = result.recognised.proposals.boxes
+    return sorted(map(tuple, boxes.astype(int).tolist()))
 
 
 def shifted(box, by=3):
@@ -53,32 +72,83 @@ def shift(crops, boxes):
     return boxes + 3
 
 
-@pytest.mark.parametrize("view", [PIXELS, Raster.from_tensor(PIXELS)])
-def test_what_may_be_an_instance_is_looked_at_closer(view):
+@pytest.mark.parametrize("working_memory", [1024, 20**2 / 1024])
+def test_a_proposal_that_may_be_an_object_is_split_and_recognised_unmoved(
+    working_memory,
+):
     moved = {shifted(box) for box in (BOX, *PARTS)}
-    assert looked_at(shift, 0.02, view=view) == sorted({BOX} | moved)
+    with config_context(working_memory=working_memory):
+        assert recognised_boxes(shift, 0.02) == sorted({BOX} | moved)
 
 
-def test_what_is_surely_background_is_looked_at_once():
-    assert looked_at(shift, 0.005) == [shifted(BOX)]
+def test_sure_background_is_recognised_once():
+    assert recognised_boxes(shift, 0.005) == [shifted(BOX)]
 
 
-def test_what_is_moved_to_one_box_is_looked_at_once():
+def test_proposals_that_are_moved_to_one_box_are_recognised_once():
     def move(crops, boxes):
         return np.tile([5.0, 5, 25, 35], (len(boxes), 1))
 
     others = BOX, (30, 5, 40, 50)
-    assert looked_at(move, 0.005, others) == [(5, 5, 25, 35)]
-    assert looked_at(move, 0.02, others) == sorted([(5, 5, 25, 35), *others])
+    assert recognised_boxes(move, 0.005, others) == [(5, 5, 25, 35)]
+    assert recognised_boxes(move, 0.02, others) == sorted([(5, 5, 25, 35), *others])
 
 
 def test_a_box_that_would_be_moved_to_nothing_stays():
-    assert looked_at(lambda crops, boxes: 0 * boxes, 0.005) == [BOX]
+    assert recognised_boxes(lambda crops, boxes: 0 * boxes, 0.005) == [BOX]
 
 
-def test_without_box_regression_proposals_are_looked_at_as_they_are():
-    assert looked_at(None, 0.9) == [BOX]
+def test_without_box_regression_proposals_are_recognised_where_they_are():
+    assert recognised_boxes(None, 0.9) == [BOX]
 
 
-def test_where_nothing_is_proposed_nothing_is_looked_at():
-    assert looked_at(shift, 0.9, boxes=()) == looked_at(None, 0.9, boxes=()) == []
+def test_where_nothing_is_proposed_nothing_is_recognised_boxes():
+    assert recognised_boxes(shift, 0.9, boxes=()) == recognised_boxes(None, 0.9, boxes=()) == []
+
+
+class TestTensorMethod:
+    """The package's classifier gets crops as tensors, unless it was changed."""
+
+    def test_a_classifier_has_it_also_when_frozen(self, fitted):
+        for estimator in (fitted, FrozenEstimator(fitted)):
+            assert tensor_method(estimator, "_tensor_probabilities") is not None
+
+    def test_a_changed_classifier_is_asked_by_its_public_methods(self, fitted):
+        class Halved(SimilarNetClassifier):
+            def predict_proba(self, X):
+                return super().predict_proba(X) / 2
+
+        changed = object.__new__(SimilarNetClassifier)
+        changed.predict_proba = None
+        for estimator in (Halved(), changed, Unsure(0.5)):
+            assert tensor_method(estimator, "_tensor_probabilities") is None
+
+    @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "uint16"])
+    def test_it_gives_the_probabilities_of_the_public_method(self, fitted, dtype):
+        recognizer = CropRecognizer(
+            specification=CropSpecification(size=(28, 28)),
+            estimator=fitted,
+            image_format=ImageFormat(
+                specification=CropSpecification(size=(28, 28)),
+                n_channels=1,
+                dtype=np.dtype(dtype),
+                layout="grey",
+            ),
+            columns=np.arange(10),
+        )
+        boxes = np.array([[0, 0, 30, 30], [10, 20, 30, 44]], np.float32)
+        proposals = Proposals.from_boxes(boxes)
+        views = [Raster.from_tensor(PIXELS)]
+        direct, _ = recognizer.probabilities(views, proposals)
+        other = CropRecognizer(**vars(recognizer) | {"estimator": Wrapped(fitted)})
+        assert_allclose(direct, other.probabilities(views, proposals)[0], atol=1e-6)
+
+
+class Wrapped:
+    """An estimator whose crops are arrays, as those of its user."""
+
+    def __init__(self, estimator):
+        self._estimator = estimator
+
+    def predict_proba(self, X):
+        return self._estimator.predict_proba(X)

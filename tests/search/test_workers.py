@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
+from sklearn import config_context
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_similar import InstanceLocalizer, _localizer
+from sklearn_similar import InstanceLocalizer
 from sklearn_similar._search.workers import limited_threads
 from sklearn_similar.datasets import make_scenes
 
@@ -24,10 +25,12 @@ def scenes(digits):
 
 
 @pytest.fixture
-def localizer(fitted, digits, monkeypatch):
-    monkeypatch.setattr(_localizer, "_PIXELS_AT_ONCE", 70 * 90)
+def localizer(fitted, digits):
+    """A localizer that searches image by image."""
     frozen = FrozenEstimator(fitted)
-    return InstanceLocalizer(frozen, random_state=0).fit(digits.X, digits.y)
+    localizer = InstanceLocalizer(frozen, random_state=0).fit(digits.X, digits.y)
+    with config_context(working_memory=70 * 90 / 512):
+        yield localizer
 
 
 @pytest.fixture

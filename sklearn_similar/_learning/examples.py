@@ -1,0 +1,250 @@
+"""Training examples: crops of scenes with their labels, and proposals to refine."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._images.grouping import rank_within
+from .._images.rasters import Raster
+from .._progress import with_progress
+from .._scenes.interim import (
+    Scene,
+    make_backgrounds,
+    n_scenes,
+    restyle,
+    training_scenes,
+)
+from .._search.box_regression import BoxExamples, context_crop
+from .._search.crop_specification import CropSpecification
+from .._search.crops import crop_boxes, crop_windows
+from .._search.image_format import ImageFormat
+from .._search.proposals import propose
+from .._search.recognizer import SearchSettings
+from .._search.views import Views
+from .._tables.boxes import area, paired_iou
+from .recipe import CropRecipe, LearningRecipe
+
+# The label of what is not an object.
+BACKGROUND = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Crops as an estimator takes images, and proposals to learn box regression from.
+
+    Attributes
+    ----------
+    crops : ndarray of shape (n_crops, ...)
+    labels : ndarray of int of shape (n_crops,)
+        Row of the image that each crop shows; `BACKGROUND` for others.
+    boxes : BoxExamples
+    """
+
+    crops: np.ndarray
+    labels: np.ndarray
+    boxes: BoxExamples
+
+
+def make_examples(
+    images: np.ndarray,
+    background_images: list[np.ndarray],
+    image_format: ImageFormat,
+    settings: SearchSettings,
+    recipe: LearningRecipe,
+    rng: np.random.RandomState,
+    *,
+    n_objects: int,
+    n_background: int,
+    n_boxes: int,
+    rotation: float,
+    verbose: int,
+) -> Examples:
+    """Paste images into scenes, and crop these as a search crops images.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width) or (n, height, width, n_channels)
+        One object each, uint8.
+    background_images : list of ndarray
+        Images without objects, uint8; textures are added.
+    image_format : ImageFormat
+    settings : SearchSettings
+        Where proposals come from.
+    recipe : LearningRecipe
+    rng : RandomState
+    n_objects, n_background, n_boxes : int
+        Maximum numbers of crops of objects and of background, and of proposals to
+        learn box regression from.
+    rotation : float
+        Maximum rotation of objects in degrees, either way.
+    verbose : int
+        1 shows a progress bar.
+
+    Returns
+    -------
+
+    Examples
+    --------
+        Crops of objects first.
+    """
+    specification = image_format.specification
+    n_channels = images.shape[3] if images.ndim == 4 else None
+    scene_recipe = recipe.scenes.for_frames(specification.fills_frame)
+    n_textures = n_background // recipe.crops_per_texture
+    backgrounds = make_backgrounds(
+        int(np.clip(n_textures, *recipe.n_textures)),
+        background_images,
+        n_channels,
+        scene_recipe,
+        rng,
+    )
+    chosen = rng.permutation(len(images))[: max(n_objects, recipe.min_restyled)]
+    restyled = np.stack([restyle(image, scene_recipe, rng) for image in images[chosen]])
+    total = n_scenes(restyled, n_objects, scene_recipe) + 2 * len(backgrounds)
+    scenes = with_progress(
+        _with_empty_scenes(
+            training_scenes(
+                restyled, backgrounds, n_objects, rotation, scene_recipe, rng
+            ),
+            backgrounds,
+        ),
+        "training crops",
+        total,
+        "scene",
+        verbose,
+    )
+    n_spare = -(-recipe.spare_background * n_background // total)
+    crop_recipe = recipe.framed_crops if specification.fills_frame else recipe.crops
+    parts = [
+        crop_scene(
+            scene,
+            image_format,
+            settings,
+            crop_recipe,
+            rng,
+            max_background=n_spare,
+            with_boxes=n_boxes > 0,
+        )
+        for scene in scenes
+    ]
+    return _sample(parts, chosen, rng, n_objects, n_background, n_boxes)
+
+
+def _with_empty_scenes(
+    scenes: Iterable[Scene], backgrounds: list[np.ndarray]
+) -> Iterator[Scene]:
+    """The scenes, and backgrounds of both polarities without objects."""
+    yield from scenes
+    for image in backgrounds:
+        empty = Scene.empty(image)
+        yield empty
+        yield empty.negative()
+
+
+def crop_scene(
+    scene: Scene,
+    image_format: ImageFormat,
+    settings: SearchSettings,
+    recipe: CropRecipe,
+    rng: np.random.RandomState,
+    *,
+    max_background: int,
+    with_boxes: bool,
+) -> Examples:
+    """Crops of a scene's proposals: all of objects, and some of background."""
+    specification = image_format.specification
+    image = Raster.from_tensor(scene.pixels)
+    views = Views([image], any_contrast=specification.fills_frame)
+    proposals = propose(views, settings, None)
+    boxes = np.concatenate(
+        [proposals.boxes, proposals.split().boxes, _jittered(scene, recipe, rng)]
+    )
+    iou, nearest = _best_overlap(boxes, scene, specification)
+    label = np.full(len(boxes), BACKGROUND)
+    is_object = iou >= recipe.object_iou
+    label[is_object] = scene.labels[nearest[is_object]]
+    is_background = (label == BACKGROUND) & (is_object | (iou < recipe.background_iou))
+    background = rng.permutation(np.flatnonzero(is_background))[:max_background]
+    is_cropped = label != BACKGROUND
+    is_cropped[background] = True
+    crops = crop_boxes(image, boxes[is_cropped], specification)
+    rows = np.flatnonzero(iou >= recipe.example_iou)
+    # In a scene of the wrong polarity, nothing is an object.
+    rows = rows[scene.labels[nearest[rows]] != BACKGROUND]
+    n_boxes = with_boxes * recipe.examples_per_object * len(scene.boxes)
+    rows = rng.permutation(rows)[:n_boxes]
+    return Examples(
+        crops=image_format.array_from_unit(crops),
+        labels=label[is_cropped],
+        boxes=BoxExamples(
+            crop_boxes(image, boxes[rows], context_crop(specification)),
+            boxes[rows].astype(np.float64),
+            scene.boxes[nearest[rows]],
+        ),
+    )
+
+
+def _best_overlap(
+    boxes: np.ndarray, scene: Scene, specification: CropSpecification
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maximum IoU of each box with an object, and which object that is."""
+    if len(scene.boxes) == 0 or len(boxes) == 0:
+        return np.zeros(len(boxes)), np.full(len(boxes), -1)
+    overlap = object_overlap(boxes, scene.boxes, specification)
+    return overlap.max(axis=1), overlap.argmax(axis=1)
+
+
+def object_overlap(
+    boxes: np.ndarray, objects: np.ndarray, specification: CropSpecification
+) -> np.ndarray:
+    """IoU of boxes and objects, n_boxes x n_objects.
+
+    Where images fill their frame, that of the crops: the box of an object inside its
+    image is not known.
+    """
+    if specification.fills_frame:
+        boxes = crop_windows(boxes, specification)
+        objects = crop_windows(objects, specification)
+    return paired_iou(boxes[:, np.newaxis], objects)
+
+
+def _jittered(
+    scene: Scene, recipe: CropRecipe, rng: np.random.RandomState
+) -> np.ndarray:
+    """Boxes of objects with jittered corners, clipped to the scene."""
+    boxes = np.repeat(scene.boxes, recipe.n_jittered, axis=0)
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    shift = rng.uniform(-recipe.jitter, recipe.jitter, size=boxes.shape)
+    height, width = scene.pixels.shape[1:]
+    boxes = np.rint(boxes + shift * sides).clip(0, [width, height, width, height])
+    return boxes[area(boxes) > 0].astype(np.float32)
+
+
+def _sample(
+    parts: list[Examples],
+    chosen: np.ndarray,
+    rng: np.random.RandomState,
+    n_objects: int,
+    n_background: int,
+    n_boxes: int,
+) -> Examples:
+    """At most some examples of each kind, background as evenly over scenes as it goes.
+
+    `chosen` are the images whose rows are the labels of the parts.
+    """
+    crops = np.concatenate([part.crops for part in parts])
+    label = np.concatenate([part.labels for part in parts])
+    scene = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
+    objects = rng.permutation(np.flatnonzero(label != BACKGROUND))[:n_objects]
+    background = rng.permutation(np.flatnonzero(label == BACKGROUND))
+    rank = rank_within(scene[background])
+    background = background[np.argsort(rank, kind="stable")[:n_background]]
+    boxes = BoxExamples.concatenate(part.boxes for part in parts)
+    rows = np.concatenate([objects, background])
+    labels = np.where(label[rows] == BACKGROUND, BACKGROUND, chosen[label[rows]])
+    return Examples(
+        crops=crops[rows],
+        labels=labels,
+        boxes=boxes.select(rng.permutation(len(boxes))[:n_boxes]),
+    )

@@ -1,0 +1,152 @@
+"""What the fit of the localizer can be told, with the source of each figure."""
+
+from dataclasses import dataclass, field
+
+from .._scenes.interim import TrainingSceneRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropRecipe:
+    """Which boxes of a scene become training crops.
+
+    Crops whose IoU with an object is between `background_iou` and `object_iou` are left
+    out. All figures were chosen on scenes of training digits and clothes.
+
+    Attributes
+    ----------
+    object_iou : float
+        Minimum IoU of a crop of an object.
+    background_iou : float
+        Maximum IoU of a crop of background, exclusive.
+    n_jittered : int
+        Jittered boxes for each object, about as exact as those that a search crops.
+    jitter : float
+        Maximum shift of their corners, as a share of the box's width and height.
+    example_iou : float
+        Minimum IoU with an object of a proposal that box regression learns from.
+    examples_per_object : int
+        Such proposals from a scene, as a multiple of its objects.
+    """
+
+    object_iou: float = 0.7
+    background_iou: float = 0.6
+    n_jittered: int = 1
+    jitter: float = 0.12
+    example_iou: float = 0.3
+    examples_per_object: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiningRecipe:
+    """How hard negatives are mined, and from what.
+
+    Attributes
+    ----------
+    min_probability : float
+        Minimum probability of a class: less probable crops teach nothing new.
+    share : float
+        Maximum number of hard negatives in a round, as a share of the background crops.
+    max_crops : int
+        Maximum number of crops on which a recogniser is trained whose errors are mined.
+    n_variations : int
+        Views of each background image.
+    max_background_images : int
+        Background images that are searched in a round.
+    crops_per_texture : int
+        Background crops for each texture.
+    n_textures : (int, int)
+        Minimum and maximum number of textures.
+    max_side : int
+        Maximum height and width of what is searched, in pixels.
+    """
+
+    min_probability: float = 0.02
+    share: float = 0.5
+    max_crops: int = 10_000
+    n_variations: int = 3
+    max_background_images: int = 8
+    crops_per_texture: int = 200
+    n_textures: tuple[int, int] = (3, 100)
+    max_side: int = 320
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRecipe:
+    """How scores are calibrated on held-out images.
+
+    Attributes
+    ----------
+    held_out : int
+        One image of so many is held out.
+    max_held_out : int
+        Maximum number of held-out images.
+    min_objects : int
+        Minimum number of objects in the scenes; few held-out images are pasted several
+        times.
+    share : float
+        The same as a share of the training crops of objects, if that is less.
+    min_score : float
+        Detections with lower scores are left out.
+    right_iou : float
+        Minimum IoU of a detection that is right.
+    background_weight : float
+        Weight of detections in images without objects. Scenes are full of objects;
+        images that are searched hold fewer.
+    nms_threshold : float
+        Maximum IoU of two detections.
+    """
+
+    held_out: int = 10
+    max_held_out: int = 1000
+    min_objects: int = 300
+    share: float = 0.1
+    min_score: float = 0.02
+    right_iou: float = 0.5
+    background_weight: float = 3.0
+    nms_threshold: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRecipe:
+    """All that the fit of the localizer can be told besides its parameters.
+
+    Attributes
+    ----------
+    scenes : TrainingSceneRecipe
+    crops : CropRecipe
+        For objects on a background of one value.
+    framed_crops : CropRecipe
+        For images that are cut out of photographs and fill their frame. They have no
+        edges, and are proposed less exactly.
+    mining : MiningRecipe
+    calibration : CalibrationRecipe
+    plain_share : float
+        Training images that are learnt as they are, as a multiple of the crops of
+        objects: differences of similar classes are learnt from many images.
+    min_plain : int
+        Minimum number of these.
+    n_textures : (int, int)
+        Minimum and maximum number of textures in scenes.
+    crops_per_texture : int
+        Background crops for each of these textures.
+    min_restyled : int
+        Minimum number of images that are pasted, in fragments where no crops of objects
+        are wanted.
+    spare_background : int
+        Background crops made of a scene, as a multiple of its share of those wanted:
+        not all scenes have enough.
+    """
+
+    scenes: TrainingSceneRecipe = field(default_factory=TrainingSceneRecipe)
+    crops: CropRecipe = CropRecipe()
+    framed_crops: CropRecipe = CropRecipe(
+        object_iou=0.5, background_iou=0.3, n_jittered=3, jitter=0.2
+    )
+    mining: MiningRecipe = MiningRecipe()
+    calibration: CalibrationRecipe = CalibrationRecipe()
+    plain_share: float = 1.25
+    min_plain: int = 2000
+    n_textures: tuple[int, int] = (6, 60)
+    crops_per_texture: int = 500
+    min_restyled: int = 1000
+    spare_background: int = 3
