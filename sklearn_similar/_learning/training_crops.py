@@ -129,7 +129,6 @@ def make_training_crops(
     See Also
     --------
     datasets.make_scenes : Scenes with the box of each instance.
-    datasets.sample_background : Background alone.
 
     Examples
     --------

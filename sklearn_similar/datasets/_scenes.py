@@ -142,10 +142,6 @@ def make_scenes(
         If a parameter is outside its range, an image or its mask is blank, a scene has
         no room for the least number of instances, or there is no memory for the scenes.
 
-    See Also
-    --------
-    sample_background : Images without an instance.
-
     Notes
     -----
     A box is the tightest around the pixels above 0.2 of the instance's most opaque

@@ -335,6 +335,14 @@ def test_colour_images_make_colour_scenes(photograph):
         np.testing.assert_array_equal(part[..., 1:], 0)
 
 
+def test_colour_backgrounds_of_grey_images_become_grey(digits, photograph):
+    kwargs = {"n_scenes": 2, "random_state": 0}
+    colour = np.repeat(photograph[..., np.newaxis], 3, axis=2)
+    from_colour, _ = make_scenes(*digits, background_images=[colour], **kwargs)
+    from_grey, _ = make_scenes(*digits, background_images=[photograph], **kwargs)
+    np.testing.assert_array_equal(from_colour, from_grey)
+
+
 def test_float_images_equal_their_bytes(digits):
     images, labels = digits
     from_bytes, _ = make_scenes(images, labels, n_scenes=3, random_state=0)
@@ -378,6 +386,12 @@ def test_overlap_makes_room_for_any_count():
     [
         ({"images": np.zeros((3, 784), dtype=np.uint8)}, "images must have the shape"),
         ({"images": np.full((3, 8, 8), -1.0)}, "images of dtype float64 .*-1.0"),
+        ({"images": np.full((3, 8, 8), np.nan)}, "images of dtype float64 .*nan"),
+        ({"images": np.full((3, 8, 8), 300)}, "images of dtype int64 .*300 to 300"),
+        ({"images": np.zeros((0, 8, 8))}, r"images .*not be empty, found \(0, 8, 8\)"),
+        ({"images": np.ones((3, 8, 8, 2))}, "images must have 1 or 3 channels, found"),
+        ({"images": [np.ones((2, 2)), np.ones((3, 3))]}, "images must all have one si"),
+        ({"images": np.full((3, 8, 8), "a")}, "images must hold numbers, found .*U1"),
         ({"images": np.zeros((3, 8, 8))}, r"images\[0\] is blank \(3 such"),
         (
             {"masks": np.ones((3, 8, 9))},
@@ -406,6 +420,11 @@ def test_overlap_makes_room_for_any_count():
         ({"scale": 10**400}, "scale must be one or two finite numbers"),
         ({"contrast": (0.5, 1.5)}, "contrast must be .* above 0 and at most 1"),
         ({"background_images": {}}, "background_images is of the type dict"),
+        ({"background_images": []}, "background_images holds no image"),
+        (
+            {"background_images": [np.zeros((9, 9)), np.full((9, 9), np.inf)]},
+            r"background_images\[1\] of dtype float64 must lie between 0 and 1",
+        ),
         ({"background_images": np.zeros(())}, "background_images is of the type ndar"),
         ({"background_images": [[[1], [1, 2]]]}, r"images\[0\] has rows of several"),
         ({"background_images": "white"}, "'background_images' parameter"),
