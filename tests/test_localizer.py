@@ -27,7 +27,7 @@ from sklearn_similar import (
     save,
 )
 from sklearn_similar._learning import training
-from sklearn_similar._scenes.resampling import resize
+from sklearn_similar._scenes.rendering import resize
 from sklearn_similar._scenes.textures import make_textures
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import (

@@ -5,8 +5,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from .rendering import brightest_channel
-from .resampling import resize
+from .rendering import brightest_channel, resize
 from .scene import MAX_INSTANCES, Scene, drawn_scene, scale_within
 
 # Share of the greatest value above which a pixel is part of a stroke.

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from .resampling import resize
+from .rendering import resize
 
 
 def make_textures(n_images: int, size: tuple[int, int], random_state) -> list:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from .._images.images import VISIBLE_SHARE
-from .rendering import brightest_channel
-from .resampling import resize
+from .rendering import brightest_channel, resize
 from .scene import LARGEST_PART, MAX_INSTANCES, Scene, drawn_scene, scale_within
 
 # Size of a row's instances, in parts of their images', and its variation in a row.
