@@ -11,10 +11,11 @@ from .._images.grouping import rank_within
 from .._images.value_range import ranges_are_checked
 from .._network.seeding import random_seed
 from .._progress import with_progress
+from .._scenes.backgrounds import make_backgrounds
+from .._scenes.recipe import scene_recipe
 from .._scenes.scene import Scene
-from .._scenes.training_scenes import make_backgrounds, make_training_scenes
+from .._scenes.training_scenes import training_scenes
 from .._search.box_regression import BoxRegression, fit_box_regression
-from .._search.crops import to_unit_tensor
 from .._search.image_format import ImageFormat
 from .._search.localization import Settings, find_instances
 from .._search.recognizer import Recognizer
@@ -131,7 +132,10 @@ def train_recognizer(
         recognizer = _fit(
             estimator, crops[few], labels[few], images, image_format, box_regression
         )
-        backgrounds = _fresh_backgrounds(images, settings, _VARIATIONS, rng)
+        has_context = image_format.specification.fills_frame
+        backgrounds = _fresh_backgrounds(
+            images, settings, _VARIATIONS, has_context, rng
+        )
         mined = mine_hard_negatives(
             recognizer,
             with_progress(
@@ -243,6 +247,7 @@ def _fresh_backgrounds(
     images: TrainingImages,
     settings: TrainingSettings,
     variations: int,
+    has_context: bool,
     rng: np.random.RandomState,
 ) -> list[np.ndarray]:
     """Other textures and views of the background images than in the crops."""
@@ -254,7 +259,8 @@ def _fresh_backgrounds(
     n_channels = images.instances.shape[3] if images.instances.ndim == 4 else None
     n_textures = settings.n_background_crops // _CROPS_OF_A_TEXTURE
     n_textures = int(np.clip(n_textures, 3, _MAX_TEXTURES)) * variations // _VARIATIONS
-    backgrounds = make_backgrounds(n_textures, behind, n_channels, rng)
+    recipe = scene_recipe(has_context)
+    backgrounds = make_backgrounds(n_textures, behind, n_channels, recipe, rng)
     return [_random_part(image, rng) for image in backgrounds]
 
 
@@ -271,27 +277,26 @@ def _calibrate(
     rng: np.random.RandomState,
 ) -> ScoreCalibration:
     """Calibration on scenes of held-out images, and on images without instances."""
-    backgrounds = _fresh_backgrounds(images, settings, 1, rng)
-    nothing = np.empty((0, 4)), np.empty(0, int)
+    has_context = recognizer.image_format.specification.fills_frame
+    backgrounds = _fresh_backgrounds(images, settings, 1, has_context, rng)
     n_shown = min(_MIN_CALIBRATED, int(_CALIBRATED_SHARE * settings.n_instance_crops))
     scenes = [
-        *make_training_scenes(
+        *training_scenes(
             images.instances[held_out],
             backgrounds,
             max(len(held_out), n_shown),
             settings.rotation,
+            scene_recipe(has_context),
             rng,
-            recognizer.image_format.specification.fills_frame,
         ),
-        *(Scene(image, *nothing) for image in backgrounds),
+        *map(Scene.from_levels, backgrounds),
     ]
     score, objectness, weight = ([np.empty(0)] for _ in range(3))
     is_right = [np.empty(0, bool)]
     for scene in with_progress(
         scenes, "calibration", len(scenes), "scene", settings.verbose
     ):
-        unit = to_unit_tensor(scene.pixels[np.newaxis])[0]
-        pixels = recognizer.image_format.specification.from_unit(unit)
+        pixels = recognizer.image_format.specification.from_unit(scene.pixels)
         search = Settings(
             proposals="image",
             n_thresholds=settings.n_thresholds,

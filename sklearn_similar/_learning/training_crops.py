@@ -13,13 +13,11 @@ from .._compat import Interval, validate_params
 from .._images.checks import check_background_images, check_images
 from .._images.grouping import rank_within
 from .._progress import with_progress
+from .._scenes.backgrounds import make_backgrounds
+from .._scenes.recipe import TrainingSceneRecipe, scene_recipe
+from .._scenes.restyling import restyle
 from .._scenes.scene import Scene
-from .._scenes.training_scenes import (
-    make_backgrounds,
-    make_training_scenes,
-    n_views,
-    restyle,
-)
+from .._scenes.training_scenes import n_scenes, training_scenes
 from .._search.box_regression import BoxExamples, wide_view
 from .._search.crop_specification import (
     CropSpecification,
@@ -205,15 +203,15 @@ def make_scene_crops(
     images_behind = []
     if background_images is not None:
         images_behind = check_background_images(background_images, "background_images")
-    backgrounds = make_backgrounds(n_textures, images_behind, n_channels, rng)
+    recipe = scene_recipe(specification.fills_frame)
+    backgrounds = make_backgrounds(n_textures, images_behind, n_channels, recipe, rng)
     chosen = rng.permutation(len(images))[: max(n_instances, _MIN_SHOWN)]
-    fills_frame = specification.fills_frame
-    styled = np.stack([restyle(image, rng, fills_frame) for image in images[chosen]])
+    styled = np.stack([restyle(image, recipe, rng) for image in images[chosen]])
 
-    n_sources = n_views(styled, n_instances, fills_frame) + 2 * len(backgrounds)
+    n_sources = n_scenes(styled, n_instances, recipe) + 2 * len(backgrounds)
     n_spare = -(-_SPARE_BACKGROUND * n_background // n_sources)
     scenes = with_progress(
-        _scenes(styled, backgrounds, n_instances, rotation, rng, fills_frame),
+        _scenes(styled, backgrounds, n_instances, rotation, recipe, rng),
         "training crops",
         n_sources,
         "scene",
@@ -224,6 +222,7 @@ def make_scene_crops(
     crops, owners, examples = zip(*parts, strict=True)
     sources = np.repeat(np.arange(len(owners)), list(map(len, owners)))
     pixels, owner = np.concatenate(crops), np.concatenate(owners)
+    pixels = pixels.reshape(*pixels.shape[:3], *images.shape[3:])
     instances = rng.permutation(np.flatnonzero(owner >= 0))[:n_instances]
     empty = _spread(np.flatnonzero(owner < 0), sources, n_background, rng)
     shown = np.concatenate([chosen[owner[instances]], np.full(len(empty), -1)])
@@ -250,17 +249,15 @@ def _scenes(
     backgrounds: list[np.ndarray],
     n_instances: int,
     rotation: float,
+    recipe: TrainingSceneRecipe,
     rng: np.random.RandomState,
-    fills_frame: bool,
 ) -> Iterator[Scene]:
     """Scenes with instances, and backgrounds of both polarities without."""
-    yield from make_training_scenes(
-        styled, backgrounds, n_instances, rotation, rng, fills_frame
-    )
-    nothing = np.empty((0, 4)), np.empty(0, int)
+    yield from training_scenes(styled, backgrounds, n_instances, rotation, recipe, rng)
     for image in backgrounds:
-        yield Scene(image, *nothing)
-        yield Scene(255 - image, *nothing)
+        scene = Scene.from_levels(image)
+        yield scene
+        yield scene.negative()
 
 
 @dataclass(frozen=True)
@@ -289,7 +286,7 @@ def crop_scene(
 
     All of instances, and at most `n_background` of background.
     """
-    pixels = to_unit_tensor(scene.pixels[np.newaxis])[0]
+    pixels = scene.pixels
     fills_frame = specification.fills_frame
     (found,) = propose(pixels, (False,), "image", settings.n_thresholds, fills_frame)
     boxes = np.concatenate([found, parts_of(found)])["box"]
@@ -313,7 +310,7 @@ def crop_scene(
     examples = rng.permutation(examples)[:n_examples]
     wide = crop_boxes(pixels, boxes[examples], wide_view(specification))
     return (
-        crops if scene.pixels.ndim == 3 else crops[..., 0],
+        crops,
         owner[is_shown],
         BoxExamples(
             _as_bytes(wide),
@@ -357,7 +354,7 @@ def _near(scene: Scene, fills_frame: bool, rng: np.random.RandomState) -> np.nda
     boxes = np.repeat(scene.boxes, n, axis=0)
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     boxes = boxes + rng.uniform(-near, near, size=boxes.shape) * sides
-    edge = np.tile(scene.pixels.shape[1::-1], 2)
+    edge = np.tile(scene.pixels.shape[:0:-1], 2)
     boxes = np.rint(boxes).clip(0, edge)
     return boxes[area(boxes) > 0].astype(np.float32)
 

@@ -18,7 +18,7 @@ from sklearn_similar._learning.training_crops import (
 )
 from sklearn_similar._scenes.scene import Scene
 from sklearn_similar._search.crop_specification import CropSpecification
-from sklearn_similar._search.crops import crop_boxes, to_unit_tensor
+from sklearn_similar._search.crops import crop_boxes
 from sklearn_similar._tables.boxes import paired_iou
 from sklearn_similar.datasets import load_mnist_sample
 
@@ -181,7 +181,8 @@ def test_overlap_is_of_crops_where_images_fill_their_frame():
 def test_instances_are_cropped_where_nothing_is_proposed(fills_frame):
     # Of one grey level, there are no regions.
     pixels = np.full((100, 100), 100, np.uint8)
-    scene = Scene(pixels, np.array([[20, 30, 60, 70], [70, 0, 100, 30]]), np.r_[7, 3])
+    boxes = [(20, 30, 60, 70), (70, 0, 100, 30)]
+    scene = Scene.from_levels(pixels, boxes, [7, 3])
     specification = CropSpecification(size=(28, 28), fills_frame=fills_frame)
     settings = CropSettings(n_thresholds=31, n_background=10, with_examples=True)
     rng = np.random.RandomState(0)
@@ -197,7 +198,7 @@ def test_boxes_are_learnt_from_regions_that_show_some_of_an_instance():
     # A bar, of which nothing is an instance, and a part of the instance.
     pixels[10:90, 100:105] = 200
     pixels[32:68, 22:56] = 255
-    scene = Scene(pixels, np.array([[20, 30, 60, 70]]), np.r_[7])
+    scene = Scene.from_levels(pixels, [(20, 30, 60, 70)], [7])
     settings = CropSettings(31, 10, with_examples=True)
     specification = CropSpecification(size=(20, 20), object_extent=0.5)
     _, _, examples = crop_scene(
@@ -207,15 +208,14 @@ def test_boxes_are_learnt_from_regions_that_show_some_of_an_instance():
     assert_array_equal(examples.truth, scene.boxes.repeat(len(examples.boxes), axis=0))
     assert (paired_iou(examples.boxes, examples.truth) >= 0.3).all()
     expected = crop_boxes(
-        to_unit_tensor(pixels[np.newaxis])[0],
+        scene.pixels,
         examples.boxes,
         replace(specification, size=(28, 28), object_extent=0.6),
     )
     assert_array_equal(examples.crops, np.rint(255 * expected))
     # In the wrong polarity, nothing is an instance.
-    wrong = Scene(255 - pixels, scene.boxes, np.r_[-1])
     _, _, examples = crop_scene(
-        wrong, specification, settings, np.random.RandomState(0)
+        scene.negative(), specification, settings, np.random.RandomState(0)
     )
     assert len(examples.crops) == 0
 
