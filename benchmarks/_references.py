@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from sklearn_similar._scenes.resampling import resize
+from sklearn_similar._scenes.rendering import resize
 from sklearn_similar._tables.boxes import BOX_COLUMNS
 from sklearn_similar.metrics import box_iou
 

@@ -1,11 +1,9 @@
 """Where `InstanceLocalizer` loses instances, and how true its scores are."""
 
 import numpy as np
+import torch
 
-from sklearn_similar._search.crops import crop_batches, to_unit_tensor
-from sklearn_similar._search.localization import NEGATIVES
-from sklearn_similar._search.proposals import propose
-from sklearn_similar._search.recognizer import refine
+from sklearn_similar._images.rasters import Raster
 from sklearn_similar._tables.boxes import BOX_COLUMNS, paired_iou
 
 IOU = 0.5
@@ -17,54 +15,51 @@ def boxes_of(table, image):
     return own[list(BOX_COLUMNS)].to_numpy(float), own["label"].to_numpy()
 
 
-def stages(localizer, images, truth, found):
+def stages(localizer, images, truth):
     """Shares of the true instances that are left after each stage of `localize`.
 
-    An instance is proposed if a region's box, moved by box regression, has an IoU of
-    0.5 with its own; recognised if one of these regions gets its label, confident if
-    with a score of at least `score_threshold`, and kept if it is among the instances
-    found.
+    An instance is proposed if a refined box has an IoU of 0.5 with it; recognised if
+    such a box gets its label, confident if with a score of at least `score_threshold`,
+    and kept if it is among the detections.
     """
     counts = dict.fromkeys(("proposed", "recognised", "confident", "kept"), 0)
     for index, image in enumerate(images):
         boxes, labels = boxes_of(truth, index)
-        regions, region_label, score = _regions(localizer, image)
-        is_near = paired_iou(regions[:, np.newaxis], boxes) >= IOU
-        is_right = is_near & (region_label[:, np.newaxis] == labels)
-        is_confident = (score >= localizer.score_threshold)[:, np.newaxis]
-        counts["proposed"] += is_near.any(axis=0).sum()
-        counts["recognised"] += is_right.any(axis=0).sum()
-        counts["confident"] += (is_right & is_confident).any(axis=0).sum()
-        counts["kept"] += _is_right(found, index, boxes, labels).any(axis=0).sum()
+        result = _search(localizer, image)
+        is_near = paired_iou(
+            result.recognised.proposals.boxes.astype(float)[:, np.newaxis], boxes
+        )
+        counts["proposed"] += (is_near >= IOU).any(axis=0).sum()
+        recognised = result.recognised.select(np.isfinite(result.recognised.score))
+        for stage, detections in (
+            ("recognised", recognised),
+            ("confident", result.confident),
+            ("kept", result.detections[0]),
+        ):
+            counts[stage] += _are_right(localizer, detections, boxes, labels)
     return {stage: count / len(truth) for stage, count in counts.items()}
 
 
-def _regions(localizer, image):
-    """Boxes, labels (None: background) and scores of all refined region proposals."""
-    recognizer = localizer._recognizer()
-    specification = recognizer.image_format.specification
-    pixels = specification.to_unit(to_unit_tensor(image[np.newaxis])[0])
-    negatives = NEGATIVES[localizer.polarity]
-    proposed = propose(
-        pixels,
-        negatives,
-        localizer.proposals,
-        localizer.n_thresholds,
-        specification.fills_frame,
+def _search(localizer, image):
+    """All stages of the search of an image of the trained type, in 8 bits."""
+    pixels = torch.from_numpy(np.atleast_3d(image).astype(np.float32) / 255)
+    settings = localizer._search_settings(
+        polarity=localizer.polarity,
+        scales=localizer.scales,
+        heat_threshold=localizer.heat_threshold,
+        score_threshold=localizer.score_threshold,
+        nms_threshold=localizer.nms_threshold,
     )
-    boxes, labels, scores = [np.empty((0, 4))], [np.empty(0, object)], [np.empty(0)]
-    for is_negative, proposals in zip(negatives, proposed, strict=True):
-        view = 1 - pixels if is_negative else pixels
-        proposals = refine(view, proposals, recognizer)
-        boxes.append(proposals["box"].astype(float))
-        for crops in crop_batches(view, proposals["box"], specification):
-            proba = recognizer.predict_proba(crops)
-            own = proba[:, recognizer.columns]
-            label = localizer.classes_[own.argmax(axis=1)].astype(object)
-            label[proba.max(axis=1) > own.max(axis=1)] = None
-            labels.append(label)
-            scores.append(recognizer.calibration(own.max(axis=1), own.sum(axis=1)))
-    return tuple(map(np.concatenate, (boxes, labels, scores)))
+    raster = Raster.from_tensor(pixels.movedim(-1, 0))
+    return localizer._recognizer().detect([raster], settings)
+
+
+def _are_right(localizer, detections, boxes, labels):
+    """Number of the true instances that some detection has right."""
+    found = detections.proposals.boxes.astype(float)
+    is_near = paired_iou(found[:, np.newaxis], boxes) >= IOU
+    is_same = localizer.classes_[detections.label][:, np.newaxis] == labels
+    return (is_near & is_same).any(axis=0).sum()
 
 
 def _is_right(found, image, boxes, labels):

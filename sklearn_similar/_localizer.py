@@ -18,12 +18,12 @@ from ._estimator import NestedParametersMixin, check_scales, set_random_states
 from ._images.blockwise import blockwise
 from ._images.checks import check_background_images
 from ._images.images import Images, n_channels, to_tensor
-from ._images.memory import within_working_memory
 from ._images.labels import comparable_labels, unused_label, without_class
+from ._images.memory import within_working_memory
 from ._images.reading import check_in_memory, read_parts
 from ._images.validation import check_training_data, published_at_end, snapshot
 from ._learning.examples import BACKGROUND
-from ._learning.recipe import LearningRecipe
+from ._learning.recipe import learning_recipe
 from ._learning.training import (
     TrainingImages,
     TrainingSettings,
@@ -165,8 +165,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     classes_: np.ndarray
 
-    # Figures of the fit besides the parameters; a subclass may have others.
-    _learning_recipe: ClassVar[LearningRecipe] = LearningRecipe()
+    # Figures of `fit` besides the parameters; a subclass may choose others.
+    _choose_recipe: ClassVar = staticmethod(learning_recipe)
     _nested_remedies: ClassVar = {
         "estimator": "pass estimator=SimilarNetClassifier() first"
     }
@@ -435,7 +435,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 ),
                 verbose=self.verbose,
             ),
-            self._learning_recipe,
+            self._choose_recipe(self.crop_specification_.fills_frame),
             random_state,
         )
         self._publish(recognizer)

@@ -1,6 +1,7 @@
 """Fixtures of many tests: real digits, and estimators trained on them."""
 
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import joblib
@@ -10,8 +11,8 @@ import torch
 from filelock import FileLock
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
-from sklearn_similar._learning import training_crops
-from sklearn_similar._scenes import training_scenes
+from sklearn_similar._learning.recipe import learning_recipe
+from sklearn_similar._scenes.scattered import ScatteredRecipe
 from sklearn_similar.datasets import load_mnist_sample
 
 # A type checker reads it; its mistakes would end Python.
@@ -50,22 +51,47 @@ def fitted(digits, quick):
     return quick(max_epochs=8, lr=0.003).fit(digits.X, digits.y)
 
 
+def small_recipe(recipe):
+    """A recipe of scenes that are small and have few instances."""
+    kinds, kinds_in_colour = (
+        tuple(
+            replace(kind, side=112, n_instances=(3, 5))
+            if isinstance(kind, ScatteredRecipe)
+            else replace(kind, side=100)
+            for kind in kinds
+        )
+        for kinds in (recipe.kinds, recipe.kinds_in_colour)
+    )
+    return replace(
+        recipe,
+        kinds=kinds,
+        kinds_in_colour=kinds_in_colour,
+        texture_size=(100, 100),
+    )
+
+
+def small_learning_recipe(has_context):
+    """A recipe of the fit of a localizer for few and small scenes."""
+    recipe = learning_recipe(has_context)
+    return replace(
+        recipe, scenes=small_recipe(recipe.scenes), n_textures=(2, 2), min_restyled=50
+    )
+
+
+@pytest.fixture(scope="session")
+def small_recipes():
+    """Choose a recipe of few and small scenes, as `learning_recipe` chooses one."""
+    return small_learning_recipe
+
+
 @pytest.fixture
 def small_scenes(monkeypatch):
-    """Training crops are cut from few and small scenes, ten times as fast.
+    """Localizers learn from few and small scenes, ten times as fast.
 
-    For tests that are not about the quality of the crops.
+    For tests that are not about the quality of the detections.
     """
-    kinds = [
-        kind._replace(side=112, n_instances=(3, 5)) for kind in training_scenes._PASTED
-    ]
-    monkeypatch.setattr(training_scenes, "_PASTED", kinds)
-    monkeypatch.setattr(training_crops, "_N_TEXTURES", (2, 2))
-    monkeypatch.setattr(training_crops, "_MIN_SHOWN", 50)
-    monkeypatch.setattr(training_scenes, "_TEXTURE_SIZE", (100, 100))
-    for name in ("_TOUCHING", "_LINES"):
-        kind = getattr(training_scenes, name)
-        monkeypatch.setattr(training_scenes, name, kind._replace(side=100))
+    choose = staticmethod(small_learning_recipe)
+    monkeypatch.setattr(InstanceLocalizer, "_choose_recipe", choose)
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,10 @@ import numpy as np
 from .._images.grouping import rank_within
 from .._images.rasters import Raster
 from .._progress import with_progress
-from .._scenes.interim import (
-    Scene,
-    make_backgrounds,
-    n_scenes,
-    restyle,
-    training_scenes,
-)
+from .._scenes.backgrounds import make_backgrounds
+from .._scenes.restyling import restyle
+from .._scenes.scene import Scene
+from .._scenes.training_scenes import n_scenes, training_scenes
 from .._search.box_regression import BoxExamples, context_crop
 from .._search.crop_specification import CropSpecification
 from .._search.crops import crop_boxes, crop_windows
@@ -30,7 +27,7 @@ BACKGROUND = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
+class TrainingExamples:
     """Crops as an estimator takes images, and proposals to learn box regression from.
 
     Attributes
@@ -59,7 +56,7 @@ def make_examples(
     n_boxes: int,
     rotation: float,
     verbose: int,
-) -> Examples:
+) -> TrainingExamples:
     """Paste images into scenes, and crop these as a search crops images.
 
     Parameters
@@ -83,29 +80,27 @@ def make_examples(
 
     Returns
     -------
-
-    Examples
-    --------
+    TrainingExamples
         Crops of objects first.
     """
-    specification = image_format.specification
     n_channels = images.shape[3] if images.ndim == 4 else None
-    scene_recipe = recipe.scenes.for_frames(specification.fills_frame)
     n_textures = n_background // recipe.crops_per_texture
     backgrounds = make_backgrounds(
         int(np.clip(n_textures, *recipe.n_textures)),
         background_images,
         n_channels,
-        scene_recipe,
+        recipe.scenes,
         rng,
     )
     chosen = rng.permutation(len(images))[: max(n_objects, recipe.min_restyled)]
-    restyled = np.stack([restyle(image, scene_recipe, rng) for image in images[chosen]])
-    total = n_scenes(restyled, n_objects, scene_recipe) + 2 * len(backgrounds)
+    restyled = np.stack(
+        [restyle(image, recipe.scenes, rng) for image in images[chosen]]
+    )
+    total = n_scenes(restyled, n_objects, recipe.scenes) + 2 * len(backgrounds)
     scenes = with_progress(
         _with_empty_scenes(
             training_scenes(
-                restyled, backgrounds, n_objects, rotation, scene_recipe, rng
+                restyled, backgrounds, n_objects, rotation, recipe.scenes, rng
             ),
             backgrounds,
         ),
@@ -115,13 +110,12 @@ def make_examples(
         verbose,
     )
     n_spare = -(-recipe.spare_background * n_background // total)
-    crop_recipe = recipe.framed_crops if specification.fills_frame else recipe.crops
     parts = [
         crop_scene(
             scene,
             image_format,
             settings,
-            crop_recipe,
+            recipe.crops,
             rng,
             max_background=n_spare,
             with_boxes=n_boxes > 0,
@@ -137,7 +131,7 @@ def _with_empty_scenes(
     """The scenes, and backgrounds of both polarities without objects."""
     yield from scenes
     for image in backgrounds:
-        empty = Scene.empty(image)
+        empty = Scene.from_levels(image)
         yield empty
         yield empty.negative()
 
@@ -151,7 +145,7 @@ def crop_scene(
     *,
     max_background: int,
     with_boxes: bool,
-) -> Examples:
+) -> TrainingExamples:
     """Crops of a scene's proposals: all of objects, and some of background."""
     specification = image_format.specification
     image = Raster.from_tensor(scene.pixels)
@@ -174,7 +168,7 @@ def crop_scene(
     rows = rows[scene.labels[nearest[rows]] != BACKGROUND]
     n_boxes = with_boxes * recipe.examples_per_object * len(scene.boxes)
     rows = rng.permutation(rows)[:n_boxes]
-    return Examples(
+    return TrainingExamples(
         crops=image_format.array_from_unit(crops),
         labels=label[is_cropped],
         boxes=BoxExamples(
@@ -222,13 +216,13 @@ def _jittered(
 
 
 def _sample(
-    parts: list[Examples],
+    parts: list[TrainingExamples],
     chosen: np.ndarray,
     rng: np.random.RandomState,
     n_objects: int,
     n_background: int,
     n_boxes: int,
-) -> Examples:
+) -> TrainingExamples:
     """At most some examples of each kind, background as evenly over scenes as it goes.
 
     `chosen` are the images whose rows are the labels of the parts.
@@ -243,7 +237,7 @@ def _sample(
     boxes = BoxExamples.concatenate(part.boxes for part in parts)
     rows = np.concatenate([objects, background])
     labels = np.where(label[rows] == BACKGROUND, BACKGROUND, chosen[label[rows]])
-    return Examples(
+    return TrainingExamples(
         crops=crops[rows],
         labels=labels,
         boxes=boxes.select(rng.permutation(len(boxes))[:n_boxes]),

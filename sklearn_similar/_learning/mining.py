@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from .._images.rasters import Raster
+from .._scenes.scene import Scene
 from .._search.crops import crop_boxes
 from .._search.image_format import ImageFormat
 from .._search.recognizer import Recognizer, SearchSettings
@@ -14,7 +15,7 @@ from .recipe import MiningRecipe
 
 def mine_hard_negatives(
     recognizer: Recognizer,
-    images: Iterable[Raster],
+    images: Iterable[np.ndarray],
     image_format: ImageFormat,
     settings: SearchSettings,
     recipe: MiningRecipe,
@@ -25,8 +26,8 @@ def mine_hard_negatives(
     Parameters
     ----------
     recognizer : Recognizer
-    images : iterable of Raster
-        Values in [0, 1].
+    images : iterable of ndarray
+        Images of any sizes without objects, uint8.
     image_format : ImageFormat
         How the estimator takes crops.
     settings : SearchSettings
@@ -43,7 +44,8 @@ def mine_hard_negatives(
     crops = [np.empty((0, *image_format.shape), image_format.dtype)]
     probabilities = [np.empty(0)]
     for image in images:
-        result = recognizer.detect([image.map(specification.from_unit)], settings)
+        pixels = specification.from_unit(Scene.from_levels(image).pixels)
+        result = recognizer.detect([Raster.from_tensor(pixels)], settings)
         hard = result.recognised.select(
             result.recognised.probability >= recipe.min_probability
         )

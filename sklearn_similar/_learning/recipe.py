@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from .._scenes.interim import TrainingSceneRecipe
+from .._scenes.recipe import TrainingSceneRecipe, scene_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +114,6 @@ class LearningRecipe:
     ----------
     scenes : TrainingSceneRecipe
     crops : CropRecipe
-        For objects on a background of one value.
-    framed_crops : CropRecipe
-        For images that are cut out of photographs and fill their frame. They have no
-        edges, and are proposed less exactly.
     mining : MiningRecipe
     calibration : CalibrationRecipe
     plain_share : float
@@ -139,9 +135,6 @@ class LearningRecipe:
 
     scenes: TrainingSceneRecipe = field(default_factory=TrainingSceneRecipe)
     crops: CropRecipe = CropRecipe()
-    framed_crops: CropRecipe = CropRecipe(
-        object_iou=0.5, background_iou=0.3, n_jittered=3, jitter=0.2
-    )
     mining: MiningRecipe = MiningRecipe()
     calibration: CalibrationRecipe = CalibrationRecipe()
     plain_share: float = 1.25
@@ -150,3 +143,16 @@ class LearningRecipe:
     crops_per_texture: int = 500
     min_restyled: int = 1000
     spare_background: int = 3
+
+
+# For images that were cropped from photographs, with their surroundings. An object has
+# no edges of its own in them, and is proposed less exactly.
+_WITH_CONTEXT = LearningRecipe(
+    scenes=scene_recipe(has_context=True),
+    crops=CropRecipe(object_iou=0.5, background_iou=0.3, n_jittered=3, jitter=0.2),
+)
+
+
+def learning_recipe(has_context: bool) -> LearningRecipe:
+    """The recipe for bright objects on black, or for objects with context."""
+    return _WITH_CONTEXT if has_context else LearningRecipe()

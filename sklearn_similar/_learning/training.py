@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import clone
 
 from .._images.batches import batch_slices
@@ -14,7 +13,9 @@ from .._images.messages import warn_user
 from .._images.rasters import Raster
 from .._network.seeding import random_seed
 from .._progress import with_progress
-from .._scenes.interim import Scene, make_backgrounds, training_scenes
+from .._scenes.backgrounds import make_backgrounds
+from .._scenes.scene import Scene
+from .._scenes.training_scenes import training_scenes
 from .._search.box_regression import BoxRegression, fit_box_regression
 from .._search.image_format import ImageFormat
 from .._search.recognizer import CropRecognizer, SearchSettings
@@ -286,7 +287,7 @@ def _fresh_backgrounds(
     recipe: LearningRecipe,
     n_variations: int,
     rng: np.random.RandomState,
-) -> list[Raster]:
+) -> list[np.ndarray]:
     """Other textures and views of the background images than in the crops."""
     mining = recipe.mining
     images: list[np.ndarray] = []
@@ -303,19 +304,14 @@ def _fresh_backgrounds(
         recipe.scenes,
         rng,
     )
-    return [
-        Raster.from_tensor(
-            _random_part(Scene.empty(image).pixels, mining.max_side, rng)
-        )
-        for image in backgrounds
-    ]
+    return [_random_part(image, mining.max_side, rng) for image in backgrounds]
 
 
 def _random_part(
-    image: torch.Tensor, max_side: int, rng: np.random.RandomState
-) -> torch.Tensor:
-    y, x = (rng.randint(max(1, n - max_side + 1)) for n in image.shape[1:])
-    return image[:, y : y + max_side, x : x + max_side]
+    image: np.ndarray, max_side: int, rng: np.random.RandomState
+) -> np.ndarray:
+    y, x = (rng.randint(max(1, n - max_side + 1)) for n in image.shape[:2])
+    return image[y : y + max_side, x : x + max_side]
 
 
 def _calibrate(
@@ -333,14 +329,14 @@ def _calibrate(
     scenes = list(
         training_scenes(
             data.objects[held_out],
-            [image.whole() for image in empty],
+            empty,
             max(len(held_out), min(calibration.min_objects, n_pasted)),
             settings.rotation,
-            recipe.scenes.for_frames(specification.fills_frame),
+            recipe.scenes,
             rng,
         )
     )
-    scenes += [Scene.of(image.whole()) for image in empty]
+    scenes += map(Scene.from_levels, empty)
     probabilities, objectness, is_right, weight = [], [], [], []
     for scene in with_progress(
         scenes, "calibration", len(scenes), "scene", settings.verbose

@@ -20,7 +20,7 @@ from .._search.image_format import ImageFormat
 from .._search.polarity import warn_if_dark_on_light
 from .._search.recognizer import SearchSettings
 from .examples import BACKGROUND, make_examples
-from .recipe import LearningRecipe
+from .recipe import LearningRecipe, learning_recipe
 
 
 @validate_params(
@@ -97,7 +97,6 @@ def make_training_crops(
     See Also
     --------
     datasets.make_scenes : Scenes with the box of each instance.
-    datasets.sample_background : Background alone.
 
     Examples
     --------
@@ -137,7 +136,7 @@ def make_training_crops(
         images,
         specification,
         background_images or [],
-        LearningRecipe(),
+        learning_recipe(specification.fills_frame),
         rng,
         n_instances=n_instances,
         n_background=n_background,

@@ -1,59 +1,91 @@
-"""Scenes whose instances are as bright as what is behind them, to train on.
+"""Training scenes of instances that have the luma of the background behind them.
 
-Beside bright objects, a recogniser has to know objects that differ from their ground in
-colour alone.
+Next to bright objects, a recogniser has to know objects that differ from their
+background in colour alone.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
 import numpy as np
+import torch
 
-from .._images.checks import with_channels
-from .._images.images import LUMA
-from .rendering import resize_to_cover
-
-# Grey levels by which the colour of an instance has to change some channel.
-_LEAST_COLOUR = 25
-
-
-def enlarged_to_cover(
-    backgrounds: list[np.ndarray], size: tuple[int, int]
-) -> list[np.ndarray]:
-    """Backgrounds in colour, at least as large as a scene."""
-    return [
-        resize_to_cover(with_channels(image, 3), size, f"backgrounds[{index}]")
-        for index, image in enumerate(backgrounds)
-    ]
+from .._images.images import to_grey
+from .pasting import cover_scenes, paste_scenes
+from .rendering import random_crop
+from .scattered import ScatteredRecipe
+from .scene import Scene, SceneImages
 
 
-def make_ground(
-    backgrounds: list[np.ndarray], size: tuple[int, int], rng: np.random.RandomState
-) -> np.ndarray:
-    """A part of one of the backgrounds, from its plain mean to its full contrast."""
+@dataclass(frozen=True, kw_only=True)
+class IsoluminantRecipe(ScatteredRecipe):
+    """Scenes of instances in the luma of their background.
+
+    Attributes
+    ----------
+    background : {"black"}
+        Instances are pasted on black first, which shows their opacity.
+    negative_every : int, default=0
+        In the negative, instances would be no darker than the background.
+    min_colour : float, default=25 / 255
+        Minimum change of any channel by the colour of an instance: one whose colour
+        alone is hardly visible keeps its own luma.
+    """
+
+    background: str = "black"
+    negative_every: int = 0
+    min_colour: float = 25 / 255
+
+
+def isoluminant_scenes(
+    images: SceneImages,
+    recipe: IsoluminantRecipe,
+    n_scenes: int,
+    rng: np.random.RandomState,
+) -> Iterator[Scene]:
+    """Scenes on background images, from their plain mean to their full contrast."""
+    size = recipe.side, recipe.side
+    backgrounds = cover_scenes(images.backgrounds, size, 3)
+    for on_black in paste_scenes(images, recipe.scene_recipe(images), n_scenes, rng):
+        background = faded_crop(backgrounds, size, rng)
+        yield paste_in_luma_of(background, on_black, recipe.min_colour)
+
+
+def faded_crop(
+    backgrounds: Sequence[np.ndarray],
+    size: tuple[int, int],
+    rng: np.random.RandomState,
+) -> torch.Tensor:
+    """A random part of one of the images, 3 x height x width, of random contrast."""
     image = backgrounds[rng.randint(len(backgrounds))]
-    y, x = rng.randint(0, np.subtract(image.shape[:2], size) + 1)
-    part = image[y : y + size[0], x : x + size[1]].astype(np.float32)
-    mean = part.mean(axis=(0, 1))
-    return mean + np.float32(rng.uniform()) * (part - mean)
+    crop = random_crop(image, size, rng).astype(np.float32)
+    mean = crop.mean(axis=(0, 1))
+    return Scene.from_levels(mean + np.float32(rng.uniform()) * (crop - mean)).pixels
 
 
 def paste_in_luma_of(
-    ground: np.ndarray, on_black: np.ndarray, boxes: np.ndarray
-) -> np.ndarray:
-    """Instances in boxes that were pasted on black, on a ground, each of its luma.
+    background: torch.Tensor, on_black: Scene, min_colour: float
+) -> Scene:
+    """Move instances from black onto a background, in the luma of its pixels.
 
-    On black, a pixel's brightest channel is its opacity. Instances whose colour alone
-    is hardly seen keep their own luma.
+    Parameters
+    ----------
+    background : tensor of shape (3, height, width)
+    on_black : Scene
+        On black, the brightest channel of a pixel is its opacity.
+    min_colour : float
+        Instances whose colour changes every channel by less keep their own luma.
 
     Returns
     -------
-    ndarray of shape (height, width, 3), uint8
+    Scene
     """
-    opacity = on_black.max(axis=2, keepdims=True) / np.float32(255)
-    change = on_black - opacity * ground
-    luma = change @ np.array(LUMA, np.float32)
-    for x_min, y_min, x_max, y_max in boxes.astype(int):
-        own = slice(y_min, y_max), slice(x_min, x_max)
-        colour = change[own] - luma[own][..., np.newaxis]
-        if np.abs(colour).max() < _LEAST_COLOUR:
-            luma[own] = 0
-    pasted = ground + change - luma[..., np.newaxis]
-    return np.rint(np.clip(pasted, 0, 255)).astype(np.uint8)
+    opacity = on_black.pixels.amax(dim=0, keepdim=True)
+    change = on_black.pixels - opacity * background
+    luma = to_grey(change)[np.newaxis]
+    for x_min, y_min, x_max, y_max in on_black.boxes.astype(int):
+        box = np.s_[:, y_min:y_max, x_min:x_max]
+        if (change[box] - luma[box]).abs().max() < min_colour:
+            luma[box] = 0
+    pixels = (background + change - luma).clamp(0, 1)
+    return replace(on_black, pixels=pixels)

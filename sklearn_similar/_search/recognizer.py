@@ -7,6 +7,7 @@ it.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -381,5 +382,5 @@ def _by_image(detections: Detections, views: Views) -> Iterator[Detections]:
     order = np.argsort(detections.proposals.source, kind="stable")
     image = views.image_of(detections.proposals.source[order])
     ends = np.searchsorted(image, np.arange(len(views.images) + 1))
-    for first, last in zip(ends[:-1], ends[1:], strict=True):
+    for first, last in pairwise(ends):
         yield detections.select(order[first:last])

@@ -449,7 +449,10 @@ class StableRegions(RegionTiles):
         return self.proposals()
 
 
-def stable_regions(v, n, s): return extremal_regions(v, n, s)["box"]
+def stable_regions(v, n, s):
+    return extremal_regions(v, n, s)["box"]
+
+
 _heat_regions = heat_regions
 
 

@@ -1,6 +1,5 @@
 """Real digits and clothes, scenes made of any labelled images, and files of COCO's."""
 
-from ._background import sample_background
 from ._coco import CocoFile, dump_coco_file, load_coco_file
 from ._mnist import fetch_mnist, load_fashion_mnist_sample, load_mnist_sample
 from ._scenes import make_scenes
@@ -13,5 +12,4 @@ __all__ = [
     "load_fashion_mnist_sample",
     "load_mnist_sample",
     "make_scenes",
-    "sample_background",
 ]

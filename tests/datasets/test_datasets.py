@@ -1,4 +1,4 @@
-"""The samples in the package, the IDX reader and the sampling of background images."""
+"""The samples in the package and the IDX reader."""
 
 import gzip
 import os
@@ -18,14 +18,12 @@ from sklearn_similar.datasets import (
     fetch_mnist,
     load_fashion_mnist_sample,
     load_mnist_sample,
-    sample_background,
 )
 from sklearn_similar.datasets._idx import read_idx
 
 ROOT = Path(__file__).parents[2]
 FASHION_HOME = Path("/usr/share/datasets/fashion-mnist")
 STEMS = ["train-images", "train-labels", "t10k-images", "t10k-labels"]
-FROM_CROPS = ["shifted", "enlarged", "shrunken", "neighbours", "fragment"]
 
 
 def full_mnist_folder():
@@ -99,17 +97,6 @@ def write_data_set(folder, *, joint="-", zipped=False, size=(4, 3)):
         path = folder / (name + ".gz" if zipped else name)
         path.write_bytes(gzip.compress(content) if zipped else content)
     return arrays
-
-
-@pytest.fixture
-def digits():
-    return load_mnist_sample().X_train[:200]
-
-
-@pytest.fixture
-def photograph():
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (90, 120), dtype=np.uint8)
 
 
 def test_sample_is_balanced_and_split_like_the_whole(sample):
@@ -370,237 +357,3 @@ class TestHostileIdxFiles:
     def test_rubbish_after_a_gzip_file_is_noticed(self, read, content):
         error, _ = read(gzip.compress(content) + b"rubbish")
         assert "damaged gzip" in error
-
-
-@pytest.mark.parametrize("kind", ["patch", "noise", *FROM_CROPS])
-def test_each_kind_of_background_fits_the_crops(digits, photograph, kind):
-    sampled = sample_background(
-        photograph, digits, n_samples=40, kinds=[kind], random_state=0
-    )
-    assert sampled.shape == (40, 28, 28)
-    assert sampled.dtype == np.uint8
-    assert len(np.unique(sampled.reshape(40, -1), axis=0)) == 40
-
-
-def test_background_is_determined_by_random_state(digits, photograph):
-    first, again, other = (
-        sample_background(photograph, digits, n_samples=70, random_state=seed)
-        for seed in (3, 3, 4)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
-def test_background_leaves_its_inputs_alone(digits, photograph):
-    digits.flags.writeable = photograph.flags.writeable = False
-    sample_background(photograph, digits, n_samples=70, random_state=0)
-
-
-def test_crops_alone_are_enough_for_a_background(digits):
-    sampled = sample_background(crops=digits, n_samples=61, random_state=0)
-    assert sampled.shape == (61, 28, 28)
-
-
-def test_patch_of_a_whole_photograph_changes_in_brightness_only():
-    # If a photograph is as small as the sample, some patches are all of it.
-    rng = np.random.default_rng(0)
-    photograph = rng.random((6, 8)).astype(np.float32)
-    sampled = sample_background(
-        photograph, n_samples=300, kinds=["patch"], size=(6, 8), random_state=0
-    )
-    correlations = [
-        np.corrcoef(photograph.ravel(), image.ravel())[0, 1] for image in sampled
-    ]
-    assert max(correlations) == pytest.approx(1, abs=1e-3)
-
-
-def test_shifted_crops_are_the_crops_cut_at_one_side():
-    crops = np.ones((1, 20, 20), dtype=np.float32)
-    sampled = sample_background(
-        crops=crops, n_samples=200, kinds=["shifted"], random_state=0
-    )
-    # A full square moved by (dy, dx) sides keeps (1 - |dy|) (1 - |dx|) of itself.
-    left = sampled.mean(axis=(1, 2))
-    assert left.min() > (1 - 0.65 / np.sqrt(2)) ** 2 - 0.01
-    assert left.max() < 1 - 0.35 + 0.01
-
-
-def test_shrunken_crops_keep_their_brightness_but_not_their_area():
-    crops = np.zeros((1, 28, 28), dtype=np.float32)
-    crops[:, 4:24, 4:24] = 1
-    sampled = sample_background(
-        crops=crops, n_samples=200, kinds=["shrunken"], random_state=0
-    )
-    share = sampled.sum(axis=(1, 2)) / crops.sum()
-    assert share.min() > 0.25**2 - 0.01
-    assert share.max() < 0.5**2 + 0.01
-
-
-def test_thin_strokes_survive_shrinking():
-    crops = np.zeros((1, 28, 28), dtype=np.float32)
-    crops[:, 4:24, 14] = 1
-    sampled = sample_background(
-        crops=crops, n_samples=200, kinds=["shrunken"], random_state=0
-    )
-    share = sampled.sum(axis=(1, 2)) / crops.sum()
-    assert share.min() > 0.9 * 0.25**2
-    assert share.max() < 1.1 * 0.5**2
-
-
-@pytest.mark.parametrize("kind", ["enlarged", "fragment"])
-def test_parts_show_some_of_the_instance_in_the_middle(kind):
-    crops = np.zeros((1, 28, 28), dtype=np.float32)
-    crops[:, 2:10, 3:8] = 1
-    sampled = sample_background(
-        crops=crops, n_samples=200, kinds=[kind], random_state=0
-    )
-    assert sampled[:, 13:15, 13:15].max(axis=(1, 2)).min() == pytest.approx(1)
-
-
-def test_neighbours_have_ink_on_both_sides_of_the_middle(digits):
-    sampled = sample_background(
-        crops=digits, n_samples=200, kinds=["neighbours"], random_state=0
-    )
-    halves = np.array([sampled[:, :, :14], sampled[:, :, 14:]]).max(axis=(2, 3))
-    halves_high = np.array([sampled[:, :14], sampled[:, 14:]]).max(axis=(2, 3))
-    assert (np.minimum(halves.min(axis=0), halves_high.min(axis=0)) > 0).mean() > 0.8
-
-
-def test_fragments_are_bordered_by_black(digits):
-    sampled = sample_background(
-        crops=digits, n_samples=200, kinds=["fragment"], random_state=0
-    )
-    assert sampled[:, [0, 1, 26, 27]].max() == 0
-    assert sampled[:, :, [0, 1, 26, 27]].max() == 0
-    assert sampled.reshape(200, -1).max(axis=1).min() > 0
-
-
-def test_kinds_are_sampled_in_the_given_proportions(digits):
-    bright = np.full((50, 50), 255, dtype=np.uint8)
-    sampled = sample_background(
-        bright,
-        digits,
-        n_samples=100,
-        kinds={"patch": 3, "shrunken": 1, "noise": 0},
-        random_state=0,
-    )
-    constant = np.ptp(sampled.reshape(100, -1), axis=1) == 0
-    assert constant.sum() == 75
-    assert not constant[:75].all()
-
-
-def test_colour_crops_make_colour_background_from_grey_photographs(photograph):
-    crops = np.zeros((3, 12, 10, 3))
-    crops[:, 3:9, 3:7, 1] = 0.5
-    sampled = sample_background(photograph, crops, n_samples=50, random_state=0)
-    assert sampled.shape == (50, 12, 10, 3)
-    assert sampled.dtype == np.float32
-    assert sampled.max() <= 1
-
-
-def test_grey_crops_make_grey_background_from_colour_photographs(digits, photograph):
-    colour = np.repeat(photograph[..., np.newaxis], 3, axis=2)
-    kwargs = {"n_samples": 30, "kinds": ["patch"], "random_state": 0}
-    from_colour = sample_background([colour], digits, **kwargs)
-    from_grey = sample_background([photograph], digits, **kwargs)
-    np.testing.assert_array_equal(from_colour, from_grey)
-
-
-def test_photographs_smaller_than_a_sample_are_enlarged():
-    photograph = np.array([[10, 200], [60, 90]], dtype=np.uint8)
-    sampled = sample_background(
-        photograph, n_samples=5, kinds=["patch"], size=(20, 30), random_state=0
-    )
-    assert sampled.shape == (5, 20, 30)
-    assert sampled.min() > 0
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({}, "background_images and crops are both None"),
-        ({"crops": np.zeros((2, 784))}, r"crops must have the shape.*\(2, 784\)"),
-        ({"crops": np.zeros((0, 4, 4))}, r"crops .*not be empty, found \(0, 4, 4\)"),
-        ({"crops": np.full((2, 4, 4), 2.0)}, "crops of dtype float64 .*2.0 to 2.0"),
-        ({"crops": np.full((2, 4, 4), np.nan)}, "crops of dtype float64 .*nan to nan"),
-        ({"crops": np.full((2, 4, 4), 300)}, "crops of dtype int64 .*300 to 300"),
-        ({"crops": np.zeros((2, 4, 4, 2))}, "crops must have 1 or 3 channels, found 2"),
-        ({"crops": [np.zeros((2, 2)), np.zeros((3, 3))]}, "crops must all have one"),
-        ({"crops": np.full((2, 4, 4), "a")}, "crops must hold numbers, found .*U1"),
-        ({"background_images": []}, "background_images holds no image"),
-        (
-            {"background_images": [np.zeros(9)]},
-            r"background_images\[0\] must have the shape",
-        ),
-        (
-            {"background_images": [np.zeros((9, 9)), np.full((9, 9), np.inf)]},
-            r"background_images\[1\] of dtype float64 must lie between 0 and 1",
-        ),
-        (
-            {"crops": np.zeros((2, 4, 4)), "kinds": ["patch"]},
-            "kinds holds 'patch', which is made of background_images",
-        ),
-        (
-            {"background_images": np.zeros((9, 9)), "kinds": ["shifted"]},
-            "kinds holds 'shifted', which is made of crops",
-        ),
-        (
-            {"crops": np.zeros((2, 4, 4)), "kinds": ["blurred"]},
-            "kinds must be among patch, .*found 'blurred'",
-        ),
-        (
-            {"crops": np.zeros((2, 4, 4)), "kinds": {"noise": -1}},
-            r"kinds\['noise'\] must be a finite share of at least 0, found -1",
-        ),
-        ({"crops": np.zeros((2, 4, 4)), "kinds": []}, "kinds must name at least one"),
-        ({"crops": np.zeros((2, 4, 4)), "kinds": "noise"}, "The 'kinds' parameter"),
-        (
-            {"crops": np.zeros((2, 4, 4)), "size": (5, 5)},
-            r"size is \(5, 5\), but crops have \(4, 4\) pixels",
-        ),
-        (
-            {"background_images": np.zeros((9, 9)), "size": (0, 5)},
-            r"size must be two positive integers",
-        ),
-    ],
-)
-def test_background_refuses_unusable_input(kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        sample_background(n_samples=10, **kwargs)
-
-
-def test_background_wants_a_sample():
-    with pytest.raises(ValueError, match="'n_samples' parameter"):
-        sample_background(crops=np.zeros((2, 4, 4)), n_samples=0)
-
-
-@pytest.mark.parametrize("n_samples", [10**9, 10**30])
-def test_more_background_than_memory_is_refused_at_once(digits, n_samples):
-    with pytest.raises(ValueError, match=r"n_samples=1000.* GiB, more than there is"):
-        sample_background(crops=digits, n_samples=n_samples)
-
-
-def test_large_samples_are_made_few_at_a_time():
-    # All at once, this much noise would take 0.7 GiB and more.
-    tracemalloc.start()
-    sampled = sample_background(
-        np.eye(8), n_samples=60, kinds=["noise"], size=(1000, 1000), random_state=0
-    )
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak - sampled.nbytes < 0.4 * 2**30
-    # Grains from one pixel to many come up, though four are made at a time.
-    steps = np.abs(np.diff(sampled[:16, :500, :500].astype(float), axis=2)).mean(
-        axis=(1, 2)
-    )
-    assert steps.max() > 5 * steps.min()
-
-
-def test_shares_of_kinds_may_be_of_any_size():
-    small = sample_background(
-        np.eye(8), n_samples=9, kinds={"patch": 1, "noise": 1}, random_state=0
-    )
-    large = sample_background(
-        np.eye(8), n_samples=9, kinds={"patch": 1e308, "noise": 1e308}, random_state=0
-    )
-    np.testing.assert_array_equal(small, large)

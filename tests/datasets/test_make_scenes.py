@@ -1,4 +1,4 @@
-"""Scenes: where instances lie, what they lie on, and the boxes around them."""
+"""Scenes: places of instances, backgrounds, and the boxes around the instances."""
 
 import time
 from pathlib import Path
@@ -47,7 +47,9 @@ def square(side=10, value=255):
 
 @pytest.mark.parametrize("rotation", [0, 90])
 @pytest.mark.parametrize("scale", [(0.8, 2.0), (0.3, 0.5), 4.0])
-def test_box_of_a_single_instance_is_found_again_in_the_scene(digits, scale, rotation):
+def test_box_of_a_single_instance_is_that_of_its_visible_pixels(
+    digits, scale, rotation
+):
     scenes, instances = make_scenes(
         *digits,
         n_scenes=30,
@@ -57,17 +59,17 @@ def test_box_of_a_single_instance_is_found_again_in_the_scene(digits, scale, rot
         random_state=0,
     )
     assert instances["image"].tolist() == list(range(30))
-    found = [bounding_box(scene) for scene in scenes]
-    np.testing.assert_array_equal(instances[BOX], found)
+    expected = [bounding_box(scene) for scene in scenes]
+    np.testing.assert_array_equal(instances[BOX], expected)
 
 
-def test_boxes_of_many_instances_are_found_again_one_by_one(digits):
+def test_boxes_of_many_instances_are_those_of_their_visible_pixels(digits):
     scenes, instances = make_scenes(*digits, n_scenes=30, random_state=0)
     for row in instances.itertuples():
         part = scenes[row.image, row.y_min : row.y_max, row.x_min : row.x_max]
         height, width = part.shape
         assert bounding_box(part) == [0, 0, width, height]
-    # Nothing visible lies outside the boxes.
+    # Nothing is visible outside the boxes.
     for index, scene in enumerate(scenes):
         rest = scene.copy()
         for row in instances[instances["image"] == index].itertuples():
@@ -75,9 +77,9 @@ def test_boxes_of_many_instances_are_found_again_one_by_one(digits):
         assert rest.max() <= 0.2 * 255
 
 
-def test_boxes_lie_inside_and_apart(digits):
+def test_boxes_are_inside_the_scene_and_disjoint(digits):
     _, instances = make_scenes(
-        *digits, n_scenes=40, n_instances=(3, 8), scale=(0.5, 3), random_state=0
+        *digits, n_scenes=20, n_instances=(3, 8), scale=(0.5, 3), random_state=0
     )
     assert (instances[["x_min", "y_min"]] >= 0).all(axis=None)
     assert (instances[["x_max", "y_max"]] <= 160).all(axis=None)
@@ -114,7 +116,7 @@ def test_scale_is_the_factor_of_the_side(scale):
     assert (widths - 12 * scale).abs().max() <= 2
 
 
-def test_rotation_turns_within_its_angle():
+def test_rotation_stays_within_its_angle():
     image, label = square(20)
     image[:, 4:14] = 0
     widths = {}
@@ -135,7 +137,7 @@ def test_rotation_turns_within_its_angle():
     assert widths[180].max() > 21
 
 
-def test_counts_and_labels_cover_their_ranges(digits):
+def test_counts_and_labels_have_their_whole_range(digits):
     _, instances = make_scenes(
         *digits, n_scenes=100, n_instances=(0, 3), random_state=0
     )
@@ -207,7 +209,7 @@ def test_photographs_are_dimmed_under_bright_and_lightened_under_dark(digits):
     assert set(np.unique(dark)) == {153, 173}
 
 
-def test_undimmed_ground_is_a_crop_of_the_photograph(digits, photograph):
+def test_undimmed_background_is_a_crop_of_the_photograph(digits, photograph):
     scenes, _ = make_scenes(
         *digits,
         n_scenes=2,
@@ -269,7 +271,7 @@ def test_contrast_is_the_opacity_over_the_background():
 
 
 @pytest.mark.parametrize("in_colour", [False, True])
-def test_what_a_mask_shows_covers_the_background(in_colour):
+def test_opaque_pixels_of_a_mask_hide_the_background(in_colour):
     images = np.full((1, 28, 28), 10, dtype=np.uint8)
     images[:, :14] = 90
     masks = np.zeros((1, 28, 28))
@@ -299,18 +301,18 @@ def test_what_a_mask_shows_covers_the_background(in_colour):
     assert (red == 200).sum() == red.size - inside.size
 
 
-def test_black_images_with_masks_are_shown():
+def test_black_images_with_masks_are_visible():
     images = np.zeros((1, 28, 28), dtype=np.uint8)
     masks = np.ones(images.shape, dtype=bool)
     params = dict(masks=masks, n_scenes=1, n_instances=1, scale=1, random_state=0)
-    ground = np.full((160, 160), 255, dtype=np.uint8)
+    white = np.full((160, 160), 255, dtype=np.uint8)
     bright, _ = make_scenes(
-        images, [0], background_images=ground, background_brightness=1, **params
+        images, [0], background_images=white, background_brightness=1, **params
     )
     assert (bright == 0).sum() == 28 * 28
     # A dark instance is its negative.
     dark, _ = make_scenes(
-        images, [0], background_images=255 - ground, polarity="dark", **params
+        images, [0], background_images=255 - white, polarity="dark", **params
     )
     assert (dark == 255).sum() >= 28 * 28
 
@@ -335,6 +337,14 @@ def test_colour_images_make_colour_scenes(photograph):
         np.testing.assert_array_equal(part[..., 1:], 0)
 
 
+def test_colour_backgrounds_of_grey_images_become_grey(digits, photograph):
+    kwargs = {"n_scenes": 2, "random_state": 0}
+    colour = np.repeat(photograph[..., np.newaxis], 3, axis=2)
+    from_colour, _ = make_scenes(*digits, background_images=[colour], **kwargs)
+    from_grey, _ = make_scenes(*digits, background_images=[photograph], **kwargs)
+    np.testing.assert_array_equal(from_colour, from_grey)
+
+
 def test_float_images_equal_their_bytes(digits):
     images, labels = digits
     from_bytes, _ = make_scenes(images, labels, n_scenes=3, random_state=0)
@@ -342,7 +352,7 @@ def test_float_images_equal_their_bytes(digits):
     np.testing.assert_array_equal(from_bytes, from_floats)
 
 
-def test_full_scene_takes_fewer_instances_than_drawn():
+def test_full_scene_has_fewer_instances_than_the_random_number():
     _, instances = make_scenes(
         *square(20),
         n_scenes=5,
@@ -354,8 +364,8 @@ def test_full_scene_takes_fewer_instances_than_drawn():
     assert instances["image"].value_counts().between(1, 9).all()
 
 
-def test_scene_without_room_for_the_least_count_is_an_error():
-    with pytest.raises(ValueError, match=r"Scene 0 of \(64, 64\) .* least 20 inst"):
+def test_scene_without_room_for_the_minimum_is_an_error():
+    with pytest.raises(ValueError, match=r"64x64 pixels has room .* at least 20 inst"):
         make_scenes(
             *square(20), n_scenes=2, size=(64, 64), n_instances=20, random_state=0
         )
@@ -378,6 +388,12 @@ def test_overlap_makes_room_for_any_count():
     [
         ({"images": np.zeros((3, 784), dtype=np.uint8)}, "images must have the shape"),
         ({"images": np.full((3, 8, 8), -1.0)}, "images of dtype float64 .*-1.0"),
+        ({"images": np.full((3, 8, 8), np.nan)}, "images of dtype float64 .*nan"),
+        ({"images": np.full((3, 8, 8), 300)}, "images of dtype int64 .*300 to 300"),
+        ({"images": np.zeros((0, 8, 8))}, r"images .*not be empty, found \(0, 8, 8\)"),
+        ({"images": np.ones((3, 8, 8, 2))}, "images must have 1 or 3 channels, found"),
+        ({"images": [np.ones((2, 2)), np.ones((3, 3))]}, "images must all have one si"),
+        ({"images": np.full((3, 8, 8), "a")}, "images must hold numbers, found .*U1"),
         ({"images": np.zeros((3, 8, 8))}, r"images\[0\] is blank \(3 such"),
         (
             {"masks": np.ones((3, 8, 9))},
@@ -406,6 +422,11 @@ def test_overlap_makes_room_for_any_count():
         ({"scale": 10**400}, "scale must be one or two finite numbers"),
         ({"contrast": (0.5, 1.5)}, "contrast must be .* above 0 and at most 1"),
         ({"background_images": {}}, "background_images is of the type dict"),
+        ({"background_images": []}, "background_images holds no image"),
+        (
+            {"background_images": [np.zeros((9, 9)), np.full((9, 9), np.inf)]},
+            r"background_images\[1\] of dtype float64 must lie between 0 and 1",
+        ),
         ({"background_images": np.zeros(())}, "background_images is of the type ndar"),
         ({"background_images": [[[1], [1, 2]]]}, r"images\[0\] has rows of several"),
         ({"background_images": "white"}, "'background_images' parameter"),
@@ -453,10 +474,9 @@ def bounded_memory():
     [
         ({"scale": 1e-9}, "scale is 1e-09, which leaves less than half a pixel of im"),
         ({"scale": (1e-9, 2)}, r"28x28: choose a scale of at least 0\.036"),
-        ({"scale": 1e9}, "Scene 0 .* could take only 0 of at least 1"),
-        ({"scale": 1e300}, "Scene 0 .* could take only 0 of at least 1"),
-        ({"n_instances": 4000}, "could take only .* of at least 4000 instances"),
-        ({"n_instances": 25600}, "could take only .* of at least 25600 instances"),
+        ({"scale": 1e9}, "160x160 pixels has room for only 0 of at least 1"),
+        ({"scale": 1e300}, "160x160 pixels has room for only 0 of at least 1"),
+        ({"n_instances": 25600}, "room for only .* of at least 25600 instances"),
         ({"n_instances": (0, 10**9)}, "but a scene of 160x160 has 25600 pixels"),
         ({"n_scenes": 10**9}, "n_scenes=1000000000 images of 160x160 take 23,842 GiB"),
         ({"size": (10**6, 10**6)}, "images of 1000000x1000000 take 1,863 GiB"),
@@ -466,7 +486,7 @@ def bounded_memory():
         ),
     ],
 )
-def test_what_would_take_memory_or_minutes_is_refused_at_once(digits, kwargs, message):
+def test_excessive_memory_or_time_is_refused_at_once(digits, kwargs, message):
     start = time.perf_counter()
     with pytest.raises(ValueError, match=message):
         make_scenes(*digits, **({"n_scenes": 2, "random_state": 0} | kwargs))
@@ -479,12 +499,12 @@ def test_what_would_take_memory_or_minutes_is_refused_at_once(digits, kwargs, me
     [
         {"scale": (1, 1e9), "n_instances": (0, 5)},
         {"scale": (np.float32(1), np.float32(2))},
-        {"n_instances": (1, 25600)},
+        {"n_instances": (1, 1600), "size": (40, 40)},
         {"size": (1, 1), "n_instances": 0},
         {"background_images": np.zeros((1, 1))},
     ],
 )
-def test_extremes_that_make_sense_are_done_at_once(digits, kwargs):
+def test_extremes_that_make_sense_take_no_time(digits, kwargs):
     start = time.perf_counter()
     make_scenes(*digits, **({"n_scenes": 2, "random_state": 0} | kwargs))
     assert time.perf_counter() - start < 60
@@ -517,7 +537,7 @@ small_images = hnp.arrays(
     st.sampled_from([0, 15, 180]),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_boxes_are_inside_tight_and_determined(images, seed, scale, rotation, overlap):
     kwargs = {
         "n_scenes": 2,

@@ -64,7 +64,7 @@ def raster(image):
 def mine(recognizer, images, max_crops=100):
     return mine_hard_negatives(
         recognizer,
-        map(raster, images),
+        images,
         recognizer.image_format,
         SETTINGS,
         MiningRecipe(),

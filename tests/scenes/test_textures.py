@@ -12,7 +12,6 @@ from sklearn_similar._scenes.textures import (
     _leaves,
     _strands,
     make_textures,
-    vary_views,
 )
 
 
@@ -57,32 +56,19 @@ def test_leaves_are_plain_inside_and_have_sharp_edges():
     assert 0.05 < edges < 0.5
 
 
-def direction_share(picture):
-    """Share of the slopes that have one direction among their neighbours."""
-    right, down = ndimage.sobel(picture, 1), ndimage.sobel(picture, 0)
+def direction_share(texture):
+    """Share of the slopes that have the direction of their neighbours."""
+    right, down = ndimage.sobel(texture, 1), ndimage.sobel(texture, 0)
     products = (right * right, down * down, right * down)
     xx, yy, xy = (ndimage.gaussian_filter(product, 3) for product in products)
     return np.hypot(xx - yy, 2 * xy).sum() / (xx + yy).sum()
 
 
-def test_strands_run_one_way_for_longer_than_they_are_wide():
+def test_strands_are_longer_than_wide():
     rng = np.random.RandomState(0)
     strands, leaves = (
-        np.median([direction_share(make((200, 200), rng)) for _ in range(10)])
+        np.median([direction_share(make((150, 150), rng)) for _ in range(8)])
         for make in (_strands, _leaves)
     )
     assert strands > 0.6
     assert leaves < 0.55
-
-
-def test_views_are_turned_and_resized_and_keep_their_colours():
-    image = np.zeros((60, 100, 3), np.uint8)
-    image[:30, :, 0] = 255
-    views = vary_views([image], np.random.RandomState(0))
-    assert len(views) == 8
-    ratios = [view.shape[1] / view.shape[0] for view in views]
-    assert sorted(np.round(np.log(ratios)).tolist()) == [-1.0] * 4 + [1.0] * 4
-    for view in views:
-        assert not view[..., 1:].any()
-        assert abs((view[..., 0] > 127).mean() - 0.5) < 0.03
-        assert 0.45 < max(view.shape[:2]) / 100 < 1.55

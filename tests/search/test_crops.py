@@ -6,12 +6,12 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
+from sklearn_similar._images.rasters import Raster
+from sklearn_similar._search import crops as crops_module
 from sklearn_similar._search.crop_specification import (
     CropSpecification,
     learn_crop_specification,
 )
-from sklearn_similar._images.rasters import Raster
-from sklearn_similar._search import crops as crops_module
 from sklearn_similar._search.crops import crop_windows
 
 SPECIFICATION = CropSpecification(size=(28, 28), object_extent=20 / 28)

@@ -15,8 +15,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
 from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.crop_specification import CropSpecification
-from sklearn_similar._search.image_format import ImageFormat
 from sklearn_similar._search.detections import Detections, detections_table, suppress
+from sklearn_similar._search.image_format import ImageFormat
 from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.recognizer import CropRecognizer, SearchSettings
 from sklearn_similar.datasets import load_mnist_sample, make_scenes

@@ -102,8 +102,9 @@ def test_without_box_regression_proposals_are_recognised_where_they_are():
     assert recognised_boxes(None, 0.9) == [BOX]
 
 
-def test_where_nothing_is_proposed_nothing_is_recognised_boxes():
-    assert recognised_boxes(shift, 0.9, boxes=()) == recognised_boxes(None, 0.9, boxes=()) == []
+def test_without_proposals_nothing_is_recognised():
+    for move in (shift, None):
+        assert recognised_boxes(move, 0.9, boxes=()) == []
 
 
 class TestTensorMethod:

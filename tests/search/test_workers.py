@@ -186,9 +186,8 @@ def test_the_estimator_warns_of_no_crops(localizer, scenes):
     [(1, 1, "loky"), (4, 1, "loky"), (1, 2, "threading"), (4, 2, "loky")],
 )
 def test_an_error_in_the_search_says_of_which_image(
-    localizer, scenes, monkeypatch, n_at_once, n_jobs, backend
+    localizer, scenes, n_at_once, n_jobs, backend
 ):
-    monkeypatch.setattr(_localizer, "_PIXELS_AT_ONCE", 70 * 90 * n_at_once)
     means = scenes.mean(axis=(1, 2)) / 255
 
     def proposals(image):
@@ -198,6 +197,7 @@ def test_an_error_in_the_search_says_of_which_image(
 
     localizer.set_params(proposals=proposals, n_jobs=n_jobs)
     with (
+        config_context(working_memory=n_at_once * 70 * 90 / 512),
         joblib.parallel_config(backend=backend),
         pytest.raises(ZeroDivisionError, match="odd") as caught,
     ):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_similar._scenes.resampling import resize
+from sklearn_similar._scenes.rendering import resize
 
 
 @pytest.mark.parametrize("size", [(40, 90), (7, 11), (60, 8), (1, 1)])
