@@ -1,4 +1,7 @@
-"""The localizer: parameters, validation and state; the search is in `_search`."""
+"""`InstanceLocalizer`: parameters, validation and state.
+
+The search is in `_search`, what `fit` learns in `_learning`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
@@ -59,11 +62,11 @@ _PIXELS_AT_ONCE = 2**19
 
 
 class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
-    """Find and recognise instances in images of any size, learnt from crops alone.
+    """Detect and label objects in images of any size, learnt from crops alone.
 
-    `fit` makes training crops from labelled images, without any boxes: it pastes the
-    images into scenes, cuts these up as `localize` will cut up images, and trains the
-    estimator on the crops and on a class of background. `localize` proposes regions,
+    `fit` pastes the labelled images into synthetic scenes, crops these as `localize`
+    will crop images, and trains the estimator on the crops and on a class of
+    background; no boxes are needed. `localize` proposes regions, refines their boxes,
     lets the estimator recognise them, and suppresses duplicates.
 
     Parameters
@@ -71,74 +74,75 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     estimator : classifier with `predict_proba`, default=None
         Recognises crops; None is a `SimilarNetClassifier`. It is trained on images of
         the type, layout and range of X, with the labels of y and `background_` for
-        background. If it has `heatmap`, heat takes part. A
-        `sklearn.frozen.FrozenEstimator` is used as it is and nothing is trained; its
+        background. If it has `heatmap`, detections are filtered by their heat. A
+        `sklearn.frozen.FrozenEstimator` is used as it is, without training; its
         parameter `background`, if it has one, names the label of its background.
     proposals : {"image", "grey", "heat"} or callable, default="image"
-        Where region proposals come from. "image": stable extremal regions of several
-        channels (grey levels as they are and smoothed, edges, colours). "grey": of grey
-        levels alone, in less time. "heat": regions of the heatmap, tightened around
-        what is bright in them. A callable gets an image, height x width (x n_channels),
-        its values between 0 and 1, and returns boxes, n_boxes x 4. All are also cut
-        and moved, see `box_regression_`.
+        Source of region proposals, in `localize` and in `fit`. "image": stable extremal
+        regions of several channels (grey levels with and without smoothing, edges,
+        colours). "grey": of grey levels only, which is faster. "heat": regions of the
+        heatmap, tightened around bright pixels; `fit`, which has no heatmaps yet,
+        takes "image". A callable gets an image, height x width (x n_channels) with
+        values between 0 and 1, and returns boxes, n_boxes x 4. All proposals are also
+        split and refined, see `box_regression_`.
     n_thresholds : int, default=31
-        Thresholds at which regions are connected, in `fit` and `localize`.
+        Number of thresholds at which regions are connected, in `fit` and `localize`.
     polarity : {"bright", "dark", "both"}, default="bright"
-        Whether instances are bright as in training, dark, or either.
+        Whether objects are bright as in training, dark, or either.
     scales : sequence of float, default=(1.0,)
-        Factors by which an image is resized for its heatmaps (image pyramid), of
-        which the greatest heat is used.
+        Factors by which an image is resized for its heatmaps (image pyramid); the
+        maximum over the scales is used.
     heat_threshold : float, default=0.15
-        Least heat of a region proposal, between 0 and 1.
+        Minimum heat of a detection, between 0 and 1.
     score_threshold : float, default=0.5
-        Least score of an instance, between 0 and 1.
+        Minimum score of a detection, between 0 and 1.
     nms_threshold : float, default=0.3
-        Greatest intersection over union of two instances (non-maximum suppression).
+        Maximum intersection over union of two detections (non-maximum suppression).
     n_instance_crops : int, default=40_000
-        Most training crops of instances that are made. Of X itself, half as many
-        images are trained on as they are, and at least 2,000.
+        Maximum number of synthetic object crops. Next to them, half as many images of
+        X, and at least 2,000, are learnt as they are.
     n_background_crops : int, default=30_000
-        Most training crops of background that are made.
+        Maximum number of background crops.
     n_mining_rounds : int, default=2
         Rounds of hard-negative mining: a first estimator searches images without
-        instances, and what it finds joins the background of the next one.
+        objects, and its detections join the background crops of the next.
     rotation : float, default=10.0
-        Greatest angle in degrees by which most instances are turned in training, either
-        way.
+        Maximum angle in degrees by which objects are rotated in training, either way.
     n_jobs : int, default=None
-        Processes in which `localize` searches images: None is one, unless
-        ``joblib.parallel_config`` says otherwise, -1 as many as there are cores.
+        Processes in which `localize` searches images. None is one, unless
+        ``joblib.parallel_config`` says otherwise; -1 is one for each core.
     random_state : int, RandomState instance or None, default=None
-        Source of the training crops, and of the estimator where its own is None.
+        Source of randomness of the training crops, and of the estimator where its own
+        `random_state` is None.
     verbose : int, default=0
-        1 shows progress bars for whatever takes long.
+        1 shows progress bars.
 
     Attributes
     ----------
     estimator_ : classifier
         The trained estimator.
     classes_ : ndarray of shape (n_classes,)
-        The labels of instances, sorted.
+        The labels of objects, sorted.
     background_ : label or None
-        The label of background in `estimator_`; None: a frozen estimator has none.
+        The label of background in `estimator_`; None if a frozen estimator has none.
     crop_specification_ : CropSpecification
         Size, object extent and value range of the training images.
     score_calibration_ : (float, float, float)
-        Slope, objectness slope and intercept, from held-out images: the log-odds of
-        ``score`` are slope * those of the label's probability + objectness slope *
-        those of any class's + intercept; (1, 0, 0) if frozen, or no class has ten
-        images.
+        Slope, objectness slope and intercept, learnt on held-out images: the log-odds
+        of ``score`` are slope * log-odds of the label's probability + objectness slope
+        * log-odds of the probability of any class + intercept. (1, 0, 0) for a frozen
+        estimator, or if no class has ten images.
     box_regression_ : dict of str to ndarray, or None
-        Weights of the network that moves region proposals and parts of them to
-        instances, after Girshick et al. (2014); None if frozen, or if held-out boxes
-        did not surely get better.
+        Weights of the network that moves region proposals and their parts to objects,
+        after Girshick et al. (2014). None for a frozen estimator, or if it does not
+        improve boxes on a held-out 10 %.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
-        Least and greatest value in X, integers scaled to [0, 1]. Images that are far
-        from it get a warning.
+        Minimum and maximum value in X, integers scaled to [0, 1]. Images far from this
+        range get a warning.
     n_features_in_ : int
-        Values in a training image.
+        Number of values in a training image.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, if X had names.
 
@@ -158,8 +162,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     ...     random_state=0,
     ... ).fit(X[::4], y[::4])
     >>> scenes, truth = make_scenes(X_test, y_test, n_scenes=2, random_state=0)
-    >>> instances = localizer.localize(scenes)
-    >>> list(instances.columns)
+    >>> detections = localizer.localize(scenes)
+    >>> list(detections.columns)
     ['image', 'label', 'score', 'heat', 'x_min', 'y_min', 'x_max', 'y_max']
     """
 
@@ -227,19 +231,19 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     @restores_torch_state
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike, background_images: Any = None) -> Self:
-        """Make training crops and train the estimator, or take a frozen one.
+        """Make training crops and train the estimator, or use a frozen one.
 
         Parameters
         ----------
         X : array, DataFrame or list of images of one size
-            Labelled images of one instance each: bright on black, or cut out of
-            photographs, with its surroundings.
+            Labelled images of one object each: bright on black, or cropped from
+            photographs.
         y : array-like of shape (n_images,)
-            Their labels, of any kind. If the estimator's parameter `background` is one
+            Their labels, of any type. If the estimator's parameter `background` is one
             of them, its images join the background.
         background_images : list of images, default=None
-            Images without instances, of any sizes, grey or colour; uint8 or floats in
-            [0, 1]. Textures stand in where there are none.
+            Images without objects, of any sizes, grey or colour; uint8 or float in
+            [0, 1]. If none are given, synthetic textures are used.
 
         Returns
         -------
@@ -258,25 +262,25 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     @blockwise
     @restores_torch_state
     def localize(self, X: Any) -> Any:
-        """Find and recognise the instances in images of any size.
+        """Detect and label the objects in images of any size.
 
         Parameters
         ----------
         X : array, DataFrame or list of images, iterator, path or list of paths, \
                 dask.array or dask.bag
-            Rows have the trained size. Images of an iterator, and those of files, of
-            which a folder has all in it, are read when they are searched.
+            Rows have the trained size. Images of an iterator and image files are read
+            when they are searched. A folder stands for all image files in it.
 
         Returns
         -------
         DataFrame, iterator of DataFrame, or Dask DataFrame
-            For an iterator, a table of each image as soon as it is searched; for a Dask
-            collection, one that is computed later. One row an instance, with the
-            columns ``image`` (position in X), ``label``, ``score`` (calibrated
-            probability of the label), ``heat`` (greatest in the surest of the boxes
-            that became this one; NaN if the estimator has no heatmaps), ``x_min``,
-            ``y_min``, ``x_max``, ``y_max`` (pixels, half-open); images in order, best
-            scores first.
+            One row for each detection, with the columns ``image`` (position in X),
+            ``label``, ``score`` (calibrated probability of the label), ``heat``
+            (maximum heatmap value in the highest-scoring of the merged boxes; NaN if
+            the estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``, ``y_max``
+            (pixels, half-open). Images are in order, each with its highest score
+            first. An iterator gives a table for each image as soon as it is searched,
+            a Dask collection a table that is computed later.
 
         Raises
         ------
@@ -290,34 +294,35 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         return snapshot(self)._localize(X)
 
     def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
-        """Score of the instances, from their boxes or from labels alone.
+        """Score detections, by their boxes or by their labels only.
 
         Parameters
         ----------
         X : array, DataFrame or list of images
             As in `localize`.
         y : DataFrame or array-like of shape (n_images,)
-            A table of the true instances, ``image, label, x_min, y_min, x_max,
-            y_max``; or one label for each image.
+            A table of the true objects, ``image, label, x_min, y_min, x_max, y_max``;
+            or one label for each image.
 
         Returns
         -------
         float
-            For a table, the F1 of the instances with the right label at an IoU of 0.5.
-            For labels, the share of images whose instance of the highest score has
-            the right label; images of background are right where nothing is found.
+            For a table, the F1 of the detections with the right label at an IoU of 0.5.
+            For labels, the share of images whose highest-scoring detection has the
+            right label; background images are right if nothing is detected.
         """
         check_in_memory(X, "score")
         fitted = snapshot(self)
-        instances = fitted.localize(X)
+        detections = fitted.localize(X)
         if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
-            return detection_f1_score(y, instances, zero_division=0.0)
+            return detection_f1_score(y, detections, zero_division=0.0)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         labels = comparable_labels(y, "y", fitted.classes_, fitted.background_)
-        best = instances.drop_duplicates("image").set_index("image")["label"]
-        found = [best.get(index, fitted.background_) for index in range(len(labels))]
-        return float(np.mean([a == b for a, b in zip(found, labels, strict=True)]))
+        best = detections.drop_duplicates("image").set_index("image")["label"]
+        predicted = [best.get(row, fitted.background_) for row in range(len(labels))]
+        is_right = [a == b for a, b in zip(predicted, labels, strict=True)]
+        return float(np.mean(is_right))
 
     def _localize(self, X) -> pd.DataFrame:
         """A table, or for an iterator one of each image as soon as it is searched."""
