@@ -1,9 +1,9 @@
-"""Box regression: the box of the instance that a region proposal shows, or a part of.
+"""Box regression: from a region proposal to the box of the object that it shows.
 
-A region's edges are where thresholds end, not where an object does: noise frays them, a
-neighbour or the ground shifts them. Girshick et al. (2014) regress boxes from features
-of a detector; here a small network of its own looks at a proposal and what is around
-it, as the recogniser may be any classifier.
+The edges of a region follow thresholds, not objects: noise, neighbours and the
+background shift them. Girshick et al. (2014) regress boxes from the features of a
+detector. Here a small network sees a proposal in context, as the recogniser may be any
+classifier.
 """
 
 from collections.abc import Iterable
@@ -109,7 +109,7 @@ class BoxExamples:
 
 
 class BoxNetwork(nn.Sequential):
-    """Offsets of a box's four coordinates, in parts of its greater side."""
+    """Offsets of a box's four coordinates, as shares of its longer side."""
 
     def __init__(self, in_channels: int):
         first, second, third = _RECIPE.n_filters
@@ -134,7 +134,7 @@ class BoxNetwork(nn.Sequential):
 
 @dataclass(frozen=True)
 class BoxRegression:
-    """A trained network that moves the edges of boxes.
+    """A trained network that refines boxes.
 
     Attributes
     ----------
@@ -146,14 +146,14 @@ class BoxRegression:
 
     @classmethod
     def from_weights(cls, weights: dict[str, np.ndarray]) -> "BoxRegression":
-        """The one that has these weights.
+        """The box regression with these weights.
 
         Raises
         ------
         KeyError, RuntimeError
-            If they are not those of such a network.
+            If the weights do not fit the network.
         """
-        # On this device, no random numbers are drawn.
+        # No random numbers are drawn on this device.
         with torch.device("meta"):
             network = BoxNetwork(weights["0.weight"].shape[1])
         arrays = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
@@ -168,9 +168,9 @@ class BoxRegression:
 
     @torch.no_grad()
     def __call__(self, crops: torch.Tensor, boxes: np.ndarray) -> np.ndarray:
-        """The boxes, n x 4, moved by what is seen in their crops, to whole pixels.
+        """Refine boxes, n x 4, by their context crops, to whole pixels.
 
-        They may reach beyond the image, or hold nothing.
+        Refined boxes may reach beyond the image, or be empty.
         """
         network = self.network.to(crops.device)
         is_cpu = crops.device.type == "cpu"
@@ -182,7 +182,7 @@ class BoxRegression:
 
 
 def box_weights(in_channels: int) -> dict[str, np.ndarray]:
-    """Weights of the shapes and types that a network for so many channels has."""
+    """Weights of the shapes and types of a network for so many channels."""
     with torch.device("meta"):
         state = BoxNetwork(in_channels).float().state_dict()
     return {
@@ -266,7 +266,7 @@ def _train(examples: BoxExamples, seed: int, verbose: int) -> BoxNetwork:
 
 
 def _channels_last(network: BoxNetwork) -> None:
-    """Lay out weights so that few channels are convolved twice as fast."""
+    """Store weights so that few channels are convolved twice as fast."""
     # PyTorch's annotations lack a call with this argument alone.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

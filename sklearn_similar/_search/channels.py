@@ -1,9 +1,8 @@
-"""Channels of an image in which instances may stand out: light, colour, edges.
+"""Channels of an image in which objects may stand out: grey levels, colours, edges.
 
-What is one bright region in none of them is not proposed, so there are several: objects
-that differ in colour alone are regions of an opponent channel, and objects of no one
-brightness, but with an outline, are regions of few edges. Neumann and Matas (2012) do
-the same for text.
+An object is proposed only if it is one bright region of some channel. Objects that
+differ in colour only are regions of an opponent channel; objects of uneven brightness
+with an outline are regions of few edges. Neumann and Matas (2012) do the same for text.
 """
 
 from typing import NamedTuple
@@ -16,14 +15,14 @@ from torch.nn import functional as F
 from .._images.images import to_grey
 from .._images.rasters import Window
 
-# In pixels of an image of half the size.
+# Standard deviation in pixels of an image of half the size.
 _SMOOTHING = 0.5
-# A gradient of half the range of grey levels in a pixel is as strong as counts.
+# Edges saturate at a gradient of half the range of grey levels in a pixel.
 _GRADIENT_GAIN = 2.0
 
 
 class Channel(NamedTuple):
-    """Values between 0 and 1, height x width; what is to be found is bright.
+    """Values between 0 and 1, height x width, in which objects are bright.
 
     `downsampling` is the number of the image's pixels in one of the channel's, along
     each axis.
@@ -47,30 +46,33 @@ def grey_channel(pixels: torch.Tensor) -> Channel:
 
 
 def smooth_channel(pixels: torch.Tensor) -> Channel:
-    """Grey levels at half the size, smoothed: noise and texture part no region."""
+    """Grey levels at half the size, smoothed.
+
+    Noise splits an object into several regions; smoothing rejoins them.
+    """
     return Channel(_smooth(_halve(pixels)), 2)
 
 
 def shared_channels(pixels: torch.Tensor) -> list[Channel]:
     """Channels that are the same for an image and its negative, at half the size.
 
-    Where edges are weak; in colour images also red against green, blue against yellow
-    and saturation, each high and low.
+    Absence of edges; in colour images also red against green, blue against yellow and
+    saturation, each channel and its negative.
     """
     coarse = _halve(pixels)
     smooth = _smooth(coarse)
     slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1)) / 4
-    found = [1 - np.minimum(_GRADIENT_GAIN * slope, 1)]
+    channels = [1 - np.minimum(_GRADIENT_GAIN * slope, 1)]
     if len(pixels) == 3:
-        spread = (0, _SMOOTHING, _SMOOTHING)
-        colours = ndimage.gaussian_filter(coarse.numpy(), spread)
+        sigma = (0, _SMOOTHING, _SMOOTHING)
+        colours = ndimage.gaussian_filter(coarse.numpy(), sigma)
         red, green, blue = colours
         red_green = np.clip(0.5 + red - green, 0, 1)
         blue_yellow = np.clip(0.5 + blue - (red + green) / 2, 0, 1)
         saturation = np.ptp(colours, axis=0)
         for values in (red_green, blue_yellow, saturation):
-            found += [values, 1 - values]
-    return [Channel(values, 2) for values in found]
+            channels += [values, 1 - values]
+    return [Channel(values, 2) for values in channels]
 
 
 def _smooth(pixels: torch.Tensor) -> np.ndarray:

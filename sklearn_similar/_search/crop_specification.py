@@ -1,4 +1,4 @@
-"""Size, object extent and value range of training images, for crops to share."""
+"""Size, object extent and value range of training images, which crops share."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,9 +9,9 @@ import torch
 from .._images.images import VISIBLE_SHARE, to_grey
 from .._images.splits import spread_over_classes
 
-# Images from which a crop specification is learned.
+# Maximum number of images from which a crop specification is learnt.
 _MAX_IMAGES = 1000
-# Share of an image's pixels that are its dark part.
+# Quantile of an image's grey levels that stands for its dark part.
 _DARK_QUANTILE = 0.05
 
 
@@ -24,12 +24,13 @@ class CropSpecification:
     size : (int, int)
         Height and width of an image in pixels.
     object_extent : float
-        Greater of the shares of width and height that the object takes.
+        Share of the longer side that the object takes: the larger of its shares of
+        width and height.
     low, high : float
-        Least and greatest value of a pixel.
+        Minimum and maximum value of a pixel.
     fills_frame : bool
-        Whether images have no empty ground: they are cut out of photographs, and show
-        an object with all that is around it in its box.
+        Whether images were cropped from photographs: an object has background context
+        instead of an empty background.
     """
 
     size: tuple[int, int]
@@ -50,7 +51,7 @@ class CropSpecification:
 def pack_specification(state: dict[str, Any]) -> dict[str, Any]:
     """The state of a localizer with a dict in the place of its crop specification.
 
-    Whoever loads it has no type to trust but those of the estimators.
+    So loading needs to trust no type but those of the estimators.
     """
     if "crop_specification_" not in state:
         return state
@@ -84,7 +85,7 @@ def learn_crop_specification(images: torch.Tensor) -> CropSpecification:
 
 
 def border_mask(shape: tuple[int, ...]) -> np.ndarray:
-    """Which pixels of an image of a height and width are at its edges."""
+    """Mask of the pixels at the edges of an image of a height and width."""
     is_border = np.ones(shape, dtype=bool)
     is_border[1:-1, 1:-1] = False
     return is_border
@@ -93,8 +94,8 @@ def border_mask(shape: tuple[int, ...]) -> np.ndarray:
 def _fill_frame(images: np.ndarray) -> bool:
     """Whether most images n x height x width have borders that are mostly visible.
 
-    What is visible is so much brighter than the dark part of the same image: a plain
-    ground of any level is none, and a single dark pixel makes none of one.
+    A visible pixel is brighter than the dark part of its image by a share of the
+    range. A plain background of any level is not visible, even with a dead pixel.
     """
     border = np.median(images[:, border_mask(images.shape[1:])], axis=1)
     dark = np.quantile(images, _DARK_QUANTILE, axis=(1, 2))

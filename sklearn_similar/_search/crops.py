@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .._images.batches import batch_slices
-from .._images.images import to_grey
 from .._images.rasters import Raster, Window, with_halo, work_tile_rows
+from .contrast import normalise_contrast
 from .crop_specification import CropSpecification
 
+# Crops that are computed together.
 _CROPS_AT_ONCE = 1024
 # Bytes for each pixel of a tile, as large as those of the region proposals.
 _BYTES_PER_PIXEL = 256
@@ -20,11 +20,6 @@ _BYTES_PER_PIXEL = 256
 # on other devices as many as hide the cost of a call.
 _VALUES_AT_ONCE = 2**18
 _DEVICE_VALUES_AT_ONCE = 2**25
-# Grey levels; crops of less contrast stay fainter.
-_LEAST_CONTRAST = 0.06
-# How many times the darkness of an object as a whole is taken off the darkness of its
-# channels. With 3, nothing is left of what is dark, but for some of the purest blues.
-_DARKNESS_WEIGHT = 3.0
 
 
 def crops(
@@ -172,10 +167,7 @@ def _crop(
         cropped[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
     rows = _inside(y, box[:, 1], box[:, 3], factor)
     columns = _inside(x, box[:, 0], box[:, 2], factor)
-    if len(level) > 1 and not specification.fills_frame:
-        return _normalise_colour_contrast(cropped, rows, columns)
-    black, white = _contrast(cropped, rows, columns, specification.fills_frame)
-    return cropped.sub_(black).div_(white - black).clamp_(0, 1)
+    return normalise_contrast(cropped, rows, columns, specification.fills_frame)
 
 
 def _inside(position, low, high, factor) -> torch.Tensor:
@@ -186,68 +178,6 @@ def _inside(position, low, high, factor) -> torch.Tensor:
     slack = factor[:, None] / 2
     centre = (position[:, ::2] + position[:, 1::2]) / 2
     return (centre > low[:, None] - slack) & (centre < high[:, None] + slack)
-
-
-def _product(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Pixels that are in some rows and some columns, n x height x width."""
-    return rows[:, :, None] & columns[:, None, :]
-
-
-def _inner(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Pixels of boxes that are not at their edges, n x height x width."""
-    return _product(_without_ends(rows), _without_ends(columns))
-
-
-def _without_ends(inside: torch.Tensor) -> torch.Tensor:
-    """Pixels along one axis whose neighbours are inside as well."""
-    padded = F.pad(inside, (1, 1))
-    return padded[:, :-2] & inside & padded[:, 2:]
-
-
-def _contrast(
-    crops: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, fills_frame: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grey levels of background, or darkest, and brightest part of each crop's box.
-
-    `rows` and `columns` tell which of them are in the box.
-    """
-    inside = _product(rows, columns)
-    if fills_frame:
-        black = crops.amin(dim=1).masked_fill(~inside, 1).flatten(1).amin(dim=1)
-    else:
-        rim = inside & ~_inner(rows, columns)
-        levels = to_grey(crops).masked_fill(~rim, torch.nan)
-        black = levels.flatten(1).nanmedian(dim=1).values
-    brightest = crops.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
-    shape = (-1, 1, 1, 1)
-    white = brightest.view(shape)
-    return torch.minimum(black.view(shape), white - _LEAST_CONTRAST), white
-
-
-def _normalise_colour_contrast(
-    crops: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
-) -> torch.Tensor:
-    """Colour crops as differences from the ground, whose greatest in the box is 1.
-
-    The ground, the median around the edge of the box in each channel, becomes black.
-    Channels in which an object is darker than the ground, but by its colour and not as
-    a whole, count as if it were brighter in them.
-
-    Of held-out tinted clothes in their true boxes, 70 % are recognised so on colour
-    photographs that are not dimmed, against 53 % with the luma of the ground as black;
-    68 against 28 % on photographs of half their contrast whose luma they have, and 83
-    with either on black. If darker channels stay black, it is 2 and 5 % less.
-    """
-    inside = _product(rows, columns)
-    rim = inside & ~_inner(rows, columns)
-    levels = crops.masked_fill(~rim[:, np.newaxis], torch.nan)
-    ground = levels.flatten(2).nanmedian(dim=2).values
-    change = crops.sub_(ground[..., np.newaxis, np.newaxis])
-    darkness = -to_grey(change).clamp(max=0)[:, np.newaxis]
-    change = torch.maximum(change, -change - _DARKNESS_WEIGHT * darkness)
-    greatest = change.amax(dim=1).masked_fill(~inside, 0).flatten(1).amax(dim=1)
-    greatest = greatest.clamp(min=_LEAST_CONTRAST).view(-1, 1, 1, 1)
-    return change.div_(greatest).clamp_(0, 1)
 
 
 def _positions(low, high, factor, n_pixels: int) -> torch.Tensor:
@@ -310,11 +240,11 @@ def _sample(
 def _weights(
     position: torch.Tensor, length: int, extent: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where what crops depend on begins along an axis, and its weights in each pixel.
+    """First pixel of a level that crops depend on along an axis, and all weights.
 
     The weights are n x n_pixels x extent; two positions in a row make a pixel.
     """
-    before, after, share = _neighbours(position, length)
+    before, after, share = _linear_weights(position, length)
     first = before[:, :1].clamp(max=length - extent)
     samples = share.new_zeros(*share.shape, extent)
     # At the end of the axis both are one pixel, whose share is that of the first.
@@ -323,7 +253,7 @@ def _weights(
     return first[:, 0], (samples[:, ::2] + samples[:, 1::2]) / 2
 
 
-def _neighbours(position: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
+def _linear_weights(position: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
     """Pixels before and after positions along an axis, and the share of the second."""
     position = position.clamp(0, length - 1)
     before = position.floor()

@@ -1,4 +1,4 @@
-"""Scores of instances as the share of right ones among such, by logistic regression."""
+"""Scores that are probabilities of a right detection, by logistic regression."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,18 @@ import numpy as np
 from scipy import special
 from scipy.optimize import minimize
 
-# Scores nearer to 0 or 1 count as this near.
-_LEAST = 1e-6
-# Strength of the prior that scores are right as they are, in instances.
+# Probabilities are clipped to [eps, 1 - eps].
+_EPS = 1e-6
+# Strength of the prior that probabilities are calibrated already, in detections.
 _PRIOR = 4.0
 
 
 class ScoreCalibration(NamedTuple):
-    """How probable it is that an instance is right, from its probabilities.
+    """The probability that a detection is right, from those of a classifier.
 
-    The log-odds are ``slope`` times those of its label, plus ``objectness_slope`` times
-    those of its being any instance at all, plus ``intercept``: where classes resemble
-    each other, an instance is surely one, and its label may be doubtful.
+    Its log-odds are ``slope`` times those of the label, plus ``objectness_slope`` times
+    those of any class, plus ``intercept``. Where classes resemble each other, an object
+    may be certain and its label doubtful.
     """
 
     slope: float = 1.0
@@ -28,10 +28,9 @@ class ScoreCalibration(NamedTuple):
         """Calibrated scores."""
         if self == UNCALIBRATED:
             return probability
-        own = self.slope * log_odds(probability)
-        return special.expit(
-            own + self.objectness_slope * log_odds(objectness) + self.intercept
-        )
+        of_label = self.slope * log_odds(probability)
+        of_any = self.objectness_slope * log_odds(objectness)
+        return special.expit(of_label + of_any + self.intercept)
 
 
 UNCALIBRATED = ScoreCalibration()
@@ -43,35 +42,37 @@ def fit_calibration(
     is_right: np.ndarray,
     weight: np.ndarray | float = 1.0,
 ) -> ScoreCalibration:
-    """The calibration under which the outcomes of some instances are most probable.
-
-    With few instances, it is near to none.
+    """Maximum a posteriori calibration; with few detections, it is near the identity.
 
     Parameters
     ----------
-    probability : ndarray of shape (n_instances,)
-        That of the label.
-    objectness : ndarray of shape (n_instances,)
-        Probability that it is an instance of any class.
-    is_right : ndarray of bool of shape (n_instances,)
-    weight : float or ndarray of shape (n_instances,)
-        Of how many instances each is an example.
+    probability : ndarray of shape (n_detections,)
+        Probability of the label.
+    objectness : ndarray of shape (n_detections,)
+        Probability of any class.
+    is_right : ndarray of bool of shape (n_detections,)
+    weight : float or ndarray of shape (n_detections,)
+        Sample weights.
     """
-    own, any_class = log_odds(probability), log_odds(objectness)
+    of_label, of_any = log_odds(probability), log_odds(objectness)
     sign = np.where(is_right, -1, 1)
 
     def loss(parameters: np.ndarray) -> float:
         log_slope, objectness_slope, intercept = parameters
-        calibrated = np.exp(log_slope) * own + objectness_slope * any_class + intercept
+        calibrated = (
+            np.exp(log_slope) * of_label + objectness_slope * of_any + intercept
+        )
         misfit = (weight * np.logaddexp(0, sign * calibrated)).sum()
         return misfit + _PRIOR / 2 * (parameters**2).sum()
 
-    # No slope is negative, as what is more probable is to have the higher score.
+    # No slope is negative: a higher probability must not lower the score.
     bounds = [(None, None), (0, None), (None, None)]
-    log_slope, *others = minimize(loss, np.zeros(3), bounds=bounds).x
-    return ScoreCalibration(float(np.exp(log_slope)), *map(float, others))
+    log_slope, objectness_slope, intercept = minimize(
+        loss, np.zeros(3), bounds=bounds
+    ).x.tolist()
+    return ScoreCalibration(np.exp(log_slope).item(), objectness_slope, intercept)
 
 
 def log_odds(score: np.ndarray) -> np.ndarray:
-    """Log-odds of scores, finite ones."""
-    return special.logit(np.clip(score, _LEAST, 1 - _LEAST))
+    """Finite log-odds of scores."""
+    return special.logit(np.clip(score, _EPS, 1 - _EPS))
