@@ -12,7 +12,7 @@ from .._scenes.backgrounds import make_backgrounds
 from .._scenes.restyling import restyle
 from .._scenes.scene import Scene
 from .._scenes.training_scenes import n_scenes, training_scenes
-from .._search.box_regression import BoxExamples, context_crop
+from .._search.box_regression import BoxExamples
 from .._search.crop_specification import CropSpecification
 from .._search.crops import crop_boxes, crop_windows
 from .._search.image_format import ImageFormat
@@ -115,7 +115,7 @@ def make_examples(
             scene,
             image_format,
             settings,
-            recipe.crops,
+            recipe,
             rng,
             max_background=n_spare,
             with_boxes=n_boxes > 0,
@@ -140,7 +140,7 @@ def crop_scene(
     scene: Scene,
     image_format: ImageFormat,
     settings: SearchSettings,
-    recipe: CropRecipe,
+    recipe: LearningRecipe,
     rng: np.random.RandomState,
     *,
     max_background: int,
@@ -152,27 +152,30 @@ def crop_scene(
     views = Views([image], any_contrast=specification.fills_frame)
     proposals = propose(views, settings, None)
     boxes = np.concatenate(
-        [proposals.boxes, proposals.split().boxes, _jittered(scene, recipe, rng)]
+        [proposals.boxes, proposals.split().boxes, _jittered(scene, recipe.crops, rng)]
     )
     iou, nearest = _best_overlap(boxes, scene, specification)
     label = np.full(len(boxes), BACKGROUND)
-    is_object = iou >= recipe.object_iou
+    is_object = iou >= recipe.crops.object_iou
     label[is_object] = scene.labels[nearest[is_object]]
-    is_background = (label == BACKGROUND) & (is_object | (iou < recipe.background_iou))
+    is_background = (label == BACKGROUND) & (
+        is_object | (iou < recipe.crops.background_iou)
+    )
     background = rng.permutation(np.flatnonzero(is_background))[:max_background]
     is_cropped = label != BACKGROUND
     is_cropped[background] = True
     crops = crop_boxes(image, boxes[is_cropped], specification)
-    rows = np.flatnonzero(iou >= recipe.example_iou)
+    rows = np.flatnonzero(iou >= recipe.crops.example_iou)
     # In a scene of the wrong polarity, nothing is an object.
     rows = rows[scene.labels[nearest[rows]] != BACKGROUND]
-    n_boxes = with_boxes * recipe.examples_per_object * len(scene.boxes)
+    n_boxes = with_boxes * recipe.crops.examples_per_object * len(scene.boxes)
     rows = rng.permutation(rows)[:n_boxes]
+    context_crop = recipe.refinement.context_crop(specification)
     return TrainingExamples(
         crops=image_format.array_from_unit(crops),
         labels=label[is_cropped],
         boxes=BoxExamples(
-            crop_boxes(image, boxes[rows], context_crop(specification)),
+            crop_boxes(image, boxes[rows], context_crop),
             boxes[rows].astype(np.float64),
             scene.boxes[nearest[rows]],
         ),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from .._scenes.recipe import TrainingSceneRecipe, scene_recipe
+from .._search.box_regression import BoxRegressionRecipe, RefinementRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,8 @@ class LearningRecipe:
     ----------
     scenes : TrainingSceneRecipe
     crops : CropRecipe
+    box_regression : BoxRegressionRecipe
+    refinement : RefinementRecipe
     mining : MiningRecipe
     calibration : CalibrationRecipe
     plain_share : float
@@ -135,6 +138,8 @@ class LearningRecipe:
 
     scenes: TrainingSceneRecipe = field(default_factory=TrainingSceneRecipe)
     crops: CropRecipe = CropRecipe()
+    box_regression: BoxRegressionRecipe = field(default_factory=BoxRegressionRecipe)
+    refinement: RefinementRecipe = field(default_factory=RefinementRecipe)
     mining: MiningRecipe = MiningRecipe()
     calibration: CalibrationRecipe = CalibrationRecipe()
     plain_share: float = 1.25

@@ -138,7 +138,7 @@ def train_recognizer(
         verbose=settings.verbose,
     )
     box_regression = fit_box_regression(
-        examples.boxes, random_seed(rng), settings.verbose
+        examples.boxes, recipe.box_regression, random_seed(rng), settings.verbose
     )
     labels = data.labels[training]
     n_plain = int(recipe.plain_share * settings.n_instance_crops)

@@ -6,7 +6,7 @@ it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 
 from .._images.rasters import Raster
 from .._images.validation import check_has_importances
-from .box_regression import BoxRegression, context_crop
+from .box_regression import BoxRegression, RefinementRecipe
 from .crop_specification import CropSpecification
 from .crops import crops
 from .detections import Detections, suppress
@@ -43,25 +43,6 @@ class SearchSettings:
     heat_threshold: float | None = None
     score_threshold: float
     nms_threshold: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefinementRecipe:
-    """How boxes are refined.
-
-    Attributes
-    ----------
-    min_side : int
-        Minimum side in pixels of a refined box; else the proposal stays as it is.
-    min_objectness : float
-        Minimum probability of an object in a refined box for its proposal to be split
-        and recognised where it is. With 0.01, five of six proposals are recognised once
-        only, and no more than 0.4 % of the objects are lost (training digits and
-        clothes).
-    """
-
-    min_side: int = 2
-    min_objectness: float = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +85,7 @@ class Recognizer(ABC):
     specification: CropSpecification
     calibration: ScoreCalibration = UNCALIBRATED
     box_regression: BoxRegression | None = None
-    refinement: RefinementRecipe = RefinementRecipe()
+    refinement: RefinementRecipe = field(default_factory=RefinementRecipe)
 
     @abstractmethod
     def probabilities(
@@ -213,8 +194,9 @@ class Recognizer(ABC):
             return proposals
         boxes = proposals.boxes.astype(np.float64)
         moved = np.empty_like(boxes)
+        context_crop = self.refinement.context_crop(self.specification)
         for rows, cropped in crops_of_views(
-            views.rasters, proposals, context_crop(self.specification), self.device
+            views.rasters, proposals, context_crop, self.device
         ):
             moved[rows] = regression(cropped, boxes[rows])
         height, width = views.sizes[proposals.source].T

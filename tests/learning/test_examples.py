@@ -49,7 +49,7 @@ def examples_of(scene, specification, proposals="image"):
         scene,
         format_for(specification),
         settings(proposals),
-        learning_recipe(specification.fills_frame).crops,
+        learning_recipe(specification.fills_frame),
         np.random.RandomState(0),
         max_background=10,
         with_boxes=True,

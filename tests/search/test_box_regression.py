@@ -12,8 +12,9 @@ from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.box_regression import (
     BoxExamples,
     BoxRegression,
+    BoxRegressionRecipe,
+    RefinementRecipe,
     box_weights,
-    context_crop,
     fit_box_regression,
 )
 from sklearn_similar._search.crop_specification import CropSpecification
@@ -25,6 +26,7 @@ from sklearn_similar._search.views import Views
 from sklearn_similar._tables.boxes import paired_iou
 
 SPECIFICATION = CropSpecification(size=(28, 28))
+CONTEXT_CROP = RefinementRecipe().context_crop(SPECIFICATION)
 
 
 def shifted(rng, truth):
@@ -48,7 +50,7 @@ def examples_of_rectangles(n, seed=0):
         pixels, truth = scene_of_a_rectangle(rng)
         box = shifted(rng, truth)
         image = Raster.from_tensor(pixels)
-        crops.append(crop_boxes(image, box[np.newaxis], context_crop(SPECIFICATION)))
+        crops.append(crop_boxes(image, box[np.newaxis], CONTEXT_CROP))
         boxes.append(box)
         truths.append(truth)
     return BoxExamples(torch.cat(crops), np.stack(boxes), np.stack(truths))
@@ -58,9 +60,15 @@ def moved_boxes(regression, examples):
     return regression(examples.crops, examples.boxes)
 
 
+def fit(examples, seed=0):
+    return fit_box_regression(examples, BoxRegressionRecipe(), seed=seed, verbose=0)
+
+
 @pytest.fixture(scope="module")
 def regression():
-    return fit_box_regression(examples_of_rectangles(1000), seed=0, verbose=0)
+    return fit_box_regression(
+        examples_of_rectangles(1000), BoxRegressionRecipe(), seed=0, verbose=0
+    )
 
 
 def refine(pixels, boxes, regression):
@@ -120,17 +128,15 @@ def test_what_moves_boxes_to_no_use_is_left_out():
     n_held_out = 20
     truth = examples.boxes + np.where(np.arange(200) < n_held_out, 0, noise.T).T
     useless = replace(examples, truth=truth)
-    assert fit_box_regression(useless, seed=0, verbose=0) is None
+    assert fit(useless) is None
     few = examples.select(slice(199))
-    assert fit_box_regression(few, seed=0, verbose=0) is None
+    assert fit(few) is None
 
 
 def test_a_seed_decides_all_and_nothing_else_changes():
     examples = examples_of_rectangles(500)
     before = torch.random.get_rng_state()
-    one, same, other = (
-        fit_box_regression(examples, seed=seed, verbose=0) for seed in (0, 0, 1)
-    )
+    one, same, other = (fit(examples, seed) for seed in (0, 0, 1))
     assert_array_equal(torch.random.get_rng_state(), before)
     for name, weight in one.weights().items():
         assert_array_equal(weight, same.weights()[name])
@@ -146,9 +152,13 @@ def test_a_seed_decides_all_and_nothing_else_changes():
 )
 def test_it_is_learnt_and_used_in_any_mode_of_the_caller(mode):
     examples = examples_of_rectangles(500)
-    expected = fit_box_regression(examples, seed=0, verbose=0).weights()
+    expected = fit_box_regression(
+        examples, BoxRegressionRecipe(), seed=0, verbose=0
+    ).weights()
     with mode():
-        weights = fit_box_regression(examples, seed=0, verbose=0).weights()
+        weights = fit_box_regression(
+            examples, BoxRegressionRecipe(), seed=0, verbose=0
+        ).weights()
         regression = BoxRegression.from_weights(weights)
         again = regression.weights()
         with torch.device("cpu"):
