@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._tables.boxes import area, paired_iou
-from .nms import BoxIndex
+from .suppression import BoxIndex
 
 # Least overlap of boxes that are of one instance; for one from a smaller channel, that
 # with what is inside its rim, and then the least overlap with itself.

@@ -8,8 +8,8 @@ import pandas as pd
 
 from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .box_fit import mean_boxes, tightest
-from .nms import holds_surer, nms, nms_rank
 from .proposals import as_proposals
+from .suppression import holds_surer, nms, nms_rank
 
 
 class Instances(NamedTuple):

@@ -18,7 +18,7 @@ from .channels import Channel, shared_channels
 from .crop_specification import CropSpecification
 from .crops import crop_at, crop_octaves, crop_reach
 from .proposals import PROPOSAL, Stability, as_proposals, joined, own_channels, propose
-from .region_tiles import RegionTiles
+from .regions import RegionTiles
 
 # Bytes that component trees, channels and the pixels themselves take for each pixel.
 _BYTES_PER_PIXEL = 256

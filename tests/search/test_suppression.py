@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from sklearn_similar._search.instances import Instances, suppress
-from sklearn_similar._search.nms import BoxIndex, holds_surer, nms, nms_rank
 from sklearn_similar._search.proposals import as_proposals
+from sklearn_similar._search.suppression import BoxIndex, holds_surer, nms, nms_rank
 
 
 def suppresses(one, other, iou_threshold):
@@ -39,8 +39,8 @@ def test_suppression_is_that_of_a_naive_loop(seed, iou_threshold):
 
 
 def test_many_boxes_of_all_sizes_are_suppressed_as_by_a_naive_loop(monkeypatch):
-    monkeypatch.setattr("sklearn_similar._search.nms._BOXES_AT_ONCE", 16)
-    monkeypatch.setattr("sklearn_similar._search.nms._PAIRS_AT_ONCE", 50)
+    monkeypatch.setattr("sklearn_similar._search.suppression._BOXES_AT_ONCE", 16)
+    monkeypatch.setattr("sklearn_similar._search.suppression._PAIRS_AT_ONCE", 50)
     rng = np.random.RandomState(0)
     corner = rng.randint(-300, 900, size=(600, 2))
     size = np.exp(rng.uniform(0, np.log(700), size=(600, 2))).astype(int)
@@ -103,7 +103,7 @@ def naive_holds_surer(boxes, score):
 
 
 def test_boxes_that_hold_a_surer_one_are_those_of_a_naive_loop(monkeypatch):
-    monkeypatch.setattr("sklearn_similar._search.nms._PAIRS_AT_ONCE", 50)
+    monkeypatch.setattr("sklearn_similar._search.suppression._PAIRS_AT_ONCE", 50)
     rng = np.random.RandomState(0)
     corner = rng.randint(0, 300, size=(300, 2))
     size = np.exp(rng.uniform(0, np.log(200), size=(300, 2))).astype(int)

@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy import ndimage
 
 from sklearn_similar._search.proposals import Stability, extremal_regions
-from sklearn_similar._search.region_tiles import RegionTiles
+from sklearn_similar._search.regions import RegionTiles
 
 FULL_SIZE = Stability.of_channel(1)
 
