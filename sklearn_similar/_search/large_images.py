@@ -17,8 +17,8 @@ from .._images.rasters import (
 from .channels import Channel, shared_channels
 from .crop_specification import CropSpecification
 from .crops import crop_at, crop_octaves, crop_reach
-from .proposals import PROPOSAL, Stability, as_proposals, joined, own_channels, propose
-from .regions import RegionTiles
+from .proposals import PROPOSAL, as_proposals, joined, own_channels, propose
+from .regions import DEFAULT_RECIPE, StableRegions
 
 # Bytes that component trees, channels and the pixels themselves take for each pixel.
 _BYTES_PER_PIXEL = 256
@@ -71,7 +71,7 @@ class ChannelTiles:
         self._size = size
         self._n_thresholds = n_thresholds
         self._row: list[list[Channel]] = []
-        self._regions: list[tuple[RegionTiles, int]] = []
+        self._regions: list[tuple[StableRegions, int]] = []
 
     def add_tile(self, channels: list[Channel], inner: Window) -> None:
         """The next tile of a row: the inner part of some channels."""
@@ -89,15 +89,15 @@ class ChannelTiles:
             for tiles in channels:
                 n = tiles[0].downsampling
                 height, width = (-(-length // n) for length in self._size)
-                stability = Stability.of_channel(n)
-                regions = RegionTiles((height, width), self._n_thresholds, stability)
+                recipe = DEFAULT_RECIPE.for_channel(n)
+                regions = StableRegions((height, width), self._n_thresholds, recipe)
                 self._regions.append((regions, n))
         for tiles, (regions, _) in zip(channels, self._regions, strict=True):
             regions.add_row([tile.values for tile in tiles])
 
     def proposals(self) -> np.ndarray:
         """Proposals of all channels, after the last row."""
-        found = [as_proposals(tree.proposals(), n) for tree, n in self._regions]
+        found = [as_proposals(tree.boxes(), n) for tree, n in self._regions]
         return np.concatenate([np.empty(0, PROPOSAL), *found])
 
 

@@ -13,8 +13,9 @@ from .._images.images import to_grey
 from .._images.rasters import Raster
 from .instances import Instances, select_instances, suppress
 from .large_images import greatest_in_boxes, negative, propose_in_tiles
-from .proposals import as_proposals, heat_regions, propose
+from .proposals import as_proposals, propose
 from .recognizer import Recognizer, recognize
+from .regions import heat_regions
 
 # Whether to search an image's negative, for each polarity.
 NEGATIVES = {"bright": (False,), "dark": (True,), "both": (False, True)}
@@ -201,7 +202,7 @@ def _in_heat(
 ) -> np.ndarray:
     """Proposals from a heatmap."""
     grey = to_grey(pixels).numpy()
-    return as_proposals(heat_regions(heatmap, grey, threshold, n_thresholds)["box"])
+    return as_proposals(heat_regions(heatmap, grey, threshold, n_thresholds))
 
 
 def _hot(
