@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from .box_fit import mean_boxes, tightest
-from .proposals import as_proposals
-from .suppression import holds_surer, nms, nms_rank
+from .suppression import suppress_duplicates
 
 
 class Instances(NamedTuple):
@@ -43,25 +41,18 @@ def suppress(
     `is_refined` tells whether boxes come from a box regression.
     """
     found = join_instances(polarities)
-    if is_refined:
-        # A part of an instance was moved to the whole: what a box holds is another.
-        holds = holds_surer(found.proposals["box"], found.score)
-        found = select_instances(found, ~holds)
-    proposals, label, score, heat, objectness = found
-    rank = nms_rank(score, proposals)
-    rows = nms(proposals["box"], rank, iou_threshold)
-    if is_refined:
-        weight = score / proposals["downsampling"] ** 2
-        fitting = as_proposals(mean_boxes(proposals["box"], label, weight, rows))
-    else:
-        fitting = proposals[tightest(proposals, label, rows)]
-    # Two boxes overlap more where one of them has changed.
-    distinct_rows = nms(fitting["box"], rank[rows], iou_threshold)
-    best = distinct_rows[np.argsort(-score[rows[distinct_rows]], kind="stable")]
-    rows = rows[best]
-    return Instances(
-        fitting[best], label[rows], score[rows], heat[rows], objectness[rows]
+    rows, boxes, downsampling = suppress_duplicates(
+        found.proposals["box"],
+        found.proposals["downsampling"],
+        found.label,
+        found.score,
+        nms_threshold=iou_threshold,
+        is_refined=is_refined,
     )
+    detections = select_instances(found, rows)
+    proposals = detections.proposals
+    proposals["box"], proposals["downsampling"] = boxes, downsampling
+    return detections
 
 
 def instances_table(instances: list[Instances], classes: np.ndarray) -> pd.DataFrame:
