@@ -37,7 +37,7 @@ from _common import parse_arguments, report
 from _memory import forget_peak, peak_memory
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
-from sklearn_similar._search.nms import nms
+from sklearn_similar._search.suppression import nms
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 
 SIDE = 1000

@@ -8,13 +8,7 @@ import pandas as pd
 
 from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .proposals import Proposals
-from .suppression import (
-    contains_more_confident,
-    mean_boxes,
-    nms,
-    nms_rank,
-    tightest,
-)
+from .suppression import suppress_duplicates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,47 +62,30 @@ class Detections:
 
 
 def suppress(
-    detections: Detections, iou_threshold: float, is_refined: bool
+    detections: Detections, nms_threshold: float, is_refined: bool
 ) -> Detections:
     """Detections of an image without duplicates, in descending order of score.
-
-    Boxes are those of the duplicates as well: their mean where they were refined, and
-    else the tightest.
 
     Parameters
     ----------
     detections : Detections
         Of one image, in all of its views.
-    iou_threshold : float
+    nms_threshold : float
         Maximum intersection over union of two detections.
     is_refined : bool
         Whether boxes come from a box regression.
     """
-    if is_refined:
-        # A part of an object was refined to the whole: a box inside is another object.
-        boxes = detections.proposals.boxes
-        doubtful = contains_more_confident(boxes, detections.score)
-        detections = detections.select(~doubtful)
-    proposals, label, score = (
-        detections.proposals,
+    proposals = detections.proposals
+    rows, boxes, level = suppress_duplicates(
+        proposals.boxes,
+        proposals.level,
         detections.label,
         detections.score,
+        nms_threshold=nms_threshold,
+        is_refined=is_refined,
     )
-    rank = nms_rank(score, proposals.boxes, proposals.level)
-    rows = nms(proposals.boxes, rank, iou_threshold)
-    if is_refined:
-        weight = score / proposals.level**2
-        boxes = mean_boxes(proposals.boxes, label, weight, rows)
-        fitted = Proposals.from_boxes(boxes, proposals.source[rows])
-    else:
-        fitted = proposals.select(
-            tightest(proposals.boxes, proposals.level, label, rows)
-        )
-    # Boxes that have changed may overlap more.
-    distinct = nms(fitted.boxes, rank[rows], iou_threshold)
-    best = distinct[np.argsort(-score[rows[distinct]], kind="stable")]
-    kept = detections.select(rows[best])
-    return replace(kept, proposals=fitted.select(best))
+    fitted = Proposals(boxes, proposals.source[rows], level)
+    return replace(detections.select(rows), proposals=fitted)
 
 
 def detections_table(detections: list[Detections], classes: np.ndarray) -> pd.DataFrame:

@@ -302,7 +302,9 @@ def _tree_of(channel: Channel, size: tuple[int, int], n_thresholds: int):
     """The regions of a channel of an image of a size."""
     level = channel.downsampling
     height, width = (-(-length // level) for length in size)
-    return StableRegions((height, width), n_thresholds, RegionRecipe.of_level(level))
+    return StableRegions(
+        (height, width), n_thresholds, RegionRecipe().for_channel(level)
+    )
 
 
 def _channels_of_tile(image: Raster, window, makers) -> list[list[Channel]]:

@@ -1,186 +1,193 @@
-"""Non-maximum suppression that knows parts from neighbours."""
+"""Non-maximum suppression, and the box of an object from its near-duplicates."""
 
 from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 
+from .._images.batches import batch_slices
+from .._images.memory import within_working_memory
 from .._tables.boxes import area, common_area, paired_iou
 from .score_calibration import log_odds
 
-# Share of the smaller of two boxes that is inside the other: one is a part.
-_PART_SHARE = 0.7
-# Share of a box that is inside one that holds it.
-_HELD_SHARE = 0.9
-# The most that a box's area counts against surer ones inside it, in log-odds.
-_MOST_OF_AREA = 1.0
-# Boxes whose pairs are all looked at, and pairs that are in memory at a time.
-_BOXES_AT_ONCE = 256
-_PAIRS_AT_ONCE = 2**20
+# Pairs of boxes that are compared at a time, at scikit-learn's default working memory.
+_MAX_PAIRS = 2**19
 
 
-def nms(boxes: np.ndarray, rank: np.ndarray, iou_threshold: float) -> np.ndarray:
+def suppress_duplicates(
+    boxes: np.ndarray,
+    downsampling: np.ndarray,
+    label: np.ndarray,
+    score: np.ndarray,
+    *,
+    nms_threshold: float,
+    is_refined: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Suppress near-duplicate detections and refit the boxes of the others.
+
+    Parameters
+    ----------
+    boxes : ndarray of float32 of shape (n_boxes, 4)
+        Boxes of an image, x_min, y_min, x_max, y_max.
+    downsampling : ndarray of int of shape (n_boxes,)
+        Downsampling factor of the channel from which each box comes.
+    label : ndarray of int of shape (n_boxes,)
+    score : ndarray of shape (n_boxes,)
+    nms_threshold : float
+        Maximum IoU of two detections.
+    is_refined : bool
+        Whether a box regression has moved the boxes. Then a detection has the mean box
+        of its near-duplicates, otherwise the tightest.
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n_detections,)
+        Rows of the detections, in descending order of score.
+    boxes : ndarray of float32 of shape (n_detections, 4)
+    downsampling : ndarray of int of shape (n_detections,)
+    """
+    rows = np.arange(len(boxes))
+    if is_refined:
+        # Boxes of parts were moved to the whole: what is inside is another object.
+        rows = np.flatnonzero(~contains_more_confident(boxes, score))
+        boxes, downsampling = boxes[rows], downsampling[rows]
+        label, score = label[rows], score[rows]
+    rank = nms_rank(score, boxes, downsampling)
+    best = nms(boxes, rank, nms_threshold)
+    if is_refined:
+        fitted = mean_boxes(boxes, label, score / downsampling**2, best)
+        fitted = fitted.astype(np.float32)
+        fitted_downsampling = np.ones(len(best), downsampling.dtype)
+    else:
+        tight = tightest(boxes, downsampling, label, best)
+        fitted, fitted_downsampling = boxes[tight], downsampling[tight]
+    # Refitted boxes may overlap more.
+    distinct = nms(fitted, rank[best], nms_threshold)
+    distinct = distinct[np.argsort(-score[best[distinct]], kind="stable")]
+    return rows[best[distinct]], fitted[distinct], fitted_downsampling[distinct]
+
+
+def nms(
+    boxes: np.ndarray,
+    rank: np.ndarray,
+    iou_threshold: float,
+    *,
+    containment_threshold: float = 0.7,
+    block_size: int = 256,
+) -> np.ndarray:
     """Greedy non-maximum suppression, near linear in the number of boxes.
 
     Parameters
     ----------
     boxes : ndarray of shape (n_boxes, 4)
     rank : ndarray of shape (n_boxes,)
-        Boxes are taken in descending order of it.
+        Boxes are selected in descending order of rank.
     iou_threshold : float
-        Greatest intersection over union of two boxes that are both taken. A box that
-        lies in one that was taken, or holds it, but for a small share, is suppressed
-        whatever their overlap.
+        Maximum intersection over union of two selected boxes.
+    containment_threshold : float
+        Maximum intersection of two selected boxes, as a share of the smaller one. The
+        smaller box is probably a part of the object in the larger one.
+    block_size : int
+        Boxes of which all pairs are compared.
 
     Returns
     -------
     ndarray of int
-        Rows, in descending order of rank.
+        Selected rows, in descending order of rank.
     """
+
+    def excludes(a, area_a, b, area_b) -> np.ndarray:
+        common = common_area(a, b)
+        is_duplicate = common > iou_threshold * (area_a + area_b - common)
+        is_part = common > containment_threshold * np.minimum(area_a, area_b)
+        return (common > 0) & (is_duplicate | is_part)
+
     remaining = np.ones(len(boxes), dtype=bool)
     index, areas = BoxIndex(boxes), area(boxes)
-    taken = [np.empty(0, np.int64)]
+    selected = [np.empty(0, np.int64)]
     order = np.argsort(-rank, kind="stable")
-    for start in range(0, len(boxes), _BOXES_AT_ONCE):
-        block = order[start : start + _BOXES_AT_ONCE]
+    for part in batch_slices(len(boxes), block_size):
+        block = order[part]
         block = block[remaining[block]]
-        first = block[_greedy(boxes[block], areas[block], iou_threshold)]
-        taken.append(first)
-        for rows, near in index.meeting(boxes[first]):
+        box, box_area = boxes[block], areas[block]
+        is_excluded = excludes(box[:, None], box_area[:, None], box, box_area)
+        block = block[_select_greedily(is_excluded)]
+        selected.append(block)
+        for query, near in index.candidate_pairs(boxes[block]):
             is_open = remaining[near]
-            rows, near = first[rows[is_open]], near[is_open]
-            is_excluded = _excludes(
-                boxes[rows], areas[rows], boxes[near], areas[near], iou_threshold
-            )
+            best, near = block[query[is_open]], near[is_open]
+            is_excluded = excludes(boxes[best], areas[best], boxes[near], areas[near])
             remaining[near[is_excluded]] = False
-    return np.concatenate(taken)
+    return np.concatenate(selected)
 
 
-def _greedy(boxes: np.ndarray, areas: np.ndarray, iou_threshold: float) -> np.ndarray:
-    """Whether each of a few boxes, best first, is taken: by a look at all pairs."""
-    excluded = _excludes(
-        boxes[:, np.newaxis], areas[:, np.newaxis], boxes, areas, iou_threshold
-    )
-    is_taken = np.ones(len(boxes), dtype=bool)
-    for row in range(len(boxes)):
-        if is_taken[row]:
-            is_taken[row + 1 :] &= ~excluded[row, row + 1 :]
-    return is_taken
+def _select_greedily(excludes: np.ndarray) -> np.ndarray:
+    """Whether each box, best first, is selected; `excludes` is n_boxes x n_boxes."""
+    is_selected = np.ones(len(excludes), dtype=bool)
+    for row in range(len(excludes)):
+        if is_selected[row]:
+            is_selected[row + 1 :] &= ~excludes[row, row + 1 :]
+    return is_selected
 
 
-def _excludes(
-    a: np.ndarray,
-    area_a: np.ndarray,
-    b: np.ndarray,
-    area_b: np.ndarray,
-    iou_threshold: float,
+def nms_rank(
+    score: np.ndarray, boxes: np.ndarray, downsampling: np.ndarray
 ) -> np.ndarray:
-    """Whether boxes that broadcast against each other are not both taken."""
-    common = common_area(a, b)
-    is_like = common > iou_threshold * (area_a + area_b - common)
-    is_part = common > _PART_SHARE * np.minimum(area_a, area_b)
-    return (common > 0) & (is_like | is_part)
+    """Rank of detections: log(score / (1 - score)) + log(area).
 
-
-class BoxIndex:
-    """Boxes by octave of their size and cell of their lower corner.
-
-    A cell is as wide as the largest box of its octave, so that a box meets those of few
-    cells beyond itself.
+    A part of an object may resemble a whole one, so that of boxes with similar scores
+    the larger ranks higher. The area is in pixels of the channel from which a box
+    comes, as boxes of downsampled channels are less exact.
     """
-
-    def __init__(self, boxes: np.ndarray):
-        side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=1)
-        octave = np.ceil(np.log2(side)).astype(np.int64)
-        self._octaves = np.unique(octave)
-        self._origin = boxes[:, :2].min(axis=0, initial=0)
-        x, y = self._cells(boxes[:, :2], octave).T
-        self._n_columns = int(x.max(initial=0)) + 2
-        self._n_rows = int(y.max(initial=0)) + 2
-        key = self._key(octave, y, x)
-        self._order = np.argsort(key, kind="stable")
-        self._keys = key[self._order]
-
-    def _cells(self, corners: np.ndarray, octave: np.ndarray) -> np.ndarray:
-        width = np.exp2(octave)[:, np.newaxis]
-        return np.floor((corners - self._origin) / width).astype(np.int64)
-
-    def _key(self, octave, y, x) -> np.ndarray:
-        return (octave * self._n_rows + y) * self._n_columns + x
-
-    def meeting(self, boxes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows of some boxes and of those in the index that may meet them, in parts."""
-        for octave in self._octaves:
-            octaves = np.full(len(boxes), octave)
-            low = self._cells(boxes[:, :2], octaves) - 1
-            high = self._cells(boxes[:, 2:], octaves)
-            limit = np.array([self._n_columns, self._n_rows]) - 1
-            low, high = low.clip(0, limit), high.clip(0, limit)
-            # A row of cells is one range of the sorted keys.
-            row, step = _ranges(high[:, 1] - low[:, 1] + 1)
-            y = low[row, 1] + step
-            first = np.searchsorted(self._keys, self._key(octave, y, low[row, 0]))
-            last = self._key(octave, y, high[row, 0])
-            count = np.searchsorted(self._keys, last, side="right") - first
-            has_any = count > 0
-            row, first, count = row[has_any], first[has_any], count[has_any]
-            part = np.cumsum(count) // _PAIRS_AT_ONCE
-            for start, stop in pairwise(
-                [0, *(np.flatnonzero(np.diff(part)) + 1), len(part)]
-            ):
-                number, step = _ranges(count[start:stop])
-                at = first[start:stop][number] + step
-                yield row[start:stop][number], self._order[at]
+    return log_odds(score) + np.log(area(boxes) / downsampling**2)
 
 
-def _ranges(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """0, 0, 1, 1, 1, ... and 0, 1, 0, 1, 2, ... for the counts 2, 3, ..."""
-    number = np.repeat(np.arange(len(counts)), counts)
-    return number, np.arange(len(number)) - (np.cumsum(counts) - counts)[number]
+def contains_more_confident(
+    boxes: np.ndarray,
+    score: np.ndarray,
+    *,
+    min_containment: float = 0.9,
+    min_log_ratio: float = 1.0,
+) -> np.ndarray:
+    """Whether a box contains a smaller and more confident one, as a sign its digits.
 
+    `nms_rank` would rank the larger box higher, however doubtful it is.
 
-def nms_rank(score, boxes, level) -> np.ndarray:
-    """Rank of proposals: log(score / (1 - score)) + log(area).
+    Parameters
+    ----------
+    boxes : ndarray of shape (n_boxes, 4)
+    score : ndarray of shape (n_boxes,)
+    min_containment : float
+        Minimum share of the smaller box that is inside the larger one.
+    min_log_ratio : float
+        Minimum difference of the scores' log-odds, and of the areas' logarithms.
 
-    Of boxes with like scores the larger comes first, as a part of an object may look
-    like a whole one. The area counts pixels of the channel that a box comes from, as
-    boxes from a smaller channel are less exact.
+    Returns
+    -------
+    ndarray of bool of shape (n_boxes,)
     """
-    pixels = area(boxes) / level**2
-    return log_odds(score) + np.log(pixels)
-
-
-def contains_more_confident(boxes: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Which boxes hold a much smaller one that is much surer, as a sign its digits.
-
-    `nms_rank` would put the larger first, however doubtful it is.
-    """
-    holds = np.zeros(len(boxes), dtype=bool)
-    areas, sureness = area(boxes), log_odds(score)
-    for outer, inner in BoxIndex(boxes).meeting(boxes):
-        is_surer = sureness[inner] > sureness[outer] + _MOST_OF_AREA
-        is_small = areas[inner] < areas[outer] * np.exp(-_MOST_OF_AREA)
-        chosen = is_surer & is_small
-        outer, inner = outer[chosen], inner[chosen]
+    contains = np.zeros(len(boxes), dtype=bool)
+    areas, confidence = area(boxes), log_odds(score)
+    for outer, inner in BoxIndex(boxes).candidate_pairs(boxes):
+        is_confident = confidence[inner] > confidence[outer] + min_log_ratio
+        is_small = areas[inner] < areas[outer] * np.exp(-min_log_ratio)
+        outer, inner = outer[is_confident & is_small], inner[is_confident & is_small]
         common = common_area(boxes[outer], boxes[inner])
-        holds[outer[common > _HELD_SHARE * areas[inner]]] = True
-    return holds
-
-
-# Least overlap of boxes that are of one instance; for one from a smaller channel, that
-# with what is inside its rim, and then the least overlap with itself.
-_DUPLICATE_IOU = 0.7
-_LEAST_IOU = 0.5
-# Least overlap of moved boxes that are of one instance.
-_SAME_IOU = 0.6
+        contains[outer[common > min_containment * areas[inner]]] = True
+    return contains
 
 
 def mean_boxes(
-    boxes: np.ndarray, label: np.ndarray, weight: np.ndarray, rows: np.ndarray
+    boxes: np.ndarray,
+    label: np.ndarray,
+    weight: np.ndarray,
+    rows: np.ndarray,
+    *,
+    min_iou: float = 0.6,
 ) -> np.ndarray:
-    """The weighted mean of some boxes and their duplicates of the same label.
+    """Weighted means of boxes and their near-duplicates of the same label.
 
-    Boxes that were moved to one instance from several proposals err independently.
+    Boxes that were moved to one object from several proposals err independently.
 
     Parameters
     ----------
@@ -188,74 +195,175 @@ def mean_boxes(
     label : ndarray of int of shape (n_boxes,)
     weight : ndarray of shape (n_boxes,)
     rows : ndarray of int
-        Boxes that non-maximum suppression has taken.
+        Boxes selected by non-maximum suppression.
+    min_iou : float
+        Minimum IoU of near-duplicates.
 
     Returns
     -------
     ndarray of shape (n_rows, 4)
-        In whole pixels; where no box is left of the mean, the box as it is.
+        In whole pixels; a box whose mean would be empty is unchanged.
     """
     boxes = boxes.astype(np.float64)
     total, total_weight = np.zeros((len(rows), 4)), np.zeros(len(rows))
-    for number, near in BoxIndex(boxes).meeting(boxes[rows]):
-        taken = rows[number]
-        is_same = paired_iou(boxes[taken], boxes[near]) >= _SAME_IOU
-        is_same &= label[taken] == label[near]
-        number, near = number[is_same], near[is_same]
-        np.add.at(total, number, boxes[near] * weight[near, np.newaxis])
-        np.add.at(total_weight, number, weight[near])
-    # Weights of 0 say nothing, and rounding may leave nothing.
+    for query, near in _pairs_of_one_label(boxes, label, rows):
+        is_duplicate = paired_iou(boxes[rows[query]], boxes[near]) >= min_iou
+        query, near = query[is_duplicate], near[is_duplicate]
+        np.add.at(total, query, boxes[near] * weight[near, np.newaxis])
+        np.add.at(total_weight, query, weight[near])
+    # A box is unchanged if all weights are 0.
     total_weight[total_weight == 0] = 1
     mean = np.rint(total / total_weight[:, np.newaxis])
     is_box = (mean[:, 2:] > mean[:, :2]).all(axis=1, keepdims=True)
     return np.where(is_box, mean, boxes[rows])
 
 
-def tightest(all_boxes, level, label, rows) -> np.ndarray:
-    """The tightest duplicate, of the same label, of some region proposals.
+def tightest(
+    boxes: np.ndarray,
+    downsampling: np.ndarray,
+    label: np.ndarray,
+    rows: np.ndarray,
+    *,
+    duplicate_iou: float = 0.7,
+    min_iou: float = 0.5,
+) -> np.ndarray:
+    """Smallest near-duplicate of the same label of region proposals.
 
-    Channels see an object's rim differently, and of boxes that are recognised alike,
-    the smallest fits best. Boxes from a smaller channel are less exact, by one of its
-    pixels on each side, and are only chosen where all are.
+    Channels differ at an object's rim, and among boxes that are recognised as the same
+    the smallest fits best. Boxes of downsampled channels are less exact, by one of
+    their pixels on each side, and are chosen only if there are no others.
 
     Parameters
     ----------
-    proposals : structured ndarray of dtype `PROPOSAL`
-    label : ndarray of int of shape (n_proposals,)
+    boxes : ndarray of shape (n_boxes, 4)
+    downsampling : ndarray of int of shape (n_boxes,)
+        Downsampling factor of the channel from which each box comes.
+    label : ndarray of int of shape (n_boxes,)
     rows : ndarray of int
-        Proposals that non-maximum suppression has taken.
+        Boxes selected by non-maximum suppression.
+    duplicate_iou : float
+        Minimum IoU of near-duplicates. A box of a downsampled channel may reach it
+        without its rim.
+    min_iou : float
+        Minimum IoU with the rim.
 
     Returns
     -------
-    ndarray of int, of the length of `rows`
+    ndarray of int of shape (n_rows,)
     """
-    order = np.argsort(all_boxes[:, 0], kind="stable")
-    boxes = all_boxes[order].astype(np.float64)
-    sort_key = np.stack([level[order], area(boxes)], axis=1)
-    box = all_boxes[rows].astype(np.float64)
-    inner = _within_rim(all_boxes[rows], level[rows])
-    # Boxes that overlap so much begin at most a share of the width apart.
-    reach = (1 / _DUPLICATE_IOU - 1) * (box[:, 2] - box[:, 0])
-    reach += inner[:, 0] - box[:, 0]
-    first = np.searchsorted(boxes[:, 0], box[:, 0] - reach)
-    last = np.searchsorted(boxes[:, 0], box[:, 0] + reach, side="right")
-    chosen = np.empty_like(rows)
-    for number, row in enumerate(rows):
-        near = np.arange(first[number], last[number])
-        both = np.stack([box[number], inner[number]])[:, np.newaxis]
-        overlap, inside = paired_iou(boxes[near], both)
-        is_like = overlap >= _DUPLICATE_IOU
-        is_like |= (inside >= _DUPLICATE_IOU) & (overlap >= _LEAST_IOU)
-        near = near[is_like & (label[order[near]] == label[row])]
-        best = near[np.lexsort(sort_key[near].T[::-1])[0]]
-        chosen[number] = order[best]
-    return chosen
+    boxes = boxes.astype(np.float64)
+    inner = _without_rim(boxes[rows], downsampling[rows])
+    queries, duplicates = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for query, near in _pairs_of_one_label(boxes, label, rows):
+        iou = paired_iou(boxes[near], boxes[rows[query]])
+        inner_iou = paired_iou(boxes[near], inner[query])
+        is_duplicate = iou >= duplicate_iou
+        is_duplicate |= (inner_iou >= duplicate_iou) & (iou >= min_iou)
+        queries.append(query[is_duplicate])
+        duplicates.append(near[is_duplicate])
+    query, near = np.concatenate(queries), np.concatenate(duplicates)
+    preference = (near, boxes[near, 0], area(boxes[near]), downsampling[near])
+    order = np.lexsort((*preference, query))
+    # Each box is a near-duplicate of itself.
+    _, first = np.unique(query[order], return_index=True)
+    return near[order[first]]
 
 
-def _within_rim(all_boxes, level) -> np.ndarray:
-    """Boxes without the pixel by which a smaller channel may widen a region."""
-    box = all_boxes.astype(np.float64)
-    rim = np.where(level > 1, level, 0)
-    inner = box + rim[:, np.newaxis] * np.array([1, 1, -1, -1])
-    is_empty = (inner[:, 2:] <= inner[:, :2]).any(axis=1)
-    return np.where(is_empty[:, np.newaxis], box, inner)
+def _without_rim(boxes: np.ndarray, downsampling: np.ndarray) -> np.ndarray:
+    """Boxes without the pixel by which a downsampled channel may widen a region."""
+    rim = np.where(downsampling > 1, downsampling, 0)
+    inner = boxes + rim[:, np.newaxis] * np.array([1, 1, -1, -1])
+    is_empty = (inner[:, 2:] <= inner[:, :2]).any(axis=1, keepdims=True)
+    return np.where(is_empty, boxes, inner)
+
+
+def _pairs_of_one_label(
+    boxes: np.ndarray, label: np.ndarray, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Candidate pairs of some rows of boxes and boxes with the same label."""
+    for query, near in BoxIndex(boxes).candidate_pairs(boxes[rows]):
+        is_same = label[rows[query]] == label[near]
+        yield query[is_same], near[is_same]
+
+
+class BoxIndex:
+    """Hierarchical grid of boxes, for queries of boxes that may overlap.
+
+    A level of the grid holds the boxes whose longer side is up to a power of two. Its
+    cells are as large as the largest of them, so that a box overlaps only those with a
+    lower corner in its own cells or the ones next to them.
+
+    Parameters
+    ----------
+    boxes : ndarray of shape (n_boxes, 4)
+    """
+
+    def __init__(self, boxes: np.ndarray):
+        side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=1)
+        level = np.ceil(np.log2(side)).astype(np.int64)
+        self._levels = np.unique(level)
+        self._origin = boxes[:, :2].min(axis=0, initial=0)
+        cell = self._cell(boxes[:, :2], level[:, np.newaxis])
+        self._last_cell = cell.max(axis=0, initial=0) + 1
+        key = self._key(level, cell[:, 0], cell[:, 1])
+        self._order = np.argsort(key, kind="stable")
+        self._keys = key[self._order]
+
+    def candidate_pairs(
+        self, boxes: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows of boxes and of indexed boxes that may overlap, in batches."""
+        for level in self._levels:
+            query, start, stop = self._key_ranges(boxes, level)
+            yield from self._pairs_of_ranges(query, start, stop - start)
+
+    def _cell(self, corners: np.ndarray, level: np.ndarray | np.integer) -> np.ndarray:
+        """X and y of the cells of corners n x 2."""
+        return np.floor((corners - self._origin) / np.exp2(level)).astype(np.int64)
+
+    def _key(
+        self, level: np.ndarray | np.integer, x: np.ndarray, y: np.ndarray
+    ) -> np.ndarray:
+        """Number of a cell; the cells of a row have consecutive numbers."""
+        n_columns, n_rows = self._last_cell + 1
+        return (level * n_rows + y) * n_columns + x
+
+    def _key_ranges(
+        self, boxes: np.ndarray, level: np.integer
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ranges of the sorted keys, one for each row of cells near a box.
+
+        Returns
+        -------
+        query, start, stop : ndarray of shape (n_ranges,)
+            Row of the box, and the range of the keys.
+        """
+        low = self._cell(boxes[:, :2], level) - 1
+        high = self._cell(boxes[:, 2:], level)
+        low, high = low.clip(0, self._last_cell), high.clip(0, self._last_cell)
+        query, step = _enumerate_groups(high[:, 1] - low[:, 1] + 1)
+        y = low[query, 1] + step
+        first = self._key(level, low[query, 0], y)
+        last = self._key(level, high[query, 0], y)
+        start = np.searchsorted(self._keys, first)
+        stop = np.searchsorted(self._keys, last, side="right")
+        return query, start, stop
+
+    def _pairs_of_ranges(
+        self, query: np.ndarray, start: np.ndarray, count: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows of boxes and indexed boxes in their ranges of keys, in batches."""
+        query, start, count = (values[count > 0] for values in (query, start, count))
+        batch = np.cumsum(count) // within_working_memory(_MAX_PAIRS)
+        ends = [0, *(np.flatnonzero(np.diff(batch)) + 1), len(batch)]
+        for begin, end in pairwise(ends):
+            number, step = _enumerate_groups(count[begin:end])
+            position = start[begin:end][number] + step
+            yield query[begin:end][number], self._order[position]
+
+
+def _enumerate_groups(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group of each element and its position there: 0 0 1 1 1, 0 1 0 1 2 for 2, 3."""
+    group = np.repeat(np.arange(len(counts)), counts)
+    start = np.cumsum(counts) - counts
+    return group, np.arange(len(group)) - start[group]

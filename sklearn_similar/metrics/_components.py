@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._images.max_tree import component_tree
+from .._images.max_tree import ImageTree
 
 # Pixels whose components are held together: some 100 MB of arrays.
 _MAX_PIXELS = 2**19
 
 
 class Components(NamedTuple):
-    """Components of some maps at all thresholds, one a row; see `ComponentTree`."""
+    """Components of some maps at all thresholds, one a row; see `ImageTree`."""
 
     image: np.ndarray  # number of the map
     box: np.ndarray
@@ -42,7 +42,7 @@ def threshold_components(levels: Sequence[np.ndarray]) -> Iterator[Components]:
         while stop < len(levels) and pixels + levels[stop].size <= _MAX_PIXELS:
             pixels += levels[stop].size
             stop += 1
-        trees = [component_tree(part) for part in levels[start:stop]]
+        trees = [ImageTree(part) for part in levels[start:stop]]
         yield Components(
             np.repeat(np.arange(start, stop), [len(tree.area) for tree in trees]),
             np.concatenate([tree.box for tree in trees]).astype(np.float64),

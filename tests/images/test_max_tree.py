@@ -1,4 +1,4 @@
-"""The component tree, against labelling the image at each threshold."""
+"""Max-trees, against labelling the image at each threshold."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from sklearn_similar._images.max_tree import component_tree
+from sklearn_similar._images.max_tree import ImageTree
 
 
 def labelled(levels, threshold, values):
@@ -36,28 +36,28 @@ def labelled(levels, threshold, values):
     ),
     st.integers(0, 1000),
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_components_of_each_threshold_are_those_of_a_plain_labelling(levels, seed):
     values = np.random.RandomState(seed).uniform(size=levels.shape)
-    tree = component_tree(levels, values)
+    tree = ImageTree(levels)
     for threshold in range(7):
         exists = (tree.death <= threshold) & (threshold < tree.birth)
         rows = zip(
             map(tuple, tree.box[exists].tolist()),
             tree.area[exists].tolist(),
             tree.first[exists].tolist(),
-            tree.peak[exists].tolist(),
+            tree.maximum(values)[exists].tolist(),
             strict=True,
         )
         assert set(rows) == labelled(levels, threshold, values)
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20)
-def test_the_parent_is_the_smallest_component_that_holds_a_component(seed):
+@settings(max_examples=20, deadline=None)
+def test_the_parent_is_the_smallest_component_that_contains_a_component(seed):
     noise = np.random.RandomState(seed).standard_normal((9, 11))
     levels = (5 + 3 * ndimage.gaussian_filter(noise, 1)).clip(0).astype(np.uint16)
-    tree = component_tree(levels)
+    tree = ImageTree(levels)
     for index, parent in enumerate(tree.parent):
         if parent < 0:
             assert tree.death[index] == 0
@@ -72,6 +72,6 @@ def test_the_parent_is_the_smallest_component_that_holds_a_component(seed):
 
 @pytest.mark.parametrize("value", [0, 3])
 def test_a_constant_image_is_one_component_or_none(value):
-    tree = component_tree(np.full((4, 6), value, np.uint16))
+    tree = ImageTree(np.full((4, 6), value, np.uint16))
     assert tree.box.tolist() == [[0, 0, 6, 4]] * (value > 0)
     assert tree.parent.tolist() == [-1] * (value > 0)

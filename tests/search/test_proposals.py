@@ -91,7 +91,7 @@ def test_an_object_of_no_one_brightness_but_with_an_outline_is_proposed():
 def test_regions_of_few_edges_are_proposed_for_an_image_and_its_negative():
     image = tensor(smooth_image(0))[None]
     (edges,) = shared_channels(image)
-    boxes = 2 * stable_regions(edges.values, 31, RegionRecipe.of_level(2))
+    boxes = 2 * stable_regions(edges.values, 31, RegionRecipe().for_channel(2))
     assert len(boxes) > 0
     for found in proposals_of(image, "image", (False, True)):
         for box in boxes:
