@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 # Maximum share of a scene's side that an instance may take.
 MAX_INSTANCE_SHARE = 0.6
@@ -36,8 +37,8 @@ class Scene:
     def from_levels(
         cls,
         levels: np.ndarray,
-        boxes: Sequence[Sequence[int]] = (),
-        labels: Sequence[int] = (),
+        boxes: ArrayLike = (),
+        labels: ArrayLike = (),
     ) -> Self:
         """Make a scene of grey levels.
 
@@ -45,8 +46,8 @@ class Scene:
         ----------
         levels : ndarray of shape (height, width) or (height, width, n_channels)
             uint8, or float between 0 and 255.
-        boxes : sequence of shape (n_instances, 4), default=()
-        labels : sequence of int of shape (n_instances,), default=()
+        boxes : array-like of shape (n_instances, 4), default=()
+        labels : array-like of int of shape (n_instances,), default=()
         """
         channels = np.atleast_3d(levels).transpose(2, 0, 1)
         pixels = torch.from_numpy(np.ascontiguousarray(channels, np.float32))
