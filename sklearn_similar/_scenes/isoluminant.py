@@ -28,8 +28,8 @@ class IsoluminantRecipe(ScatteredRecipe):
     negative_every : int, default=0
         In the negative, instances would be no darker than the background.
     min_colour : float, default=25 / 255
-        Minimum change of any channel by the colour of an instance: one whose colour
-        alone is hardly visible keeps its own luma.
+        Minimum change of any channel by the colour of an instance: an instance
+        whose colour alone is hardly visible keeps its luma.
     """
 
     background: str = "black"
@@ -66,19 +66,10 @@ def faded_crop(
 def paste_in_luma_of(
     background: torch.Tensor, on_black: Scene, min_colour: float
 ) -> Scene:
-    """Move instances from black onto a background, in the luma of its pixels.
+    """Move instances from black onto a background, 3 x height x width, in its luma.
 
-    Parameters
-    ----------
-    background : tensor of shape (3, height, width)
-    on_black : Scene
-        On black, the brightest channel of a pixel is its opacity.
-    min_colour : float
-        Instances whose colour changes every channel by less keep their own luma.
-
-    Returns
-    -------
-    Scene
+    On black, the brightest channel of a pixel is its opacity. Instances whose colour
+    changes every channel by less than `min_colour` keep their luma.
     """
     opacity = on_black.pixels.amax(dim=0, keepdim=True)
     change = on_black.pixels - opacity * background

@@ -77,16 +77,7 @@ def line_scene(
 ) -> Scene:
     """Fill a scene with rows of line drawings.
 
-    Parameters
-    ----------
-    images : ndarray of shape (n, height, width) or (n, height, width, n_channels)
-        Bright strokes on black, uint8.
-    recipe : LineRecipe
-    rng : RandomState
-
-    Returns
-    -------
-    Scene
+    The images are bright strokes on black, uint8.
     """
     levels = np.zeros((recipe.side, recipe.side, *images.shape[3:]), np.float32)
     boxes: list[tuple[int, int, int, int]] = []

@@ -129,20 +129,7 @@ def cover_scenes(
 
 @dataclass(frozen=True)
 class _Placement:
-    """A rendered instance and its place in a scene.
-
-    Attributes
-    ----------
-    row : int
-        Index of its image.
-    patch : ndarray of shape (height, width) or (height, width, n_channels), uint8
-        Pixels times their opacity.
-    opacity : ndarray of shape (height, width), uint8
-    corner : ndarray of shape (2,)
-        Row and column of the patch's first pixel in the scene.
-    box : ndarray of shape (4,)
-        x_min, y_min, x_max and y_max in the scene.
-    """
+    """A rendered instance: row of its image, patch with opacity, (y, x) corner, box."""
 
     row: int
     patch: np.ndarray
@@ -156,7 +143,7 @@ class _FreeSpace:
 
     def __init__(self, size: tuple[int, int], max_instances: int):
         self._size = size
-        # First corner and last corner, exclusive, of each patch.
+        # First and last (y, x) corner of each patch, the last exclusive.
         self._corners = np.empty((max_instances, 2, 2), np.int64)
         self._n_patches = 0
 
@@ -167,9 +154,9 @@ class _FreeSpace:
         n_batches: int = 8,
         batch_size: int = 25,
     ) -> np.ndarray | None:
-        """A random corner for a patch that meets no other one; None if none is found.
+        """A random corner at which a patch overlaps no other, or None.
 
-        In a crowded scene, n_batches * batch_size corners are tried.
+        At most n_batches * batch_size corners are tried.
         """
         room = np.subtract(self._size, shape)
         if room.min() < 0:

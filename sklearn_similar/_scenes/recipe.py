@@ -1,4 +1,4 @@
-"""What the scenes, backgrounds and images of a training are made like."""
+"""Recipe of the scenes, backgrounds and image variants that a localizer trains on."""
 
 from dataclasses import dataclass, replace
 
@@ -37,7 +37,7 @@ _ON_NOISE = ScatteredRecipe(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSceneRecipe:
-    """What a localizer is trained on where only images of objects are given.
+    """Training data made of images of single objects.
 
     The defaults are for bright objects on black. Figures without a source were chosen
     on scenes of digits and clothes.
@@ -51,7 +51,7 @@ class TrainingSceneRecipe:
         Kinds of scenes of colour images. Of a third of the scenes on background images,
         the instances have the background's luma: with these, 3 to 4 % more of held-out
         tinted clothes are recognised in their true boxes on photographs that are not
-        dimmed, or whose luma they have, and no fewer on others.
+        dimmed, or whose luma they have, and no fewer on other photographs.
     has_masks : bool, default=False
         Whether images hide the background as a whole or in an ellipse, whatever their
         brightness.
@@ -62,7 +62,7 @@ class TrainingSceneRecipe:
         of an image.
     palette_share : float, default=0.5
         Share of the textures in colour in which each grey level has a colour, as in a
-        surface; in the others, each channel is another mixture of two textures.
+        surface; in the rest, each channel mixes two textures in another proportion.
     n_colours : int, default=10
         Colours of a palette, between which levels are interpolated.
     saturation : (float, float), default=(10, 90)

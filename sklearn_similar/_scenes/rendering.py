@@ -67,16 +67,7 @@ def resize_to_cover(
 
 
 def may_fit(opacity: np.ndarray, scale: float, size: tuple[int, int]) -> bool:
-    """Whether an image, rotated by any angle, might fit into a scene.
-
-    Parameters
-    ----------
-    opacity : ndarray of shape (height, width), uint8
-    scale : float
-        Factor by which the image is resized.
-    size : (int, int)
-        Height and width of the scene.
-    """
+    """Whether an image of this opacity, resized and rotated, might fit into a scene."""
     if scale < 1:
         return True
     # An enlarged pixel is never lost, if it is bright enough for its surroundings.
@@ -156,7 +147,7 @@ def _rotate(channels: np.ndarray, scale: float, angle: float) -> np.ndarray:
 def _visible_window(
     channels: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First and last corner, exclusive, of what is not black in a rotated image.
+    """First and last corner, exclusive, of the object in a rotated image.
 
     A small object in a large image stays small, however much it is enlarged.
     """
@@ -189,18 +180,9 @@ def blend(
     corner: Sequence[int] | np.ndarray,
     contrast: float,
 ) -> None:
-    """Blend a patch into the grey levels of a scene, in place.
+    """Blend a patch of `render` into the grey levels of a scene, in place.
 
-    Parameters
-    ----------
-    levels : ndarray of shape (height, width) or (height, width, n_channels), float32
-    patch : ndarray of shape (patch_height, patch_width, ...), uint8
-        Pixels times their opacity.
-    opacity : ndarray of shape (patch_height, patch_width), uint8
-    corner : (int, int)
-        Row and column of the patch's first pixel in the scene.
-    contrast : float
-        Opacity of the patch as a whole, between 0 and 1.
+    The contrast is the opacity of the patch as a whole, between 0 and 1.
     """
     height, width = patch.shape[:2]
     region = levels[corner[0] : corner[0] + height, corner[1] : corner[1] + width]

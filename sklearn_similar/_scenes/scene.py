@@ -1,4 +1,4 @@
-"""A synthetic scene, the images it is made of, and what all kinds of scenes share."""
+"""A synthetic scene, the images it is made of, and figures common to all kinds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 # Maximum share of a scene's side that an instance may take.
 MAX_INSTANCE_SHARE = 0.6
@@ -36,18 +37,10 @@ class Scene:
     def from_levels(
         cls,
         levels: np.ndarray,
-        boxes: Sequence[Sequence[int]] = (),
-        labels: Sequence[int] = (),
+        boxes: ArrayLike = (),
+        labels: ArrayLike = (),
     ) -> Self:
-        """Make a scene of grey levels.
-
-        Parameters
-        ----------
-        levels : ndarray of shape (height, width) or (height, width, n_channels)
-            uint8, or float between 0 and 255.
-        boxes : sequence of shape (n_instances, 4), default=()
-        labels : sequence of int of shape (n_instances,), default=()
-        """
+        """The scene of an image with levels from 0 to 255, channels last if any."""
         channels = np.atleast_3d(levels).transpose(2, 0, 1)
         pixels = torch.from_numpy(np.ascontiguousarray(channels, np.float32))
         return cls(
@@ -94,7 +87,7 @@ class SceneImages:
 
 @dataclass(frozen=True, kw_only=True)
 class KindRecipe:
-    """What all kinds of training scenes are told.
+    """Figures that all kinds of training scenes have.
 
     Attributes
     ----------
@@ -104,7 +97,7 @@ class KindRecipe:
     side : int
         Height and width of a scene in pixels.
     negative_every : int, default=0
-        The first of so many scenes is also shown in the wrong polarity; 0 for none.
+        Every so many scenes, a scene is followed by its negative; 0 for never.
     image_side : int, default=28
         Side of the images for which `share` and `side` are meant, that of MNIST.
     max_growth : float, default=3.0
@@ -125,10 +118,7 @@ class KindRecipe:
         return True
 
     def adapted_to(self, image_side: int, rotation: float) -> Self:
-        """The recipe for images of a side: larger scenes for large images.
-
-        A kind in which instances are rotated takes the angle in degrees from here.
-        """
+        """The recipe for images of a side, rotated by at most an angle in degrees."""
         del rotation
         return replace(
             self,

@@ -67,16 +67,7 @@ def touching_scene(
 ) -> Scene:
     """Fill a scene with rows of touching instances.
 
-    Parameters
-    ----------
-    images : ndarray of shape (n, height, width) or (n, height, width, n_channels)
-        Bright objects on black, uint8.
-    recipe : TouchingRecipe
-    rng : RandomState
-
-    Returns
-    -------
-    Scene
+    The images are bright objects on black, uint8.
     """
     levels = np.zeros((recipe.side, recipe.side, *images.shape[3:]), np.float32)
     boxes: list[np.ndarray] = []
@@ -117,7 +108,7 @@ def _fill_band(
         top = rng.randint(len(band) - len(patch) + 1)
         rows = band[top : top + len(patch)]
         if rows.any():
-            # An instance never hides the last one.
+            # An instance never hides the previous instance.
             overlap = min(rng.choice(recipe.overlaps), patch.shape[1] - 1)
             left = _contact_column(rows, patch) - overlap
         left = max(0, left)

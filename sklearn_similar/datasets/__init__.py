@@ -1,4 +1,4 @@
-"""Real digits and clothes, scenes made of any labelled images, and files of COCO's."""
+"""Samples of digits and clothes, synthetic scenes, and COCO files."""
 
 from ._coco import CocoFile, dump_coco_file, load_coco_file
 from ._mnist import fetch_mnist, load_fashion_mnist_sample, load_mnist_sample

@@ -117,7 +117,7 @@ def make_scenes(
 
     Notes
     -----
-    A box is the tightest one around the pixels above 0.2 of the instance's most opaque
+    A box is the tightest box around the pixels above 0.2 of the instance's most opaque
     pixel, after resizing and rotation. All of an instance is inside the scene, fainter
     pixels included. The opacity of a pixel, that of `masks` or its brightness (in
     colour, that of its brightest channel), is multiplied by the contrast. A dark
@@ -218,8 +218,8 @@ def _check_labels(labels, images, masks):
     blank = np.flatnonzero(~opacity.any(axis=tuple(range(1, opacity.ndim))))
     if len(blank):
         raise ValueError(
-            f"{name}[{blank[0]}] is blank ({len(blank)} such in all), so that no box "
-            "can be drawn around it: leave it out."
+            f"{name}[{blank[0]}] is blank ({len(blank)} such in all), so that it has "
+            "no box: leave it out."
         )
     return np.asarray(labels)
 

@@ -68,19 +68,19 @@ def test_a_bar_becomes_its_middle_and_a_ring_stays_a_ring():
 def test_drawings_have_the_size_and_stroke_width_asked_for(width):
     image = np.zeros((20, 30), np.uint8)
     image[5:8, 4:26] = 200
-    drawn = draw_lines(image, 3, width)
-    assert drawn.shape == (60, 90)
-    assert set((drawn > 0).sum(axis=0)) == {0, width}
-    assert 55 < (drawn > 0).any(axis=0).sum() < 69
+    drawing = draw_lines(image, 3, width)
+    assert drawing.shape == (60, 90)
+    assert set((drawing > 0).sum(axis=0)) == {0, width}
+    assert 55 < (drawing > 0).any(axis=0).sum() < 69
 
 
 def test_colours_stay_and_strokes_are_distinguished_from_surfaces():
     image = np.stack([IMAGES[0], IMAGES[0] // 2, 0 * IMAGES[0]], axis=2)
-    drawn = draw_lines(image, 2, 1)
-    assert drawn.shape == (56, 56, 3)
-    assert not drawn[..., 2].any()
-    lit = drawn[..., 0] > 0
-    np.testing.assert_allclose(drawn[lit, 1], drawn[lit, 0] / 2, atol=1)
+    drawing = draw_lines(image, 2, 1)
+    assert drawing.shape == (56, 56, 3)
+    assert not drawing[..., 2].any()
+    lit = drawing[..., 0] > 0
+    np.testing.assert_allclose(drawing[lit, 1], drawing[lit, 0] / 2, atol=1)
     disc = np.uint8(255 * (np.hypot(*np.mgrid[-14:14, -14:14] + 0.5) < 11))
     assert not is_of_strokes(disc)
     assert is_of_strokes(image)

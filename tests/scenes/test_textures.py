@@ -67,7 +67,7 @@ def direction_share(texture):
 def test_strands_are_longer_than_wide():
     rng = np.random.RandomState(0)
     strands, leaves = (
-        np.median([direction_share(make((150, 150), rng)) for _ in range(8)])
+        np.median([direction_share(make((200, 200), rng)) for _ in range(10)])
         for make in (_strands, _leaves)
     )
     assert strands > 0.6
