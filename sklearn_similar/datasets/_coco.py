@@ -14,8 +14,8 @@ from .._images.images import count
 from .._images.messages import warn_user
 from .._saving.files import check_can_write, write_atomically
 from .._tables.boxes import BOX_COLUMNS
-from ..metrics._checks import check_instances
-from ..metrics._values import as_labels, has_length, type_text
+from .._tables.checks import check_instances
+from .._tables.values import as_labels, has_length, type_text
 from ._coco_entries import (
     check_distinct,
     corners_of,

@@ -25,7 +25,7 @@ from .._scenes.rendering import (
     resize_to_cover,
 )
 from .._tables.boxes import BOX_COLUMNS
-from ..metrics._values import as_labels
+from .._tables.values import as_labels
 
 _SCENE_ATTEMPTS = 20
 # Instances in a row for which no place is found, after which a scene counts as full.

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from .._tables.boxes import BOX_COLUMNS
-from ..metrics._checks import check_instances
-from ..metrics._matching import find_pairs, matched_rows
+from .._tables.checks import check_instances
+from .._tables.matching import find_pairs, matched_rows
 from ..metrics._truth import image_numbers
 from ._drawing import (
     axes_for,

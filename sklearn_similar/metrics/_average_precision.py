@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Interval, StrOptions, validate_params
-from ._matching import (
+from .._tables.matching import (
     IOU_THRESHOLD,
     TABLES,
     ZERO_DIVISION,
@@ -16,7 +16,7 @@ from ._matching import (
     match_pairs,
     safe_ratio,
 )
-from ._values import as_numbers
+from .._tables.values import as_numbers
 
 # COCO's grids, written as its evaluation code writes them: 0.57 and 57 * 0.01 differ
 # in the last bit, and a recall on the edge must fall on the same side.

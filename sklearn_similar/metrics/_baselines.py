@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from .._compat import StrOptions
 from .._images.images import shape_text
+from .._tables.values import as_numbers
 from ._explained import Batch, Explained, to_type
-from ._values import as_numbers
 
 # Standard deviation of the blur, as a share of an image's longer side. LeNet still
 # reads two of ten MNIST digits through it, and through a tenth half of them.

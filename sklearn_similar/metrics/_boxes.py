@@ -10,11 +10,9 @@ import numpy as np
 import pandas as pd
 
 from .._compat import validate_params
+from .._tables import boxes
 from .._tables.boxes import paired_iou
-from ._checks import box_coordinates
-
-# Candidate pairs whose overlap is computed at once: some 100 MB of temporaries.
-_MAX_PAIRS = 2**20
+from .._tables.checks import box_coordinates
 
 
 @validate_params(
@@ -61,54 +59,7 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     a = box_coordinates(boxes_a, name="boxes_a")
     b = box_coordinates(boxes_b, name="boxes_b")
     iou = np.empty((len(a), len(b)))
-    step = max(1, _MAX_PAIRS // max(1, len(b)))
+    step = max(1, boxes._MAX_PAIRS // max(1, len(b)))
     for start in range(0, len(a), step):
         iou[start : start + step] = paired_iou(a[start : start + step, None], b)
     return iou
-
-
-def overlapping_pairs(
-    boxes_a: np.ndarray,
-    groups_a: np.ndarray,
-    boxes_b: np.ndarray,
-    groups_b: np.ndarray,
-    min_iou: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the pairs within a group whose IoU is at least ``min_iou`` > 0.
-
-    Returns the indices into a, the indices into b, and the IoU of each pair. Memory
-    grows with the pairs that overlap, not with the pairs that are compared.
-    """
-    order = np.argsort(groups_b, kind="stable")
-    ordered = groups_b[order]
-    first = np.searchsorted(ordered, groups_a, side="left")
-    count = np.searchsorted(ordered, groups_a, side="right") - first
-    end = np.cumsum(count)
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    start = 0
-    while start < len(boxes_a):
-        offset = end[start] - count[start]
-        stop = int(np.searchsorted(end, offset + _MAX_PAIRS, side="right"))
-        stop = max(stop, start + 1)
-        a = np.repeat(np.arange(start, stop), count[start:stop])
-        b = order[first[a] + np.arange(a.size) - (end[a] - count[a] - offset)]
-        iou = paired_iou(boxes_a[a], boxes_b[b])
-        near = iou >= min_iou
-        parts.append((a[near], b[near], iou[near]))
-        start = stop
-    if not parts:
-        none = np.empty(0, dtype=np.intp)
-        return none, none, np.empty(0)
-    a, b, iou = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return a, b, iou
-
-
-def rasterize(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the mask of the pixels whose centre lies in one of the boxes."""
-    mask = np.zeros(shape, dtype=bool)
-    limits = np.tile(shape[::-1], 2)
-    for x_min, y_min, x_max, y_max in np.clip(np.ceil(boxes - 0.5), 0, limits).astype(
-        int
-    ):
-        mask[y_min:y_max, x_min:x_max] = True
-    return mask

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval, validate_params
-from ._checks import as_instances
-from ._matching import NAMES, TABLES
-from ._values import shared_codes
+from .._tables.checks import as_instances
+from .._tables.matching import NAMES, TABLES
+from .._tables.values import shared_codes
 
 
 @validate_params(

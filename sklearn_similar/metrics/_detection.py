@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._compat import validate_params
-from ._matching import (
+from .._tables.matching import (
     IOU_THRESHOLD,
     TABLES,
     ZERO_DIVISION,

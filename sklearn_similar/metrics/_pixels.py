@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Interval, validate_params
-from ._boxes import rasterize
+from .._tables.boxes import rasterize
 from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
 from ._truth import check_heatmaps, true_boxes, true_masks
 

@@ -11,14 +11,14 @@ from sklearn.pipeline import Pipeline
 
 from .._compat import StrOptions, fit_context
 from .._tables.boxes import BOX_COLUMNS
+from .._tables.checks import box_coordinates, check_instances
+from .._tables.values import as_labels, as_numbers, has_length, shared_codes
 from ._average_precision import average_precision, mean_average_precision
-from ._checks import box_coordinates, check_instances
 from ._detection import (
     detection_f1_score,
     detection_precision_score,
     detection_recall_score,
 )
-from ._values import as_labels, as_numbers, has_length, shared_codes
 
 _METRICS: dict[str, Callable[..., float]] = {
     "f1": detection_f1_score,

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._boxes import rasterize
-from ._checks import Instances, as_instances
-from ._values import as_labels, each_array, shared_codes
+from .._tables.boxes import rasterize
+from .._tables.checks import Instances, as_instances
+from .._tables.values import as_labels, each_array, shared_codes
 
 
 def check_heatmaps(heatmaps: Any) -> list[np.ndarray]:

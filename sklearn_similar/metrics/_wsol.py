@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Options, validate_params
-from ._boxes import overlapping_pairs
+from .._tables.boxes import overlapping_pairs
 from ._components import Components, threshold_components
 from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
 from ._truth import check_heatmaps, true_boxes

@@ -14,7 +14,8 @@ from scipy import ndimage
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score
 
-from sklearn_similar.metrics import _boxes as boxes_module
+from sklearn_similar._tables import boxes as boxes_module
+from sklearn_similar._tables.checks import check_instances
 from sklearn_similar.metrics import _components as components_module
 from sklearn_similar.metrics import (
     average_precision,
@@ -30,7 +31,6 @@ from sklearn_similar.metrics import (
     pixel_average_precision,
     pointing_game,
 )
-from sklearn_similar.metrics._checks import check_instances
 
 BOX = ["x_min", "y_min", "x_max", "y_max"]
 # The grid of 0.001 steps as Choe et al. write it.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from ._values import as_numbers, check_keys, type_text
+from .boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from .values import as_numbers, check_keys, type_text
 
 # Above it floats skip whole pixels, and areas of boxes may overflow far above it.
 _LARGEST_COORDINATE = 2.0**53

@@ -10,9 +10,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from .._compat import Interval, Options, StrOptions
 from .._images.grouping import rank_within
 from .._images.messages import warn_user
-from ._boxes import overlapping_pairs
-from ._checks import as_instances
-from ._values import shared_codes
+from .boxes import overlapping_pairs
+from .checks import as_instances
+from .values import shared_codes
 
 IOU_THRESHOLD = Interval(Real, 0, 1, closed="right")
 TABLES: dict[str, Any] = {
