@@ -11,7 +11,7 @@ import pandas as pd
 from .._tables.boxes import BOX_COLUMNS
 from .._tables.checks import check_instances
 from .._tables.matching import find_pairs, matched_rows
-from ..metrics._truth import image_numbers
+from ..metrics._heatmaps import image_numbers
 from ._drawing import (
     axes_for,
     check_images,

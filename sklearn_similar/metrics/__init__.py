@@ -6,8 +6,9 @@ half-open. Every metric names its source.
 """
 
 from ._average_precision import average_precision, mean_average_precision
-from ._boxes import box_iou
-from ._count import count_error
+from ._box_accuracy import BoxAccuracyCurve, box_accuracy_curve, max_box_accuracy
+from ._box_iou import box_iou
+from ._count_error import count_error
 from ._detection import (
     DetectionScores,
     detection_f1_score,
@@ -25,7 +26,6 @@ from ._perturbation import (
 )
 from ._pixels import pixel_average_precision, pointing_game
 from ._scorer import LocalizationScorer
-from ._wsol import BoxAccuracyCurve, box_accuracy_curve, max_box_accuracy
 
 __all__ = [
     "BoxAccuracyCurve",

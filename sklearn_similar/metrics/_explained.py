@@ -26,7 +26,7 @@ from .._images.labels import find_labels
 from .._images.validation import readable_rows
 from .._images.value_range import value_ranges
 from .._tables.values import as_labels, as_numbers, each_array, factorize
-from ._truth import check_heatmaps
+from ._heatmaps import check_heatmaps
 
 # Probabilities in float32 may sum up to a little more than 1.
 _ROUNDING = 1e-3

@@ -8,8 +8,8 @@ import pandas as pd
 
 from .._compat import Interval, validate_params
 from .._tables.boxes import rasterize
+from ._heatmaps import check_heatmaps, true_boxes, true_masks
 from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
-from ._truth import check_heatmaps, true_boxes, true_masks
 
 
 @validate_params(

@@ -9,8 +9,8 @@ import pandas as pd
 from .._compat import Options, validate_params
 from .._tables.boxes import overlapping_pairs
 from ._components import Components, threshold_components
+from ._heatmaps import check_heatmaps, true_boxes
 from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
-from ._truth import check_heatmaps, true_boxes
 
 _IOU_THRESHOLDS = {1: (0.5,), 2: (0.3, 0.5, 0.7)}
 
