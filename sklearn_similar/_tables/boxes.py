@@ -1,14 +1,18 @@
 """Columns of tables of instances, and arithmetic of boxes in arrays (..., 4).
 
-A box is ``x_min, y_min, x_max, y_max`` in pixels, half-open.
+A box is ``x_min, y_min, x_max, y_max`` in pixels, half-open: it covers the pixels
+``x_min <= x < x_max``, and its width is ``x_max - x_min``.
 """
 
 import numpy as np
 
+from .._images.memory import within_working_memory
+
 BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
 INSTANCE_COLUMNS = ("image", "label", "score", "heat", *BOX_COLUMNS)
-# Candidate pairs whose overlap is computed at once: some 100 MB of temporaries.
-_MAX_PAIRS = 2**20
+
+# Pairs of boxes that are compared at a time: some 100 MB of temporaries.
+_PAIRS_AT_ONCE = 2**20
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
@@ -31,6 +35,15 @@ def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.minimum(iou, 1.0)
 
 
+def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of each of n boxes with each of m, (n, m)."""
+    iou = np.empty((len(a), len(b)))
+    step = max(1, within_working_memory(_PAIRS_AT_ONCE) // max(1, len(b)))
+    for start in range(0, len(a), step):
+        iou[start : start + step] = paired_iou(a[start : start + step, None], b)
+    return iou
+
+
 def overlapping_pairs(
     boxes_a: np.ndarray,
     groups_a: np.ndarray,
@@ -38,41 +51,52 @@ def overlapping_pairs(
     groups_b: np.ndarray,
     min_iou: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the pairs within a group whose IoU is at least ``min_iou`` > 0.
+    """Indices of the pairs of boxes of one group with an IoU >= `min_iou` > 0.
 
-    Returns the indices into a, the indices into b, and the IoU of each pair. Memory
-    grows with the pairs that overlap, not with the pairs that are compared.
+    Memory grows with the number of overlapping pairs, not of compared pairs.
+
+    Parameters
+    ----------
+    boxes_a, boxes_b : ndarray of shape (n, 4) and (m, 4)
+    groups_a, groups_b : ndarray of int of shape (n,) and (m,)
+    min_iou : float
+
+    Returns
+    -------
+    a, b : ndarray of int of shape (n_pairs,)
+        Indices into `boxes_a` and `boxes_b`.
+    iou : ndarray of shape (n_pairs,)
     """
+    # Members of a group are consecutive in this order, so that the partners of each
+    # box of a are a range.
     order = np.argsort(groups_b, kind="stable")
     ordered = groups_b[order]
     first = np.searchsorted(ordered, groups_a, side="left")
-    count = np.searchsorted(ordered, groups_a, side="right") - first
-    end = np.cumsum(count)
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    n_partners = np.searchsorted(ordered, groups_a, side="right") - first
+    n_pairs = np.append(0, np.cumsum(n_partners))
+    block = within_working_memory(_PAIRS_AT_ONCE)
+    parts = [(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp), np.empty(0))]
     start = 0
     while start < len(boxes_a):
-        offset = end[start] - count[start]
-        stop = int(np.searchsorted(end, offset + _MAX_PAIRS, side="right"))
+        limit = n_pairs[start] + block
+        stop = int(np.searchsorted(n_pairs, limit, side="right")) - 1
         stop = max(stop, start + 1)
-        a = np.repeat(np.arange(start, stop), count[start:stop])
-        b = order[first[a] + np.arange(a.size) - (end[a] - count[a] - offset)]
+        a = np.repeat(np.arange(start, stop), n_partners[start:stop])
+        rank = np.arange(len(a)) - (n_pairs[a] - n_pairs[start])
+        b = order[first[a] + rank]
         iou = paired_iou(boxes_a[a], boxes_b[b])
-        near = iou >= min_iou
-        parts.append((a[near], b[near], iou[near]))
+        overlaps = iou >= min_iou
+        parts.append((a[overlaps], b[overlaps], iou[overlaps]))
         start = stop
-    if not parts:
-        none = np.empty(0, dtype=np.intp)
-        return none, none, np.empty(0)
     a, b, iou = (np.concatenate(column) for column in zip(*parts, strict=True))
     return a, b, iou
 
 
 def rasterize(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the mask of the pixels whose centre lies in one of the boxes."""
+    """The mask of the pixels whose centre lies in one of the boxes."""
     mask = np.zeros(shape, dtype=bool)
     limits = np.tile(shape[::-1], 2)
-    for x_min, y_min, x_max, y_max in np.clip(np.ceil(boxes - 0.5), 0, limits).astype(
-        int
-    ):
+    corners = np.clip(np.ceil(boxes - 0.5), 0, limits).astype(int)
+    for x_min, y_min, x_max, y_max in corners:
         mask[y_min:y_max, x_min:x_max] = True
     return mask

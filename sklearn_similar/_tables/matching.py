@@ -1,37 +1,48 @@
-"""Greedy matching of predicted to true instances, as COCO does it."""
+"""Greedy matching of detections to true instances, as COCO does it."""
 
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
 
-from .._compat import Interval, Options, StrOptions
 from .._images.grouping import rank_within
 from .._images.messages import warn_user
 from .boxes import overlapping_pairs
 from .checks import as_instances
 from .values import shared_codes
 
-IOU_THRESHOLD = Interval(Real, 0, 1, closed="right")
-TABLES: dict[str, Any] = {
-    "y_true": [pd.DataFrame, "array-like"],
-    "y_pred": [pd.DataFrame, "array-like"],
-}
+# Names of the two tables in messages.
 NAMES = ("y_true", "y_pred")
-ZERO_DIVISION = [Options(Real, {0.0, 1.0}), "nan", StrOptions({"warn"})]
+
+# As in COCO's code: an IoU of exactly 1 must reach a threshold of 1.
+_MAX_IOU_THRESHOLD = 1 - 1e-10
 
 
-class _Pairs(NamedTuple):
-    """Instances as arrays, and the pairs of them that overlap enough to match."""
+class Pairs(NamedTuple):
+    """Instances as arrays, and the pairs that overlap enough to match.
 
-    labels: pd.Index  # the labels of y_true, in the order of the codes below
+    Attributes
+    ----------
+    labels : Index of shape (n_labels,)
+        Labels of the true instances.
+    true_label : ndarray of shape (n_true,)
+        Index in `labels`.
+    label : ndarray of shape (n_predicted,)
+        Index in `labels`; n_labels if it is not among them.
+    image, score : ndarray of shape (n_predicted,)
+    predicted, true : ndarray of shape (n_pairs,)
+        Indices of the instances in each pair, in the order of the greedy matching: by
+        descending score, then by descending IoU.
+    iou : ndarray of shape (n_pairs,)
+    """
+
+    labels: pd.Index
     true_label: np.ndarray
-    label: np.ndarray  # of the predictions; at least len(labels): not in y_true
+    label: np.ndarray
     image: np.ndarray
     score: np.ndarray
-    predicted: np.ndarray  # indices of the pairs, in the order of the greedy matching
+    predicted: np.ndarray
     true: np.ndarray
     iou: np.ndarray
 
@@ -43,8 +54,20 @@ def find_pairs(
     *,
     match_label: bool = True,
     max_detections: int | None = None,
-) -> _Pairs:
-    """Validate both tables and find their overlaps within each image and label."""
+) -> Pairs:
+    """Validate both tables and find their overlaps within each image and label.
+
+    Parameters
+    ----------
+    y_true, y_pred : DataFrame or array-like of shape (n, 4)
+    min_iou : float
+        Minimum intersection over union of a pair.
+    match_label : bool
+        Whether both instances of a pair have the same label.
+    max_detections : int, optional
+        Number of detections of an image and label that take part, those of the highest
+        scores.
+    """
     truth = as_instances(y_true, name="y_true", needs_label=match_label)
     detections = as_instances(
         y_pred, name="y_pred", needs_label=match_label, needs_score=True
@@ -59,65 +82,100 @@ def find_pairs(
     group = image * len(labels) + label
     boxes, score = detections.boxes, np.asarray(detections.score)
     if max_detections is not None:
-        most_sure = rank_within(group, -score) < max_detections
-        boxes, group, image = boxes[most_sure], group[most_sure], image[most_sure]
-        label, score = label[most_sure], score[most_sure]
-    # The comparison of COCO's code: an IoU of exactly 1 must reach a threshold of 1.
+        is_used = rank_within(group, -score) < max_detections
+        boxes, group, image = boxes[is_used], group[is_used], image[is_used]
+        label, score = label[is_used], score[is_used]
     predicted, true, iou = overlapping_pairs(
-        boxes, group, truth.boxes, true_group, min(min_iou, 1 - 1e-10)
+        boxes, group, truth.boxes, true_group, min(min_iou, _MAX_IOU_THRESHOLD)
     )
-    turn = np.empty(len(score), dtype=np.intp)
-    turn[np.argsort(-score, kind="stable")] = np.arange(len(score))
+    score_rank = np.empty(len(score), dtype=np.intp)
+    score_rank[np.argsort(-score, kind="stable")] = np.arange(len(score))
     # Among true boxes of equal IoU, COCO's code takes the last.
-    order = np.lexsort((-true, -iou, turn[predicted]))
-    present, true_label = np.unique(true_label, return_inverse=True)
-    recode = np.full(len(labels), len(present))
-    recode[present] = np.arange(len(present))
-    return _Pairs(
-        labels[present],
-        true_label,
-        recode[label],
-        image,
-        score,
-        predicted[order],
-        true[order],
-        iou[order],
+    order = np.lexsort((-true, -iou, score_rank[predicted]))
+    true_labels, true_label = np.unique(true_label, return_inverse=True)
+    index_of_label = np.full(len(labels), len(true_labels))
+    index_of_label[true_labels] = np.arange(len(true_labels))
+    return Pairs(
+        labels=labels[true_labels],
+        true_label=true_label,
+        label=index_of_label[label],
+        image=image,
+        score=score,
+        predicted=predicted[order],
+        true=true[order],
+        iou=iou[order],
     )
 
 
-def match_pairs(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
-    """Match greedily; return for each prediction whether it matches a true box."""
-    return matched_rows(pairs, iou_threshold) >= 0
-
-
-def matched_rows(pairs: _Pairs, iou_threshold: float) -> np.ndarray:
-    """Match greedily; return for each prediction the row of its true box, or -1.
-
-    The pairs come by descending score, then by descending IoU, so that the first pair
-    of which both sides are free is the greedy choice.
-    """
-    partner = [-1] * len(pairs.score)
-    taken = bytearray(len(pairs.true_label))
-    near = pairs.iou >= min(iou_threshold, 1 - 1e-10)
+def matched_rows(pairs: Pairs, iou_threshold: float) -> np.ndarray:
+    """Match greedily; return the row of the true box of each detection, or -1."""
+    true_row = [-1] * len(pairs.score)
+    is_matched = bytearray(len(pairs.true_label))
+    reaches = pairs.iou >= min(iou_threshold, _MAX_IOU_THRESHOLD)
     for predicted, true in zip(
-        pairs.predicted[near].tolist(), pairs.true[near].tolist(), strict=True
+        pairs.predicted[reaches].tolist(), pairs.true[reaches].tolist(), strict=True
     ):
-        if partner[predicted] < 0 and not taken[true]:
-            partner[predicted] = true
-            taken[true] = 1
-    return np.array(partner, dtype=np.intp)
+        # Pairs are sorted: the first one with both sides free is the greedy choice.
+        if true_row[predicted] < 0 and not is_matched[true]:
+            true_row[predicted] = true
+            is_matched[true] = 1
+    return np.array(true_row, dtype=np.intp)
 
 
-def safe_ratio(
-    part: float, whole: int, zero_division: float | str, name: str, what: str
+class MatchCounts(NamedTuple):
+    """Numbers of matched, predicted and true instances, and the scores they give.
+
+    `zero_division` is the value of 0 / 0; "warn" means 0.0 and a warning.
+    """
+
+    n_matched: int
+    n_predicted: int
+    n_true: int
+
+    def precision(self, zero_division: float | str = 0.0) -> float:
+        """Share of the predicted instances that match."""
+        return ratio(
+            self.n_matched, self.n_predicted, zero_division, "Precision", "predictions"
+        )
+
+    def recall(self, zero_division: float | str = 0.0) -> float:
+        """Share of the true instances that are matched."""
+        return ratio(
+            self.n_matched, self.n_true, zero_division, "Recall", "true instances"
+        )
+
+    def f1(self, zero_division: float | str = 0.0) -> float:
+        """Harmonic mean of precision and recall."""
+        n_instances = self.n_predicted + self.n_true
+        return ratio(2 * self.n_matched, n_instances, zero_division, "F1", "instances")
+
+
+def count_matches(
+    y_true: Any, y_pred: Any, iou_threshold: float = 0.5, *, match_label: bool = True
+) -> MatchCounts:
+    """Match detections to true instances at an IoU, and count both."""
+    pairs = find_pairs(y_true, y_pred, iou_threshold, match_label=match_label)
+    is_match = matched_rows(pairs, iou_threshold) >= 0
+    return MatchCounts(
+        n_matched=int(np.count_nonzero(is_match)),
+        n_predicted=len(pairs.score),
+        n_true=len(pairs.true_label),
+    )
+
+
+def ratio(
+    part: float, whole: int, zero_division: float | str, name: str, requirement: str
 ) -> float:
-    """Return part / whole, or what zero_division asks for; called by public names."""
+    """Part / whole; for 0 / 0 the value of `zero_division`.
+
+    The warning says that `name` is undefined without `requirement`.
+    """
     if whole:
         return float(part / whole)
     if zero_division == "warn":
         warn_user(
-            f"{name} is undefined without {what} and set to 0.0; give zero_division to "
-            "choose the value.",
+            f"{name} is undefined without {requirement} and set to 0.0; give "
+            "zero_division to choose the value.",
             UndefinedMetricWarning,
         )
         return 0.0

@@ -1,8 +1,4 @@
-"""Boxes as arrays: intersection over union, pixels covered.
-
-A box is ``x_min, y_min, x_max, y_max`` in pixels, half-open: it covers the pixels
-``x_min <= x < x_max``, and its width is ``x_max - x_min``.
-"""
+"""Intersection over union of boxes."""
 
 from typing import Any
 
@@ -10,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .._compat import validate_params
-from .._tables import boxes
-from .._tables.boxes import paired_iou
+from .._tables.boxes import iou_matrix
 from .._tables.checks import box_coordinates
 
 
@@ -26,7 +21,7 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     ----------
     boxes_a, boxes_b : array-like of shape (n, 4) and (m, 4), or DataFrame
         Boxes as ``x_min, y_min, x_max, y_max`` in pixels, half-open. Other columns of
-        a DataFrame are ignored, so that boxes of different images are compared, too.
+        a DataFrame are ignored, so boxes of different images are compared as well.
 
     Returns
     -------
@@ -36,14 +31,14 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If boxes have not four columns, a negative extent or non-finite values.
+        If boxes do not have four columns, or have a negative extent or non-finite
+        values.
 
     Notes
     -----
     The IoU is the area of the intersection divided by the area of the union, the
-    Jaccard index of the two sets of pixels [1]_. Boxes that only touch have IoU 0, and
-    so has a box without area, even with itself. No boxes on a side give an empty
-    matrix.
+    Jaccard index of the two sets of pixels [1]_. Boxes that only touch have an IoU of
+    0, and so does a box without area, even with itself.
 
     References
     ----------
@@ -56,10 +51,7 @@ def box_iou(boxes_a: Any, boxes_b: Any) -> np.ndarray:
     >>> box_iou([[0, 0, 4, 4]], [[0, 0, 4, 4], [2, 0, 6, 4], [4, 0, 8, 4]]).round(3)
     array([[1.   , 0.333, 0.   ]])
     """
-    a = box_coordinates(boxes_a, name="boxes_a")
-    b = box_coordinates(boxes_b, name="boxes_b")
-    iou = np.empty((len(a), len(b)))
-    step = max(1, boxes._MAX_PAIRS // max(1, len(b)))
-    for start in range(0, len(a), step):
-        iou[start : start + step] = paired_iou(a[start : start + step, None], b)
-    return iou
+    return iou_matrix(
+        box_coordinates(boxes_a, name="boxes_a"),
+        box_coordinates(boxes_b, name="boxes_b"),
+    )

@@ -115,9 +115,9 @@ def test_it_can_be_cloned_and_sent_to_other_processes(data):
     assert scores.tolist() == [1, 1, 1]
 
 
-def test_nothing_to_compare_with_is_refused(data):
+def test_a_scorer_without_true_instances_is_refused(data):
     X, y, _ = data
-    with pytest.raises(ValueError, match="nothing to compare with; pass boxes or"):
+    with pytest.raises(ValueError, match="has no true instances; pass boxes or"):
         LocalizationScorer()(Shifted(), X, y)
 
 
@@ -139,9 +139,9 @@ def test_boxes_of_another_number_than_images_are_refused(data):
         LocalizationScorer().score(Shifted(), X, y, boxes=X[:3, :4])
 
 
-def test_an_unknown_column_is_named(data):
+def test_a_misspelt_column_is_named(data):
     X, y, truth = data
-    with pytest.raises(ValueError, match="unknown column 'xmin'"):
+    with pytest.raises(ValueError, match="rename 'xmin' to 'x_min'"):
         LocalizationScorer(truth.rename(columns={"x_min": "xmin"}))(Shifted(), X, y)
 
 
