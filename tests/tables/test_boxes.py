@@ -33,8 +33,8 @@ def test_overlapping_pairs_equal_a_naive_loop(n_pairs):
     assert expected
     with sklearn.config_context(working_memory=1024 * n_pairs / PAIRS):
         i, j, iou = overlapping_pairs(a, groups_a, b, groups_b, 0.2)
-    found = dict(zip(zip(i.tolist(), j.tolist(), strict=True), iou, strict=True))
-    assert found == pytest.approx(expected)
+    actual = dict(zip(zip(i.tolist(), j.tolist(), strict=True), iou, strict=True))
+    assert actual == pytest.approx(expected)
 
 
 def test_no_boxes_have_no_overlapping_pairs():

@@ -27,7 +27,7 @@ def test_a_true_box_matches_only_the_detection_of_the_highest_score():
     detections = make_detections([0, 1, 0.2, 0, 0, 10, 10], [0, 1, 0.9, 0, 0, 10, 9])
     assert detection_scores(truth, detections)[:2] == (0.5, 1.0)
     assert matches(truth, detections, 0.5) == [-1, 0]
-    # The more confident detection misses an IoU of 0.95, so the other one matches.
+    # The more confident detection does not reach an IoU of 0.95; the second does.
     assert matches(truth, detections, 0.95) == [0, -1]
     assert average_precision(truth, detections, iou_threshold=0.95) == 0.5
 

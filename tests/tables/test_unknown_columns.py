@@ -37,7 +37,7 @@ def with_category(table):
 
 
 def with_missing_values(table):
-    return table.assign(**{"angle": np.nan, "note": None, "seen": pd.NaT})
+    return table.assign(**{"angle": np.nan, "note": None, "taken": pd.NaT})
 
 
 def with_names_that_are_not_strings(table):
