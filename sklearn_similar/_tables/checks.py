@@ -102,7 +102,7 @@ def check_instances(
     if needs_label:
         label = _keys(table, "label", name=name)
     if needs_score:
-        score = _floats(table["score"], name=name)
+        score = float_column(table["score"], name=name)
         bad = ~np.isfinite(score)
         if bad.any():
             raise ValueError(
@@ -153,7 +153,7 @@ def box_coordinates(boxes: Any, *, name: str) -> np.ndarray:
     if isinstance(boxes, pd.DataFrame):
         check_columns(boxes.columns, BOX_COLUMNS, name=name)
         rows = boxes.index
-        columns = [_floats(boxes[column], name=name) for column in BOX_COLUMNS]
+        columns = [float_column(boxes[column], name=name) for column in BOX_COLUMNS]
         coordinates = np.stack(columns, axis=1)
     else:
         coordinates = as_numbers(boxes, name).astype(np.float64)
@@ -191,7 +191,7 @@ def _check_coordinates(coordinates: np.ndarray, rows: pd.Index, *, name: str) ->
         )
 
 
-def _floats(column: pd.Series, *, name: str) -> np.ndarray:
+def float_column(column: pd.Series, *, name: str) -> np.ndarray:
     """A column as float64, missing values as NaN."""
     # pandas' extension types become arrays of numbers or of objects.
     values = np.asarray(column)
