@@ -51,21 +51,9 @@ def overlapping_pairs(
     groups_b: np.ndarray,
     min_iou: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of the pairs of boxes of one group with an IoU >= `min_iou` > 0.
+    """Indices into a and b, and IoU, of pairs of one group with IoU >= `min_iou` > 0.
 
     Memory grows with the number of overlapping pairs, not of compared pairs.
-
-    Parameters
-    ----------
-    boxes_a, boxes_b : ndarray of shape (n, 4) and (m, 4)
-    groups_a, groups_b : ndarray of int of shape (n,) and (m,)
-    min_iou : float
-
-    Returns
-    -------
-    a, b : ndarray of int of shape (n_pairs,)
-        Indices into `boxes_a` and `boxes_b`.
-    iou : ndarray of shape (n_pairs,)
     """
     # Members of a group are consecutive in this order, so that the partners of each
     # box of a are a range.

@@ -1,7 +1,6 @@
 """Validation of tables of instances, and of arrays of boxes.
 
-Columns that the package does not know are neither read nor refused: a table may carry
-paths, tracks, masks and whatever else its user needs.
+Unknown columns are ignored: a table may also hold paths, tracks, masks and the like.
 """
 
 import difflib
@@ -29,9 +28,9 @@ class Instances:
         Names of the rows, for messages.
     boxes : ndarray of shape (n, 4)
     image, label : Series of shape (n,)
-        The label is 0 in a table whose labels were not asked for.
+        The label is 0 if labels are not needed.
     score : ndarray of shape (n,)
-        0 in a table whose scores were not asked for.
+        0 if scores are not needed.
     """
 
     rows: pd.Index
@@ -77,8 +76,8 @@ def check_instances(
     Parameters
     ----------
     table : DataFrame
-        One row for each instance, with the columns of `INSTANCE_COLUMNS` that are
-        needed and any others, in any order.
+        One row for each instance. Columns may be in any order, and unknown columns
+        are ignored.
     name : str
         Name of the table in messages.
     needs_label, needs_score : bool
@@ -138,7 +137,7 @@ def check_columns(columns: pd.Index, needed: Sequence[str], *, name: str) -> Non
 
 
 def _remedy(columns: pd.Index, missing: str) -> str:
-    """What to do about a missing column, which another name may stand for."""
+    """The remedy for a missing column, which may be misspelt."""
     unknown = [
         column
         for column in columns
@@ -218,12 +217,12 @@ def _keys(table: pd.DataFrame, column: str, *, name: str) -> pd.Series:
 def image_numbers(
     instances: Instances, shapes: Sequence[tuple[int, ...]], *, name: str
 ) -> np.ndarray:
-    """The number of each box's image, among images of these shapes.
+    """The number of each box's image, given the shapes of all images.
 
     Raises
     ------
     ValueError
-        For the first box whose image is not among them, or that is not inside it.
+        For the first box with an unknown image, or not inside its image.
     """
     numbers = {number: number for number in range(len(shapes))}
     image_of_box = []

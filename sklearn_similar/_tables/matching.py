@@ -57,16 +57,8 @@ def find_pairs(
 ) -> Pairs:
     """Validate both tables and find their overlaps within each image and label.
 
-    Parameters
-    ----------
-    y_true, y_pred : DataFrame or array-like of shape (n, 4)
-    min_iou : float
-        Minimum intersection over union of a pair.
-    match_label : bool
-        Whether both instances of a pair have the same label.
-    max_detections : int, optional
-        Number of detections of an image and label that take part, those of the highest
-        scores.
+    Of the detections of an image and label, the `max_detections` highest-scoring ones
+    are used.
     """
     truth = as_instances(y_true, name="y_true", needs_label=match_label)
     detections = as_instances(

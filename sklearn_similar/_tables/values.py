@@ -45,13 +45,7 @@ def type_text(value: Any) -> str:
 def each_array(values: Any, name: str, item: str) -> list[np.ndarray]:
     """An array-like, or a sequence of array-likes, as a list of arrays of numbers.
 
-    Parameters
-    ----------
-    values : array-like of shape (n, ...) or sequence of array-like
-    name : str
-        Name of `values` in messages.
-    item : str
-        Name of an entry in messages, to which its number is added.
+    Messages call entry 0 `item` 0.
     """
     is_array = hasattr(values, "__array__") and not isinstance(values, pd.Series)
     if is_array and not isinstance(values, pd.DataFrame):
@@ -116,19 +110,8 @@ def check_keys(
 ) -> pd.Series:
     """A column of images or labels, if all are present, hashable and of one kind.
 
-    Parameters
-    ----------
-    column : Series
-    noun : str
-        What a value is: image or label.
-    column_name, table_name : str
-        Names in messages.
-
-    Returns
-    -------
-    Series
-        With an index from 0 and the type of the values: categories of one table differ
-        from those of another.
+    The result has an index from 0 and the type of the values, as categories of one
+    table differ from those of another. Messages call a value `noun`.
     """
     missing = column.isna().to_numpy()
     if missing.any():
@@ -137,14 +120,14 @@ def check_keys(
             "it in or drop the row."
         )
     values = column.tolist()
-    try:
-        set(values)
-    except TypeError as error:
-        row = next(row for row, value in enumerate(values) if not _is_hashable(value))
-        raise ValueError(
-            f"Row {column.index[row]} of {table_name} has {type_text(values[row])} as "
-            f"{noun}; give a number or a string."
-        ) from error
+    for row, value in enumerate(values):
+        try:
+            hash(value)
+        except TypeError as error:
+            raise ValueError(
+                f"Row {column.index[row]} of {table_name} has {type_text(value)} as "
+                f"{noun}; give a number or a string."
+            ) from error
     kinds = _kinds(column)
     if len(kinds) > 1:
         raise ValueError(
@@ -160,15 +143,6 @@ def _infer_type(values: Any) -> Any:
         return values.infer_objects()
     except OverflowError:  # pandas before 3: integers that no float can hold
         return values
-
-
-def _is_hashable(value: Any) -> bool:
-    # A tuple is an instance of Hashable even if it holds a list.
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _kinds(column: pd.Series) -> list[str]:
@@ -194,28 +168,15 @@ def _kind(value: Hashable) -> str:
 def shared_codes(
     a: pd.Series, b: pd.Series, column: str, *, names: tuple[str, str]
 ) -> tuple[np.ndarray, np.ndarray, pd.Index]:
-    """Number the distinct values of two columns together.
+    """Codes of the values of two columns, equal for equal values, and unique values.
 
-    Parameters
-    ----------
-    a, b : Series
-        As `check_keys` returns them.
-    column : str
-        Name of both columns in messages.
-    names : tuple of str
-        Names of the two tables in messages.
-
-    Returns
-    -------
-    codes_a, codes_b : ndarray of int
-        Equal values have the same code.
-    uniques : Index
-        Value of each code, in ascending order if the values have an order.
+    The values are in ascending order if they have one. Messages call the columns
+    `column` of the tables `names`.
 
     Raises
     ------
     ValueError
-        If the values of one can never be equal to those of the other.
+        If the values of one column can never be equal to those of the other.
     """
     kinds = [_kinds(a), _kinds(b)]
     if kinds[0] and kinds[1] and kinds[0] != kinds[1]:

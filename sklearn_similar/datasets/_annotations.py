@@ -1,7 +1,7 @@
-"""The result of a reader of annotations, and what readers of all formats share.
+"""Common parts of the readers of annotation formats.
 
-Each format is one module with a function from a path to `Annotations`, for which a
-public function stands, as `load_coco_file` does for COCO.
+A format is added as a module with a function from a path to `Annotations`, and a public
+function that calls it, such as `load_coco_file`.
 """
 
 import os
@@ -47,21 +47,14 @@ def read_bytes(path: str | os.PathLike[str], name: str) -> bytes:
     """The content of a regular file; `name` is its name in messages."""
     # Opening a pipe would wait for its other end.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{name} is not a file; pass the path of one.")
+        raise ValueError(f"{name} is not a file; pass the path of a file.")
     return Path(path).read_bytes()
 
 
 def instances_table(rows: list[tuple], *, has_scores: bool, name: str) -> pd.DataFrame:
-    """A table of instances.
+    """A table of rows ``image, label, x_min, y_min, x_max, y_max``.
 
-    Parameters
-    ----------
-    rows : list of tuple
-        ``image, label, x_min, y_min, x_max, y_max``, with ``score, heat`` before the
-        box if `has_scores`.
-    has_scores : bool
-    name : str
-        Name of the file in messages.
+    With scores, ``score, heat`` come before the box. Messages call the file `name`.
     """
     columns = INSTANCE_COLUMNS if has_scores else ("image", "label", *BOX_COLUMNS)
     table = pd.DataFrame(rows, columns=list(columns))

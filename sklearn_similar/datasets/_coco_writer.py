@@ -63,8 +63,8 @@ def dump_coco_file(
     -----
     COCO's boxes are ``[x, y, width, height]``. Annotations are numbered from 1, as
     pycocotools treats an id of 0 as missing. Labels may be strings, integers or
-    booleans, and are read back unchanged; so are boxes of whole pixels, and all others
-    up to the rounding of a difference. ``heat`` is written too, although it is not a
+    booleans, and are read back unchanged; so are boxes of whole pixels. Other boxes are
+    read back up to rounding. ``heat`` is written too, although it is not a
     key of COCO.
 
     Examples

@@ -43,8 +43,8 @@ def average_drop(
     NotFittedError
         If the estimator has no `classes_`.
     ValueError
-        If neither the estimator has `heatmap` nor heatmaps are given, heatmaps do not
-        fit the images or are not finite, or labels are not classes of the estimator.
+        If no heatmaps are given and the estimator has no `heatmap`, heatmaps do not fit
+        the images or are not finite, or labels are not classes of the estimator.
 
     Notes
     -----
@@ -110,8 +110,8 @@ def average_increase(
 
     Notes
     -----
-    The "increase in confidence" of [1]_: the share of images with O > Y, which are as
-    in `average_drop`. It is 0 for a network with Y = 1 for all images.
+    The "increase in confidence" of [1]_: the share of images with O > Y, as defined in
+    `average_drop`. It is 0 for a network with Y = 1 for all images.
 
     References
     ----------

@@ -1,6 +1,5 @@
 """Box accuracy of heatmaps, for weakly supervised localisation."""
 
-from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -8,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Options, validate_params
-from .._images.max_tree import component_tree
-from .._images.memory import within_working_memory
-from .._tables.boxes import overlapping_pairs
+from .._images.max_tree import ComponentTree, component_tree
+from .._tables.boxes import paired_iou
 from ._heatmaps import (
     N_THRESHOLDS,
     check_heatmaps,
@@ -163,105 +161,60 @@ def box_accuracy_curve(
     image, coordinates = true_boxes(boxes, maps)
     taus = choe_thresholds(n_thresholds)
     iou_thresholds = np.array(_IOU_THRESHOLDS[version])
-    # A pixel of level k is above the thresholds 0, ..., k - 1.
-    levels = [count_below(heatmap, taus, side="left") for heatmap in maps]
+    numbers = np.unique(image)
     n_localized = np.zeros((len(iou_thresholds), len(taus)), dtype=np.int64)
-    for components in _components_by_batch(levels):
+    for number in numbers:
+        # A pixel of level k is above the thresholds 0, ..., k - 1.
+        tree = component_tree(count_below(maps[number], taus, side="left"))
+        components = (tree.box.astype(np.float64), tree.death, tree.birth)
         if version == 1:
-            components = _largest_by_threshold(components)
-        component, _, iou = overlapping_pairs(
-            components.box, components.image, coordinates, image, iou_thresholds.min()
+            components = _largest_by_threshold(tree)
+        n_localized += _is_localized(
+            *components, coordinates[image == number], iou_thresholds, len(taus)
         )
-        for row, iou_threshold in zip(n_localized, iou_thresholds, strict=True):
-            hits = np.unique(component[iou >= iou_threshold])
-            row += _count_images(
-                image=components.image[hits],
-                start=components.death[hits],
-                stop=components.birth[hits],
-                n_thresholds=len(taus),
-            )
-    return BoxAccuracyCurve(taus, iou_thresholds, n_localized / len(np.unique(image)))
+    return BoxAccuracyCurve(taus, iou_thresholds, n_localized / len(numbers))
 
 
-class _Components(NamedTuple):
-    """Components of several heatmaps at all thresholds; see `ComponentTree`."""
+def _is_localized(
+    boxes: np.ndarray,
+    death: np.ndarray,
+    birth: np.ndarray,
+    truth: np.ndarray,
+    iou_thresholds: np.ndarray,
+    n_thresholds: int,
+) -> np.ndarray:
+    """Whether an image is localised, (n_iou_thresholds, n_thresholds).
 
-    image: np.ndarray  # number of the heatmap
-    box: np.ndarray
-    area: np.ndarray
-    first: np.ndarray
-    birth: np.ndarray
-    death: np.ndarray
-
-
-def _components_by_batch(levels: Sequence[np.ndarray]) -> Iterator[_Components]:
-    """The 8-connected components of ``level > t`` for all thresholds t >= 0.
-
-    Parameters
-    ----------
-    levels : sequence of uint16 arrays of shape (h, w)
-        Quantised heatmaps, of any sizes.
-
-    Yields
-    ------
-    components : _Components
-        Components of consecutive heatmaps; at least one heatmap.
+    Component i, with the bounding box ``boxes[i]``, exists at the thresholds t with
+    ``death[i] <= t < birth[i]``.
     """
-    # Some 100 MB of arrays.
-    max_pixels = within_working_memory(2**19)
-    start = 0
-    while start < len(levels):
-        stop, n_pixels = start + 1, levels[start].size
-        while stop < len(levels) and n_pixels + levels[stop].size <= max_pixels:
-            n_pixels += levels[stop].size
-            stop += 1
-        trees = [component_tree(level) for level in levels[start:stop]]
-
-        def joined(field: str, trees=trees) -> np.ndarray:
-            return np.concatenate([getattr(tree, field) for tree in trees])
-
-        yield _Components(
-            image=np.repeat(np.arange(start, stop), [len(tree.area) for tree in trees]),
-            box=joined("box").astype(np.float64),
-            area=joined("area").astype(np.int32),
-            first=joined("first").astype(np.int32),
-            birth=joined("birth").astype(np.int32),
-            death=joined("death").astype(np.int32),
-        )
-        start = stop
+    iou = np.zeros(len(boxes))
+    for true_box in truth:
+        iou = np.maximum(iou, paired_iou(boxes, true_box))
+    is_localized = []
+    for iou_threshold in iou_thresholds:
+        hit = iou >= iou_threshold
+        change = np.bincount(death[hit], minlength=n_thresholds + 1)
+        change -= np.bincount(birth[hit], minlength=n_thresholds + 1)
+        is_localized.append(np.cumsum(change)[:n_thresholds] > 0)
+    return np.array(is_localized)
 
 
-def _largest_by_threshold(components: _Components) -> _Components:
-    """The largest component of each heatmap, at the thresholds at which it is that.
+def _largest_by_threshold(
+    tree: ComponentTree,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Box, death and birth of the components that are the largest at some thresholds.
 
     Components only grow as the threshold falls, so the largest component at a threshold
     is the largest of all that were born at or above it.
     """
-    n = len(components.area)
+    n = len(tree.area)
     size_rank = np.empty(n, dtype=np.int64)
-    size_rank[np.lexsort((-components.first, components.area))] = np.arange(n)
-    order = np.lexsort((size_rank, -components.birth, components.image))
-    # The offset by image makes the running maximum start anew at each image.
-    key = (components.image.astype(np.int64) * n + size_rank)[order]
-    largest = order[key == np.maximum.accumulate(key)]
-    image, birth = components.image[largest], components.birth[largest]
-    same_image = np.append(image[1:] == image[:-1], False)[: len(largest)]
-    # If several are born at one threshold, the range of all but the last is empty.
-    death = np.where(same_image, np.append(birth[1:], 0)[: len(largest)], 0)
-    return _Components(*(field[largest] for field in components))._replace(death=death)
-
-
-def _count_images(
-    *, image: np.ndarray, start: np.ndarray, stop: np.ndarray, n_thresholds: int
-) -> np.ndarray:
-    """Number of images with a range start <= t < stop, for each threshold t."""
-    offset = image.astype(np.int64) * (n_thresholds + 1)
-    order = np.argsort(offset + start, kind="stable")
-    offset, start, stop = offset[order], start[order], stop[order]
-    # Count each threshold of an image once: subtract the part of earlier ranges.
-    covered = np.maximum.accumulate(offset + stop)[:-1]
-    start = np.maximum(start, np.append(-1, covered)[: len(start)] - offset)
-    is_new = start < stop
-    change = np.bincount(start[is_new], minlength=n_thresholds + 1)
-    change -= np.bincount(stop[is_new], minlength=n_thresholds + 1)
-    return np.cumsum(change)[:n_thresholds]
+    size_rank[np.lexsort((-tree.first.astype(np.int64), tree.area))] = np.arange(n)
+    birth = tree.birth.astype(np.int64)
+    order = np.lexsort((size_rank, -birth))
+    largest = order[size_rank[order] == np.maximum.accumulate(size_rank[order])]
+    birth = birth[largest]
+    # Of several components born at one threshold, only the last has a range.
+    death = np.append(birth, 0)[1:]
+    return tree.box[largest].astype(np.float64), death, birth

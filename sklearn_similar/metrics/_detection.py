@@ -132,14 +132,8 @@ def detection_precision_score(
 
     Parameters
     ----------
-    y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances, as in `detection_scores`.
-    iou_threshold : float, default=0.5
-        Minimum intersection over union of a match, in (0, 1].
-    match_label : bool, default=True
-        Whether only instances of the same label match.
-    zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
-        Value of 0 / 0; "warn" means 0.0 and a warning.
+    y_true, y_pred, iou_threshold, match_label, zero_division
+        As in `detection_scores`.
 
     Returns
     -------
@@ -179,14 +173,8 @@ def detection_recall_score(
 
     Parameters
     ----------
-    y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances, as in `detection_scores`.
-    iou_threshold : float, default=0.5
-        Minimum intersection over union of a match, in (0, 1].
-    match_label : bool, default=True
-        Whether only instances of the same label match.
-    zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
-        Value of 0 / 0; "warn" means 0.0 and a warning.
+    y_true, y_pred, iou_threshold, match_label, zero_division
+        As in `detection_scores`.
 
     Returns
     -------
@@ -226,14 +214,8 @@ def detection_f1_score(
 
     Parameters
     ----------
-    y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances, as in `detection_scores`.
-    iou_threshold : float, default=0.5
-        Minimum intersection over union of a match, in (0, 1].
-    match_label : bool, default=True
-        Whether only instances of the same label match.
-    zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
-        Value of 0 / 0; "warn" means 0.0 and a warning.
+    y_true, y_pred, iou_threshold, match_label, zero_division
+        As in `detection_scores`.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Images, a heatmap that explains a label of each, and the explained estimator."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,17 +51,11 @@ class Batch(NamedTuple):
     pixels : ndarray of shape (m, h, w, n_channels)
         Of the dtype of `Explained`.
     heat : ndarray of shape (m, h, w)
-    label : ndarray of shape (m,)
-        Column of `predict_proba`.
-    probability : ndarray of shape (m,)
-        Of the label.
     """
 
     span: slice
     pixels: np.ndarray
     heat: np.ndarray
-    label: np.ndarray
-    probability: np.ndarray
 
 
 class Explained:
@@ -95,9 +89,8 @@ class Explained:
         self._classes = np.asarray(estimator.classes_)
         self._columns = X.columns if isinstance(X, pd.DataFrame) else None
         maps = None if heatmaps is None else _read_heatmaps(heatmaps, "heatmaps")
-        self._images = _read_images_of_one_size(estimator, X, maps)
-        self._has_channels = self._images.layout == "images" and np.ndim(X[0]) == 3
-        self.pixels = check_one_size(self._images)
+        self._images, self._shape = _read_images_of_one_size(estimator, X, maps)
+        self.pixels = self._images.pixels
         is_bool = self.pixels.dtype.kind == "b"
         self.dtype = np.dtype(np.float32) if is_bool else self.pixels.dtype
         n_images, *size = self.pixels.shape[:3]
@@ -120,38 +113,26 @@ class Explained:
         before : ndarray of shape (n,)
         after : ndarray of shape (n, n_versions)
         """
-        before, after = [], []
-        for batch in self._batches():
-            versions = [self._predict(pixels) for pixels in perturb(batch)]
-            rows = np.arange(len(batch.label))
-            before.append(batch.probability)
-            after.append(np.stack([v[rows, batch.label] for v in versions], axis=1))
-        return np.concatenate(before), np.concatenate(after)
-
-    def _batches(self) -> Iterator[Batch]:
         n_images, height, width = self.pixels.shape[:3]
         batch_size = within_working_memory(_PIXELS_AT_ONCE) // (height * width)
+        before, after = [], []
         for span in batch_slices(n_images, max(1, batch_size)):
             pixels = self._images.select(np.arange(span.start, span.stop))
             pixels = pixels.astype(self.dtype, copy=False)
-            probabilities = self._predict(pixels)
-            label = probabilities.argmax(axis=1)
+            original = self._predict(pixels)
+            label = original.argmax(axis=1)
             if self._labels is not None:
                 label = self._labels[span]
-            yield Batch(
-                span=span,
-                pixels=pixels,
-                heat=self._heat(pixels, label, span),
-                label=label,
-                probability=probabilities[np.arange(len(label)), label],
-            )
+            batch = Batch(span, pixels, heat=self._heat(pixels, label, span))
+            rows = np.arange(len(label))
+            versions = [self._predict(p)[rows, label] for p in perturb(batch)]
+            before.append(original[rows, label])
+            after.append(np.stack(versions, axis=1))
+        return np.concatenate(before), np.concatenate(after)
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:
         """A view of an array that broadcasts to X, with the axes of `pixels`."""
-        if self._images.layout == "rows":
-            shape: tuple[int, ...] = (len(self.pixels), self.pixels[0].size)
-        else:
-            shape = self.pixels.shape[: 4 if self._has_channels else 3]
+        shape = (len(self.pixels), *self._shape)
         return np.broadcast_to(values, shape).reshape(self.pixels.shape)
 
     def _predict(self, pixels: np.ndarray) -> np.ndarray:
@@ -191,11 +172,10 @@ class Explained:
         return heat
 
     def _in_layout_of_x(self, pixels: np.ndarray) -> Any:
-        if self._images.layout == "rows":
-            rows = pixels.reshape(len(pixels), -1)
-            columns = self._columns
-            return rows if columns is None else pd.DataFrame(rows, columns=columns)
-        return pixels if self._has_channels else pixels[..., 0]
+        images = pixels.reshape(len(pixels), *self._shape)
+        if self._columns is None:
+            return images
+        return pd.DataFrame(images, columns=self._columns)
 
 
 def _last_step(estimator: Any) -> Any:
@@ -204,37 +184,36 @@ def _last_step(estimator: Any) -> Any:
 
 def _read_images_of_one_size(
     estimator: Any, X: Any, maps: list[np.ndarray] | None
-) -> Images:
+) -> tuple[Images, tuple[int, ...]]:
+    """The images in an array with channels, and the shape of an image in X."""
     if isinstance(X, list | tuple):
         X = [as_numbers(image, f"Image {index} of X") for index, image in enumerate(X)]
     if is_images(X):
         images = read_images(X)
-        _check_one_size_and_type(images)
-        images = Images(check_one_size(images), "images")
+        first, *others = (members[0] for members in images.group_by_shape())
+        if others:
+            texts = [
+                f"{shape_text(images.pixels[index].shape)} {images.pixels[index].dtype}"
+                for index in (first, others[0])
+            ]
+            raise ValueError(
+                f"Image 0 of X is {texts[0]} and image {others[0]} {texts[1]}; pass "
+                "images of one size and type."
+            )
+        pixels = check_one_size(images)
+        shape = pixels.shape[1 : 1 + np.ndim(X[0])]
     else:
         rows = readable_rows(X)
         if 0 in rows.shape:
             raise ValueError(f"X has shape {rows.shape}; pass at least one image.")
         rows = check_array(rows, ensure_all_finite=False, input_name="X")
         check_numeric(rows, "X")
-        shape = _shape_of_rows(estimator, rows.shape[1], maps)
-        pixels = rows.reshape(len(rows), *shape[:2], n_channels(shape))
-        images = Images(pixels, "rows")
+        image_shape = _shape_of_rows(estimator, rows.shape[1], maps)
+        pixels = rows.reshape(len(rows), *image_shape[:2], n_channels(image_shape))
+        shape = rows.shape[1:]
+    images = Images(pixels, "rows" if len(shape) == 1 else "images")
     value_ranges(images)
-    return images
-
-
-def _check_one_size_and_type(images: Images) -> None:
-    first, *others = (members[0] for members in images.group_by_shape())
-    if others:
-        texts = [
-            f"{shape_text(images.pixels[index].shape)} {images.pixels[index].dtype}"
-            for index in (first, others[0])
-        ]
-        raise ValueError(
-            f"Image 0 of X is {texts[0]} and image {others[0]} {texts[1]}; pass images "
-            "of one size and type."
-        )
+    return images, shape
 
 
 def _shape_of_rows(

@@ -49,7 +49,7 @@ def true_boxes(
     boxes : DataFrame or array-like of shape (n_maps, 4)
     maps : list of ndarray of shape (h, w)
     labels : array-like of shape (n_maps,), default=None
-        Label of each heatmap, of which its boxes in a DataFrame must be.
+        Label of each heatmap; boxes of other labels in a DataFrame are left out.
     name : str
         Name of `boxes` in messages.
 

@@ -13,8 +13,8 @@ from .._images.images import shape_text
 from .._tables.values import as_numbers
 from ._explained import Batch, Explained
 
-# Standard deviation of the blur, as a share of an image's longer side. Blurred so, two
-# of ten MNIST digits are still recognised by LeNet, and five with a tenth.
+# Standard deviation of the blur, as a share of an image's longer side. LeNet still
+# recognises two of ten blurred MNIST digits, and five of ten at a tenth of the side.
 _BLUR = 1 / 8
 
 
