@@ -50,7 +50,7 @@ from ._search.polarity import warn_if_dark_on_light
 from ._search.recognizer import CropRecognizer, SearchSettings
 from ._search.score_calibration import ScoreCalibration
 from ._search.workers import groups, numbered_tables, search
-from .metrics import detection_f1_score
+from ._tables.matching import count_matches
 
 __all__ = ["InstanceLocalizer"]
 
@@ -315,7 +315,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         fitted = snapshot(self)
         detections = fitted.localize(X)
         if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
-            return detection_f1_score(y, detections, zero_division=0.0)
+            return count_matches(y, detections).f1()
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         labels = comparable_labels(y, "y", fitted.classes_, fitted.background_)

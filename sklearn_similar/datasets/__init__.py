@@ -1,6 +1,7 @@
-"""Samples of digits and clothes, synthetic scenes, and COCO files."""
+"""Samples of MNIST and Fashion-MNIST, synthetic scenes, and COCO files."""
 
-from ._coco import CocoFile, dump_coco_file, load_coco_file
+from ._coco_reader import CocoFile, load_coco_file
+from ._coco_writer import dump_coco_file
 from ._mnist import fetch_mnist, load_fashion_mnist_sample, load_mnist_sample
 from ._scenes import make_scenes
 

@@ -1,4 +1,4 @@
-"""Reading the four IDX files of MNIST, or of a data set that is published like it."""
+"""Reader of the four IDX files of MNIST, or of data sets in the same format."""
 
 import gzip
 import math
@@ -10,8 +10,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 _N_AXES = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}
-# Bytes that are read at once.
-_PIECE = 2**20
+# Bytes that are read at a time.
+_CHUNK_SIZE = 2**20
 
 
 def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]:
@@ -20,7 +20,7 @@ def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]
     Parameters
     ----------
     folder : Path
-        Folder that holds the files, itself or in a subfolder ``mnist``.
+        Folder of the files, or with a subfolder ``mnist`` of them.
     source : str
         The parameter or variable that names the folder, for error messages.
 
@@ -46,8 +46,8 @@ def read_folder(folder: Path, source: str) -> tuple[np.ndarray, np.ndarray, int]
     if not lengths_agree or X_train.shape[1:] != X_test.shape[1:]:
         shapes = [f"{paths[s]} {a.shape}" for s, a in zip(_N_AXES, arrays, strict=True)]
         raise ValueError(
-            f"Images and labels do not fit each other: {', '.join(shapes)}; use files "
-            "of one data set."
+            f"Images and labels do not match: {', '.join(shapes)}; use files of one "
+            "data set."
         )
     target = np.concatenate([y_train, y_test]).astype(np.int64)
     return np.concatenate([X_train, X_test]), target, len(X_train)
@@ -63,9 +63,9 @@ def _find_files(folder: Path) -> dict[str, Path]:
 
 
 def read_idx(path: Path, n_axes: int) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, no further than its header promises."""
+    """Read an IDX file of unsigned bytes, no further than its header declares."""
     with path.open("rb") as file:
-        # By content, not by name: browsers unpack downloads and keep the ".gz".
+        # By content, as browsers may unpack downloads and keep the suffix ".gz".
         is_gzip = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         try:
@@ -80,14 +80,14 @@ def read_idx(path: Path, n_axes: int) -> np.ndarray:
 
 
 def _read_header(stream: BinaryIO, path: Path, n_axes: int) -> tuple[int, ...]:
-    """Shape of the data that follow."""
-    # Two zeros, the type (8: unsigned byte), the number of axes, the length of each.
+    """Shape of the data after the header."""
+    # Two zeros, the type (8: unsigned byte), the number of axes, and their lengths.
     magic, header = bytes([0, 0, 8, n_axes]), stream.read(4 + 4 * n_axes)
     if not header.startswith(magic) or len(header) < 4 + 4 * n_axes:
         raise ValueError(
-            f"{path} is no IDX file of unsigned bytes with {n_axes} axes: its header "
-            f"is '{header.hex(' ')}', not '{magic.hex(' ')}' and {n_axes} lengths; "
-            "download it again."
+            f"{path} is not an IDX file of unsigned bytes with {n_axes} axes: its "
+            f"header is '{header.hex(' ')}', not '{magic.hex(' ')}' and {n_axes} "
+            "lengths; download it again."
         )
     return struct.unpack(f">{n_axes}I", header[4:])
 
@@ -95,14 +95,14 @@ def _read_header(stream: BinaryIO, path: Path, n_axes: int) -> tuple[int, ...]:
 def _read_data(stream: BinaryIO, path: Path, shape: tuple[int, ...]) -> np.ndarray:
     expected = math.prod(shape)
     data = bytearray()
-    # Memory grows with what is there, whatever was promised. Asking for one byte more
-    # tells whether there are more, and has gzip check its checksum.
-    while piece := stream.read(min(_PIECE, expected + 1 - len(data))):
-        data += piece
+    # Memory grows with the bytes in the file, not with the declared length. Reading one
+    # more byte finds excess data, and makes gzip verify its checksum.
+    while chunk := stream.read(min(_CHUNK_SIZE, expected + 1 - len(data))):
+        data += chunk
     if len(data) != expected or expected == 0:
-        found = f"{len(data)}" if len(data) <= expected else f"more than {expected}"
+        n_bytes = f"{len(data)}" if len(data) <= expected else f"more than {expected}"
         raise ValueError(
-            f"{path} holds {found} bytes of data, but its header promises {expected} "
-            f"of the shape {shape}: download it again."
+            f"{path} holds {n_bytes} bytes of data, but its header declares {expected} "
+            f"of shape {shape}: download it again."
         )
     return np.frombuffer(data, np.uint8).reshape(shape)

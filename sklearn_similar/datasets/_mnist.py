@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: samples in the package, and all 70,000 from elsewhere."""
+"""MNIST and Fashion-MNIST: samples in the package, and the complete data sets."""
 
 import os
 from importlib import resources
@@ -36,7 +36,7 @@ make them available under the Creative Commons Attribution-Share Alike 3.0 licen
 
 @validate_params({"return_X_y": ["boolean"]}, prefer_skip_nested_validation=True)
 def load_mnist_sample(*, return_X_y=False):
-    """Load 6,000 real MNIST digits that ship with the package.
+    """Load a sample of 6,000 MNIST digits that ships with the package.
 
     5,000 digits (500 a class) come from MNIST's training set and 1,000 (100 a class)
     from its test set. Nothing is downloaded.
@@ -44,7 +44,7 @@ def load_mnist_sample(*, return_X_y=False):
     Parameters
     ----------
     return_X_y : bool, default=False
-        Return the four arrays alone, in the order of
+        Return the four arrays, in the order of
         :func:`sklearn.model_selection.train_test_split`, instead of a Bunch.
 
     Returns
@@ -69,13 +69,13 @@ def load_mnist_sample(*, return_X_y=False):
     See Also
     --------
     fetch_mnist : All 70,000 digits.
-    load_fashion_mnist_sample : Clothes in the same format.
+    load_fashion_mnist_sample : Images of clothes in the same format.
 
     Notes
     -----
     Yann LeCun and Corinna Cortes hold the copyright of MNIST and make it available
-    under the Creative Commons Attribution-Share Alike 3.0 licence, which covers this
-    sample too.
+    under the Creative Commons Attribution-Share Alike 3.0 licence, which also covers
+    this sample.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def load_mnist_sample(*, return_X_y=False):
 
 @validate_params({"return_X_y": ["boolean"]}, prefer_skip_nested_validation=True)
 def load_fashion_mnist_sample(*, return_X_y=False):
-    """Load 3,500 real clothes of Fashion-MNIST that ship with the package.
+    """Load a sample of 3,500 Fashion-MNIST images that ships with the package.
 
     3,000 images (300 a class) come from Fashion-MNIST's training set and 500 (50 a
     class) from its test set. Nothing is downloaded.
@@ -97,7 +97,7 @@ def load_fashion_mnist_sample(*, return_X_y=False):
     Parameters
     ----------
     return_X_y : bool, default=False
-        Return the four arrays alone, in the order of
+        Return the four arrays, in the order of
         :func:`sklearn.model_selection.train_test_split`, instead of a Bunch.
 
     Returns
@@ -112,7 +112,8 @@ def load_fashion_mnist_sample(*, return_X_y=False):
         data, target : ndarray of shape (3500, 28, 28) and (3500,)
             Both parts together, training images first.
         target_names : ndarray of shape (10,)
-            The names of the classes, str: ``target_names[y_train]`` are labels to read.
+            The names of the classes, str; ``target_names[y_train]`` are the names as
+            labels.
         DESCR : str
             Description and licence.
 
@@ -121,13 +122,13 @@ def load_fashion_mnist_sample(*, return_X_y=False):
 
     See Also
     --------
-    fetch_mnist : Reads all 70,000 images, where their files are.
-    load_mnist_sample : Digits in the same format.
+    fetch_mnist : All 70,000 images, from their files.
+    load_mnist_sample : MNIST digits in the same format.
 
     Notes
     -----
     The images are by Xiao, Rasul and Vollgraf [1]_. Zalando SE holds their copyright
-    and makes them available under the MIT licence, which covers this sample too.
+    and makes them available under the MIT licence, which also covers this sample.
 
     References
     ----------
@@ -159,12 +160,12 @@ def fetch_mnist(data_home=None, *, return_X_y=False):
     data_home : str or path-like, default=None
         Folder with the four IDX files, gzipped or not, named as they are published
         (``train-images-idx3-ubyte.gz`` or ``train-images.idx3-ubyte``), in the folder
-        itself or in its subfolder ``mnist``. Any data set in these files is read,
-        Fashion-MNIST for one. None: the folder named by the environment variable
-        ``SKLEARN_SIMILAR_DATA``; where that is not set either,
+        itself or in its subfolder ``mnist``. Other data sets in this format, such as
+        Fashion-MNIST, can be read as well. None: the folder in the environment variable
+        ``SKLEARN_SIMILAR_DATA``; if it is not set,
         :func:`sklearn.datasets.fetch_openml` downloads and caches the digits.
     return_X_y : bool, default=False
-        Return the four arrays alone, in the order of
+        Return the four arrays, in the order of
         :func:`sklearn.model_selection.train_test_split`, instead of a Bunch.
 
     Returns
@@ -189,16 +190,17 @@ def fetch_mnist(data_home=None, *, return_X_y=False):
     Raises
     ------
     FileNotFoundError
-        If a folder is given, by either way, and any of the files is not there.
+        If a folder is given, by the parameter or the variable, and lacks a file.
         Nothing is downloaded then.
     ValueError
-        If a file is truncated or no IDX file, or images and labels differ in number.
+        If a file is truncated or not an IDX file, or the numbers of images and labels
+        differ.
     OSError
         If OpenML cannot be reached.
 
     See Also
     --------
-    load_mnist_sample : 6,000 of the digits, without a download.
+    load_mnist_sample : 6,000 digits, without a download.
     load_fashion_mnist_sample : 3,500 images of Fashion-MNIST, without a download.
 
     Notes
@@ -226,7 +228,7 @@ def fetch_mnist(data_home=None, *, return_X_y=False):
 
 
 def _load_sample(name, return_X_y, target_names=None):
-    """A sample in the package, and the text beside it."""
+    """Load a sample of the package, and its description."""
     folder = resources.files("sklearn_similar.datasets") / "data"
     file = folder / f"{name}.npz"
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:

@@ -19,7 +19,7 @@ from .._images.images import count, from_tensor, shape_text
 from .._scenes.pasting import SceneRecipe, cover_scenes, paste_scenes
 from .._scenes.scene import SceneImages
 from .._tables.boxes import BOX_COLUMNS
-from ..metrics._values import as_labels
+from .._tables.values import as_labels
 
 
 @validate_params(

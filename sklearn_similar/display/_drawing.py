@@ -8,7 +8,7 @@ from numbers import Integral
 import numpy as np
 
 from .._images.images import is_images, is_list_of_images, shape_text, white_level
-from ..metrics._values import as_numbers, each_array
+from .._tables.values import as_numbers, each_array
 
 _FIGURE_WIDTH = 8.0
 _PIXELS_PER_INCH = 50

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._images.images import shape_text
-from ..metrics._values import as_labels, each_array, has_length
+from .._tables.values import as_labels, each_array, has_length
 from ._drawing import (
     axes_for,
     check_colormap,

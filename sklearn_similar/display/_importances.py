@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..metrics._values import as_numbers, has_length
+from .._tables.values import as_numbers, has_length
 from ._drawing import (
     check_colormap,
     check_finite,

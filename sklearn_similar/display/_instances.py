@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._tables.boxes import BOX_COLUMNS
-from ..metrics._checks import check_instances
-from ..metrics._matching import find_pairs, matched_rows
-from ..metrics._truth import image_numbers
+from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from .._tables.checks import check_instances, image_numbers
+from .._tables.matching import find_pairs, matched_rows
 from ._drawing import (
     axes_for,
     check_images,
@@ -266,7 +265,8 @@ def check_table(table, name: str, shapes: Sequence[tuple[int, ...]]) -> pd.DataF
     checked = check_instances(table, name=name, needs_score=has_score)
     numbers = image_numbers(checked, shapes, name=name)
     boxes = pd.DataFrame(checked.boxes, columns=BOX_COLUMNS, index=table.index)
-    return table.assign(image=numbers, **boxes)
+    known = table.loc[:, table.columns.isin(INSTANCE_COLUMNS)]
+    return known.assign(image=numbers, **boxes)
 
 
 def _styled(

@@ -1,18 +1,19 @@
 """Precision, recall and F1 of detected instances."""
 
+from numbers import Real
 from typing import Any, NamedTuple
 
-import numpy as np
+import pandas as pd
 
-from .._compat import validate_params
-from ._matching import (
-    IOU_THRESHOLD,
-    TABLES,
-    ZERO_DIVISION,
-    find_pairs,
-    match_pairs,
-    safe_ratio,
-)
+from .._compat import Interval, Options, StrOptions, validate_params
+from .._tables.matching import count_matches
+
+IOU_THRESHOLD = Interval(Real, 0, 1, closed="right")
+TABLES: dict[str, Any] = {
+    "y_true": [pd.DataFrame, "array-like"],
+    "y_pred": [pd.DataFrame, "array-like"],
+}
+ZERO_DIVISION = [Options(Real, {0.0, 1.0}), "nan", StrOptions({"warn"})]
 
 _SCORES: dict[str, Any] = {
     **TABLES,
@@ -22,22 +23,16 @@ _SCORES: dict[str, Any] = {
 }
 
 
-# Name of the share and of what it is undefined without, for the warning.
-_PRECISION = ("Precision", "predictions")
-_RECALL = ("Recall", "true instances")
-_F1 = ("F1", "instances")
-
-
 class DetectionScores(NamedTuple):
     """Precision, recall and F1 of detected instances, and the counts behind them.
 
     Attributes
     ----------
     precision, recall, f1 : float
-        Shares in [0, 1].
+        Values in [0, 1].
     n_matched, n_predicted, n_true : int
-        Number of predicted instances that match a true one, of all predicted and of
-        all true instances.
+        Number of predicted instances that match a true instance, of all predicted
+        instances, and of all true instances.
     """
 
     precision: float
@@ -63,16 +58,17 @@ def detection_scores(
     ----------
     y_true : DataFrame or array-like of shape (n, 4)
         True instances: ``image, label, x_min, y_min, x_max, y_max``, boxes in pixels,
-        half-open. An array holds the boxes of one image and one label.
+        half-open; other columns are ignored. An array holds the boxes of one image and
+        one label.
     y_pred : DataFrame or array-like of shape (m, 4)
-        Predicted instances: the same columns and ``score``. The rows of an array are
-        taken as sorted by descending score.
+        Predicted instances: the same columns and ``score``. The rows of an array must
+        be sorted by descending score.
     iou_threshold : float, default=0.5
-        Least intersection over union of a match, in (0, 1].
+        Minimum intersection over union of a match, in (0, 1].
     match_label : bool, default=True
-        Whether only instances of equal label match; False scores the boxes alone.
+        Whether only instances of the same label match; False scores the boxes alone.
     zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
-        Value of a share that is 0 / 0; "warn" means 0.0 and a warning.
+        Value of 0 / 0; "warn" means 0.0 and a warning.
 
     Returns
     -------
@@ -83,18 +79,17 @@ def detection_scores(
     Raises
     ------
     ValueError
-        If columns are unknown or missing, or a row has a negative extent or non-finite
-        values.
+        If columns are missing, or a row has a negative extent or non-finite values.
 
     Notes
     -----
-    Matching is greedy, as COCO does it [1]_: within an image and label, predictions are
-    taken by descending score (ties: in the order of the rows), and each takes the free
-    true box with the greatest IoU if that reaches the threshold. A true box matches
-    once: a second prediction of it is false.
+    Matching is greedy, as in COCO [1]_. Within an image and label, predictions are
+    processed by descending score (ties: in the order of the rows), and each is matched
+    to the unmatched true box with the highest IoU, if that reaches the threshold. A
+    true box matches once: a second prediction of it is a false positive.
 
-    As in scikit-learn, precision is undefined without predictions, recall without
-    truth, and F1 without both; F1 is 0 where only one of them is empty.
+    As in scikit-learn, precision is undefined without predictions, recall without true
+    instances, and F1 without both; F1 is 0 if only one of them is empty.
 
     References
     ----------
@@ -113,14 +108,14 @@ def detection_scores(
     >>> scores.precision, scores.recall, round(scores.f1, 3)
     (0.5, 1.0, 0.667)
     """
-    matched, n_predicted, n_true = _counts(y_true, y_pred, iou_threshold, match_label)
+    counts = count_matches(y_true, y_pred, iou_threshold, match_label=match_label)
     return DetectionScores(
-        safe_ratio(matched, n_predicted, zero_division, *_PRECISION),
-        safe_ratio(matched, n_true, zero_division, *_RECALL),
-        safe_ratio(2 * matched, n_predicted + n_true, zero_division, *_F1),
-        matched,
-        n_predicted,
-        n_true,
+        precision=counts.precision(zero_division),
+        recall=counts.recall(zero_division),
+        f1=counts.f1(zero_division),
+        n_matched=counts.n_matched,
+        n_predicted=counts.n_predicted,
+        n_true=counts.n_true,
     )
 
 
@@ -133,23 +128,17 @@ def detection_precision_score(
     match_label: bool = True,
     zero_division: float | str = "warn",
 ) -> float:
-    """Compute the share of predicted instances that match a true one.
+    """Compute the share of predicted instances that match a true instance.
 
     Parameters
     ----------
-    y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances, as in `detection_scores`.
-    iou_threshold : float, default=0.5
-        Least intersection over union of a match, in (0, 1].
-    match_label : bool, default=True
-        Whether only instances of equal label match.
-    zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
-        Value of 0 / 0; "warn" means 0.0 and a warning.
+    y_true, y_pred, iou_threshold, match_label, zero_division
+        As in `detection_scores`.
 
     Returns
     -------
     precision : float
-        Share in [0, 1], over the instances of all images and labels together.
+        Value in [0, 1], over the instances of all images and labels together.
 
     Raises
     ------
@@ -158,7 +147,8 @@ def detection_precision_score(
 
     Notes
     -----
-    Undefined if there are no predictions. Matching and source: see `detection_scores`.
+    Undefined without predictions. See `detection_scores` for the matching and its
+    source.
 
     Examples
     --------
@@ -166,8 +156,8 @@ def detection_precision_score(
     >>> detection_precision_score([[0, 0, 4, 4]], [[0, 0, 4, 4], [9, 9, 12, 12]])
     0.5
     """
-    matched, n_predicted, _ = _counts(y_true, y_pred, iou_threshold, match_label)
-    return safe_ratio(matched, n_predicted, zero_division, *_PRECISION)
+    counts = count_matches(y_true, y_pred, iou_threshold, match_label=match_label)
+    return counts.precision(zero_division)
 
 
 @validate_params(_SCORES, prefer_skip_nested_validation=True)
@@ -179,23 +169,17 @@ def detection_recall_score(
     match_label: bool = True,
     zero_division: float | str = "warn",
 ) -> float:
-    """Compute the share of true instances that a predicted one matches.
+    """Compute the share of true instances that a prediction matches.
 
     Parameters
     ----------
-    y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances, as in `detection_scores`.
-    iou_threshold : float, default=0.5
-        Least intersection over union of a match, in (0, 1].
-    match_label : bool, default=True
-        Whether only instances of equal label match.
-    zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
-        Value of 0 / 0; "warn" means 0.0 and a warning.
+    y_true, y_pred, iou_threshold, match_label, zero_division
+        As in `detection_scores`.
 
     Returns
     -------
     recall : float
-        Share in [0, 1], over the instances of all images and labels together.
+        Value in [0, 1], over the instances of all images and labels together.
 
     Raises
     ------
@@ -204,7 +188,8 @@ def detection_recall_score(
 
     Notes
     -----
-    Undefined if there is no true instance. Matching and source: see `detection_scores`.
+    Undefined without true instances. See `detection_scores` for the matching and its
+    source.
 
     Examples
     --------
@@ -212,8 +197,8 @@ def detection_recall_score(
     >>> detection_recall_score([[0, 0, 4, 4], [9, 9, 12, 12]], [[0, 0, 4, 4]])
     0.5
     """
-    matched, _, n_true = _counts(y_true, y_pred, iou_threshold, match_label)
-    return safe_ratio(matched, n_true, zero_division, *_RECALL)
+    counts = count_matches(y_true, y_pred, iou_threshold, match_label=match_label)
+    return counts.recall(zero_division)
 
 
 @validate_params(_SCORES, prefer_skip_nested_validation=True)
@@ -229,19 +214,13 @@ def detection_f1_score(
 
     Parameters
     ----------
-    y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances, as in `detection_scores`.
-    iou_threshold : float, default=0.5
-        Least intersection over union of a match, in (0, 1].
-    match_label : bool, default=True
-        Whether only instances of equal label match.
-    zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
-        Value of 0 / 0; "warn" means 0.0 and a warning.
+    y_true, y_pred, iou_threshold, match_label, zero_division
+        As in `detection_scores`.
 
     Returns
     -------
     f1 : float
-        Share in [0, 1], over the instances of all images and labels together.
+        Value in [0, 1], over the instances of all images and labels together.
 
     Raises
     ------
@@ -250,8 +229,8 @@ def detection_f1_score(
 
     Notes
     -----
-    Undefined if there is neither a true instance nor a prediction. Matching and source:
-    see `detection_scores`.
+    Undefined without true instances and predictions. See `detection_scores` for the
+    matching and its source.
 
     Examples
     --------
@@ -259,14 +238,5 @@ def detection_f1_score(
     >>> detection_f1_score([[0, 0, 4, 4]], [[0, 0, 4, 5]])
     1.0
     """
-    matched, n_predicted, n_true = _counts(y_true, y_pred, iou_threshold, match_label)
-    return safe_ratio(2 * matched, n_predicted + n_true, zero_division, *_F1)
-
-
-def _counts(
-    y_true: Any, y_pred: Any, iou_threshold: float, match_label: bool
-) -> tuple[int, int, int]:
-    """Return the numbers of matched, predicted and true instances."""
-    pairs = find_pairs(y_true, y_pred, iou_threshold, match_label=match_label)
-    matched = int(np.count_nonzero(match_pairs(pairs, iou_threshold)))
-    return matched, len(pairs.score), len(pairs.true_label)
+    counts = count_matches(y_true, y_pred, iou_threshold, match_label=match_label)
+    return counts.f1(zero_division)

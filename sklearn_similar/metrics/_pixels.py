@@ -1,4 +1,4 @@
-"""Scores of the pixels of heatmaps: pooled average precision, the pointing game."""
+"""Pixel-wise scores of heatmaps: average precision and the pointing game."""
 
 from numbers import Real
 from typing import Any
@@ -7,9 +7,15 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Interval, validate_params
-from ._boxes import rasterize
-from ._thresholds import N_THRESHOLDS, choe_thresholds, count_below
-from ._truth import check_heatmaps, true_boxes, true_masks
+from .._tables.boxes import rasterize
+from ._heatmaps import (
+    N_THRESHOLDS,
+    check_heatmaps,
+    choe_thresholds,
+    count_below,
+    true_boxes,
+    true_masks,
+)
 
 
 @validate_params(
@@ -32,13 +38,12 @@ def pixel_average_precision(
         One heatmap for each image.
     masks : array-like of shape (n, h, w), list of arrays of shape (h, w), or DataFrame
         True pixels, boolean or 0 and 1. Or true boxes, a DataFrame or an array of shape
-        (n, 4) as in `max_box_accuracy`: their pixels are those whose centre lies in a
-        box.
+        (n, 4) as in `max_box_accuracy`: a pixel is true if its centre lies in a box.
     n_thresholds : int, default=1000
-        Number of thresholds in [0, 1), evenly spaced from 0; 1 is used too.
+        Number of thresholds in [0, 1), evenly spaced from 0; 1 is used as well.
     normalize : bool, default=True
-        Whether thresholds are shares of each map's maximum, as Choe et al. scale maps.
-        False: they are values, so that a dark map stays dark.
+        Whether thresholds are shares of each heatmap's maximum, as in Choe et al. If
+        False, they are values of the heatmap, so weak heatmaps stay weak.
 
     Returns
     -------
@@ -52,12 +57,12 @@ def pixel_average_precision(
 
     Notes
     -----
-    The pixels of all images are pooled. At a threshold tau, those with heat of at least
-    tau are predicted, giving precision P(tau) and recall R(tau); the area is the sum of
-    P(tau_k) (R(tau_k) - R(tau_k+1)), without interpolation [1]_. At tau = 0 all pixels
-    are predicted, negative ones included. An image without true pixels counts with its
-    false ones. The authors also subtract each map's minimum beforehand; that is left to
-    the caller.
+    The pixels of all images are pooled. At a threshold tau, pixels with a heat of at
+    least tau are predicted, with precision P(tau) and recall R(tau); the area is the
+    sum of P(tau_k) (R(tau_k) - R(tau_k+1)), without interpolation [1]_. At tau = 0, all
+    pixels are predicted, even those with negative heat. The pixels of an image without
+    true pixels count as false positives. The authors also subtract each heatmap's
+    minimum; this is left to the caller.
 
     References
     ----------
@@ -77,11 +82,11 @@ def pixel_average_precision(
     taus = np.append(choe_thresholds(n_thresholds), 1.0)
     counts = np.zeros((2, len(taus)), dtype=np.int64)
     for heatmap, mask in zip(maps, true_masks(masks, maps), strict=True):
-        # The last threshold that a pixel reaches; below 0 it counts like 0.
+        # The last threshold that a pixel reaches; negative heat counts as 0.
         last = count_below(heatmap, taus, side="right", normalize=normalize)
         last = np.maximum(last, 1) - 1
-        for row, part in zip(counts, (last[mask], last[~mask]), strict=True):
-            row += np.bincount(part, minlength=len(taus))
+        counts[0] += np.bincount(last[mask], minlength=len(taus))
+        counts[1] += np.bincount(last[~mask], minlength=len(taus))
     true_positives, false_positives = np.cumsum(counts[:, ::-1], axis=1)
     if not true_positives[-1]:
         raise ValueError("masks have no true pixel; pass at least one.")
@@ -102,19 +107,20 @@ def pixel_average_precision(
 def pointing_game(
     heatmaps: Any, boxes: Any, labels: Any = None, *, tolerance: float = 0
 ) -> float:
-    """Compute the share of images whose hottest pixel lies in a true box.
+    """Compute the share of images whose maximum heat lies in a true box.
 
     Parameters
     ----------
     heatmaps : array-like of shape (n, h, w), or list of arrays of shape (h, w)
         One heatmap for each image.
     boxes : DataFrame or array-like of shape (n, 4)
-        True boxes, as in `max_box_accuracy`; with ``label`` where `labels` are given.
+        True boxes, as in `max_box_accuracy`; with the column ``label`` if `labels` is
+        given.
     labels : array-like of shape (n,), default=None
-        The label each heatmap was made for: only boxes of that label count. None: boxes
-        of any label do. The rows of an array of boxes need no label.
+        The label that each heatmap explains: only boxes of this label are true. None:
+        boxes of any label are. The boxes of an array have no label and are all true.
     tolerance : float, default=0
-        Pixels by which boxes are grown on every side. Zhang et al. use 15, on
+        Pixels by which boxes are extended on every side. Zhang et al. use 15, on
         photographs.
 
     Returns
@@ -126,15 +132,15 @@ def pointing_game(
     ------
     ValueError
         If a heatmap is not finite, boxes are malformed or outside their image, or no
-        image has a box that counts.
+        image has a true box.
 
     Notes
     -----
-    After Zhang et al. [1]_, who average over categories: for that, call it once for
-    each label. A pixel lies in a box if its centre does. A peak of several equal pixels
-    counts with the share of them that lies in a box, the expected outcome of drawing
-    one, so that a constant map scores the covered share of the image. Images without a
-    box that counts are left out.
+    Defined by Zhang et al. [1]_, who average over categories: for this, call it once
+    for each label. A pixel lies in a box if its centre does. If several pixels have the
+    maximum heat, the image counts with the share of them that lies in a box, which is
+    the expected score of a random choice: a constant heatmap scores the share of the
+    image that the boxes cover. Images without a true box are ignored.
 
     References
     ----------
@@ -152,10 +158,10 @@ def pointing_game(
     """
     maps = check_heatmaps(heatmaps)
     image, coordinates = true_boxes(boxes, maps, labels=labels)
-    grown = coordinates + np.array([-1.0, -1.0, 1.0, 1.0]) * float(tolerance)
+    extended = coordinates + np.array([-1.0, -1.0, 1.0, 1.0]) * float(tolerance)
     hits = []
     for number in np.unique(image):
         heatmap = maps[number]
-        mask = rasterize(grown[image == number], heatmap.shape)
+        mask = rasterize(extended[image == number], heatmap.shape)
         hits.append(mask[heatmap == heatmap.max()].mean())
     return float(np.mean(hits))

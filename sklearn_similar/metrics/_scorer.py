@@ -1,4 +1,4 @@
-"""A scorer for model selection where boxes of instances are known."""
+"""A scorer for model selection with true boxes."""
 
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -11,14 +11,20 @@ from sklearn.pipeline import Pipeline
 
 from .._compat import StrOptions, fit_context
 from .._tables.boxes import BOX_COLUMNS
+from .._tables.checks import box_coordinates, check_columns, check_instances
+from .._tables.values import (
+    as_labels,
+    as_numbers,
+    has_length,
+    shared_codes,
+    type_text,
+)
 from ._average_precision import average_precision, mean_average_precision
-from ._checks import box_coordinates, check_instances
 from ._detection import (
     detection_f1_score,
     detection_precision_score,
     detection_recall_score,
 )
-from ._values import as_labels, as_numbers, has_length, shared_codes
 
 _METRICS: dict[str, Callable[..., float]] = {
     "f1": detection_f1_score,
@@ -32,13 +38,14 @@ _METRICS: dict[str, Callable[..., float]] = {
 class LocalizationScorer(BaseEstimator):
     """Score an estimator's `localize` against true instances.
 
-    Use it as `scoring` in `sklearn.model_selection.GridSearchCV` and its like. The
-    true instances are given in one of three ways:
+    Use it as `scoring` of `sklearn.model_selection.GridSearchCV` and similar tools.
+    The true instances are given in one of three ways:
 
-    - `scenes` and `instances`: images apart from the data that is split. X and y are
-      ignored.
+    - `scenes` and `instances`: images that are not part of the data that is split. X
+      and y are ignored.
     - `boxes`: a table for all images of X, whose column ``image`` holds labels of
-      ``y.index``, so that each fold finds its own. y must be a pandas Series.
+      ``y.index``, by which the boxes of each fold are selected. y must be a pandas
+      Series.
     - with scikit-learn's metadata routing: ``LocalizationScorer()
       .set_score_request(boxes=True)``, and ``boxes`` is passed to ``fit`` of the
       search, one entry for each image of X.
@@ -47,15 +54,15 @@ class LocalizationScorer(BaseEstimator):
     ----------
     boxes : DataFrame, default=None
         True instances: ``image, label, x_min, y_min, x_max, y_max``, boxes in pixels,
-        half-open.
+        half-open. Other columns are passed on to `metric`.
     metric : str or callable, default="f1"
         "f1", "precision", "recall" (at an IoU of 0.5), "average_precision",
-        "mean_average_precision", or a function that takes two tables of instances,
-        y_true and y_pred, and returns a number.
+        "mean_average_precision", or a function of two tables of instances, y_true and
+        y_pred, that returns a number.
     scenes : array or list of images, default=None
         Images that are passed to `localize` instead of X.
     instances : DataFrame, default=None
-        True instances in `scenes`; the column ``image`` counts scenes from 0.
+        True instances in `scenes`; the column ``image`` numbers the scenes from 0.
 
     Examples
     --------
@@ -91,14 +98,14 @@ class LocalizationScorer(BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=False)
     def score(self, estimator, X, y=None, boxes=None) -> float:
-        """Score what an estimator, or the last step of a pipeline, localises.
+        """Score the instances that an estimator, or a pipeline's last step, localises.
 
         Parameters
         ----------
-        estimator : object with `localize`, or Pipeline that ends in one
+        estimator : object with `localize`, or Pipeline whose last step is one
         X : array or list of images
         y : array-like of shape (n_images,), default=None
-            Labels; those of the true instances where `boxes` has none.
+            Labels of the images, and of true instances if `boxes` has no labels.
         boxes : sequence, default=None
             One entry for each image of X: four coordinates, an array of shape
             (n_boxes, 4), or a DataFrame of instances.
@@ -110,23 +117,22 @@ class LocalizationScorer(BaseEstimator):
         Raises
         ------
         ValueError
-            If there is nothing to compare with, tables do not fit, or `metric` is
-            unknown.
+            If true instances are not given, tables do not fit, or `metric` is unknown.
         """
         if (self.scenes is None) != (self.instances is None):
             raise ValueError(
-                "LocalizationScorer has one of scenes and instances; pass both."
+                "LocalizationScorer has only one of scenes and instances; pass both."
             )
         if self.scenes is not None:
             y_true, X = self.instances, self.scenes
         elif boxes is not None:
-            y_true = _table(boxes, y, len(X))
+            y_true = _join_entries(boxes, y, len(X))
         elif self.boxes is not None:
-            y_true = _look_up(self.boxes, y)
+            y_true = _select_images(self.boxes, y)
         else:
             raise ValueError(
-                "LocalizationScorer has nothing to compare with; pass boxes or scenes "
-                "and instances to it, or route boxes by set_score_request(boxes=True)."
+                "LocalizationScorer has no true instances; pass boxes or scenes and "
+                "instances to it, or route boxes by set_score_request(boxes=True)."
             )
         check_instances(y_true, name="The table of true instances")
         return self._compute(y_true, _localize(estimator, X))
@@ -137,8 +143,7 @@ class LocalizationScorer(BaseEstimator):
         score = self.metric(y_true, y_pred)
         if np.ndim(score) or not isinstance(score, Real):
             raise ValueError(
-                f"metric returned a {type(score).__name__}; it should return one "
-                "number."
+                f"metric returned {type_text(score)}; it should return a number."
             )
         return float(score)
 
@@ -151,45 +156,44 @@ def _localize(estimator: Any, X: Any) -> pd.DataFrame:
     name = type(estimator).__name__
     if not hasattr(estimator, "localize"):
         raise ValueError(
-            f"{name} has no localize; score an InstanceLocalizer or a Pipeline that "
-            "ends in one."
+            f"{name} has no localize; score an InstanceLocalizer, or a Pipeline whose "
+            "last step is one."
         )
     instances = estimator.localize(X)
     check_instances(instances, name=f"The result of {name}.localize", needs_score=True)
     return instances
 
 
-def _look_up(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
-    """The instances of some images, which are numbered by their place in y."""
+def _select_images(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
+    """The instances in the images of y, numbered by their position in y."""
     if not isinstance(y, pd.Series):
         raise ValueError(
-            f"y is a {type(y).__name__}, in which the scorer cannot look up the images "
-            "of boxes; pass a pandas Series whose index holds their labels."
+            f"y is {type_text(y)}, which does not name the images of boxes; pass a "
+            "pandas Series whose index holds their names."
         )
     if not y.index.is_unique:
         raise ValueError(
-            f"The index of y holds {y.index[y.index.duplicated()][0]!r} twice; give "
-            "each image of X a label of its own."
+            f"The index of y holds {y.index[y.index.duplicated()][0]!r} twice; "
+            "give each image of X a different name."
         )
     images = check_instances(boxes, name="boxes").image
     labels = as_labels(pd.Series(y.index), "The index of y", n=len(y))
-    # The labels come last, and those that boxes do not name are beside the point.
     code, y_code, _ = shared_codes(
         images, labels, "image", names=("boxes", "the index of y")
     )
-    place = pd.Series(np.arange(len(y)), index=y_code).reindex(code).to_numpy()
-    is_known = ~np.isnan(place)
-    return boxes[is_known].assign(image=place[is_known].astype(np.intp))
+    position = pd.Series(np.arange(len(y)), index=y_code).reindex(code).to_numpy()
+    is_in_y = ~np.isnan(position)
+    return boxes[is_in_y].assign(image=position[is_in_y].astype(np.intp))
 
 
-def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
-    """One table from one entry of boxes for each image."""
+def _join_entries(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
+    """One table from an entry of boxes for each image."""
     if isinstance(boxes, pd.DataFrame):
         boxes = [boxes.iloc[[row]] for row in range(len(boxes))]
     if not isinstance(boxes, Sequence | np.ndarray) or len(boxes) != n_images:
         size = f"{len(boxes)} entries" if has_length(boxes) else "no length"
         raise ValueError(
-            f"boxes has {size} for {n_images} images; pass a list of one entry for "
+            f"boxes has {size} for {n_images} images; pass a list with one entry for "
             "each."
         )
     labels = None if y is None else as_labels(y, "y", n=n_images)
@@ -204,8 +208,12 @@ def _table(boxes: Any, y: Any, n_images: int) -> pd.DataFrame:
         entry = entry.assign(image=image)
         if "label" not in entry:
             if labels is None:
-                raise ValueError("boxes has no labels and y is None; pass one of them.")
+                raise ValueError(
+                    "boxes has no column label and y is None; pass one of them."
+                )
             entry["label"] = labels[image]
         check_instances(entry, name=name)
+        # Tables with repeated columns cannot be concatenated.
+        check_columns(entry.columns, list(entry.columns), name=name)
         tables.append(entry)
     return pd.concat(tables, ignore_index=True)

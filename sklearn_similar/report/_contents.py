@@ -12,12 +12,12 @@ import pandas as pd
 from .._images.images import count, n_channels, read_images, to_tensor
 from .._images.value_range import ranges_are_checked
 from .._localizer import InstanceLocalizer
+from .._tables.checks import check_instances
+from .._tables.matching import find_pairs, matched_rows
+from .._tables.values import as_labels, has_length, shared_codes, type_text
 from ..display._drawing import each_image
 from ..display._instances import check_table
-from ..metrics._checks import check_instances
 from ..metrics._detection import detection_scores
-from ..metrics._matching import find_pairs, matched_rows
-from ..metrics._values import as_labels, has_length, shared_codes, type_text
 from ._pictures import encode
 
 RIGHT, FALSE, MISSED = "right", "false", "missed"

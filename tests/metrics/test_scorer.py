@@ -51,10 +51,12 @@ def search(scoring):
 
 def test_a_table_of_boxes_is_looked_up_by_the_index_of_y(data):
     X, y, truth = data
-    found = search(LocalizationScorer(truth.sample(frac=1, random_state=0))).fit(X, y)
-    assert found.best_params_ == {"shift": 0}
-    assert found.best_score_ == 1
-    assert found.cv_results_["mean_test_score"][2] == 0
+    grid_search = search(LocalizationScorer(truth.sample(frac=1, random_state=0))).fit(
+        X, y
+    )
+    assert grid_search.best_params_ == {"shift": 0}
+    assert grid_search.best_score_ == 1
+    assert grid_search.cv_results_["mean_test_score"][2] == 0
 
 
 @pytest.mark.parametrize("form", ["frame", "array", "list", "frames"])
@@ -68,12 +70,12 @@ def test_boxes_are_routed_to_the_scorer(data, form):
     }[form]
     with sklearn.config_context(enable_metadata_routing=True):
         scorer = LocalizationScorer().set_score_request(boxes=True)
-        found = search(scorer).fit(X, y.to_numpy(), boxes=boxes)
-    assert found.best_params_ == {"shift": 0}
-    assert found.best_score_ == 1
+        grid_search = search(scorer).fit(X, y.to_numpy(), boxes=boxes)
+    assert grid_search.best_params_ == {"shift": 0}
+    assert grid_search.best_score_ == 1
 
 
-def test_scenes_apart_from_the_data_are_scored(data):
+def test_scenes_outside_the_data_are_scored(data):
     X, y, truth = data
     instances = truth.assign(image=range(12))
     scorer = LocalizationScorer(scenes=list(X), instances=instances)
@@ -115,15 +117,15 @@ def test_it_can_be_cloned_and_sent_to_other_processes(data):
     assert scores.tolist() == [1, 1, 1]
 
 
-def test_nothing_to_compare_with_is_refused(data):
+def test_a_scorer_without_true_instances_is_refused(data):
     X, y, _ = data
-    with pytest.raises(ValueError, match="nothing to compare with; pass boxes or"):
+    with pytest.raises(ValueError, match="has no true instances; pass boxes or"):
         LocalizationScorer()(Shifted(), X, y)
 
 
 def test_scenes_without_instances_are_refused(data):
     X, y, _ = data
-    with pytest.raises(ValueError, match="one of scenes and instances; pass both"):
+    with pytest.raises(ValueError, match="only one of scenes and instances; pass both"):
         LocalizationScorer(scenes=list(X))(Shifted(), X, y)
 
 
@@ -139,9 +141,9 @@ def test_boxes_of_another_number_than_images_are_refused(data):
         LocalizationScorer().score(Shifted(), X, y, boxes=X[:3, :4])
 
 
-def test_an_unknown_column_is_named(data):
+def test_a_misspelt_column_is_named(data):
     X, y, truth = data
-    with pytest.raises(ValueError, match="unknown column 'xmin'"):
+    with pytest.raises(ValueError, match="rename 'xmin' to 'x_min'"):
         LocalizationScorer(truth.rename(columns={"x_min": "xmin"}))(Shifted(), X, y)
 
 
@@ -151,7 +153,7 @@ def test_an_unknown_metric_is_named(data):
         LocalizationScorer(truth, metric="f2")(Shifted(), X, y)
 
 
-def test_images_of_boxes_that_y_can_never_name_are_refused(data):
+def test_names_of_images_that_do_not_fit_are_refused(data):
     X, y, truth = data
     with pytest.raises(ValueError, match="strings in boxes and numbers in the index"):
         LocalizationScorer(truth)(Shifted(), X, y.reset_index(drop=True))
@@ -159,14 +161,14 @@ def test_images_of_boxes_that_y_can_never_name_are_refused(data):
         LocalizationScorer(truth)(Shifted(), X, y.set_axis(["image 0"] * 12))
 
 
-def test_a_metric_that_returns_no_number_is_named(data):
+def test_a_metric_that_does_not_return_a_number_is_named(data):
     X, y, truth = data
     scorer = LocalizationScorer(truth, metric=lambda y_true, y_pred: [1.0])
     with pytest.raises(ValueError, match="metric returned a list; it should return"):
         scorer(Shifted(), X, y)
 
 
-def test_a_table_that_localize_should_not_return_is_named(data):
+def test_a_malformed_result_of_localize_is_named(data):
     X, y, truth = data
 
     class Broken(Shifted):

@@ -1,4 +1,7 @@
-"""Validation of tables of instances, and of arrays of boxes."""
+"""Validation of tables of instances, and of arrays of boxes.
+
+Unknown columns are ignored: a table may also hold paths, tracks, masks and the like.
+"""
 
 import difflib
 from collections.abc import Sequence
@@ -8,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from ._values import as_numbers, check_keys, type_text
+from .boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from .values import as_numbers, check_keys, type_text
 
-# Above it floats skip whole pixels, and areas of boxes may overflow far above it.
-_LARGEST_COORDINATE = 2.0**53
+# Floats beyond it skip whole pixels, and areas of boxes far beyond it may overflow.
+_MAX_COORDINATE = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Instances:
         Names of the rows, for messages.
     boxes : ndarray of shape (n, 4)
     image, label : Series of shape (n,)
+        The label is 0 if labels are not needed.
     score : ndarray of shape (n,)
-        Like the label, all 0 where it was not asked for.
+        0 if scores are not needed.
     """
 
     rows: pd.Index
@@ -44,10 +48,10 @@ def as_instances(
     needs_score: bool = False,
     one_per_image: bool = False,
 ) -> Instances:
-    """Return the checked columns of a table of instances, or of an array of boxes.
+    """The checked columns of a table of instances, or of an array of boxes.
 
-    The rows of an array are the boxes of one image and one label, by descending score;
-    with ``one_per_image``, each is the only box of the image of its number.
+    The rows of an array are boxes of one image and one label, by descending score; with
+    ``one_per_image``, row i is the only box of image i.
     """
     if isinstance(boxes, pd.DataFrame):
         return check_instances(
@@ -67,22 +71,23 @@ def as_instances(
 def check_instances(
     table: Any, *, name: str, needs_label: bool = True, needs_score: bool = False
 ) -> Instances:
-    """Return the checked columns of a table of instances.
+    """The checked columns of a table of instances.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of `INSTANCE_COLUMNS`, one row for each instance.
+        One row for each instance. Columns may be in any order, and unknown columns
+        are ignored.
     name : str
         Name of the table in messages.
     needs_label, needs_score : bool
-        Whether these columns must be there. Others are not looked at.
+        Whether these columns are needed.
 
     Raises
     ------
     ValueError
-        For unknown, repeated or missing columns, missing values, labels and images of
-        several kinds, and negative extents. The message names the row.
+        For missing or repeated columns, missing values, labels and images of several
+        kinds, and negative extents. The message names the row.
     """
     if not isinstance(table, pd.DataFrame):
         raise ValueError(
@@ -90,15 +95,13 @@ def check_instances(
             f"the columns {', '.join(INSTANCE_COLUMNS)}."
         )
     needed = ["image", *["label"] * needs_label, *["score"] * needs_score, *BOX_COLUMNS]
-    if table.columns.nlevels == 1:
-        _check_known(table.columns, name=name)
-    _check_columns(table.columns, needed, name=name)
+    check_columns(table.columns, needed, name=name)
     score = np.zeros(len(table))
     label = pd.Series(np.zeros(len(table), dtype=np.int64))
     if needs_label:
-        label = _read_keys(table, "label", name=name)
+        label = _keys(table, "label", name=name)
     if needs_score:
-        score = _as_floats(table["score"], name=name)
+        score = float_column(table["score"], name=name)
         bad = ~np.isfinite(score)
         if bad.any():
             raise ValueError(
@@ -108,28 +111,14 @@ def check_instances(
     return Instances(
         rows=table.index,
         boxes=box_coordinates(table, name=name),
-        image=_read_keys(table, "image", name=name),
+        image=_keys(table, "image", name=name),
         label=label,
         score=score,
     )
 
 
-def _check_known(columns: pd.Index, *, name: str) -> None:
-    """Raise for the first column that instances do not have."""
-    for column in columns:
-        if not isinstance(column, str) or column not in INSTANCE_COLUMNS:
-            close = difflib.get_close_matches(
-                str(column), INSTANCE_COLUMNS, n=1, cutoff=0.7
-            )
-            hint = f"rename it to {close[0]!r}" if close else "drop it"
-            raise ValueError(
-                f"{name} has the unknown column {column!r}; {hint}: instances have the "
-                f"columns {', '.join(INSTANCE_COLUMNS)}."
-            )
-
-
-def _check_columns(columns: pd.Index, needed: Sequence[str], *, name: str) -> None:
-    """Raise for needed columns that are missing or there more than once."""
+def check_columns(columns: pd.Index, needed: Sequence[str], *, name: str) -> None:
+    """Raise for needed columns that a table lacks or has twice."""
     if columns.nlevels > 1:
         raise ValueError(
             f"{name} has columns of {columns.nlevels} levels; give each one name: it "
@@ -138,20 +127,32 @@ def _check_columns(columns: pd.Index, needed: Sequence[str], *, name: str) -> No
     missing = [column for column in needed if column not in columns]
     if missing:
         raise ValueError(
-            f"{name} lacks the column {', '.join(missing)}; it needs "
-            f"{', '.join(needed)}."
+            f"{name} lacks the column {', '.join(missing)}; "
+            f"{_remedy(columns, missing[0])}: it needs {', '.join(needed)}."
         )
-    twice = columns[columns.duplicated()].intersection(needed)
-    if len(twice):
-        raise ValueError(f"{name} has a column twice, {twice[0]}; drop one of them.")
+    repeated = set(columns[columns.duplicated()])
+    for column in needed:
+        if column in repeated:
+            raise ValueError(f"{name} has the column {column} twice; drop one of them.")
+
+
+def _remedy(columns: pd.Index, missing: str) -> str:
+    """The remedy for a missing column, which may be misspelt."""
+    unknown = [
+        column
+        for column in columns
+        if isinstance(column, str) and column not in INSTANCE_COLUMNS
+    ]
+    close = difflib.get_close_matches(missing, unknown, n=1, cutoff=0.7)
+    return f"rename {close[0]!r} to {missing!r}" if close else "add it"
 
 
 def box_coordinates(boxes: Any, *, name: str) -> np.ndarray:
-    """Return checked boxes, a DataFrame or an array-like, as float64 (n, 4)."""
+    """Checked boxes of a DataFrame or an array-like, as float64 (n, 4)."""
     if isinstance(boxes, pd.DataFrame):
-        _check_columns(boxes.columns, BOX_COLUMNS, name=name)
+        check_columns(boxes.columns, BOX_COLUMNS, name=name)
         rows = boxes.index
-        columns = [_as_floats(boxes[column], name=name) for column in BOX_COLUMNS]
+        columns = [float_column(boxes[column], name=name) for column in BOX_COLUMNS]
         coordinates = np.stack(columns, axis=1)
     else:
         coordinates = as_numbers(boxes, name).astype(np.float64)
@@ -170,7 +171,7 @@ def box_coordinates(boxes: Any, *, name: str) -> np.ndarray:
 def _check_coordinates(coordinates: np.ndarray, rows: pd.Index, *, name: str) -> None:
     """Raise for the first row with non-finite values or a negative extent."""
     # NaN makes the comparison false.
-    bad = ~(np.abs(coordinates) <= _LARGEST_COORDINATE)
+    bad = ~(np.abs(coordinates) <= _MAX_COORDINATE)
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(
@@ -189,9 +190,9 @@ def _check_coordinates(coordinates: np.ndarray, rows: pd.Index, *, name: str) ->
         )
 
 
-def _as_floats(column: pd.Series, *, name: str) -> np.ndarray:
-    """Return a column as float64, missing values as NaN."""
-    # An array of a column of pandas' own types is one of numbers or of objects.
+def float_column(column: pd.Series, *, name: str) -> np.ndarray:
+    """A column as float64, missing values as NaN."""
+    # pandas' extension types become arrays of numbers or of objects.
     values = np.asarray(column)
     if values.dtype.kind == "O":
         values = np.where(column.isna().to_numpy(), np.nan, values)
@@ -204,6 +205,44 @@ def _as_floats(column: pd.Series, *, name: str) -> np.ndarray:
         ) from error
 
 
-def _read_keys(table: pd.DataFrame, column: str, *, name: str) -> pd.Series:
-    where = f"Column {column!r} of {name}"
-    return check_keys(table[column], column, where=where, name=name)
+def _keys(table: pd.DataFrame, column: str, *, name: str) -> pd.Series:
+    return check_keys(
+        table[column],
+        column,
+        column_name=f"Column {column!r} of {name}",
+        table_name=name,
+    )
+
+
+def image_numbers(
+    instances: Instances, shapes: Sequence[tuple[int, ...]], *, name: str
+) -> np.ndarray:
+    """The number of each box's image, given the shapes of all images.
+
+    Raises
+    ------
+    ValueError
+        For the first box with an unknown image, or not inside its image.
+    """
+    numbers = {number: number for number in range(len(shapes))}
+    image_of_box = []
+    for row, image, box in zip(
+        instances.rows, instances.image.tolist(), instances.boxes, strict=True
+    ):
+        # True is equal to 1.
+        number = None if isinstance(image, bool) else numbers.get(image)
+        if number is None:
+            raise ValueError(
+                f"Row {row} of {name} has image={image!s}, which is none of the "
+                f"{len(shapes)} images; number the images from 0 in the order in which "
+                "they are passed."
+            )
+        height, width = shapes[number][:2]
+        if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
+            raise ValueError(
+                f"Row {row} of {name} has the box ({', '.join(f'{v:g}' for v in box)}) "
+                f"outside its image of height {height} and width {width}; clip it to "
+                "the image."
+            )
+        image_of_box.append(number)
+    return np.array(image_of_box, dtype=np.intp)

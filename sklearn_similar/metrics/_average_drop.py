@@ -1,33 +1,34 @@
-"""Faithfulness of heatmaps: what the estimator makes of the explanation alone."""
+"""Faithfulness of heatmaps: probabilities of images that are masked by their heat."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .._compat import validate_params
 from .._heatmaps.weights import normalize_per_image
-from ._explained import EXPLAINED, Explained, to_type
+from ._explained import EXPLAINED, Batch, Explained
+from ._perturbation import to_dtype
 
 
 @validate_params(EXPLAINED, prefer_skip_nested_validation=True)
 def average_drop(
     estimator: Any, X: Any, heatmaps: Any = None, *, labels: Any = None
 ) -> float:
-    """Compute how much probability is lost outside of the heatmaps; lower is better.
+    """Compute the drop of probability of images masked by heat; lower is better.
 
     Parameters
     ----------
     estimator : fitted classifier
-        Anything with `predict_proba` and `classes_`: a SimilarNetClassifier, or any
+        Any object with `predict_proba` and `classes_`: a SimilarNetClassifier, or a
         classifier or Pipeline of scikit-learn.
     X : array-like of shape (n, n_features), (n, h, w) or (n, h, w, n_channels)
-        Images of the size that the estimator predicts, as it takes them: rows, an array
-        or a DataFrame; grey images; or images with channels. Rows are read as images of
-        the estimator's `image_shape_`, if it has one, or else of the heatmaps' shape,
-        or else as squares.
+        Images as the estimator takes them: rows, an array or a DataFrame; grey images;
+        or images with channels. Rows are reshaped to the estimator's `image_shape_`, if
+        it has one, else to the heatmaps' shape, else to squares.
     heatmaps : array-like of shape (n, h, w) or (n, h * w), or list, default=None
-        One heatmap for each image. None asks the estimator, or the last step of a
-        Pipeline, for its own: ``estimator.heatmap(X, label)``.
+        One heatmap for each image. None: ``estimator.heatmap(X, label)``, by the last
+        step of a Pipeline.
     labels : label or array-like of shape (n,), default=None
         Explained class: one label for all images or one for each. None: the label
         that the estimator predicts.
@@ -35,32 +36,30 @@ def average_drop(
     Returns
     -------
     drop : float
-        Share in [0, 1]. (Its authors print percent.)
+        Share in [0, 1]. (The authors print percent.)
 
     Raises
     ------
     NotFittedError
         If the estimator has no `classes_`.
     ValueError
-        If the estimator has no `heatmap` and none are given, heatmaps do not fit the
-        images or are not finite, or labels are not classes of the estimator.
+        If no heatmaps are given and the estimator has no `heatmap`, heatmaps do not fit
+        the images or are not finite, or labels are not classes of the estimator.
 
     Notes
     -----
     The mean over the images of ``max(0, Y - O) / Y``, where Y is the probability of the
-    label for the image, and O that for the image times its heatmap, which is scaled
-    from 0 to 1 in each image [1]_. An image whose Y is 0 has nothing to lose and counts
-    as 0. A constant heatmap becomes 0, and its explanation is black.
+    label for the image, and O that for the image times its heatmap, which is min-max
+    scaled for each image [1]_. An image with Y = 0 has a drop of 0. A constant heatmap
+    is scaled to 0, which makes the masked image black.
 
-    The product has the type of X, so that the estimator scales it as it scales X:
-    integers are rounded to the nearest, which is half a grey level at most. Where
-    integers count few levels, pass floats. Booleans become 0.0 and 1.0.
+    The product has the dtype of X, so that the estimator scales it as it scales X:
+    integers are rounded, by half a grey level at most. If integers have few levels,
+    pass floats. Booleans become 0.0 and 1.0.
 
-    A heatmap that is almost constant but for one cold pixel loses next to nothing
-    [2]_, so report this together with a measure that asks for small heatmaps, such as
+    A heatmap that is constant except for one cold pixel has almost no drop [2]_, so
+    report this together with a metric that favours small heatmaps, such as
     `deletion_auc`.
-
-    Images are perturbed batch by batch.
 
     References
     ----------
@@ -83,16 +82,16 @@ def average_drop(
     >>> average_drop(Left(), X, [[[1, 0]], [[0, 1]]], labels="left")
     0.5
     """
-    before, after = _with_and_without(Explained(estimator, X, heatmaps, labels))
-    lost = np.maximum(before - after, 0)
-    return float(np.divide(lost, before, out=lost, where=before > 0).mean())
+    original, masked = _original_and_masked(Explained(estimator, X, heatmaps, labels))
+    drop = np.maximum(original - masked, 0)
+    return float(np.divide(drop, original, out=drop, where=original > 0).mean())
 
 
 @validate_params(EXPLAINED, prefer_skip_nested_validation=True)
 def average_increase(
     estimator: Any, X: Any, heatmaps: Any = None, *, labels: Any = None
 ) -> float:
-    """Compute in how many images the heatmap alone is surer; higher is better.
+    """Compute the share of images that masking makes more probable; higher is better.
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ def average_increase(
     Returns
     -------
     increase : float
-        Share of images in [0, 1]. (Its authors print percent.)
+        Share of images in [0, 1]. (The authors print percent.)
 
     Raises
     ------
@@ -111,8 +110,8 @@ def average_increase(
 
     Notes
     -----
-    The "increase in confidence" of [1]_: the share of images with O > Y, as in
-    `average_drop`. A network with Y = 1 for all images leaves no room for an increase.
+    The "increase in confidence" of [1]_: the share of images with O > Y, as defined in
+    `average_drop`. It is 0 for a network with Y = 1 for all images.
 
     References
     ----------
@@ -123,7 +122,7 @@ def average_increase(
     --------
     >>> import numpy as np
     >>> from sklearn_similar.metrics import average_increase
-    >>> class Left:  # surer, if the right pixel is dark
+    >>> class Left:  # more confident if the right pixel is dark
     ...     classes_ = ["left", "other"]
     ...     def predict_proba(self, X):
     ...         left = (1 + X[:, 0, 0] - X[:, 0, 1]) / 2
@@ -132,17 +131,16 @@ def average_increase(
     >>> average_increase(Left(), X, [[[1, 0]], [[0, 1]]], labels="left")
     0.5
     """
-    before, after = _with_and_without(Explained(estimator, X, heatmaps, labels))
-    return float((after > before).mean())
+    original, masked = _original_and_masked(Explained(estimator, X, heatmaps, labels))
+    return float((masked > original).mean())
 
 
-def _with_and_without(explained: Explained) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of the images (Y), and of these times their heatmaps (O)."""
-    pairs = []
-    for batch in explained.batches():
+def _original_and_masked(explained: Explained) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the images (Y), and of the images times their heatmaps (O)."""
+
+    def mask(batch: Batch) -> Iterator[np.ndarray]:
         heat = normalize_per_image(batch.heat)[..., np.newaxis]
-        explanation = to_type(batch.pixels * heat, explained.dtype)
-        after = explained.probability(explanation, batch.label)
-        pairs.append((batch.probability, after))
-    before, after = map(np.concatenate, zip(*pairs, strict=True))
-    return before, after
+        yield to_dtype(batch.pixels * heat, explained.dtype)
+
+    original, masked = explained.probabilities(mask)
+    return original, masked[:, 0]

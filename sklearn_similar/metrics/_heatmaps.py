@@ -1,24 +1,28 @@
-"""Heatmaps, and the boxes or masks that they should cover."""
+"""Heatmaps, their true boxes or masks, and the thresholds of Choe et al. on them."""
 
-from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ._boxes import rasterize
-from ._checks import Instances, as_instances
-from ._values import as_labels, each_array, shared_codes
+from .._compat import Interval
+from .._tables.boxes import rasterize
+from .._tables.checks import as_instances, image_numbers
+from .._tables.values import as_labels, each_array, shared_codes
+
+# Levels are 16-bit numbers, and there is one more than there are thresholds.
+N_THRESHOLDS = Interval(Integral, 1, 2**16 - 2, closed="both")
 
 
 def check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
-    """Return the heatmaps as float64 arrays of shape (h, w)."""
+    """Heatmaps as float64 arrays of shape (h, w), all finite."""
     if isinstance(heatmaps, pd.DataFrame):
         raise ValueError(
             "heatmaps is a DataFrame; reshape its rows to an array of shape (n, h, w)."
         )
     arrays = each_array(heatmaps, "heatmaps", "Heatmap")
-    maps = [heat.astype(np.float64) for heat in arrays]
+    maps = [heatmap.astype(np.float64) for heatmap in arrays]
     if not maps:
         raise ValueError("heatmaps is empty; pass at least one heatmap.")
     for number, heatmap in enumerate(maps):
@@ -38,62 +42,50 @@ def check_heatmaps(heatmaps: Any) -> list[np.ndarray]:
 def true_boxes(
     boxes: Any, maps: list[np.ndarray], *, labels: Any = None, name: str = "boxes"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image number and the coordinates of the boxes that count."""
-    has_labels = isinstance(boxes, pd.DataFrame) and labels is not None
+    """Image number and coordinates of the boxes that are the truth for the heatmaps.
+
+    Parameters
+    ----------
+    boxes : DataFrame or array-like of shape (n_maps, 4)
+    maps : list of ndarray of shape (h, w)
+    labels : array-like of shape (n_maps,), default=None
+        Label of each heatmap; boxes of other labels in a DataFrame are left out.
+    name : str
+        Name of `boxes` in messages.
+
+    Returns
+    -------
+    image : ndarray of int of shape (n_boxes,)
+    coordinates : ndarray of shape (n_boxes, 4)
+    """
+    is_table = isinstance(boxes, pd.DataFrame)
+    match_label = is_table and labels is not None
     instances = as_instances(
-        boxes, name=name, one_per_image=True, needs_label=has_labels
+        boxes, name=name, one_per_image=True, needs_label=match_label
     )
-    if not isinstance(boxes, pd.DataFrame) and len(instances.boxes) != len(maps):
+    if not is_table and len(instances.boxes) != len(maps):
         raise ValueError(
             f"{name} has {len(instances.boxes)} rows for {len(maps)} heatmaps; pass "
             "one box for each heatmap, or a DataFrame with the column image."
         )
-    image = image_numbers(instances, [heat.shape for heat in maps], name=name)
-    counts = np.ones(len(image), dtype=bool)
+    image = image_numbers(instances, [heatmap.shape for heatmap in maps], name=name)
+    is_truth = np.ones(len(image), dtype=bool)
     if labels is not None:
-        wanted = as_labels(labels, "labels", n=len(maps))
-        if has_labels:
-            label, wanted_label, _ = shared_codes(
-                instances.label, wanted, "label", names=(name, "labels")
+        map_labels = as_labels(labels, "labels", n=len(maps))
+        if match_label:
+            label, map_label, _ = shared_codes(
+                instances.label, map_labels, "label", names=(name, "labels")
             )
-            counts = label == wanted_label[image]
-    if not counts.any():
+            is_truth = label == map_label[image]
+    if not is_truth.any():
         raise ValueError(
             f"{name} has no box of any image and label asked for; pass at least one."
         )
-    return image[counts], instances.boxes[counts]
-
-
-def image_numbers(
-    instances: Instances, shapes: Sequence[tuple[int, ...]], *, name: str
-) -> np.ndarray:
-    """The number of each box's image; raise for the first that is not inside it."""
-    numbers = {number: number for number in range(len(shapes))}
-    image_of_box = []
-    for row, image, box in zip(
-        instances.rows, instances.image.tolist(), instances.boxes, strict=True
-    ):
-        # True is equal to 1.
-        number = None if isinstance(image, bool) else numbers.get(image)
-        if number is None:
-            raise ValueError(
-                f"Row {row} of {name} has image={image!s}, which is none of the "
-                f"{len(shapes)} images; number the images from 0 in the order in which "
-                "they are passed."
-            )
-        height, width = shapes[number][:2]
-        if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
-            raise ValueError(
-                f"Row {row} of {name} has the box ({', '.join(f'{v:g}' for v in box)}) "
-                f"outside its image of height {height} and width {width}; clip it to "
-                "the image."
-            )
-        image_of_box.append(number)
-    return np.array(image_of_box, dtype=np.intp)
+    return image[is_truth], instances.boxes[is_truth]
 
 
 def true_masks(masks: Any, maps: list[np.ndarray]) -> list[np.ndarray]:
-    """Return a boolean mask for each map, drawn from boxes where need be."""
+    """A boolean mask for each heatmap, from masks or from boxes."""
     is_table = isinstance(masks, pd.DataFrame)
     arrays = [] if is_table else each_array(masks, "masks", "Mask")
     if is_table or all(mask.ndim == 1 for mask in arrays):
@@ -118,3 +110,19 @@ def true_masks(masks: Any, maps: list[np.ndarray]) -> list[np.ndarray]:
                 f"Mask {number} has values other than 0 and 1; pass a boolean mask."
             )
     return [mask.astype(bool) for mask in arrays]
+
+
+def choe_thresholds(n_thresholds: int) -> np.ndarray:
+    """Thresholds in [0, 1), as shares of a heatmap's maximum."""
+    # The products that ``np.arange(0, 1, step)`` holds, always n_thresholds of them.
+    return np.arange(n_thresholds) * (1.0 / n_thresholds)
+
+
+def count_below(
+    heatmap: np.ndarray, taus: np.ndarray, *, side: Any, normalize: bool = True
+) -> np.ndarray:
+    """Number of thresholds below each pixel (side left), or not above it (right)."""
+    maximum = heatmap.max() if normalize else 1.0
+    if maximum <= 0:
+        return np.zeros(heatmap.shape, dtype=np.uint16)
+    return np.searchsorted(taus * maximum, heatmap, side=side).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""The error of the number of instances."""
+"""Error of the number of instances."""
 
 from numbers import Integral
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval, validate_params
-from ._checks import as_instances
-from ._matching import NAMES, TABLES
-from ._values import shared_codes
+from .._tables.checks import as_instances
+from .._tables.matching import NAMES
+from .._tables.values import shared_codes
+from ._detection import TABLES
 
 
 @validate_params(
@@ -21,26 +22,26 @@ def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> flo
     Parameters
     ----------
     y_true, y_pred : DataFrame or array-like of shape (n, 4)
-        True and predicted instances; labels and scores of a DataFrame do not count. An
-        array holds the boxes of one image.
+        True and predicted instances; labels and scores are ignored. An array holds the
+        boxes of one image.
     n_images : int, default=None
-        Number of images looked at. None: those that y_true or y_pred mentions. Give it
-        where images may be empty, for an empty image has no row.
+        Number of images. None: the number of images in y_true and y_pred. Pass it if
+        some images may be empty, as an empty image has no row.
 
     Returns
     -------
     error : float
-        Instances per image; 0.0 where there are no images at all.
+        Instances per image; 0.0 without any images.
 
     Raises
     ------
     ValueError
-        If the tables mention more than n_images images, or are malformed.
+        If the tables have more than n_images images, or are malformed.
 
     Notes
     -----
-    The mean absolute error of counting by detection: labels, scores and places are not
-    compared, so that a missed and a false instance in one image cancel.
+    This is the mean absolute error of counting by detection. Labels, scores and boxes
+    are not compared, so a missed and a false instance in the same image cancel.
 
     Examples
     --------
@@ -57,11 +58,9 @@ def count_error(y_true: Any, y_pred: Any, *, n_images: int | None = None) -> flo
         n_images = len(images)
     if len(images) > n_images:
         raise ValueError(
-            f"n_images={n_images} but y_true and y_pred mention {len(images)} images; "
-            "give the number of all images."
+            f"n_images={n_images} but y_true and y_pred have {len(images)} images; "
+            "pass the number of all images."
         )
-    counts = [
-        np.bincount(image, minlength=len(images))
-        for image in (true_image, predicted_image)
-    ]
-    return float(np.abs(counts[0] - counts[1]).sum() / max(n_images, 1))
+    n_true = np.bincount(true_image, minlength=len(images))
+    n_predicted = np.bincount(predicted_image, minlength=len(images))
+    return float(np.abs(n_true - n_predicted).sum() / max(n_images, 1))

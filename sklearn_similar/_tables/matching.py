@@ -1,0 +1,174 @@
+"""Greedy matching of detections to true instances, as COCO does it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import UndefinedMetricWarning
+
+from .._images.grouping import rank_within
+from .._images.messages import warn_user
+from .boxes import overlapping_pairs
+from .checks import as_instances
+from .values import shared_codes
+
+# Names of the two tables in messages.
+NAMES = ("y_true", "y_pred")
+
+# As in COCO's code: an IoU of exactly 1 must reach a threshold of 1.
+_MAX_IOU_THRESHOLD = 1 - 1e-10
+
+
+class Pairs(NamedTuple):
+    """Instances as arrays, and the pairs that overlap enough to match.
+
+    Attributes
+    ----------
+    labels : Index of shape (n_labels,)
+        Labels of the true instances.
+    true_label : ndarray of shape (n_true,)
+        Index in `labels`.
+    label : ndarray of shape (n_predicted,)
+        Index in `labels`; n_labels if it is not among them.
+    image, score : ndarray of shape (n_predicted,)
+    predicted, true : ndarray of shape (n_pairs,)
+        Indices of the instances in each pair, in the order of the greedy matching: by
+        descending score, then by descending IoU.
+    iou : ndarray of shape (n_pairs,)
+    """
+
+    labels: pd.Index
+    true_label: np.ndarray
+    label: np.ndarray
+    image: np.ndarray
+    score: np.ndarray
+    predicted: np.ndarray
+    true: np.ndarray
+    iou: np.ndarray
+
+
+def find_pairs(
+    y_true: Any,
+    y_pred: Any,
+    min_iou: float,
+    *,
+    match_label: bool = True,
+    max_detections: int | None = None,
+) -> Pairs:
+    """Validate both tables and find their overlaps within each image and label.
+
+    Of the detections of an image and label, the `max_detections` highest-scoring ones
+    are used.
+    """
+    truth = as_instances(y_true, name="y_true", needs_label=match_label)
+    detections = as_instances(
+        y_pred, name="y_pred", needs_label=match_label, needs_score=True
+    )
+    true_image, image, _ = shared_codes(
+        truth.image, detections.image, "image", names=NAMES
+    )
+    true_label, label, labels = shared_codes(
+        truth.label, detections.label, "label", names=NAMES
+    )
+    true_group = true_image * len(labels) + true_label
+    group = image * len(labels) + label
+    boxes, score = detections.boxes, np.asarray(detections.score)
+    if max_detections is not None:
+        is_used = rank_within(group, -score) < max_detections
+        boxes, group, image = boxes[is_used], group[is_used], image[is_used]
+        label, score = label[is_used], score[is_used]
+    predicted, true, iou = overlapping_pairs(
+        boxes, group, truth.boxes, true_group, min(min_iou, _MAX_IOU_THRESHOLD)
+    )
+    score_rank = np.empty(len(score), dtype=np.intp)
+    score_rank[np.argsort(-score, kind="stable")] = np.arange(len(score))
+    # Among true boxes of equal IoU, COCO's code takes the last.
+    order = np.lexsort((-true, -iou, score_rank[predicted]))
+    true_labels, true_label = np.unique(true_label, return_inverse=True)
+    index_of_label = np.full(len(labels), len(true_labels))
+    index_of_label[true_labels] = np.arange(len(true_labels))
+    return Pairs(
+        labels=labels[true_labels],
+        true_label=true_label,
+        label=index_of_label[label],
+        image=image,
+        score=score,
+        predicted=predicted[order],
+        true=true[order],
+        iou=iou[order],
+    )
+
+
+def matched_rows(pairs: Pairs, iou_threshold: float) -> np.ndarray:
+    """Match greedily; return the row of the true box of each detection, or -1."""
+    true_row = [-1] * len(pairs.score)
+    is_matched = bytearray(len(pairs.true_label))
+    reaches = pairs.iou >= min(iou_threshold, _MAX_IOU_THRESHOLD)
+    for predicted, true in zip(
+        pairs.predicted[reaches].tolist(), pairs.true[reaches].tolist(), strict=True
+    ):
+        # Pairs are sorted: the first one with both sides free is the greedy choice.
+        if true_row[predicted] < 0 and not is_matched[true]:
+            true_row[predicted] = true
+            is_matched[true] = 1
+    return np.array(true_row, dtype=np.intp)
+
+
+class MatchCounts(NamedTuple):
+    """Numbers of matched, predicted and true instances, and the scores they give.
+
+    `zero_division` is the value of 0 / 0; "warn" means 0.0 and a warning.
+    """
+
+    n_matched: int
+    n_predicted: int
+    n_true: int
+
+    def precision(self, zero_division: float | str = 0.0) -> float:
+        """Share of the predicted instances that match."""
+        return ratio(
+            self.n_matched, self.n_predicted, zero_division, "Precision", "predictions"
+        )
+
+    def recall(self, zero_division: float | str = 0.0) -> float:
+        """Share of the true instances that are matched."""
+        return ratio(
+            self.n_matched, self.n_true, zero_division, "Recall", "true instances"
+        )
+
+    def f1(self, zero_division: float | str = 0.0) -> float:
+        """Harmonic mean of precision and recall."""
+        n_instances = self.n_predicted + self.n_true
+        return ratio(2 * self.n_matched, n_instances, zero_division, "F1", "instances")
+
+
+def count_matches(
+    y_true: Any, y_pred: Any, iou_threshold: float = 0.5, *, match_label: bool = True
+) -> MatchCounts:
+    """Match detections to true instances at an IoU, and count both."""
+    pairs = find_pairs(y_true, y_pred, iou_threshold, match_label=match_label)
+    is_match = matched_rows(pairs, iou_threshold) >= 0
+    return MatchCounts(
+        n_matched=int(np.count_nonzero(is_match)),
+        n_predicted=len(pairs.score),
+        n_true=len(pairs.true_label),
+    )
+
+
+def ratio(
+    part: float, whole: int, zero_division: float | str, name: str, requirement: str
+) -> float:
+    """Part / whole; for 0 / 0 the value of `zero_division`.
+
+    The warning says that `name` is undefined without `requirement`.
+    """
+    if whole:
+        return float(part / whole)
+    if zero_division == "warn":
+        warn_user(
+            f"{name} is undefined without {requirement} and set to 0.0; give "
+            "zero_division to choose the value.",
+            UndefinedMetricWarning,
+        )
+        return 0.0
+    return float(zero_division)

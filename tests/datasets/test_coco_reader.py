@@ -1,0 +1,121 @@
+"""COCO files are read, or refused with the name of the entry."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from sklearn_similar.datasets import dump_coco_file, load_coco_file
+from sklearn_similar.datasets._coco_reader import read_coco
+
+TRUTH = pd.DataFrame(
+    [
+        [2, "key", 0, 0, 8, 20],
+        [0, "coin", 10, 5, 30, 25],
+        [0, "key", 3, 4, 5, 6],
+    ],
+    columns=["image", "label", "x_min", "y_min", "x_max", "y_max"],
+)
+FOUND = TRUTH.assign(score=[0.9, 0.8, 0.7], heat=[1.5, np.nan, 0.25])[
+    ["image", "label", "score", "heat", "x_min", "y_min", "x_max", "y_max"]
+]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "coco.json"
+
+
+def test_crowds_are_skipped_with_a_warning(path):
+    dump_coco_file(TRUTH, path)
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= {"iscrowd": 1, "bbox": None}
+    path.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match=r"1 region of .* marked as crowds are skip"):
+        loaded = load_coco_file(path)
+    assert_frame_equal(loaded.instances, TRUTH[1:].reset_index(drop=True))
+
+
+def changed(content, where, value):
+    content = json.loads(json.dumps(content))
+    target = content
+    for key in where[:-1]:
+        target = target[key]
+    if value is None:
+        del target[where[-1]]
+    else:
+        target[where[-1]] = value
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (["images"], None, "has no list of images"),
+        (["images"], {}, "has no list of images"),
+        (["annotations", 1], 5, "Entry of annotations 1 in .* is not an object"),
+        (["annotations", 1, "bbox"], None, "annotations 1 in .* lacks 'bbox'"),
+        (["annotations", 1, "bbox"], [1, 2, 3], r"has bbox=\[1, 2, 3\]; it should be"),
+        (["annotations", 1, "bbox", 2], -1, "of negative size"),
+        (["annotations", 1, "bbox", 2], "9", "has bbox='9'; it should be a number"),
+        (["annotations", 1, "bbox", 2], True, "has bbox=True; it should be a number"),
+        (["annotations", 1, "bbox", 2], 10**400, "it should be a number"),
+        (["annotations", 1, "image_id"], 99, "image_id=99, which is not an image"),
+        (["annotations", 1, "image_id"], [0], r"image_id=\[0\]; it should be an int"),
+        (
+            ["annotations", 1, "category_id"],
+            99,
+            "category_id=99, which is not a category",
+        ),
+        (["annotations", 1, "category_id"], {}, "category_id={}; it should be an int"),
+        (["annotations", 1, "score"], 0.5, "have a score and some have none"),
+        (["images", 1, "id"], 0, "images of .* hold 0 twice"),
+        (["images", 1, "file_name"], 5, "file_name=5; it should be a string"),
+        (["categories", 1, "id"], 1, "categories of .* hold 1 twice"),
+        (["categories", 1, "name"], "coin", "names of categories .* 'coin' twice"),
+        (["categories", 1, "name"], 2, "strings and numbers|numbers and strings"),
+        (["categories", 1, "name"], [2], "it should be a string"),
+    ],
+)
+def test_each_damage_of_a_data_set_is_named(path, where, value, message):
+    dump_coco_file(TRUTH, path)
+    path.write_text(changed(json.loads(path.read_text()), where, value))
+    with pytest.raises(ValueError, match=message):
+        load_coco_file(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not valid JSON"),
+        (b"\xff\xfe\x00", "is not valid JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"3", "holds an int; COCO's files hold an object"),
+        (b"[3]", "Result 0 in .* is not an object"),
+        (b'[{"image_id": 0, "category_id": 1, "bbox": [NaN, 0, 1, 1]}]', "holds NaN"),
+        (b"1" * 10_000, "is not valid JSON"),
+    ],
+)
+def test_files_of_another_format_are_refused(path, content, message):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_coco_file(path, image_ids=[0], category_ids={"a": 1})
+
+
+def test_folders_and_missing_files_are_refused(path):
+    with pytest.raises(ValueError, match="is not a file"):
+        load_coco_file(path.parent)
+    with pytest.raises(FileNotFoundError):
+        load_coco_file(path)
+
+
+def test_sizes_of_images_are_read_if_they_are_valid(path):
+    dump_coco_file(TRUTH, path, image_shapes=[(30, 40), (50, 60), (70, 80)])
+    content = json.loads(path.read_text())
+    content["images"][1]["width"] = -1
+    del content["images"][2]["height"]
+    path.write_text(json.dumps(content))
+    assert read_coco(path).image_sizes == [(30, 40), None, None]
+    assert read_coco(path, image_ids=[2, 1, 0]).image_sizes == [None, None, (30, 40)]
