@@ -677,7 +677,7 @@ def main():
                     tables[name],
                     arguments.quick,
                     packages=PACKAGES,
-                    keep_other="setup",
+                    replace_by="setup",
                 )
 
 

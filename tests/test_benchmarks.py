@@ -1,7 +1,9 @@
-"""Code that benchmarks share; tox runs the benchmarks themselves, with --quick."""
+"""Shared code of the benchmarks; tox runs the benchmarks themselves, with --quick."""
 
 import importlib
 import itertools
+import subprocess
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,13 @@ from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+RESULTS = sorted((BENCHMARKS / "results").glob("*.csv"))
 ADDED_MEBIBYTES = 64
 
 
 @pytest.fixture
 def load(monkeypatch):
-    """Import what the benchmarks share, by name."""
+    """Import a module of the benchmarks by name."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module
 
@@ -27,6 +30,11 @@ def load(monkeypatch):
 @pytest.fixture
 def common(load):
     return load("_common")
+
+
+@pytest.fixture
+def provenance(load):
+    return load("_provenance")
 
 
 @pytest.fixture
@@ -43,7 +51,7 @@ def digits():
 
 @pytest.fixture
 def clock(monkeypatch, common):
-    """A clock that goes on only when told to."""
+    """A clock that advances only on request."""
 
     class Clock:
         now = 0.0
@@ -117,6 +125,82 @@ def test_quick_leaves_committed_results_alone(common, tmp_path):
     assert not (tmp_path / "some.csv").exists()
     ignored = (common.RESULTS / ".gitignore").read_text().split()
     assert "quick/" in ignored
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with a room of the package, a benchmark and a file of results."""
+    for name in ("sklearn_similar/_network", "benchmarks/results"):
+        (tmp_path / name).mkdir(parents=True)
+    write_and_commit(tmp_path, "sklearn_similar/_network/net.py", start=True)
+    return tmp_path
+
+
+def write_and_commit(folder, name, text="", start=False):
+    """Write a file and commit it."""
+    (folder / name).write_text(text)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for command in (
+        *([("init", "--quiet")] if start else []),
+        ("add", "--all"),
+        (*identity, "commit", "--quiet", "--allow-empty", "--message", name),
+    ):
+        try:
+            subprocess.run(["git", *command], cwd=folder, check=True)
+        except FileNotFoundError:
+            pytest.skip("git is not installed")
+
+
+def test_commit_is_dirty_if_code_has_changed_but_not_if_results_have(
+    provenance, repository
+):
+    commit = provenance.current_commit(repository)
+    assert provenance.git("rev-parse", "HEAD", root=repository).startswith(commit)
+    (repository / "benchmarks" / "results" / "training.csv").write_text("new")
+    assert provenance.current_commit(repository) == commit
+    (repository / "benchmarks" / "training.py").write_text("new")
+    assert provenance.current_commit(repository) == f"{commit}-dirty"
+
+
+def test_commit_is_empty_without_a_repository(provenance, monkeypatch, tmp_path):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.current_commit(tmp_path) == ""
+
+
+def test_figures_are_outdated_once_a_measured_room_has_changed(provenance, repository):
+    commit = provenance.current_commit(repository)
+    path = repository / "benchmarks" / "results" / "training.csv"
+    path.write_text(f"seconds,commit\n1,{commit}\n")
+    write_and_commit(repository, "README.md", "not measured")
+    assert provenance.outdated_figures(path, repository) == []
+    write_and_commit(repository, "sklearn_similar/_network/net.py", "faster")
+    assert provenance.outdated_figures(path, repository) == [
+        f"training.csv was measured at {commit}, 2 commits ago; changed since: _network"
+    ]
+    path.write_text("seconds,commit\n1,0123456\n2,\n")
+    assert provenance.outdated_figures(path, repository) == [
+        "training.csv: commit 0123456 is not in this repository"
+    ]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_committed_figures_name_their_commit_and_existing_rooms(provenance, path):
+    commits = provenance.read_results(path)["commit"]
+    assert commits.str.fullmatch("[0-9a-f]{7,}").all()
+    for room in provenance.MEASURED_ROOMS[path.stem]:
+        assert (provenance.ROOT / provenance.PACKAGE / room).exists()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_outdated_figures_are_warned_of(provenance, path):
+    try:
+        is_shallow = provenance.git("rev-parse", "--is-shallow-repository")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git repository")
+    if is_shallow == "true":
+        pytest.skip("a shallow clone lacks the commits")
+    for sentence in provenance.outdated_figures(path):
+        warnings.warn(sentence, stacklevel=1)
 
 
 def test_machine_names_what_figures_depend_on(common):
@@ -355,9 +439,9 @@ def test_textured_shapes_lie_in_their_boxes(scenes):
 def test_rows_of_other_setups_remain_in_the_file(common, tmp_path):
     for setup, value in (("a", 1), ("b", 2), ("a", 3)):
         rows = [{"setup": setup, "value": value}]
-        path = common.report("rows", rows, False, tmp_path, keep_other="setup")
-    found = pd.read_csv(path)
-    assert found.set_index("setup")["value"].to_dict() == {"b": 2, "a": 3}
+        path = common.report("rows", rows, False, tmp_path, replace_by="setup")
+    table = pd.read_csv(path)
+    assert table.set_index("setup")["value"].to_dict() == {"b": 2, "a": 3}
 
 
 @pytest.fixture
