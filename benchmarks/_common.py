@@ -154,6 +154,21 @@ def median_ratio(seconds: np.ndarray, reference: np.ndarray) -> float:
     return float(np.median(seconds / reference))
 
 
+def with_slopes(
+    rows: Sequence[Mapping[str, object]], by: Sequence[str], count: str
+) -> pd.DataFrame:
+    """Rows with the slope of the logarithm of "seconds" over that of a count.
+
+    The slope is fitted to the rows with equal values of the columns `by`. It is 1 if
+    the time doubles with the count, and 0 if it is constant.
+    """
+    table = pd.DataFrame(rows)
+    for _, group in table.groupby(list(by)):
+        logarithms = np.log(group[count]), np.log(group["seconds"])
+        table.loc[group.index, "slope"] = np.polyfit(*logarithms, 1)[0]
+    return table
+
+
 def report(
     name: str,
     rows: Sequence[Mapping[str, object]],

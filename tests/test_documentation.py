@@ -61,13 +61,13 @@ LOCALIZATION_ROWS = {
     ),
     "touching digits": "digits, touching, overlap 0",
     "digits that overlap by two pixels": "digits, touching, overlap 2",
-    "digits rotated by 20 to 30 degrees": "digits, turned by 20-30 degrees",
-    "digits rotated by 30 to 45 degrees": "digits, turned by 30-45 degrees",
+    "digits rotated by 20 to 30 degrees": "digits, rotated by 20-30 degrees",
+    "digits rotated by 30 to 45 degrees": "digits, rotated by 30-45 degrees",
     "digits rotated by 20 to 30 degrees, trained with ``rotation=45``": (
-        "digits, rotation=45, turned by 20-30 degrees"
+        "digits, rotation=45, rotated by 20-30 degrees"
     ),
     "digits rotated by 30 to 45 degrees, trained with ``rotation=45``": (
-        "digits, rotation=45, turned by 30-45 degrees"
+        "digits, rotation=45, rotated by 30-45 degrees"
     ),
     "clothes on black": "clothes, black",
     "clothes on dimmed photographs": "clothes, photographs",
@@ -119,8 +119,8 @@ FIGURES = {
         lambda: cells(
             "speed",
             "ratio",
-            beside="torchcam GradCAM",
-            what=[
+            reference="torchcam GradCAM",
+            task=[
                 "heatmap of a label, LeNet, 1 image",
                 "heatmap of a label, SmallResNet, 1 image",
             ],
