@@ -98,7 +98,7 @@ def make_suppression(path, folder):
 
 
 def write_images(path, n_images):
-    """The sample's digits again and again in a file, and their labels beside it."""
+    """Write the sample's digits repeatedly to a file, and their labels to another."""
     X, _, y, _ = load_mnist_sample(return_X_y=True)
     images = np.lib.format.open_memmap(path, "w+", np.uint8, (n_images, *X.shape[1:]))
     for first in range(0, n_images, len(X)):

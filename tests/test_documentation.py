@@ -188,7 +188,7 @@ FIGURES = {
         lambda: cells(
             "workers",
             "times as fast",
-            way=["n_jobs=2, processes", "two Dask workers", "n_jobs=2, threads"],
+            backend=["n_jobs=2, processes", "two Dask workers", "n_jobs=2, threads"],
         ),
     ),
     "units of the costs": (
