@@ -7,7 +7,7 @@ Prints the table of the detected coins and writes a picture of them, a report fo
 browser, and pictures of heatmaps and filter importances. Takes about a minute on 2
 cores. README.md and the home page show two of the pictures:
 
-    tox -e demo && cp demo_output/found.png demo_output/heatmaps.png docs/_static/
+    tox -e demo && cp demo_output/detections.png demo_output/heatmaps.png docs/_static/
 """
 
 import argparse
@@ -65,7 +65,7 @@ def detect_coins(folder):
     print(instances.to_string(index=False, float_format="{:.2f}".format), "\n")
     display = InstancesDisplay.from_predictions([photograph], instances)
     yield (
-        save(display, folder / "found.png"),
+        save(display, folder / "detections.png"),
         "the photograph with the detections",
     )
     path = folder / "report.html"
