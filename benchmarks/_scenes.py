@@ -59,11 +59,11 @@ def training_photographs(mode="L"):
     return [np.asarray(Image.fromarray(image).convert(mode)) for image in images]
 
 
-def load_fashion(arguments) -> tuple[str, Bunch]:
+def load_fashion(arguments, default_home: Path = FASHION_HOME) -> tuple[str, Bunch]:
     """Fashion-MNIST and its name; MNIST with --quick if Fashion-MNIST is missing."""
     folder = arguments.fashion_home
-    if not folder and FASHION_HOME.exists():
-        folder = FASHION_HOME
+    if not folder and default_home.exists():
+        folder = default_home
     if folder:
         fashion = fetch_mnist(folder)
         return "Fashion-MNIST", first_images(fashion) if arguments.quick else fashion
