@@ -1,8 +1,8 @@
-"""Heatmaps of images: ours, and those of torchcam, captum and grad-cam.
+"""Heatmap methods: ours, and those of torchcam, captum and grad-cam.
 
-Every method gets images of 8 bits and a label for each, and gives maps of the images'
-size as a NumPy array. Each baseline has its own copy of the network, so that hooks of
-one do not slow another.
+Every method takes 8-bit images with a label for each and returns maps of the images'
+size as a NumPy array. Each baseline has a separate copy of the network, so that hooks
+of one method do not slow down another.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from torchcam.methods import CAM, GradCAM, GradCAMpp, LayerCAM, ScoreCAM
 
 
 def without_torchvision():
-    """Let grad-cam be imported without torchvision, of which it uses nothing here."""
+    """Replace a missing torchvision by a stub; grad-cam imports but does not use it."""
     names = (
         "torchvision",
         "torchvision.transforms",
@@ -47,23 +47,23 @@ except ImportError:
 
 PACKAGES = ("torchcam", "captum", "grad-cam")
 LAYOUTS = {"channels_last": (False, True)}
-# For what runs the network once; the others run it for every filter.
+# For methods with a single forward pass; the remaining methods run it for each filter.
 FAST = {"n_at_once": (16, 64), **LAYOUTS}
 
 
 class Method(NamedTuple):
-    """A method to heatmaps.
+    """A heatmap method.
 
     Attributes
     ----------
     build : callable
-        From settings to a function of images and labels.
+        Takes settings and returns a function of images and labels.
     is_ours : bool
     of_label : bool
-        Whether the labels that it gets count.
+        Whether the heatmap depends on the label.
     needs_gradients : bool
     grid : dict
-        Settings to try.
+        Values of the settings to choose from.
     """
 
     build: Callable[..., Callable]
@@ -74,30 +74,31 @@ class Method(NamedTuple):
 
 
 def methods_for(models):
-    """The methods that the network of some models allows, by name.
+    """The methods that support the network of the models, by name.
 
     Parameters
     ----------
     models : dict of SimilarNetClassifier
-        One network with several settings, the default first. Peers get its network and
-        its layer.
+        The same network with several settings, the default first. Baselines use its
+        network and its layer.
     """
     model = next(iter(models.values()))
     methods = {}
-    for setting, own in models.items():
+    for setting, variant in models.items():
         for name, build, of_label in (
-            ("heatmap(X, label)", of_own_label, True),
-            ("heatmap(X)", of_all_labels, False),
+            ("heatmap(X, label)", class_heatmaps, True),
+            ("heatmap(X)", heatmaps_of_all_classes, False),
         ):
-            # All classes together have the same map whether or not there is an outline.
-            if of_label or own.class_heatmap == model.class_heatmap:
-                made = partial(build, own)
-                methods[f"{name}, {setting}"] = Method(made, True, of_label)
-    several = [own.layer_ for own in models.values() if isinstance(own.layer_, list)]
+            # The map of all classes does not depend on `class_heatmap`.
+            if of_label or variant.class_heatmap == model.class_heatmap:
+                methods[f"{name}, {setting}"] = Method(
+                    partial(build, variant), is_ours=True, of_label=of_label
+                )
+    several = [m.layer_ for m in models.values() if isinstance(m.layer_, list)]
     first_layer = several[0][0] if several else None
-    mean = partial(adapt, model, mean_responses)
-    methods["mean of the responses"] = Method(mean, of_label=False, grid=FAST)
-    # CAM takes the weights of the one linear layer that follows an average pooling.
+    mean = partial(adapt, model, mean_activations)
+    methods["mean of the activations"] = Method(mean, of_label=False, grid=FAST)
+    # CAM uses the weights of the single linear layer after an average pooling.
     modules = model.net_.module_.named_modules()
     linear = [name for name, module in modules if isinstance(module, nn.Linear)]
     if len(linear) == 1:
@@ -138,18 +139,18 @@ def methods_for(models):
     return methods
 
 
-def of_own_label(model):
-    """Ours, of a label for each image."""
+def class_heatmaps(model):
+    """Our heatmaps of a label for each image."""
     return lambda X, labels: model.heatmap(X, labels=labels)
 
 
-def of_all_labels(model):
-    """Ours, all classes together; the labels do not count."""
+def heatmaps_of_all_classes(model):
+    """Our heatmaps of all classes; labels are ignored."""
     return lambda X, _labels: model.heatmap(X)
 
 
 def adapt(model, make, n_at_once, channels_last, **setting):
-    """A baseline's maps, computed for some images at once and interpolated."""
+    """Maps of a baseline, computed batch by batch and interpolated."""
     network = deepcopy(model.net_.module_).eval()
     if channels_last:
         network.to(memory_format=torch.channels_last)
@@ -158,18 +159,18 @@ def adapt(model, make, n_at_once, channels_last, **setting):
     def heatmaps(X, labels):
         images = as_tensors(X, channels_last)
         classes = torch.from_numpy(np.searchsorted(model.classes_, labels))
-        found = np.empty(X.shape[:3], dtype=np.float32)
+        result = np.empty(X.shape[:3], dtype=np.float32)
         for part in gen_batches(len(X), n_at_once):
             maps = maps_of(images[part], classes[part])[:, None]
             pixels = F.interpolate(maps, X.shape[1:3], mode="bilinear")
-            found[part] = pixels[:, 0].numpy()
-        return found
+            result[part] = pixels[:, 0].numpy()
+        return result
 
     return heatmaps
 
 
 def with_torchcam(extractor_class, network, layer, **setting):
-    """torchcam: a pass with its hooks, then the extractor on the scores."""
+    """torchcam: a forward pass with hooks, then the extractor on the scores."""
     extractor = extractor_class(network, layer, **setting)
     needs_gradients = issubclass(extractor_class, (GradCAM, GradCAMpp, LayerCAM))
 
@@ -183,7 +184,7 @@ def with_torchcam(extractor_class, network, layer, **setting):
 
 
 def captum_gradcam(network, layer):
-    """captum: Grad-CAM, negative values cut off as in its paper."""
+    """captum: Grad-CAM with a ReLU, as in its paper."""
     attribution = LayerGradCam(network, network.get_submodule(layer))
 
     def maps_of(images, classes):
@@ -194,75 +195,73 @@ def captum_gradcam(network, layer):
 
 
 def captum_ablation(network, layer, perturbations_per_eval):
-    """captum: responses, weighted by the increase of the log loss in this image."""
+    """captum: activations, weighted by the increase of this image's log loss."""
     module = network.get_submodule(layer)
-    responses_of = LayerActivation(network, module).attribute
+    activations_of = LayerActivation(network, module).attribute
 
     @torch.inference_mode()
     def maps_of(images, classes):
-        responses = responses_of(images)
+        activations = activations_of(images)
         increases_of = captum_increases(
-            network, layer, responses.shape[1], perturbations_per_eval
+            network, layer, activations.shape[1], perturbations_per_eval
         )
         weights = increases_of(images, classes)
-        return torch.einsum("nc,nchw->nhw", weights, responses).relu()
+        return torch.einsum("nc,nchw->nhw", weights, activations).relu()
 
     return maps_of
 
 
 def with_gradcam(cam_class, network, layer, **setting):
     """grad-cam: its maps have the images' size."""
-    # FullGrad takes all layers with a bias, and says so if it is given one.
+    # FullGrad uses all layers with a bias and warns if layers are given.
     layers = [] if cam_class is FullGrad else [network.get_submodule(layer)]
     cam = cam_class(network, layers, **setting)
 
     def maps_of(images, classes):
         targets = [ClassifierOutputTarget(index) for index in classes.tolist()]
-        # AblationCAM draws a progress bar for every image.
+        # AblationCAM prints a progress bar for every image.
         with contextlib.redirect_stderr(io.StringIO()):
             return torch.from_numpy(cam(input_tensor=images, targets=targets))
 
     return maps_of
 
 
-def responses_of(network, layers):
-    """A function from images to the responses of some layers."""
-    found = {}
+def activations_of(network, layers):
+    """A function from images to the activations of layers."""
+    outputs = {}
     for layer in layers:
 
-        def note(_module, _inputs, output, layer=layer):
-            found[layer] = output.clone()
+        def record(_module, _inputs, output, layer=layer):
+            outputs[layer] = output.clone()
 
-        network.get_submodule(layer).register_forward_hook(note)
+        network.get_submodule(layer).register_forward_hook(record)
 
-    def responses(images):
+    def activations(images):
         network(images)
-        return [found[layer] for layer in layers]
+        return [outputs[layer] for layer in layers]
 
-    return responses
+    return activations
 
 
-def mean_responses(network, layer):
-    """The plain mean of the positive responses: no weights, no class."""
-    responses = responses_of(network, [layer])
+def mean_activations(network, layer):
+    """The mean of the positive activations, without weights and class."""
+    activations = activations_of(network, [layer])
 
     @torch.inference_mode()
     def maps_of(images, _classes):
-        return responses(images)[0].relu().mean(dim=1)
+        return activations(images)[0].relu().mean(dim=1)
 
     return maps_of
 
 
 def cam_times_stem(network, layer, linear, stem):
-    """CAM, times the mean response of the network's first activations."""
-    responses, weight = (
-        responses_of(network, [stem, layer]),
-        network.get_submodule(linear).weight,
-    )
+    """CAM, multiplied by the mean activation of the network's first layer."""
+    activations = activations_of(network, [stem, layer])
+    weight = network.get_submodule(linear).weight
 
     @torch.inference_mode()
     def maps_of(images, classes):
-        early, late = responses(images)
+        early, late = activations(images)
         maps = torch.einsum("nc,nchw->nhw", weight[classes], late).relu()[:, None]
         maps = F.interpolate(maps, early.shape[2:], mode="bilinear")[:, 0]
         return maps * early.relu().mean(dim=1)
@@ -271,7 +270,7 @@ def cam_times_stem(network, layer, linear, stem):
 
 
 def layercam_of_two(network, layer, first_layer):
-    """torchcam: LayerCAM of an early and the last layer, fused as its authors do."""
+    """torchcam: LayerCAM of an early and the last layer, fused as in its paper."""
     extractor = LayerCAM(network, [first_layer, layer])
 
     def maps_of(images, classes):
@@ -283,7 +282,7 @@ def layercam_of_two(network, layer, first_layer):
 
 
 def ablation_weights(model, batch_size=32):
-    """grad-cam: shares of a label's score that go with each filter, in each image."""
+    """grad-cam: share of the label's score that is lost without each filter."""
     network = deepcopy(model.net_.module_).eval()
     layer = network.get_submodule(model.layer_)
     cam = AblationCAM(network, [layer], batch_size=batch_size)

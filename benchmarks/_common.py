@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: arguments, data, timing, tables and CSV files."""
+"""Arguments, data, timing, tables and CSV files for all benchmarks."""
 
 import argparse
 import importlib.metadata
@@ -13,6 +13,7 @@ import pandas as pd
 import sklearn
 import skorch
 import torch
+from _provenance import current_commit, read_results
 from sklearn.utils import Bunch
 
 from sklearn_similar.datasets import fetch_mnist, load_mnist_sample
@@ -32,10 +33,10 @@ def parse_arguments(
     argv: Sequence[str] | None = None,
     choices: Mapping[str, Sequence[str]] | None = None,
 ) -> argparse.Namespace:
-    """Arguments that every benchmark takes; `doc` is its module docstring.
+    """Parse the arguments that all benchmarks share; `doc` is the module docstring.
 
-    `choices` are options of one benchmark: what each of them chooses from, all of it by
-    default.
+    `choices` are further options of a benchmark and their values; the default of an
+    option is all of its values.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -43,18 +44,19 @@ def parse_arguments(
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="few images and repeats, to see that it runs; results go to results/quick",
+        help="few images and repeats, as a smoke test; results go to results/quick",
     )
     parser.add_argument(
         "--data-home",
         type=Path,
-        help="folder with MNIST's IDX files (SKLEARN_SIMILAR_DATA, else OpenML)",
+        help="folder with MNIST's IDX files "
+        "(default: SKLEARN_SIMILAR_DATA, else OpenML)",
     )
     parser.add_argument(
         "--fashion-home",
         type=Path,
-        help="folder with Fashion-MNIST's IDX files, for the benchmarks that use it "
-        "(the folder of Debian's package, else OpenML)",
+        help="folder with Fashion-MNIST's IDX files, for benchmarks that use them "
+        "(default: the folder of Debian's package, else OpenML)",
     )
     for name, values in (choices or {}).items():
         parser.add_argument(f"--{name}", nargs="+", choices=values, default=values)
@@ -62,7 +64,7 @@ def parse_arguments(
 
 
 def load_mnist(arguments: argparse.Namespace) -> Bunch:
-    """All of MNIST; for --quick 5,000 and 1,000 images, without a download."""
+    """All of MNIST; with --quick, 5,000 and 1,000 images without a download."""
     if not arguments.quick:
         return fetch_mnist(arguments.data_home)
     if not arguments.data_home and not os.environ.get("SKLEARN_SIMILAR_DATA"):
@@ -83,7 +85,7 @@ def first_images(images: Bunch, n_train: int = 5_000, n_test: int = 1_000) -> Bu
 
 
 def as_tensors(X: np.ndarray, channels_last: bool = True) -> torch.Tensor:
-    """Grey or colour images of 8 bits as floats n x channels x height x width."""
+    """Convert 8-bit grey or colour images to floats, n x channels x height x width."""
     images = torch.from_numpy(X if X.ndim == 4 else X[..., None]).permute(0, 3, 1, 2)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(torch.float32, memory_format=layout).div_(255)
@@ -98,7 +100,7 @@ def version(package: str) -> str:
 
 
 def machine(packages: Iterable[str] = ()) -> dict[str, str | int]:
-    """Versions and processors, without which a figure says little."""
+    """Versions of packages, and numbers of cores and threads."""
     try:
         n_cores = len(os.sched_getaffinity(0))
     except AttributeError:
@@ -116,7 +118,7 @@ def machine(packages: Iterable[str] = ()) -> dict[str, str | int]:
 
 
 def seconds_of(function: Callable[[], object]) -> float:
-    """Time that a call takes."""
+    """Duration of a call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -125,10 +127,10 @@ def seconds_of(function: Callable[[], object]) -> float:
 def interleave(
     functions: Mapping[str, Callable[[], object]], n_repeats: int
 ) -> dict[str, np.ndarray]:
-    """Seconds of each function, n_repeats of them, taken in turns.
+    """Seconds of each function in each of n_repeats rounds; functions take turns.
 
-    A machine that is slow for a while then slows down all of them. Every other
-    round goes backwards, so that none always runs after the same one.
+    A slow phase of the machine then affects all functions alike. Every other round
+    runs in reverse order, so that no function always follows the same predecessor.
     """
     names = list(functions)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -141,15 +143,30 @@ def interleave(
 def fastest(
     candidates: Mapping[str, Callable[[], object]], n_repeats: int = 2
 ) -> tuple[str, dict[str, float]]:
-    """Name of the fastest function, and the least seconds that each took."""
+    """Name of the fastest function, and the minimum seconds of each function."""
     seconds = interleave(candidates, n_repeats)
-    least = {name: float(times.min()) for name, times in seconds.items()}
-    return min(least, key=least.__getitem__), least
+    minimum = {name: float(times.min()) for name, times in seconds.items()}
+    return min(minimum, key=minimum.__getitem__), minimum
 
 
 def median_ratio(seconds: np.ndarray, reference: np.ndarray) -> float:
-    """Median over the rounds of the ratio within a round."""
+    """Median of the ratios within each round."""
     return float(np.median(seconds / reference))
+
+
+def with_slopes(
+    rows: Sequence[Mapping[str, object]], by: Sequence[str], count: str
+) -> pd.DataFrame:
+    """Rows with the slope of the logarithm of "seconds" over that of a count.
+
+    The slope is fitted to the rows with equal values of the columns `by`. It is 1 if
+    the time doubles with the count, and 0 if it is constant.
+    """
+    table = pd.DataFrame(rows)
+    for _, group in table.groupby(list(by)):
+        logarithms = np.log(group[count]), np.log(group["seconds"])
+        table.loc[group.index, "slope"] = np.polyfit(*logarithms, 1)[0]
+    return table
 
 
 def report(
@@ -158,23 +175,25 @@ def report(
     quick: bool,
     results: Path = RESULTS,
     packages: Iterable[str] = (),
-    keep_other: str | None = None,
+    replace_by: str | None = None,
 ) -> Path:
-    """Print rows as a table and write them, with the machine, to <name>.csv.
+    """Print rows as a table and write them, with machine and commit, to <name>.csv.
 
-    `keep_other` is a column: rows that the file has for other values of it remain.
+    `replace_by` is a column: only rows of the file with the same values of it are
+    replaced.
     """
-    found = machine(packages)
+    machine_columns = machine(packages)
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
     folder = results / "quick" if quick else results
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.csv"
-    table = table.assign(**found)
-    if keep_other and path.exists():
-        before = pd.read_csv(path)
-        others = before[~before[keep_other].isin(table[keep_other])]
-        table = pd.concat([others, table], ignore_index=True)
+    table = table.assign(**machine_columns, commit=current_commit())
+    if replace_by and path.exists():
+        previous = read_results(path)
+        remaining = previous[~previous[replace_by].isin(table[replace_by])]
+        table = pd.concat([remaining, table], ignore_index=True)
     table.to_csv(path, index=False, float_format="%.6g")
-    print(f"\nwritten to {path}; {', '.join(f'{k} {v}' for k, v in found.items())}")
+    versions = ", ".join(f"{key} {value}" for key, value in machine_columns.items())
+    print(f"\nwritten to {path}; {versions}")
     return path

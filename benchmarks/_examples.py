@@ -1,4 +1,4 @@
-"""What the gallery's pages find, counted."""
+"""Detections on the pages of the documentation's gallery, counted."""
 
 import runpy
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from sklearn_similar.metrics import detection_scores
 
 FOLDER = Path(__file__).parents[1] / "docs" / "examples"
-# Seen by eye.
+# Counted by hand.
 N_COINS = 24
 WRITTEN = "txps"
 LINES = (
@@ -22,12 +22,12 @@ LINES = (
 
 
 def example_rows():
-    """Rows of the table: instances that are there, that were found, and of these right.
+    """Rows of the table: numbers of objects, detections and correct detections.
 
-    Of coins, only the number is known.
+    The boxes of coins are not known, only their number.
     """
     coins = _run("plot_coins")["instances"]
-    yield {"example": "coins", "true": N_COINS, "found": len(coins)}
+    yield {"example": "coins", "objects": N_COINS, "detections": len(coins)}
     for example in ("icons", "faces", "clothes"):
         page = _run(f"plot_{example}")
         scores = detection_scores(page["truth"], page["instances"])
@@ -35,32 +35,38 @@ def example_rows():
     page = _run("plot_text")
     yield _row("letters of a page", *_read_letters(page["lines"]))
     written = page["written"]["label"]
-    n_right = sum((Counter(written) & Counter(WRITTEN)).values())
-    yield _row("handwritten letters", len(WRITTEN), len(written), n_right)
+    n_correct = sum((Counter(written) & Counter(WRITTEN)).values())
+    yield _row("handwritten letters", len(WRITTEN), len(written), n_correct)
 
 
 def _run(page):
-    """Names of a page, after it was run."""
+    """Run a page and return its global names."""
     return runpy.run_path(str(FOLDER / f"{page}.py"))
 
 
-def _row(name, n_true, n_found, n_right):
-    row = {"example": name, "true": n_true, "found": n_found, "right": n_right}
-    return row | {"recall": n_right / n_true, "precision": n_right / n_found}
+def _row(name, n_objects, n_detections, n_correct):
+    return {
+        "example": name,
+        "objects": n_objects,
+        "detections": n_detections,
+        "correct": n_correct,
+        "recall": n_correct / n_objects,
+        "precision": n_correct / n_detections,
+    }
 
 
-def _read_letters(found):
-    """Letters of the page's lines, those in the lines found, and those in common.
+def _read_letters(detected_lines):
+    """Numbers of true letters, of detected letters, and of letters in common.
 
-    A line is compared with the one found that is most like it.
+    Each true line is compared with the most similar detected line.
     """
-    texts = ["".join(letter.label for letter in line) for line in found]
-    n_true = n_found = n_right = 0
+    texts = ["".join(letter.label for letter in line) for line in detected_lines]
+    n_objects = n_detections = n_correct = 0
     for line in LINES:
         letters = "".join(filter(str.isalpha, line.lower()))
         matchers = [SequenceMatcher(None, letters, text, False) for text in texts]
         best = max(matchers, key=SequenceMatcher.ratio)
-        n_true += len(letters)
-        n_found += len(best.b)
-        n_right += sum(block.size for block in best.get_matching_blocks())
-    return n_true, n_found, n_right
+        n_objects += len(letters)
+        n_detections += len(best.b)
+        n_correct += sum(block.size for block in best.get_matching_blocks())
+    return n_objects, n_detections, n_correct

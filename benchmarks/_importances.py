@@ -1,4 +1,4 @@
-"""Ways to measure what each filter is worth: loops, captum, ours; their times."""
+"""Methods to measure importances: loops, captum and ours; their times."""
 
 from copy import deepcopy
 from functools import partial
@@ -27,14 +27,14 @@ def total_log_loss(network, images, labels, batch_size):
 
 @torch.inference_mode()
 def whole_network_per_filter(network, layer, n_filters, X, y, batch_size):
-    """Increases of the log loss, with the network run once more for each filter."""
+    """Increases of the log loss; the network runs again for each filter."""
     images, labels = as_tensors(X), torch.from_numpy(y)
     baseline = total_log_loss(network, images, labels, batch_size)
     increases = np.empty(n_filters)
     for index in range(n_filters):
 
         def silence(_module, _inputs, output, index=index):
-            # The output is new in each pass, so it can be overwritten.
+            # Each pass has a new output tensor, so it can be overwritten.
             output[:, index] = 0
             return output
 
@@ -50,29 +50,29 @@ def whole_network_per_filter(network, layer, n_filters, X, y, batch_size):
 
 @torch.inference_mode()
 def head_per_filter(network, layer, n_filters, X, y, batch_size):
-    """The same for a network of consecutive parts, with the layer's responses kept."""
+    """The same for a sequential network, with cached activations of the layer."""
     images, labels = as_tensors(X), torch.from_numpy(y)
-    parts = [part for part in network.modules() if not list(part.children())]
-    place = parts.index(network.get_submodule(layer)) + 1
-    trunk, head = nn.Sequential(*parts[:place]), nn.Sequential(*parts[place:])
+    layers = [module for module in network.modules() if not list(module.children())]
+    end = layers.index(network.get_submodule(layer)) + 1
+    backbone, head = nn.Sequential(*layers[:end]), nn.Sequential(*layers[end:])
     losses = np.zeros(n_filters + 1)
     for start in range(0, len(images), batch_size):
         batch = slice(start, start + batch_size)
-        responses = trunk(images[batch])
-        losses[0] += total_log_loss(head, responses, labels[batch], batch_size)
+        activations = backbone(images[batch])
+        losses[0] += total_log_loss(head, activations, labels[batch], batch_size)
         for index in range(n_filters):
-            kept = responses[:, index].clone()
-            responses[:, index] = 0
+            activation = activations[:, index].clone()
+            activations[:, index] = 0
             losses[index + 1] += total_log_loss(
-                head, responses, labels[batch], batch_size
+                head, activations, labels[batch], batch_size
             )
-            responses[:, index] = kept
+            activations[:, index] = activation
     return (losses[1:] - losses[0]) / len(images)
 
 
 @torch.inference_mode()
 def with_captum(network, layer, n_filters, X, y, batch_size, perturbations_per_eval):
-    """Increases of the log loss, from captum's ablation of whole channels."""
+    """Increases of the log loss, with captum's ablation of whole channels."""
     images, labels = as_tensors(X), torch.from_numpy(y)
     increases_of = captum_increases(network, layer, n_filters, perturbations_per_eval)
     increases = torch.zeros(n_filters, dtype=torch.float64)
@@ -84,7 +84,7 @@ def with_captum(network, layer, n_filters, X, y, batch_size, perturbations_per_e
 
 def captum_increases(network, layer, n_filters, perturbations_per_eval):
     """A function from images and labels to increases, n_images x n_filters."""
-    # Not every benchmark and test that imports this module needs captum.
+    # Some benchmarks and tests import this module without captum.
     from captum.attr import LayerFeatureAblation
 
     def log_loss(images, labels):
@@ -94,7 +94,7 @@ def captum_increases(network, layer, n_filters, perturbations_per_eval):
     mask = torch.arange(n_filters).reshape(1, n_filters, 1, 1)
 
     def increases(images, labels):
-        # The loss with all filters less the loss without one, at each of its places.
+        # The loss with all filters minus the loss without a filter, at each position.
         decreases = ablation.attribute(
             images,
             layer_baselines=0,
@@ -108,42 +108,42 @@ def captum_increases(network, layer, n_filters, perturbations_per_eval):
 
 
 class Comparison:
-    """Times of the methods on the same images, and the importances that each finds.
+    """Times and importances of the methods on the same images.
 
     Parameters
     ----------
     models : dict of SimilarNetClassifier
-        One network with several parameters that count after training. The first is
-        what the others are compared with.
+        The same network with different parameters that act after training. The first
+        model is the reference.
     loop_grid, captum_grid, head_grid : dict
-        Settings that the plain loop, captum and the better loop try; None leaves the
-        last one out.
+        Grids of settings of the plain loop, of captum and of the better loop, which is
+        skipped if its grid is None.
     """
 
     def __init__(self, models, loop_grid, captum_grid, head_grid=None):
-        # Measuring importances on other images must not change the caller's models.
+        # Measuring importances must not change the caller's models.
         self.models = deepcopy(models)
         self.first = next(iter(self.models.values()))
-        self.theirs = {
+        self.baselines = {
             LOOP: (whole_network_per_filter, loop_grid),
             CAPTUM: (with_captum, captum_grid),
         }
         if head_grid:
-            self.theirs[HEAD] = (head_per_filter, head_grid)
-        self.found = {}
+            self.baselines[HEAD] = (head_per_filter, head_grid)
+        self.importances = {}
 
     def rows(self, X, y, X_few, y_few, n_repeats):
-        """Rows of the table; the few images are those that settings are tried on."""
-        own = f"batch_size {self.first.batch_size}"
-        settings = {"predict_proba": own, **dict.fromkeys(self.models, own)}
+        """Rows of the table; settings of baselines are chosen on the few images."""
+        ours = f"batch_size {self.first.batch_size}"
+        settings = {"predict_proba": ours, **dict.fromkeys(self.models, ours)}
         methods = {"predict_proba": partial(self.first.predict_proba, X)}
         methods |= {name: partial(self._measure, name, X, y) for name in self.models}
         for method in methods.values():
             method()
-        for name in self.theirs:
-            settings[name], least = fastest(self._runs(name, X_few, y_few))
+        for name in self.baselines:
+            settings[name], minimum = fastest(self._runs(name, X_few, y_few))
             print(f"{name}, seconds for {len(y_few):,} images:")
-            for setting, spent in least.items():
+            for setting, spent in minimum.items():
                 print(f"  {setting}: {spent:.2f}", flush=True)
             methods[name] = self._runs(name, X, y)[settings[name]]
         seconds = interleave(methods, n_repeats)
@@ -158,8 +158,8 @@ class Comparison:
                 ),
                 f"x {reference}": median_ratio(seconds[name], seconds[reference]),
                 "largest difference": (
-                    np.abs(self.found[name] - self.found[reference]).max()
-                    if name in self.found
+                    np.abs(self.importances[name] - self.importances[reference]).max()
+                    if name in self.importances
                     else np.nan
                 ),
                 "images": len(y),
@@ -170,16 +170,18 @@ class Comparison:
 
     def _measure(self, name, X, y):
         model = self.models[name].fit_importance(X, y)
-        self.found[name] = model.filter_importances_
+        self.importances[name] = model.filter_importances_
 
     def _runs(self, name, X, y):
-        """A call for each setting of the plain loop or captum."""
-        function, grid = self.theirs[name]
+        """A call for each setting of a baseline."""
+        function, grid = self.baselines[name]
         network, layer = self.first.net_.module_, self.first.layer_
         n_filters = len(self.first.filter_importances_)
 
         def run(**setting):
-            self.found[name] = function(network, layer, n_filters, X, y, **setting)
+            self.importances[name] = function(
+                network, layer, n_filters, X, y, **setting
+            )
 
         return {
             ", ".join(f"{k} {v}" for k, v in setting.items()): partial(run, **setting)

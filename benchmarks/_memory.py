@@ -1,4 +1,4 @@
-"""Memory that a function needs, measured in a process of its own."""
+"""Memory of a function, measured in a separate process."""
 
 import multiprocessing
 import resource
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def peak_growth(build, X, labels):
-    """MiB by which the peak of a new process grows, from one image to all of them.
+    """Growth in MiB of the peak memory of a new process, from one image to all images.
 
     Parameters
     ----------
     build : callable
-        Pickled; gives, in the new process, the function of images and labels. That is
-        first called with one image, so that what is loaded on first use does not count.
+        Returns the function of images and labels; pickled and called in the new
+        process. A first call with one image excludes one-time loading.
     X, labels : ndarray
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -31,17 +31,17 @@ def _growth(build, X, labels):
 
 
 def forget_peak():
-    """On Linux, let the peak be what is in use now."""
+    """On Linux, reset the peak memory to the current memory."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text("5")
 
 
 def peak_memory():
-    """Most bytes that this process has had in memory."""
+    """Peak resident memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # On Linux, getrusage begins with the peak of the process that started this one.
+        # On Linux, the peak of getrusage includes that of the parent process.
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Small networks that are deeper than LeNet, for images of any number of channels."""
+"""Small networks, deeper than LeNet, for images with any number of channels."""
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ def _convolution(n_in, n_out, stride=1):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, and what came in added to what they give."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, n_in, n_out, stride):
         super().__init__()
@@ -57,7 +57,7 @@ class SmallVGG(nn.Sequential):
     ----------
     n_classes, in_channels : int
     image_shape : tuple
-        Height and width of the images (more is ignored).
+        Height and width of the images (further entries are ignored).
     n_filters : int, default=256
         Filters of the last convolution.
     n_hidden : tuple of int, default=(256,)
@@ -85,13 +85,13 @@ class SmallVGG(nn.Sequential):
 
 
 class NormalizedVGG(nn.Sequential):
-    """SmallVGG's maps, normalised all together, and more convolutions after them.
+    """SmallVGG's feature maps, a normalisation over all filters, and convolutions.
 
     Parameters
     ----------
     n_classes, in_channels : int
     n_filters : int, default=64
-        Filters of the convolution before the normalisation, and of those after it.
+        Filters of the convolutions before and after the normalisation.
     n_convolutions : int, default=1
         Convolutions after the normalisation.
     """
@@ -134,7 +134,7 @@ class AverageVGG(nn.Sequential):
 
 
 class DenseBlock(nn.Module):
-    """Convolutions, each of which gets the outputs of all before it."""
+    """Densely connected convolutions: the input of each are all previous outputs."""
 
     def __init__(self, n_in, growth, n_layers):
         super().__init__()

@@ -1,4 +1,4 @@
-"""References for localisation: sliding windows, and the middle of the image."""
+"""Reference methods for object detection: sliding windows, and the image centre."""
 
 from itertools import product
 
@@ -11,11 +11,11 @@ from sklearn_similar._scenes.rendering import resize
 from sklearn_similar._tables.boxes import BOX_COLUMNS
 from sklearn_similar.metrics import box_iou
 
-STRIDE, PADDING, MAX_OVERLAP, MIN_CONTRAST = 4, 8, 0.3, 0.15
+STRIDE, PADDING, NMS_THRESHOLD, MIN_CONTRAST = 4, 8, 0.3, 0.15
 
 
-def slide(model, min_score, images, scenes):
-    """The sliding-window reference."""
+def slide(model, score_threshold, images, scenes):
+    """Detections by sliding windows."""
     low, high = scenes.scale
     zooms = low * 2 ** np.arange(0, np.log2(high / low) + 0.26, 0.5)
     tables = []
@@ -23,16 +23,16 @@ def slide(model, min_score, images, scenes):
         bright = image / np.float32(255)
         views = {"bright": [bright], "dark": [1 - bright]}
         views["both"] = [bright, 1 - bright]
-        found = [
-            windows_at(model, min_score, pixels, zoom)
+        windows = [
+            windows_at(model, score_threshold, pixels, zoom)
             for pixels, zoom in product(views[scenes.polarity], zooms)
         ]
-        tables.append(suppress(pd.concat(found)).assign(image=number))
+        tables.append(nms(pd.concat(windows)).assign(image=number))
     return pd.concat(tables, ignore_index=True)
 
 
-def windows_at(model, min_score, pixels, zoom):
-    """Objects recognised in the windows of one level of the pyramid."""
+def windows_at(model, score_threshold, pixels, zoom):
+    """Detections in the windows of a pyramid level."""
     side = model.image_shape_[0]
     height, width = (max(1, round(length / zoom)) for length in pixels.shape)
     small = torch.from_numpy(resize(pixels, (height, width)))
@@ -42,7 +42,7 @@ def windows_at(model, min_score, pixels, zoom):
     windows = small.unfold(0, side, STRIDE).unfold(1, side, STRIDE)
     n_columns = windows.shape[1]
     windows = windows.reshape(-1, side, side)
-    # As for our own crops: contrast does not count, but for windows without any.
+    # Contrast-normalised like our crops, except for windows with low contrast.
     low, high = windows.amin((1, 2)), windows.amax((1, 2))
     windows -= low[:, None, None]
     windows /= (high - low).clamp(min=MIN_CONTRAST)[:, None, None]
@@ -50,15 +50,15 @@ def windows_at(model, min_score, pixels, zoom):
     proba = model.predict_proba(windows)
     proba[(high - low < MIN_CONTRAST).numpy()] = 0
     proba[:, model.classes_ == model.background] = 0
-    kept = np.flatnonzero(proba.max(axis=1) >= min_score)
-    if not len(kept):
+    rows = np.flatnonzero(proba.max(axis=1) >= score_threshold)
+    if not len(rows):
         return pd.DataFrame(columns=["label", "score", *BOX_COLUMNS])
-    top, left = np.divmod(kept, n_columns)
-    shown = windows[kept]
-    peak = shown.max(axis=(1, 2), keepdims=True)
-    ink = shown > (np.median(shown, axis=(1, 2), keepdims=True) + peak) / 2
-    table = {"label": model.classes_[proba[kept].argmax(axis=1)]}
-    table["score"] = proba[kept].max(axis=1)
+    top, left = np.divmod(rows, n_columns)
+    confident = windows[rows]
+    peak = confident.max(axis=(1, 2), keepdims=True)
+    ink = confident > (np.median(confident, axis=(1, 2), keepdims=True) + peak) / 2
+    table = {"label": model.classes_[proba[rows].argmax(axis=1)]}
+    table["score"] = proba[rows].max(axis=1)
     for axis, corner, first in (("x", left, 1), ("y", top, 2)):
         hit = ink.any(axis=first)
         start = corner * STRIDE - PADDING
@@ -67,23 +67,20 @@ def windows_at(model, min_score, pixels, zoom):
     return pd.DataFrame(table)
 
 
-def suppress(table):
-    """The surest of windows that overlap."""
+def nms(table):
+    """Greedy non-maximum suppression of a table of detections."""
     table = table.sort_values("score", ascending=False, ignore_index=True)
-    boxes, left, kept = (
-        table[list(BOX_COLUMNS)].to_numpy(float),
-        np.arange(len(table)),
-        [],
-    )
-    while len(left):
-        kept.append(left[0])
-        overlap = box_iou(boxes[left[:1]], boxes[left[1:]])[0]
-        left = left[1:][overlap <= MAX_OVERLAP]
-    return table.loc[kept]
+    boxes = table[list(BOX_COLUMNS)].to_numpy(float)
+    remaining, selected = np.arange(len(table)), []
+    while len(remaining):
+        selected.append(remaining[0])
+        overlap = box_iou(boxes[remaining[:1]], boxes[remaining[1:]])[0]
+        remaining = remaining[1:][overlap <= NMS_THRESHOLD]
+    return table.loc[selected]
 
 
 def centre(model, side, images, scenes):
-    """One box in the middle of each image, and what the network sees there."""
+    """A detection in the centre of each image, labelled by the network."""
     rows = []
     for number, image in enumerate(images):
         height, width = image.shape
@@ -96,7 +93,7 @@ def centre(model, side, images, scenes):
 
 
 def centre_heatmaps(images):
-    """Heat that falls with the distance from the middle."""
+    """Heatmaps that decrease with the distance from the centre."""
     height, width = images[0].shape[:2]
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)

@@ -1,7 +1,7 @@
-"""Data for localisation: photographs, Fashion-MNIST, scenes of one or two objects.
+"""Data for object detection: photographs, Fashion-MNIST, scenes of one or two objects.
 
-Scenes for training have scikit-learn's two photographs behind them, scenes for testing
-scikit-image's, which no training has seen.
+Training scenes use the two photographs of scikit-learn as background, test scenes the
+photographs of scikit-image, which are never in the training data.
 """
 
 import importlib.util
@@ -28,14 +28,14 @@ SIZE = (64, 64)
 
 
 class Labelled(NamedTuple):
-    """Images, and a table with the label and the box of each instance in them."""
+    """Images, and a table with the label and the box of each object in them."""
 
     images: np.ndarray
     truth: pd.DataFrame
 
     @property
     def labels(self):
-        # A copy, as PyTorch warns of arrays that cannot be written.
+        # A copy, because PyTorch warns of read-only arrays.
         return self.truth["label"].to_numpy(copy=True)
 
     def first(self, n_images):
@@ -44,31 +44,31 @@ class Labelled(NamedTuple):
 
 
 def unseen_photographs(mode="L"):
-    """Photographs from scikit-image's wheel, grey or "RGB"; none without it."""
+    """Photographs of scikit-image, grey or "RGB"; an empty list without it."""
     spec = importlib.util.find_spec("skimage")
     if spec is None:
-        print("scikit-image is not installed: no scenes on its photographs.")
+        print("scikit-image is not installed: scenes on photographs are skipped.")
         return []
     paths = [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
     return [np.asarray(Image.open(p).convert(mode)) for p in paths if p.exists()]
 
 
 def training_photographs(mode="L"):
-    """scikit-learn's two photographs, grey or "RGB"."""
+    """The two photographs of scikit-learn, grey or "RGB"."""
     images = load_sample_images().images
     return [np.asarray(Image.fromarray(image).convert(mode)) for image in images]
 
 
-def load_fashion(arguments) -> tuple[str, Bunch]:
-    """Fashion-MNIST and its name; for --quick, if it is not at hand, digits."""
+def load_fashion(arguments, default_home: Path = FASHION_HOME) -> tuple[str, Bunch]:
+    """Fashion-MNIST and its name; MNIST with --quick if Fashion-MNIST is missing."""
     folder = arguments.fashion_home
-    if not folder and FASHION_HOME.exists():
-        folder = FASHION_HOME
+    if not folder and default_home.exists():
+        folder = default_home
     if folder:
         fashion = fetch_mnist(folder)
         return "Fashion-MNIST", first_images(fashion) if arguments.quick else fashion
     if arguments.quick:
-        print("Fashion-MNIST is not at hand: digits of MNIST take its place.")
+        print("Fashion-MNIST is not available: digits of MNIST are used instead.")
         return "MNIST", load_mnist(arguments)
     data, target = fetch_openml(
         "Fashion-MNIST", version=1, as_frame=False, parser="pandas", return_X_y=True
@@ -81,7 +81,7 @@ def load_fashion(arguments) -> tuple[str, Bunch]:
 
 
 def tint(images, random_state):
-    """Grey images in a random bright colour each."""
+    """Grey images, each tinted with a random bright colour."""
     rng = np.random.RandomState(random_state)
     colours = rng.uniform(0.3, 1, size=(len(images), 3))
     colours /= colours.max(axis=1, keepdims=True)
@@ -90,7 +90,7 @@ def tint(images, random_state):
 
 
 def single_scenes(X, y, n_scenes, photographs, random_state):
-    """Scenes of one object on dimmed photographs, or on noise without any."""
+    """Scenes of one object on dimmed photographs, or on noise without photographs."""
     return Labelled(
         *make_scenes(
             X,
@@ -106,7 +106,7 @@ def single_scenes(X, y, n_scenes, photographs, random_state):
 
 
 def pair_scenes(X, y, n_scenes, photographs, random_state):
-    """At most some scenes of two objects; those of one class twice are left out."""
+    """At most `n_scenes` scenes of two objects of different classes."""
     scenes, truth = make_scenes(
         X,
         y,
@@ -121,7 +121,7 @@ def pair_scenes(X, y, n_scenes, photographs, random_state):
 
 
 def two_digits(X, y, n_scenes, random_state=3):
-    """At most some scenes of two digits of different classes on black."""
+    """At most `n_scenes` scenes of two digits of different classes on black."""
     return of_two_classes(
         *make_scenes(
             X,
@@ -138,17 +138,17 @@ def two_digits(X, y, n_scenes, random_state=3):
 def of_two_classes(scenes, truth):
     """Scenes whose objects are of two classes."""
     n_labels = truth.groupby("image")["label"].nunique()
-    kept = n_labels.index[n_labels == 2].to_numpy()
-    truth = truth[truth["image"].isin(kept)].reset_index(drop=True)
+    selected = n_labels.index[n_labels == 2].to_numpy()
+    truth = truth[truth["image"].isin(selected)].reset_index(drop=True)
     return Labelled(
-        scenes[kept], truth.assign(image=np.searchsorted(kept, truth["image"]))
+        scenes[selected], truth.assign(image=np.searchsorted(selected, truth["image"]))
     )
 
 
 def stroke_scenes(X, y, n_scenes, height, random_state):
-    """Images of two digits each, of lines a pixel wide, so many pixels high or wide.
+    """Images of two digits each, in lines a pixel wide, `height` pixels high or wide.
 
-    None without scikit-image, which thins the strokes.
+    Empty without scikit-image, which thins the strokes.
     """
     if importlib.util.find_spec("skimage") is None:
         return Labelled(np.empty((0, 160, 160), np.uint8), _instances([]))
@@ -170,7 +170,7 @@ def stroke_scenes(X, y, n_scenes, height, random_state):
 
 
 def touching_scenes(X, y, n_scenes, overlap, random_state):
-    """Pairs of digits on black whose strokes meet, or overlap by some pixels."""
+    """Pairs of digits on black whose strokes touch or overlap by some pixels."""
     rng = np.random.RandomState(random_state)
     scenes, rows = np.zeros((n_scenes, 160, 160), np.uint8), []
     for number, scene in enumerate(scenes):
@@ -180,29 +180,29 @@ def touching_scenes(X, y, n_scenes, overlap, random_state):
             large = np.asarray(Image.fromarray(X[row]).resize((side, side)))
             digit = large[_extent(large > VISIBLE_SHARE * 255)]
             y0 = 80 - len(digit) // 2
-            x = _where_strokes_meet(scene[y0 : y0 + len(digit)], digit, x) - overlap
+            x = _touching_position(scene[y0 : y0 + len(digit)], digit, x) - overlap
             rows.append((number, y[row], *_paste(scene, digit, x, y0)))
     return Labelled(scenes, _instances(rows))
 
 
-def _where_strokes_meet(band, digit, default):
+def _touching_position(band, digit, default):
     """Leftmost position of a digit right of all strokes in a band of its height."""
-    ink, own = (image > VISIBLE_SHARE * 255 for image in (band, digit))
+    ink, new_ink = (image > VISIBLE_SHARE * 255 for image in (band, digit))
     if not ink.any():
         return default
     last = np.where(ink.any(axis=1), band.shape[1] - ink[:, ::-1].argmax(axis=1), 0)
-    first = np.where(own.any(axis=1), own.argmax(axis=1), band.shape[1])
+    first = np.where(new_ink.any(axis=1), new_ink.argmax(axis=1), band.shape[1])
     return max(0, int((last - first).max()))
 
 
 def _extent(ink):
-    """The rows and columns of what is true."""
+    """The rows and columns of the bounding box of a mask."""
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _paste(scene, image, x, y):
-    """Add an image to a scene; its box there."""
+    """Add an image to a scene and return its box."""
     part = scene[y : y + image.shape[0], x : x + image.shape[1]]
     np.maximum(part, image[: part.shape[0], : part.shape[1]], out=part)
     return x, y, x + part.shape[1], y + part.shape[0]
@@ -213,7 +213,7 @@ def _instances(rows):
 
 
 def with_ink_boxes(X, y):
-    """Images of one object on black, with the box around what is not black."""
+    """Images of an object on black, with the bounding box of its visible pixels."""
     peak = X.max(axis=(1, 2), keepdims=True)
     ink = X / peak > VISIBLE_SHARE
     truth = pd.DataFrame({"image": np.arange(len(X)), "label": y})
@@ -225,11 +225,11 @@ def with_ink_boxes(X, y):
 
 
 def object_masks(make, X, y, n_scenes, random_state):
-    """Pixels of the objects in the scenes that `make` gives, all objects together.
+    """Masks of all objects in the scenes that `make` returns.
 
-    Objects are placed before the background is chosen, so that the same scenes on
-    black show them alone. As for boxes, a pixel counts from a fifth of the brightest;
-    its opacity is its brightness, so that its value on black is the square.
+    Objects are placed before the background is chosen, so the same scenes on black
+    show only the objects. As for boxes, a pixel is visible from a fifth of the maximum
+    on. The opacity of a pixel is its brightness, so its value on black is the square.
     """
     on_black = make(X, y, n_scenes, "black", random_state)
     values = on_black.images if on_black.images.ndim == 3 else on_black.images.max(3)
@@ -273,9 +273,9 @@ def textured_scenes(n_scenes, n_objects, photographs, random_state):
 
 
 def _free_shape(rng, label, taken):
-    """Mask and pixels of a shape that does not touch those that are there."""
+    """Mask and pixels of a shape that does not overlap `taken`."""
     while True:
-        # Two large ones can leave no room.
+        # The second shape is smaller, so that there is room for it.
         radius = rng.uniform(9, 18 if not taken.any() else 12)
         centre = [rng.uniform(radius, side - radius) for side in SIZE]
         y, x = np.mgrid[: SIZE[0], : SIZE[1]] - np.reshape(centre, (2, 1, 1))
@@ -287,13 +287,13 @@ def _free_shape(rng, label, taken):
         mask = _shape(SHAPES[label // len(TEXTURES)], u / radius, v / radius)
         if not (mask & taken).any():
             break
-    is_first = _texture(TEXTURES[label % len(TEXTURES)], u, v)
+    is_first_colour = _texture(TEXTURES[label % len(TEXTURES)], u, v)
     colours = rng.randint(256, size=(2, 3))
-    return mask, np.where(is_first[..., np.newaxis], *colours)
+    return mask, np.where(is_first_colour[..., np.newaxis], *colours)
 
 
 def _shape(name, u, v):
-    """Points of a shape inside the unit circle."""
+    """Whether points are inside a shape within the unit circle."""
     if name == "disc":
         return np.hypot(u, v) < 0.9
     if name == "square":
@@ -302,7 +302,7 @@ def _shape(name, u, v):
 
 
 def _texture(name, u, v, period=6):
-    """Which of two colours each pixel has."""
+    """Whether pixels have the first of the two colours of a texture."""
     across, along = np.sin(2 * np.pi * u / period), np.sin(2 * np.pi * v / period)
     if name == "stripes":
         return across > 0

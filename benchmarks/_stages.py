@@ -1,4 +1,4 @@
-"""Where `InstanceLocalizer` loses instances, and how true its scores are."""
+"""Objects lost at each stage of `InstanceLocalizer`, and calibration of scores."""
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ IOU = 0.5
 
 
 def boxes_of(table, image):
-    """Boxes and labels of one image in a table of instances."""
-    own = table[table["image"] == image]
-    return own[list(BOX_COLUMNS)].to_numpy(float), own["label"].to_numpy()
+    """Boxes and labels of an image in a table."""
+    rows = table[table["image"] == image]
+    return rows[list(BOX_COLUMNS)].to_numpy(float), rows["label"].to_numpy()
 
 
 def stages(localizer, images, truth):
@@ -62,28 +62,28 @@ def _are_right(localizer, detections, boxes, labels):
     return (is_near & is_same).any(axis=0).sum()
 
 
-def _is_right(found, image, boxes, labels):
-    """Whether each instance found in an image is each of the true ones."""
-    own_boxes, own_labels = boxes_of(found, image)
-    is_near = paired_iou(own_boxes[:, np.newaxis], boxes) >= IOU
-    return is_near & (own_labels[:, np.newaxis] == labels)
+def _is_right(detections, image, boxes, labels):
+    """Whether each detection in an image matches each true object."""
+    detected_boxes, detected_labels = boxes_of(detections, image)
+    is_near = paired_iou(detected_boxes[:, np.newaxis], boxes) >= IOU
+    return is_near & (detected_labels[:, np.newaxis] == labels)
 
 
-def scored_outcomes(truth, found):
-    """Scores of all instances found, by images, and 1 for each right one."""
-    is_right = []
-    for image in found["image"].unique():
-        right = _is_right(found, image, *boxes_of(truth, image)).any(axis=1)
-        is_right.append(right.astype(float))
-    return found["score"].to_numpy(), np.concatenate([np.empty(0), *is_right])
+def scored_outcomes(truth, detections):
+    """Scores of all detections, image by image, and 1 for each correct detection."""
+    outcomes = [np.empty(0)]
+    for image in detections["image"].unique():
+        is_right = _is_right(detections, image, *boxes_of(truth, image))
+        outcomes.append(is_right.any(axis=1).astype(float))
+    return detections["score"].to_numpy(), np.concatenate(outcomes)
 
 
-def expected_calibration_error(score, is_right, n_bins=10):
-    """Mean gap between scores and the share of right ones among such."""
-    number = np.minimum((score * n_bins).astype(int), n_bins - 1)
-    gaps = [
-        abs(score[number == k].mean() - is_right[number == k].mean())
-        * (number == k).mean()
-        for k in np.unique(number)
+def expected_calibration_error(score, is_correct, n_bins=10):
+    """Mean difference between the scores and the precision in bins of the score."""
+    index = np.minimum((score * n_bins).astype(int), n_bins - 1)
+    differences = [
+        abs(score[index == k].mean() - is_correct[index == k].mean())
+        * (index == k).mean()
+        for k in np.unique(index)
     ]
-    return sum(gaps)
+    return sum(differences)

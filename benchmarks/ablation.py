@@ -1,27 +1,27 @@
-"""Time to measure what each filter of LeNet is worth, five methods.
+"""Time to measure the importances of LeNet's filters, with five methods.
 
     tox -e benchmark-ablation            (about 3 minutes on 2 cores)
     tox -e benchmark-ablation -- --quick
 
-All take the same trained LeNet and the same 10,000 test images of MNIST (uint8, as
-they are loaded), and all but the first end with the increase of the log loss without
-each of the 16 filters of the last convolution:
+All methods use the same trained LeNet and the same 10,000 uint8 test images of MNIST.
+All but the first compute the increase of the log loss without each of the 16 filters of
+the last convolution:
 
-- predict_proba: one pass, without importances, for scale;
-- fit_importance: ours, which also measures the error rate, the same for each class, and
-  the scale of the heat;
-- whole network per filter: a plain loop that sets a filter's responses to zero in a
-  hook and runs the network, for one filter after another;
-- head per filter: a better loop, which runs the convolutions once, keeps the responses
-  of a batch, and runs only what follows them for each filter;
-- captum: LayerFeatureAblation with a layer mask that makes a channel one feature, on
+- predict_proba: a forward pass without importances, for comparison;
+- fit_importance: ours, which also computes the error rate, both for each class, and
+  the normalisation constant of heatmaps;
+- whole network per filter: a plain loop over the filters that sets the activation of a
+  filter to zero in a hook and runs the network;
+- head per filter: a better loop, which runs the convolutions once, caches the
+  activations of a batch, and runs only the following layers for each filter;
+- captum: LayerFeatureAblation with a layer mask that makes each channel a feature, on
   the log loss of each image.
 
-The loops and captum turn the images to one float tensor in the memory format that
-ours has (channels last, the faster one on CPUs) and run in inference mode. They use the
-batch size (and captum the perturbations_per_eval) that is fastest on 2,000 of the
-images; ours has its defaults. The methods take turns, and the figures are medians: of
-the seconds, and of the ratios of a round.
+The loops and captum convert the images to a float tensor in the same memory format as
+ours (channels last, which is faster on CPUs) and run in inference mode. They use the
+batch size (captum also the perturbations_per_eval) that is fastest on 2,000 of the
+images; ours uses its defaults. The methods take turns. The figures are medians of the
+seconds and of the ratios within a round.
 """
 
 from _common import load_mnist, parse_arguments, report

@@ -1,85 +1,84 @@
-"""Importances and heatmaps beside torchcam's, captum's and grad-cam's.
+"""Importances and heatmaps, compared with torchcam, captum and grad-cam.
 
     tox -e benchmark-baselines
     tox -e benchmark-baselines -- --setups textures --tables quality
     tox -e benchmark-baselines -- --quick
 
-Five trained networks, all methods on the same network, layer and images, in one run:
+There are five setups. All methods use the same network, layer and images, in one run:
 
-- LeNet on MNIST's digits by themselves, with the defaults;
+- LeNet on single MNIST digits, with the defaults;
 - SmallResNet (64 filters, average pooling, one linear layer) and SmallVGG (256 filters,
-  two linear layers) on scenes of 64x64 pixels: one item of Fashion-MNIST on a dimmed
-  photograph;
-- SmallDenseNet (96 filters, SiLU) on the same in colour, each item in a random bright
-  colour;
-- AverageVGG (128 filters, average poolings) on coloured shapes with a texture, on
-  photographs as they are: neither outline nor colour nor brightness decides.
+  two linear layers) on scenes of 64x64 pixels with an image of Fashion-MNIST on a
+  dimmed photograph;
+- SmallDenseNet (96 filters, SiLU) on the same scenes in colour, with each image in a
+  random bright colour;
+- AverageVGG (128 filters, average pooling) on coloured textured shapes on photographs
+  without dimming: outline, colour and brightness alone do not determine the class.
 
-Training scenes are made of training images and scikit-learn's photographs, test scenes
-of test images and scikit-image's. Importances come from training images that the
-network was not trained on. Settings of the baselines are those that are fastest on
-training images; ours has its defaults. All that is measured is measured on test images.
+Training scenes consist of training images on photographs of scikit-learn, test scenes
+of test images on photographs of scikit-image. Importances are measured on held-out
+training images. Baselines use the settings that are fastest on training images; ours
+uses its defaults. All figures are measured on test images.
 
-``--setups`` and ``--tables`` choose some of them; rows of other setups remain in the
-files. All of it takes hours. grad-cam asks for torchvision, of which nothing is used
-here: where that is missing, a stub takes its place, and it is installed by
-``pip install --no-deps grad-cam ttach opencv-python-headless``.
+``--setups`` and ``--tables`` select some of them; rows of the remaining setups stay in
+the files. The full benchmark takes hours. grad-cam requires torchvision but does not
+use it here: if torchvision is missing, a stub replaces it. In this case, install
+grad-cam with ``pip install --no-deps grad-cam ttach opencv-python-headless``.
 
-**baselines-importances**: seconds until the increase of the log loss without each
-filter is known. predict_proba is one pass, without importances, for scale.
-fit_importance is ours, which also measures the error rate, the same for each class,
-what classes are told from each other by, and the scales of the heat on about 128 of the
-images. The plain loop sets a filter's responses to zero and runs the whole network, for
-one filter after another. captum's LayerFeatureAblation has a layer mask that makes a
-channel one feature.
+**baselines-importances**: seconds for the increase of the log loss without each filter.
+predict_proba is a forward pass without importances, for comparison. fit_importance is
+ours, which also measures the error rate, both for each class, the log-odds between
+classes, and the normalisation constants of heatmaps on about 128 images. The plain loop
+sets the activation of a filter to zero and runs the whole network, for each filter.
+captum's LayerFeatureAblation uses a layer mask that makes each channel a feature.
 
-**baselines-images**: milliseconds until the scores without each filter are known in
-single images. Ours are of all classes, and also with each filter alone; grad-cam's
-AblationCAM's of one class. Where activations are negative (SmallDenseNet's), it
-replaces those of an absent filter by -10^7 instead of 0, and differs.
+**baselines-images**: milliseconds for the scores without each filter in single images.
+Ours computes the scores of all classes, and also those of each filter alone; grad-cam's
+AblationCAM computes the score of a single class. If activations are negative
+(SmallDenseNet), AblationCAM replaces the activation of an absent filter by -10^7
+instead of 0, and its results differ.
 
-**baselines-times**: milliseconds for a heatmap, images one by one or 64 at once, from
-8-bit pixels to an array of the images' size. "of a class": the map is that of a label,
-given for each image. "gradients": it needs a backward pass. The methods:
+**baselines-times**: milliseconds per heatmap, for images one by one or 64 at once, from
+8-bit pixels to an array of the images' size. "of a class": the map depends on a label,
+given for each image. "gradients": the method needs a backward pass. The methods:
 
-- heatmap(X, label): ours, of a label for each image; heatmap(X): of all classes
-  together. "pooled" is the default, "dense" has responses at every pixel, "no outline"
-  takes nothing but the layer that all others have, and "two layers" ablates the
-  network's first layer, too;
-- the plain mean of the responses; CAM times the mean response of the first layer, and
-  torchcam's LayerCAM of this and the last layer, as ours looks at an early layer, too;
-- grad-cam's EigenCAM and FullGrad, where it is installed;
-- torchcam's CAM, which takes the weights of the linear layer after an average pooling
-  and only fits such networks, GradCAM, GradCAMpp, LayerCAM, and captum's LayerGradCam,
-  negative values cut off: one pass, and all but CAM a part of the backward pass;
-- torchcam's ScoreCAM, which runs the network on the image masked by each response;
-- captum's LayerFeatureAblation: responses weighted by the increase of this image's log
-  loss without each, where ours are averages over many images; the network runs once for
-  each filter;
-- grad-cam's AblationCAM, where it is installed: the same by the score of the class.
+- heatmap(X, label): ours, of a label for each image; heatmap(X): ours, of all classes.
+  "pooled" is the default, "dense" has activations at every pixel, "no outline" uses
+  only the layer of the baselines, and "two layers" also ablates the first layer;
+- the plain mean of the activations; CAM times the mean activation of the first layer,
+  and torchcam's LayerCAM of the first and the last layer, for comparison with our use
+  of an early layer;
+- grad-cam's EigenCAM and FullGrad, if grad-cam is installed;
+- torchcam's CAM, which requires an average pooling and a single linear layer;
+  torchcam's GradCAM, GradCAMpp and LayerCAM, and captum's LayerGradCam with a ReLU: a
+  forward pass and, except for CAM, a part of the backward pass;
+- torchcam's ScoreCAM, which runs the network on the image masked by each activation;
+- captum's LayerFeatureAblation: activations weighted by the increase of this image's
+  log loss without each filter (ours are averages over many images); the network runs
+  once for each filter;
+- grad-cam's AblationCAM, if grad-cam is installed: the same with the class score.
 
-The maps of all others are at the layer's stride and are interpolated to the image's
-size within the time, as "pooled" is. Each has a copy of the network in the faster
-memory format, and is built before the clock starts; extractors are called as their
-documentation says. The methods take turns, and the figures are medians: of the times,
-and of the ratios to ours within a round.
+Maps of baselines have the layer's stride; the time includes their interpolation to the
+image's size, as for "pooled". Each method has a copy of the network in the faster
+memory format and is built before the clock starts; extractors are called as documented.
+The methods take turns, and the figures are medians of the times and of the ratios to
+ours within a round.
 
-**baselines-quality**: what the maps of the true label are worth as locations, after
-each map's least value is subtracted, as in the WSOL metrics: MaxBoxAccV2 and the box
-accuracies that it is the mean of, PxAP against the boxes and against the objects'
-pixels, pointing game. For a digit by itself, the box is that of its ink. "two objects":
-of scenes with two objects of different classes, the share of maps of either label that
-peak in that object's box; two digits need a larger image, which only ours takes.
-Then what the maps of the predicted label say of the network: average drop and deletion
-(lower is better), average increase and insertion (higher is better). "from" and "to"
-are the ends of 95 % intervals, by bootstrap over the images. "centre" is heat
-that falls with the distance from the middle. The constants of our maps of a class
-were chosen with such networks on such scenes, made of training images and training
-photographs; baselines have nothing to choose. It is one network of each kind: another
-one differs by more than the intervals say.
+**baselines-quality**: localisation by the maps of the true label, after subtraction of
+the minimum of each map, as in the WSOL metrics: MaxBoxAccV2 and its three box
+accuracies, PxAP for boxes and for the objects' pixels, and pointing game. The box of a
+single digit is the bounding box of its ink. "two objects": for scenes with two objects
+of different classes, the share of class maps with the peak in the box of their object;
+two digits need a larger image, which only our method supports. Faithfulness of the maps
+of the predicted label: average drop and deletion (lower is better), average increase
+and insertion (higher is better). "from" and "to" are the limits of 95 % confidence
+intervals, by bootstrap over the images. "centre" is a heatmap that decreases with the
+distance from the centre. The constants of our class maps were chosen with such networks
+on scenes of training images and training photographs; baselines have no constants.
+There is a single network of each kind; networks differ by more than the intervals show.
 
-**baselines-memory**: MiB by which the peak of a new process grows from the heatmap of
-one image to those of 64 at once, with the settings that are fastest.
+**baselines-memory**: growth in MiB of the peak memory of a new process from the heatmap
+of one image to the heatmaps of 64 images at once, with the fastest settings.
 """
 
 from collections.abc import Iterator
@@ -146,12 +145,12 @@ class Sizes(NamedTuple):
     test: int = 200
     pairs: int = 100
     faithfulness: int = 60
-    # In which pixels are inserted or deleted.
+    # Of insertion and deletion.
     steps: int = 20
     resamples: int = 1_000
     importance_digits: int = 10_000
     importance_scenes: int = 500
-    # For the choice of the settings of the methods to importances.
+    # For the choice of settings of the importances' baselines.
     few_digits: int = 2_000
     few_scenes: int = 32
     # Times are of some images one by one, and of a batch.
@@ -160,7 +159,7 @@ class Sizes(NamedTuple):
     repeats_of_importance: int = 3
     repeats_of_batch: int = 7
     repeats_of_singles: int = 11
-    # On the heat, for the box accuracy and PxAP; 1,000 are those of the WSOL metrics.
+    # Of the heatmap, for the box accuracy and PxAP; the WSOL metrics use 1,000.
     thresholds: int = 1_000
 
 
@@ -175,17 +174,17 @@ class Setup(NamedTuple):
     name : str
     models : dict of SimilarNetClassifier
         The network with several settings, the default first; importances are measured
-        on images of the training set that it was not trained on.
+        on held-out training images.
     training, test : Labelled
-        Settings are chosen on the one, and all is measured on the other.
+        Images for the choice of settings, and for all measurements.
     masks : ndarray of bool
         Pixels of the objects in the test images.
     pairs : Labelled
         Scenes of two test objects.
     n_importance, n_few : int
-        Images for the times of the importances, and for the choice of settings there.
+        Numbers of images for the times of the importances and for their settings.
     grids : (dict, dict)
-        Settings of the plain loop and of captum.
+        Grids of settings of the plain loop and of captum.
     """
 
     name: str
@@ -200,13 +199,13 @@ class Setup(NamedTuple):
 
 
 def setups(arguments, sizes) -> Iterator[Setup]:
-    """Those that were asked for, one after the other."""
+    """Yield the selected setups."""
     for name in arguments.setups:
         yield SETUPS[name](arguments, sizes)
 
 
 def digits(arguments, sizes):
-    """LeNet on MNIST's digits by themselves."""
+    """LeNet on single MNIST digits."""
     mnist = load_mnist(arguments)
     parts = [slice(None, -sizes.validation), slice(-sizes.validation, None)]
     training, validation = (
@@ -230,20 +229,20 @@ def digits(arguments, sizes):
 
 
 def clothes(arguments, sizes, module, first_layer, colour, few_filters=None):
-    """A network on scenes of one item of clothing, on dimmed photographs."""
+    """A network on scenes of an image of clothing on a dimmed photograph."""
     name, images = load_fashion(arguments)
     X_train, X_test = images.X_train, images.X_test
     if colour:
         X_train, X_test = tint(X_train, 0), tint(X_test, 1)
     mode = "RGB" if colour else "L"
     photographs, unseen = training_photographs(mode), unseen_photographs(mode)
-    # No item is in scenes for training and in scenes for validation.
-    n_kept = len(X_train) // 6
+    # Training and validation scenes do not share images of clothing.
+    n_held_out = len(X_train) // 6
     training, validation = (
         single_scenes(X_train[part], images.y_train[part], n_scenes, photographs, seed)
         for part, n_scenes, seed in (
-            (slice(None, -n_kept), sizes.training, 0),
-            (slice(-n_kept, None), sizes.validation, 1),
+            (slice(None, -n_held_out), sizes.training, 0),
+            (slice(-n_held_out, None), sizes.validation, 1),
         )
     )
     return on_scenes(
@@ -260,7 +259,7 @@ def clothes(arguments, sizes, module, first_layer, colour, few_filters=None):
 
 
 def textures(arguments, sizes):
-    """AverageVGG on textured coloured shapes, on photographs as they are."""
+    """AverageVGG on coloured textured shapes on photographs."""
     photographs = training_photographs("RGB")
     unseen = unseen_photographs("RGB") or photographs
     training, _ = textured_scenes(sizes.training, 1, photographs, 0)
@@ -281,7 +280,7 @@ def textures(arguments, sizes):
 
 
 def network_of(module, arguments, few_filters=None):
-    """A model that is not trained yet."""
+    """An untrained model."""
     model = SimilarNetClassifier(module, random_state=0, **RECIPE)
     if arguments.quick:
         model.set_params(max_epochs=1, **(few_filters or {}))
@@ -291,7 +290,7 @@ def network_of(module, arguments, few_filters=None):
 def on_scenes(
     name, model, first_layer, training, validation, test, pairs, masks, sizes
 ):
-    """A network that is trained on scenes of one object."""
+    """The setup of a network that is trained on scenes of one object."""
     return Setup(
         name,
         fitted(model, first_layer, training, validation),
@@ -324,13 +323,13 @@ TABLES = ("importances", "images", "times", "quality", "memory")
 
 
 def grids(batch_sizes, perturbations):
-    """Settings for the plain loop and for captum."""
+    """Grids of settings of the plain loop and of captum."""
     loop = {"batch_size": batch_sizes}
     return loop, {**loop, "perturbations_per_eval": perturbations}
 
 
 def fitted(model, first_layer, training, validation):
-    """The model, trained once, with several settings; importances from other images."""
+    """Models of a network that is trained once, with importances on held-out images."""
     model.fit(training.images, training.labels)
     two_layers = SimilarNetClassifier(
         model.net_.module_,
@@ -344,8 +343,8 @@ def fitted(model, first_layer, training, validation):
         "dense": deepcopy(model).set_params(resolution="dense"),
         "two layers": two_layers,
     }
-    for own in models.values():
-        own.fit_importance(validation.images, validation.labels)
+    for variant in models.values():
+        variant.fit_importance(validation.images, validation.labels)
     return models
 
 
@@ -369,7 +368,7 @@ def importance_rows(setup, n_repeats):
 
 
 def run_on(images, n_at_once, method, setting):
-    """A call that computes the heatmaps of images, some at once."""
+    """A call that computes heatmaps in batches of `n_at_once` images."""
     heatmaps = method.build(**setting)
 
     def run():
@@ -380,7 +379,7 @@ def run_on(images, n_at_once, method, setting):
 
 
 def best_settings(method, images, n_at_once):
-    """The fastest of the settings that a method can have, on these images."""
+    """The fastest settings of a method on the given images."""
     grid = dict(method.grid)
     if not grid:
         return {}
@@ -394,7 +393,7 @@ def best_settings(method, images, n_at_once):
 
 
 def time_rows(setup, methods, n_images, n_at_once, n_repeats):
-    """Times of heatmaps for some images at once, and the settings that were used."""
+    """Times of heatmaps in batches of `n_at_once` images, and the fastest settings."""
     few, test = setup.training.first(n_images), setup.test.first(n_images)
     settings = {
         name: best_settings(method, few, n_at_once) for name, method in methods.items()
@@ -429,7 +428,7 @@ def time_rows(setup, methods, n_images, n_at_once, n_repeats):
 
 
 def described(name, method):
-    """The columns that say what a method is."""
+    """The columns that describe a method."""
     return {
         "method": name,
         "of a class": "yes" if method.of_label else "no",
@@ -445,17 +444,17 @@ def quality_rows(setup, methods, settings, sizes):
     """Quality of the heatmaps of the test images."""
     model = next(iter(setup.models.values()))
     test = setup.test.first(sizes.test)
-    some = test.first(sizes.faithfulness).images
-    predicted = model.predict(some)
+    few = test.first(sizes.faithfulness).images
+    predicted = model.predict(few)
     accuracy = model.score(test.images, test.labels)
     sources = {
         name: (described(name, method), method.build(**settings[name]))
         for name, method in methods.items()
         if name not in without_quality(methods)
     }
-    nothing = {"method": "centre", "of a class": "no", "gradients": "no"}
-    sources["centre"] = nothing, lambda X, _labels: np.stack(centre_heatmaps(X))
-    # Others cannot take images of another size than that of the training.
+    centre = {"method": "centre", "of a class": "no", "gradients": "no"}
+    sources["centre"] = centre, lambda X, _labels: np.stack(centre_heatmaps(X))
+    # Baselines support only images of the trained size.
     takes_pairs = {"centre", *(name for name in methods if methods[name].is_ours)}
     if setup.pairs.images.shape[1:] == setup.test.images.shape[1:]:
         takes_pairs.update(methods)
@@ -465,22 +464,22 @@ def quality_rows(setup, methods, settings, sizes):
             {"setup": setup.name, "accuracy": accuracy, **description}
             | localization(heatmaps, test, setup.masks, sizes)
             | (of_pairs(heatmaps, setup.pairs, sizes) if name in takes_pairs else {})
-            | faithfulness(model, heatmaps, some, predicted, sizes)
+            | faithfulness(model, heatmaps, few, predicted, sizes)
         )
         print(f"{name}: MaxBoxAccV2 {rows[-1]['MaxBoxAccV2']:.3f}", flush=True)
     return rows
 
 
 def without_quality(methods):
-    """Methods whose maps are another's, or nearly so, and take long."""
+    """Slow methods whose maps are nearly equal to those of another method."""
     dense = {name for name in methods if name.endswith("dense")}
-    # GradCAM by another library; and what AblationCAM does, by the log loss.
+    # The second GradCAM, and AblationCAM by the log loss.
     same = {"captum LayerGradCam", "captum LayerFeatureAblation"}
     return dense | (same if "grad-cam AblationCAM" in methods else set())
 
 
 def localization(heatmaps, test, masks, sizes):
-    """Scores against boxes and masks; the maps are those of the true labels."""
+    """Scores against boxes and masks, with the maps of the true labels."""
     heat = heatmaps(test.images, test.labels)
     heat = heat - heat.min(axis=(1, 2), keepdims=True)
     curves = [
@@ -491,7 +490,7 @@ def localization(heatmaps, test, masks, sizes):
         )
         for number, box in test.truth.groupby("image")
     ]
-    # Hits of each image at each IoU and threshold; the same threshold for all images.
+    # Hits per image, IoU and threshold; the best threshold is common to all images.
     hits = np.stack([curve.accuracies for curve in curves])
     accuracies = hits.mean(axis=0).max(axis=1)
     low, high = interval(hits, lambda hits: hits.max(axis=-1).mean(axis=-1), sizes)
@@ -522,19 +521,19 @@ def interval(values, statistic, sizes):
     ----------
     values : ndarray of shape (n_images, ...)
     statistic : callable
-        From means over resampled images, (n_resamples, ...), to n_resamples numbers.
+        Maps means over resampled images, (n_resamples, ...), to n_resamples numbers.
     sizes : Sizes
     """
     n_images, rng = len(values), np.random.RandomState(0)
     counts = rng.multinomial(n_images, np.full(n_images, 1 / n_images), sizes.resamples)
     means = counts @ values.reshape(n_images, -1) / n_images
-    found = statistic(means.reshape(-1, *values.shape[1:]))
-    return np.percentile(found, (2.5, 97.5))
+    resampled = statistic(means.reshape(-1, *values.shape[1:]))
+    return np.percentile(resampled, (2.5, 97.5))
 
 
 def of_pairs(heatmaps, pairs, sizes):
-    """How often the map of either object's label peaks in that object's box."""
-    # The other object has another label, so that each map has one box to hit.
+    """Share of class maps with the peak in the box of their object."""
+    # The two objects have different labels, so there is one box for each map.
     heat = heatmaps(pairs.images[pairs.truth["image"]], pairs.labels)
     hits = np.array(
         [
@@ -542,7 +541,7 @@ def of_pairs(heatmaps, pairs, sizes):
             for number, box in pairs.truth.groupby(np.arange(len(pairs.truth)))
         ]
     )
-    # Both maps of a scene are drawn together.
+    # The bootstrap resamples scenes, with both of their maps.
     scenes = hits.reshape(-1, 2).mean(axis=1)
     low, high = interval(scenes, lambda means: means, sizes)
     return {
@@ -554,7 +553,7 @@ def of_pairs(heatmaps, pairs, sizes):
 
 
 def faithfulness(model, heatmaps, X, predicted, sizes):
-    """Scores without boxes; the maps are those of the predicted labels."""
+    """Scores without boxes, with the maps of the predicted labels."""
     heat = heatmaps(X, predicted)
     row = {
         "average drop": average_drop(model, X, heat, labels=predicted),
@@ -572,7 +571,7 @@ def faithfulness(model, heatmaps, X, predicted, sizes):
 
 
 def memory_rows(setup, methods, settings, n_images):
-    """Growth of a process that computes many heatmaps at once."""
+    """Growth of the peak memory of a process that computes heatmaps at once."""
     test = setup.test.first(n_images)
     return [
         {
@@ -589,19 +588,19 @@ def memory_rows(setup, methods, settings, n_images):
 
 
 def last_values(grid):
-    """A grid of one point: quick runs try nothing."""
+    """A grid with a single point, for quick runs."""
     return {name: values[-1:] for name, values in grid.items()}
 
 
 def ablation_rows(setup, n_images, n_repeats):
-    """Times of the scores without each filter, in single images, and differences."""
+    """Times and differences of the scores without each filter in single images."""
     model, test = next(iter(setup.models.values())), setup.test.first(n_images)
     if AblationCAM is None:
         return []
-    own, images = model.ablate_filters(test.images, labels=test.labels), test.images
+    ours, images = model.ablate_filters(test.images, labels=test.labels), test.images
     weights_of = ablation_weights(model)
     # grad-cam divides by the score.
-    drops = weights_of(images, test.labels) * own.scores[:, np.newaxis]
+    drops = weights_of(images, test.labels) * ours.scores[:, np.newaxis]
     seconds = interleave(
         {
             "ablate_filters": lambda: model.ablate_filters(images),
@@ -614,12 +613,12 @@ def ablation_rows(setup, n_images, n_repeats):
         {
             "setup": setup.name,
             "method": name,
-            "filters": own.drops.shape[1],
+            "filters": ours.drops.shape[1],
             "images": len(images),
             "ms": 1000 * np.median(times),
             "x ablate_filters": median_ratio(times, seconds["ablate_filters"]),
-            "largest difference": np.abs(drops - own.drops).max(),
-            "largest drop": np.abs(own.drops).max(),
+            "largest difference": np.abs(drops - ours.drops).max(),
+            "largest drop": np.abs(ours.drops).max(),
         }
         for name, times in seconds.items()
     ]
@@ -664,12 +663,12 @@ def main():
             rows["quality"] = quality_rows(setup, methods, settings, sizes)
         if "memory" in tables:
             if arguments.quick:
-                # Each method is a process that imports everything anew: one is enough.
-                one = "torchcam GradCAM"
-                methods = {} if tables["memory"] else {one: methods[one]}
+                # Each method starts a process, which takes long: one is enough.
+                name = "torchcam GradCAM"
+                methods = {} if tables["memory"] else {name: methods[name]}
             rows["memory"] = memory_rows(setup, methods, settings, sizes.batch)
-        for name, found in rows.items():
-            tables[name] += found
+        for name, rows_of_table in rows.items():
+            tables[name] += rows_of_table
             if tables[name]:
                 print()
                 report(
@@ -677,7 +676,7 @@ def main():
                     tables[name],
                     arguments.quick,
                     packages=PACKAGES,
-                    keep_other="setup",
+                    replace_by="setup",
                 )
 
 

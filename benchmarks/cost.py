@@ -2,12 +2,13 @@
 
     tox -e benchmark-cost
 
-Computed from the figures of one image, one task and one worker that `workers.py`
-measured (results/workers-units.csv): nothing is run. The table is that of the guide.
+The costs are computed, not measured: from the unit costs of an image, a task and a
+worker in results/workers-units.csv, which `workers.py` writes. The user guide shows the
+table.
 
-A worker has one core. Blocks are as large as the guide advises, the scheduler handles
-one task after the other, and a network carries 10 Gbit/s from where the images are, and
-to where the results go.
+Assumptions: a worker has one core; blocks have the size that the guide recommends; the
+scheduler handles tasks one by one; and the network between storage and workers carries
+10 Gbit/s.
 """
 
 import math
@@ -15,18 +16,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from _provenance import read_results
 
 RESULTS = Path(__file__).parent / "results"
 N_WORKERS = (1, 100, 1000)
-# Bytes per second from where the images are, and memory of whoever asks for results.
+# Bytes per second between storage and workers; bytes of memory of the client.
 NETWORK = 10e9 / 8
 CLIENT_MEMORY = 16e9
-# A worker holds the block that it reads, the one it works on, and results.
+# A worker holds the next block, the current block and the results.
 BLOCKS_IN_MEMORY = 3
 
 
 class Job(NamedTuple):
-    """Work that is divided into equal blocks."""
+    """A computation on equal blocks."""
 
     name: str
     n_blocks: int
@@ -37,7 +39,7 @@ class Job(NamedTuple):
 
 
 def jobs(units):
-    """The jobs, from the figures of one."""
+    """The jobs, computed from the unit costs."""
     images, block = 10**9, 10_000
     digits = 28 * 28
 
@@ -64,7 +66,7 @@ def jobs(units):
             pixels_of_block=160**2 * 1000,
             pixels_at_once=2**19,
         ),
-        # Images of 4096x4096 with a tenth of overlap, which the user cuts.
+        # The user cuts images of 4096x4096 pixels that overlap by a tenth.
         on_pixels(
             "localize in a slide of 10^10 pixels",
             n_pixels=1.1**2 * 10**10,
@@ -75,7 +77,7 @@ def jobs(units):
 
 
 def cost(job, n_workers, units):
-    """Time, traffic and memory of a job, and what limits it."""
+    """Time, traffic and memory of a job, and its bottleneck."""
     n_rounds = math.ceil(job.n_blocks / n_workers)
     scheduler = job.n_blocks * units["task, s in the scheduler"]
     read_bytes = job.n_blocks * job.bytes_of_block
@@ -87,11 +89,11 @@ def cost(job, n_workers, units):
     }
     limit = max(limits, key=limits.__getitem__)
     hours = limits[limit] / 3600
-    breaks = limit
+    bottleneck = limit
     if job.n_blocks < n_workers:
-        breaks = f"only {job.n_blocks} blocks for {n_workers} workers"
+        bottleneck = f"only {job.n_blocks} blocks for {n_workers} workers"
     if job.result_bytes > CLIENT_MEMORY:
-        breaks = f"memory of the caller, if all is computed there; then {limit}"
+        bottleneck = f"memory of the client, if it collects the results; then {limit}"
     memory = (
         units["worker, bytes"]
         + BLOCKS_IN_MEMORY * job.bytes_of_block
@@ -105,19 +107,20 @@ def cost(job, n_workers, units):
         "read, GB": f"{read_bytes / 1e9:,.0f}",
         "results, GB": f"{job.result_bytes / 1e9:,.1f}",
         "estimator sent, MB": f"{n_workers * units['estimator, bytes'] / 1e6:,.1f}",
-        "memory of a worker, GB": f"{memory / 1e9:.1f}",
-        "what breaks first": breaks,
+        "memory per worker, GB": f"{memory / 1e9:.1f}",
+        "first bottleneck": bottleneck,
     }
 
 
 def main():
     """Run from the command line."""
-    table = pd.read_csv(RESULTS / "workers-units.csv")
-    units = dict(zip(table["measure"], table["value"], strict=True))
+    measured = read_results(RESULTS / "workers-units.csv")
+    units = dict(zip(measured["measure"], measured["value"], strict=True))
     rows = [cost(job, n, units) for job in jobs(units) for n in N_WORKERS]
-    found = pd.DataFrame(rows)
-    print(found.to_string(index=False))
-    found.to_csv(RESULTS / "cost.csv", index=False)
+    # The costs are as old as the units that they are computed from.
+    table = pd.DataFrame(rows).assign(commit=measured["commit"].iloc[0])
+    print(table.to_string(index=False))
+    table.to_csv(RESULTS / "cost.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Learn coins from nine crops, find all of them, and look at heatmaps of digits.
+"""Detect coins with a localizer trained on nine crops, and draw heatmaps of digits.
 
     tox -e demo
     tox -e demo -- --output FOLDER
 
-Prints the table of the coins that are found in a photograph, writes their picture and
-a report to look through in a browser, and pictures of heatmaps. Takes less than a
-minute on 2 cores. README.md and the home page show two of the pictures:
+Prints the table of the detected coins and writes a picture of them, a report for a
+browser, and pictures of heatmaps and filter importances. Takes about a minute on 2
+cores. README.md and the home page show two of the pictures:
 
-    tox -e demo && cp demo_output/found.png demo_output/heatmaps.png docs/_static/
+    tox -e demo && cp demo_output/detections.png demo_output/heatmaps.png docs/_static/
 """
 
 import argparse
@@ -28,7 +28,7 @@ from sklearn_similar.display import (
 )
 from sklearn_similar.report import write_report
 
-# Left, top and side, in pixels, of nine coins in the left half of the photograph.
+# Left edge, top edge and side of nine coins in the left half of the photograph.
 BOXES = [
     (20, 32, 48),
     (78, 34, 44),
@@ -42,13 +42,13 @@ BOXES = [
 ]
 
 
-def find_coins(folder):
-    """Learn from nine coins and find all; yield the path of each picture."""
+def detect_coins(folder):
+    """Train on nine coins and detect all; yield paths and captions."""
     photograph = Image.fromarray(coins())
     crops = [
         photograph.crop((x, y, x + s, y + s)).resize((28, 28)) for x, y, s in BOXES
     ]
-    print(f"Learning what a coin is from {len(crops)} crops ...", flush=True)
+    print(f"Training on {len(crops)} crops of coins ...", flush=True)
     start = time.perf_counter()
     localizer = InstanceLocalizer(
         n_instance_crops=1000,
@@ -61,34 +61,32 @@ def find_coins(folder):
     start = time.perf_counter()
     instances = localizer.localize([photograph])
     seconds = time.perf_counter() - start
-    print(f"and finding {len(instances)} coins in the photograph {seconds:.2f} s:\n")
+    print(f"detecting {len(instances)} coins in the photograph {seconds:.2f} s:\n")
     print(instances.to_string(index=False, float_format="{:.2f}".format), "\n")
     display = InstancesDisplay.from_predictions([photograph], instances)
     yield (
-        save(display, folder / "found.png"),
-        "the photograph with what was found in it",
+        save(display, folder / "detections.png"),
+        "the photograph with the detections",
     )
     path = folder / "report.html"
     write_report(localizer, [photograph], path, image_names=["coins"])
-    yield path, "a report to look through in a browser"
+    yield path, "a report for a browser"
 
 
-def look_at_digits(folder):
-    """Learn digits; yield pictures of their heat and of the filters' importances."""
+def explain_digits(folder):
+    """Train on digits and draw heatmaps and importances; yield paths and captions."""
     X_train, X_test, y_train, y_test = load_mnist_sample(return_X_y=True)
-    print(f"\nLearning the digits from {len(y_train):,} of them ...", flush=True)
+    print(f"\nTraining on {len(y_train):,} digits ...", flush=True)
     start = time.perf_counter()
     model = SimilarNetClassifier(random_state=0).fit(X_train, y_train)
-    print(f"... and weighing the filters took {time.perf_counter() - start:.0f} s.")
-    print(
-        f"{model.score(X_test, y_test):.1%} of {len(y_test):,} others are recognised."
-    )
+    print(f"... including importances took {time.perf_counter() - start:.0f} s.")
+    print(f"Accuracy on {len(y_test):,} test digits: {model.score(X_test, y_test):.1%}")
     digits = [np.flatnonzero(y_test == label)[0] for label in model.classes_]
     display = HeatmapDisplay.from_estimator(model, X_test[digits], y=y_test[digits])
-    yield save(display, folder / "heatmaps.png"), "a digit of each class and its heat"
+    yield save(display, folder / "heatmaps.png"), "a heatmap for each class"
     display = FilterImportanceDisplay.from_estimator(model)
     path = save(display, folder / "filter_importances.png")
-    yield path, "how much worse it gets without each filter"
+    yield path, "the increase of the error without each filter"
 
 
 def save(display, path):
@@ -105,12 +103,12 @@ def main():
     )
     folder = parser.parse_args().output
     folder.mkdir(parents=True, exist_ok=True)
-    # Pictures go to files, also where there is a screen.
+    # Pictures are written to files, even if there is a display.
     matplotlib.use("Agg")
-    written = [*find_coins(folder), *look_at_digits(folder)]
+    written = [*detect_coins(folder), *explain_digits(folder)]
     print(f"\nIn {folder.resolve()}:\n")
-    for path, meaning in written:
-        print(f"  {path.name}: {meaning}")
+    for path, caption in written:
+        print(f"  {path.name}: {caption}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""Time on a GPU beside that on the CPU of the same machine.
+"""Time on a GPU, compared with the CPU of the same machine.
 
-    tox -e benchmark-gpu                 (a few minutes; says so where there is no GPU)
+    tox -e benchmark-gpu                 (a few minutes; exits if there is no GPU)
     tox -e benchmark-gpu -- --quick
 
-LeNet on 28x28 digits, a residual network with 256 filters on 128x128 colour images,
-and the search of scenes by `InstanceLocalizer`. Both devices do all of the call: arrays
-go in and come out as NumPy's. The same networks are also run in mixed precision, by a
-module that wraps the other's forward pass in `torch.autocast`; "difference" is the
-greatest one from the GPU's single precision, as a share of the greatest value.
+The benchmark runs LeNet on 28x28 digits, a residual network with 256 filters on 128x128
+colour images, and `InstanceLocalizer` on scenes. Times include the conversion from and
+to NumPy arrays. The networks also run in mixed precision, with a module that wraps the
+forward pass in `torch.autocast`. "difference" is the maximum difference from the GPU's
+results in single precision, as a share of the maximum value.
 """
 
 import copy
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ N_CLASSES = 10
 
 
 class MixedPrecision(nn.Module):
-    """A network whose layers compute in bfloat16 where that does no harm."""
+    """A network with automatic mixed precision in bfloat16."""
 
     def __init__(self, network):
         super().__init__()
@@ -38,31 +39,31 @@ class MixedPrecision(nn.Module):
 
 
 def measure_classifier(name, build, X, y, n_epochs, n_repeats):
-    """Rows of the table: a network on both devices, and in mixed precision."""
+    """Rows of a network on both devices and in mixed precision."""
     n_measured = min(len(X), 1000)
     X_val, y_val = X[:n_measured], y[:n_measured]
     models, fits = {}, {}
-    ways = {name: (device, build) for name, device in DEVICES.items()}
-    ways["mixed"] = "cuda", lambda: MixedPrecision(build())
-    for way, (device, make) in ways.items():
-        # The same weights everywhere.
+    setups = {name: (device, build) for name, device in DEVICES.items()}
+    setups["mixed"] = "cuda", lambda: MixedPrecision(build())
+    for setup, (device, make) in setups.items():
+        # The same initial weights in all setups.
         torch.manual_seed(0)
-        models[way] = SimilarNetClassifier(
+        models[setup] = SimilarNetClassifier(
             make(),
             max_epochs=n_epochs,
             validation_fraction=None,
             device=device,
             random_state=0,
         )
-        # The first call of anything on a device pays for what is loaded only once.
-        models[way].fit(X[:200], y[:200]).fit_importance(X[:20], y[:20])
-        models[way].predict_proba(X[:200]), models[way].heatmap(X[:200], y[0])
-        fits[way] = seconds_of(lambda model=models[way]: model.fit(X, y))
-    # Scores and heat are compared on the weights that the CPU has found.
+        # The first calls on a device include one-time loading.
+        models[setup].fit(X[:200], y[:200]).fit_importance(X[:20], y[:20])
+        models[setup].predict_proba(X[:200]), models[setup].heatmap(X[:200], y[0])
+        fits[setup] = seconds_of(lambda model=models[setup]: model.fit(X, y))
+    # Scores and heatmaps are compared with the weights that were trained on the CPU.
     weights = list(models["CPU"].net_.module_.state_dict().values())
     for model in models.values():
-        own = model.net_.module_.state_dict()
-        model.net_.module_.load_state_dict(dict(zip(own, weights, strict=True)))
+        names = model.net_.module_.state_dict()
+        model.net_.module_.load_state_dict(dict(zip(names, weights, strict=True)))
         model.fit_importance(X[:20], y[:20])
     rows = [row(name, f"fit, {n_epochs} epoch(s)", len(X), fits)]
     tasks = {
@@ -71,28 +72,28 @@ def measure_classifier(name, build, X, y, n_epochs, n_repeats):
         "transform": lambda model: model.transform(X_val),
         "heatmap of a class": lambda model: model.heatmap(X_val, y[0]),
     }
-    for task, do in tasks.items():
-        found = {}
+    for task, call in tasks.items():
+        results = {}
 
-        def run(way, do=do, found=found):
-            found[way] = do(models[way])
+        def run(setup, call=call, results=results):
+            results[setup] = call(models[setup])
 
         # Context managers cannot be traced: the network would run for each filter.
-        ways = DEVICES if task == "fit_importance" else models
+        measured = DEVICES if task == "fit_importance" else models
         seconds = interleave(
-            {way: lambda way=way, run=run: run(way) for way in ways}, n_repeats
+            {setup: partial(run, setup) for setup in measured}, n_repeats
         )
-        least = {way: times.min() for way, times in seconds.items()}
+        minimum = {setup: times.min() for setup, times in seconds.items()}
         if task == "fit_importance":
-            found = {way: found[way].filter_importances_ for way in ways}
+            results = {setup: results[setup].filter_importances_ for setup in measured}
         n_images = len(X) if task == "predict_proba" else n_measured
-        rows.append(row(name, task, n_images, least, found))
+        rows.append(row(name, task, n_images, minimum, results))
     return rows
 
 
-def row(network, task, n_images, seconds, found=None):
-    """One row of the table."""
-    result = {
+def row(network, task, n_images, seconds, results=None):
+    """A row of the table; `results` are compared with those of the GPU."""
+    columns = {
         "network": network,
         "task": task,
         "images": n_images,
@@ -101,51 +102,47 @@ def row(network, task, n_images, seconds, found=None):
         "times as fast": seconds["CPU"] / seconds["GPU"],
     }
     if "mixed" in seconds:
-        result["mixed precision, times as fast as GPU"] = (
+        columns["mixed precision, times as fast as GPU"] = (
             seconds["GPU"] / seconds["mixed"]
         )
-    if found:
-        scale = np.abs(found["GPU"]).max()
-        for way in found:
-            if way != "GPU":
-                difference = np.abs(found[way] - found["GPU"]).max() / scale
-                result[f"difference {way}"] = difference
-    return result
+    if results:
+        scale = np.abs(results["GPU"]).max()
+        for setup in results:
+            if setup != "GPU":
+                difference = np.abs(results[setup] - results["GPU"]).max() / scale
+                columns[f"difference {setup}"] = difference
+    return columns
 
 
 def measure_localizer(X, y, X_test, y_test, quick, n_repeats):
-    """Rows of the table: training for localisation, and the search of scenes."""
+    """Rows of the training of a localizer and of the search of scenes."""
     n_crops, n_scenes = (500, 4) if quick else (4000, 20)
     scenes, _ = make_scenes(
         X_test, y_test, n_scenes=n_scenes, size=(512, 512), random_state=0
     )
     models, fits = {}, {}
-    for way, device in DEVICES.items():
+    for name, device in DEVICES.items():
         estimator = SimilarNetClassifier(
             SmallCNN, max_epochs=4, device=device, random_state=0
         )
-        models[way] = InstanceLocalizer(
+        models[name] = InstanceLocalizer(
             estimator,
             n_instance_crops=n_crops,
             n_background_crops=n_crops,
             n_mining_rounds=1,
             random_state=0,
         )
-        fits[way] = seconds_of(lambda model=models[way]: model.fit(X, y))
+        fits[name] = seconds_of(lambda model=models[name]: model.fit(X, y))
     rows = [row("SmallCNN", "InstanceLocalizer.fit", len(X), fits)]
     for task, search in {
         "localize, images together": lambda model: model.localize(scenes),
         "localize, one by one": lambda model: [model.localize([s]) for s in scenes],
     }.items():
         seconds = interleave(
-            {
-                way: lambda model=model, search=search: search(model)
-                for way, model in models.items()
-            },
-            n_repeats,
+            {name: partial(search, model) for name, model in models.items()}, n_repeats
         )
-        least = {way: times.min() for way, times in seconds.items()}
-        rows.append(row("SmallCNN", f"{task}, 512x512", len(scenes), least))
+        minimum = {name: times.min() for name, times in seconds.items()}
+        rows.append(row("SmallCNN", f"{task}, 512x512", len(scenes), minimum))
     return rows
 
 
@@ -153,7 +150,7 @@ def main():
     """Run from the command line."""
     arguments = parse_arguments(__doc__)
     if not torch.cuda.is_available():
-        print("PyTorch finds no GPU here, so that there is nothing to measure.")
+        print("PyTorch does not detect a GPU: nothing to measure.")
         return
     print(torch.cuda.get_device_name(0))
     n_repeats = 1 if arguments.quick else 3

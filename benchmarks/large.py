@@ -1,25 +1,24 @@
-"""Memory and time of more than fits in memory, beside how much it is.
+"""Memory and time for large images and for many images, over their size.
 
     tox -e benchmark-large               (about an hour on 2 cores)
     tox -e benchmark-large -- --quick
 
-Each call is in a process of its own, which has called the same method with little
-before, so that what is loaded on first use does not count. Large images are
-memory-mapped files of 8 bits, of scenes of 1,000 x 1,000 pixels side by side: digits of
-the package's sample on its textures.
+Each call runs in a separate process, after a call of the same method on small input,
+which excludes one-time loading. Large images are memory-mapped 8-bit files that repeat
+a scene of 1,000 x 1,000 pixels: digits of the package's sample on synthetic textures.
 
-- localize: an `InstanceLocalizer` that was trained on few crops, as what it has learned
-  does not change what it costs;
+- localize: an `InstanceLocalizer` that was trained on few crops, because its accuracy
+  does not affect its costs;
 - transform: its `SimilarNetClassifier`, into a memory-mapped file of floats;
-- suppression: non-maximum suppression of boxes, a thousand a megapixel.
+- suppression: non-maximum suppression of a thousand boxes per megapixel.
 
-Many images are memory-mapped files of the sample's digits, again and again:
+Many images are memory-mapped files that repeat the sample's digits:
 
 - predict_proba, and transform into a memory-mapped file of floats;
-- fit: one epoch of LeNet in batches of 64, importances included.
+- fit: an epoch of LeNet in batches of 64, including importances.
 
 Peak memory is the growth of the resident memory of the process. A slope is that of a
-straight line through the logarithms of time and size: 1 where the time doubles with the
+straight line through the logarithms of time and size: 1 if the time doubles with the
 size.
 """
 
@@ -31,9 +30,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
-from _common import parse_arguments, report
+from _common import parse_arguments, report, with_slopes
 from _memory import forget_peak, peak_memory
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
@@ -48,7 +46,7 @@ BOXES_OF_A_MEGAPIXEL = 1000
 
 
 def write_image(path, n_megapixels):
-    """Scenes side by side in a file; gives height and width."""
+    """Write a scene repeatedly, side by side, and return height and width."""
     X, _, y, _ = load_mnist_sample(return_X_y=True)
     scenes, _ = make_scenes(
         X, y, n_scenes=1, size=(SIDE, SIDE), n_instances=40, random_state=0
@@ -63,7 +61,7 @@ def write_image(path, n_megapixels):
 
 
 def localizer():
-    """A localizer that was trained in seconds."""
+    """A localizer that is trained in seconds."""
     X, _, y, _ = load_mnist_sample(return_X_y=True)
     network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3)
     return InstanceLocalizer(
@@ -72,14 +70,14 @@ def localizer():
 
 
 def make_localize(path, folder):
-    """The call to be measured."""
+    """Prepare the measured call."""
     model = localizer()
     model.localize([np.zeros((1100, 1100), np.uint8)])
     return lambda: len(model.localize([np.load(path, mmap_mode="r")]))
 
 
 def make_transform(path, folder):
-    """The call to be measured."""
+    """Prepare the measured call."""
     model = localizer().estimator_
     model.transform([np.zeros((1100, 1100), np.uint8)])
     image = np.load(path, mmap_mode="r")
@@ -88,7 +86,7 @@ def make_transform(path, folder):
 
 
 def make_suppression(path, folder):
-    """The call to be measured."""
+    """Prepare the measured call."""
     height, width = np.load(path, mmap_mode="r").shape
     rng = np.random.RandomState(0)
     n_boxes = height * width * BOXES_OF_A_MEGAPIXEL // 10**6
@@ -100,7 +98,7 @@ def make_suppression(path, folder):
 
 
 def write_images(path, n_images):
-    """The sample's digits again and again in a file, and their labels beside it."""
+    """Write the sample's digits repeatedly to a file, and their labels to another."""
     X, _, y, _ = load_mnist_sample(return_X_y=True)
     images = np.lib.format.open_memmap(path, "w+", np.uint8, (n_images, *X.shape[1:]))
     for first in range(0, n_images, len(X)):
@@ -117,14 +115,14 @@ def classifier(**params):
 
 
 def make_predict(path, folder):
-    """The call to be measured."""
+    """Prepare the measured call."""
     model, images = classifier(), np.load(path, mmap_mode="r")
     model.predict_proba(images[:100])
     return lambda: model.predict_proba(images)
 
 
 def make_transform_many(path, folder):
-    """The call to be measured."""
+    """Prepare the measured call."""
     model, images = classifier(), np.load(path, mmap_mode="r")
     model.transform(images[:100])
     out = np.lib.format.open_memmap(folder / "heat.npy", "w+", np.float32, images.shape)
@@ -132,7 +130,7 @@ def make_transform_many(path, folder):
 
 
 def make_fit(path, folder):
-    """The call to be measured."""
+    """Prepare the measured call."""
     model, images = classifier(), np.load(path, mmap_mode="r")
     labels = np.load(path.with_name("labels.npy"))
     return lambda: model.fit(images, labels)
@@ -154,7 +152,7 @@ WRITERS = {"megapixels": write_image, "images": write_images}
 
 
 def measure(unit, method, path, folder):
-    """MiB by which the peak grows, and seconds, in this process."""
+    """Growth of the peak memory in MiB, and seconds, in this process."""
     torch.set_num_threads(1)
     call = METHODS[unit][method](path, folder)
     forget_peak()
@@ -164,7 +162,7 @@ def measure(unit, method, path, folder):
 
 
 def rows_of(unit, size, folder):
-    """A row for each method."""
+    """Rows of all methods."""
     path = folder / "image.npy"
     WRITERS[unit](path, size)
     rows = []
@@ -184,24 +182,14 @@ def rows_of(unit, size, folder):
     return rows
 
 
-def with_slopes(rows):
-    """The rows, each with the slope of its method."""
-    table = pd.DataFrame(rows)
-    for _, group in table.groupby(["method", "unit"]):
-        times = np.log(group["seconds"])
-        slope = np.polyfit(np.log(group["size"]), times, 1)[0]
-        table.loc[group.index, "slope"] = slope
-    return table
-
-
 def draw(table, path):
-    """Time and memory, a row of axes a unit and a line a method."""
+    """Draw time and memory, with a row of axes for each unit."""
     figure, axes = plt.subplots(2, 2, figsize=(8, 6.4), layout="constrained")
     for row, (unit, lines) in zip(axes, table.groupby("unit", sort=False), strict=True):
         for method, line in lines.groupby("method", sort=False):
             label = f"{method}, {line['slope'].iloc[0]:.2f}"
             row[0].loglog(line["size"], line["seconds"], "o-", label=label)
-            # Where it needs none, it is drawn as 1 MiB.
+            # The logarithmic axis cannot show 0.
             row[1].loglog(line["size"], line["peak MiB"].clip(lower=1), "o-")
         row[0].set(xlabel=unit, ylabel="seconds")
         row[1].set(xlabel=unit, ylabel="peak memory, MiB")
@@ -223,7 +211,7 @@ def main():
             for size in values
             for row in rows_of(unit, size, Path(folder))
         ]
-    table = with_slopes(rows)
+    table = with_slopes(rows, by=["method", "unit"], count="size")
     print()
     path = report("large", table.to_dict("records"), arguments.quick)
     draw(table, path.with_suffix(".png"))

@@ -1,51 +1,50 @@
-"""Localisation of MNIST's test digits: how well, how tight, how fast.
+"""Accuracy and speed of object detection in scenes of MNIST digits and clothes.
 
     tox -e benchmark-localization        (about 75 minutes on 2 cores)
     tox -e benchmark-localization -- --tables default
     tox -e benchmark-localization -- --quick
 
-There are three tables, "methods" (localization.csv), "default"
-(localization-default.csv) and "examples" (localization-examples.csv). For the first:
+There are three tables: "methods" (localization.csv), "default"
+(localization-default.csv) and "examples" (localization-examples.csv).
 
-Networks are trained on training digits, with scikit-learn's two photographs as
-background images. Scenes are made of test digits, and their photographs are
-scikit-image's (read from its wheel; without scikit-image, photographs are left out).
-One network, trained as in the documentation and with default parameters, serves all
-scenes as "default". The others:
+**methods** compares search methods. Networks are trained on training digits, with the
+two photographs of scikit-learn as background images. Scenes consist of test digits on
+photographs of scikit-image (without scikit-image, there are no scenes on photographs).
+The method "default" is a single network with default parameters, trained as in the user
+guide. The remaining methods:
 
-- heat proposals: boxes from several thresholds of heat at every pixel, not from
-  the image;
+- heat proposals: boxes from several thresholds of the dense heatmap, not of the image;
 - uniform, linear, random: weights of the filters, for both kinds of proposals;
-- without background: the same training without the images of background;
-- paper: the paper's training on plain digits; softmax at temperature 1, heat at every
-  pixel, one threshold on the heatmap, each proposal recognised and reported. The
+- without background: the same training without crops of background;
+- paper: the paper's training on plain digits; softmax at temperature 1, dense heatmaps,
+  a single threshold on the heatmap, and every proposal is recognised and reported. The
   threshold, a share of the normalisation constant, is the best on scenes of training
   digits;
-- sliding window: the network of "default" on windows of the trained size, at every 4th
-  pixel of a pyramid of half octaves over the scenes' range of scales, boxes tightened
-  around bright pixels of the window, then non-maximum suppression. Windows are
-  contrast-normalised, as the crops of "default" are. The least score is the best on
-  scenes of training digits. It is run on a fifth of the scenes;
-- centre: one box of a typical size in the middle of the scene.
+- sliding window: the network of "default" on windows of the trained size, with a stride
+  of 4 pixels, in an image pyramid with two levels per octave over the scenes' range of
+  scales; boxes are tightened around the bright pixels of a window, followed by
+  non-maximum suppression. Windows are contrast-normalised like the crops of "default".
+  The score threshold is the best on scenes of training digits. It runs on a fifth of
+  the scenes;
+- centre: a single box of a typical size in the centre of the scene.
 
-For the second, `InstanceLocalizer` with all its defaults (its own estimator, hard
-negatives, calibrated scores) is measured on digits, clothes and tinted clothes, 200
-scenes a row. The rows have the shares of the instances that are left after each stage
-(proposed, recognised, confident, kept) and the expected calibration error of the score.
-"rotation=45" is trained with that parameter, for turned digits. What `localize` takes
-is in the table of benchmark-speed.
+**default** measures `InstanceLocalizer` with all defaults (default estimator, hard
+negatives, calibrated scores) on digits, clothes and tinted clothes, with 200 scenes per
+row. The columns "proposed", "recognised", "confident" and "kept" are the shares of the
+objects that are left after each stage. The rows "rotation=45" are trained with that
+parameter. `benchmark-speed` measures the time of `localize`.
 
-For the third, pages of the documentation's gallery are run, and what they find is
-counted: coins, icons, faces, clothes, and letters of a photographed page. Coins need no
-recogniser: they differ from their ground by brightness, and nothing else is there.
+**examples** runs pages of the documentation's gallery and counts their detections: of
+coins, icons, faces, clothes and the letters of a photographed page. Coins do not need a
+recogniser: they differ from their background in brightness, and the photograph shows
+only coins.
 
-The columns: F1 with the right label at an IoU of 0.5 and 0.75, mAP as COCO has it, the
-error of the count in a scene, the shares after each stage, the calibration error (mean
-gap between scores and the share of right ones among such), seconds for a megapixel (the
-methods take turns at every few scenes), and how many times slower than "default" that
-is on the same scenes; for heatmaps on single digits MaxBoxAccV2, PxAP and pointing
-game; false instances in a megapixel of photographs without digits; accuracy on the test
-digits by themselves.
+Columns: F1 with the correct label at an IoU of 0.5 and 0.75; mAP as defined by COCO;
+the mean error of the count in a scene; the shares after each stage; the expected
+calibration error; seconds per megapixel (the methods take turns every few scenes) and
+the ratio to "default" on the same scenes; for heatmaps of single digits MaxBoxAccV2,
+PxAP and pointing game; false detections per megapixel of photographs without objects;
+accuracy on single test digits.
 """
 
 import tempfile
@@ -98,7 +97,7 @@ PAPER_SEARCH = {"proposals": "heat", "n_thresholds": 1, "score_threshold": 0.0}
 
 
 class Scenes(NamedTuple):
-    """Images and the instances in them; `n_slow` of them are for slow methods."""
+    """Images and the true objects in them; slow methods run on `n_slow` images."""
 
     images: list
     truth: pd.DataFrame
@@ -143,14 +142,14 @@ def scene_sets(X, y, photographs, quick):
         )
     for polarity in ("bright", "both") if photographs else ():
         empty = sets["black, 1 digit, bright, 0.8-2"].truth[:0]
-        shown = photographs[:2] if quick else photographs
+        images = photographs[:2] if quick else photographs
         name = f"photographs without digits, {polarity}"
-        sets[name] = Scenes(shown, empty, polarity, n_slow=1)
+        sets[name] = Scenes(images, empty, polarity, n_slow=1)
     return sets
 
 
 def train(mnist, quick, memory):
-    """Networks with and without background, and the paper's."""
+    """Networks trained with and without background, and the paper's network."""
     sizes, extra = {}, {}
     if quick:
         sizes = {"n_instances": 1500, "n_background": 1500}
@@ -169,13 +168,13 @@ def train(mnist, quick, memory):
     start = time.perf_counter()
     default = SimilarNetClassifier(background=BACKGROUND, **recipe).fit(X, y)
     print(f"trained in {time.perf_counter() - start:.0f} s")
-    # The network comes from the memory; only weights are computed anew.
+    # The network comes from the cache; only the weights of filters are computed.
     weighted = {
         weighting: clone(default).set_params(weighting=weighting).fit(X, y)
         for weighting in ("uniform", "linear")
     }
-    shown = y != BACKGROUND
-    without = SimilarNetClassifier(**recipe).fit(X[shown], y[shown])
+    is_object = y != BACKGROUND
+    without = SimilarNetClassifier(**recipe).fit(X[is_object], y[is_object])
     paper = SimilarNetClassifier(random_state=0, **PAPER, **extra)
     paper.fit(mnist.X_train, mnist.y_train)
     weighted["random"] = with_random_weights(default, mnist.X_train[:200])
@@ -183,7 +182,7 @@ def train(mnist, quick, memory):
 
 
 def with_random_weights(model, images):
-    """A copy whose heat is a random mean of the responses, on its own scale."""
+    """A copy with random filter weights and the matching normalisation constant."""
     model = deepcopy(model).set_params(normalize=None)
     n_filters = len(model.filter_weights_)
     model.filter_weights_ = np.random.default_rng(0).dirichlet(np.ones(n_filters))
@@ -194,17 +193,17 @@ def with_random_weights(model, images):
 
 
 def localizer(model, X, y, **params):
-    """A method: from scenes to a table of instances, by a trained network."""
-    own = InstanceLocalizer(FrozenEstimator(model), **params).fit(X, y)
+    """A method: a function from scenes to detections, with a trained network."""
+    frozen = InstanceLocalizer(FrozenEstimator(model), **params).fit(X, y)
 
     def localize(images, scenes):
-        return own.set_params(polarity=scenes.polarity).localize(images)
+        return frozen.set_params(polarity=scenes.polarity).localize(images)
 
     return localize
 
 
 def best_on_training(method, values, X, y, n_scenes):
-    """The value that gives a method the best F1 on scenes of training digits."""
+    """The value with which a method has the best F1 on scenes of training digits."""
     photographs = load_sample_images().images
     scores = dict.fromkeys(values, 0.0)
     for background in ("black", photographs):
@@ -220,7 +219,7 @@ def best_on_training(method, values, X, y, n_scenes):
 
 
 def make_methods(models, paper, mnist, n_scenes):
-    """Functions that localise, and functions that give heatmaps, by name."""
+    """Functions that return detections, and functions that return heatmaps."""
     default = models["default"]
     X, y = mnist.X_train[-5000:], mnist.y_train[-5000:]
     threshold = best_on_training(
@@ -240,9 +239,9 @@ def make_methods(models, paper, mnist, n_scenes):
     print(f"chosen: paper's threshold {threshold}, sliding window's score {score}")
     methods = {name: localizer(model, X, y) for name, model in models.items()}
     for name, model in models.items():
-        own = "heat proposals" + ("" if name == "default" else f", {name}")
+        method = "heat proposals" + ("" if name == "default" else f", {name}")
         dense = deepcopy(model).set_params(resolution="dense")
-        methods[own] = localizer(dense, X, y, proposals="heat")
+        methods[method] = localizer(dense, X, y, proposals="heat")
     methods["paper"] = localizer(paper, X, y, heat_threshold=threshold, **PAPER_SEARCH)
     methods["sliding window"] = partial(slide, default, score)
     methods["centre"] = partial(centre, default, 32)
@@ -252,8 +251,8 @@ def make_methods(models, paper, mnist, n_scenes):
 
 
 def run(methods, scenes):
-    """Instances that each method finds, and its seconds for each few scenes."""
-    found, seconds = defaultdict(list), defaultdict(list)
+    """Detections of each method, and its seconds for each group of scenes."""
+    detections, seconds = defaultdict(list), defaultdict(list)
     n_at_once = min(5, scenes.n_slow)
     for turn, first in enumerate(range(0, len(scenes.images), n_at_once)):
         names = list(methods) if turn % 2 == 0 else list(methods)[::-1]
@@ -267,19 +266,19 @@ def run(methods, scenes):
             start = time.perf_counter()
             table = methods[name](images, scenes)
             seconds[name].append((time.perf_counter() - start, last))
-            found[name].append(table.assign(image=table["image"] + first))
-    return {name: pd.concat(found[name]) for name in methods}, seconds
+            detections[name].append(table.assign(image=table["image"] + first))
+    return {name: pd.concat(detections[name]) for name in methods}, seconds
 
 
 def rows_of(name, scenes, methods, heatmaps):
-    """Rows of the table for a set of scenes, and what the default method found."""
-    found, seconds = run(methods, scenes)
+    """Rows of the table for a set of scenes, and the detections of "default"."""
+    detections, seconds = run(methods, scenes)
     rows = []
-    for method, table in found.items():
+    for method, table in detections.items():
         n_images = seconds[method][-1][1]
         megapixels = scenes.megapixels(n_images)
-        # Both on the scenes that this method was run on, as slow ones skip some.
-        own, ours = (
+        # Both on the scenes of this method, because slow methods skip some.
+        seconds_of_method, seconds_of_default = (
             sum(spent for spent, last in seconds[which] if last <= n_images)
             for which in (method, "default")
         )
@@ -294,20 +293,22 @@ def rows_of(name, scenes, methods, heatmaps):
             row["count error"] = count_error(truth, table, n_images=n_images)
         else:
             row["false/MP"] = len(table) / megapixels
-        row |= {"s/MP": own / megapixels, "times slower": own / ours if ours else None}
+        row["s/MP"] = seconds_of_method / megapixels
+        if seconds_of_default:
+            row["times slower"] = seconds_of_method / seconds_of_default
         if "1 digit, bright" in name and method in heatmaps:
             heat = heatmaps[method](scenes.images)
             row["MaxBoxAccV2"] = max_box_accuracy(heat, scenes.truth)
             row["PxAP"] = pixel_average_precision(heat, scenes.truth)
             row["pointing"] = pointing_game(heat, scenes.truth)
         rows.append(row)
-    return rows, found["default"]
+    return rows, detections["default"]
 
 
 def default_localizer(X, y, quick, **params):
-    """`InstanceLocalizer` as it is, fitted, and the seconds that it took.
+    """A fitted `InstanceLocalizer` with default parameters, and the seconds of `fit`.
 
-    With fewer crops and rounds for --quick.
+    With --quick, there are fewer crops and mining rounds.
     """
     sizes = {}
     if quick:
@@ -321,7 +322,7 @@ def default_localizer(X, y, quick, **params):
 
 
 def default_sets(kind, X, y, photographs, quick):
-    """Scenes that the default localizer is measured on."""
+    """Scenes for the evaluation of the default localizer."""
     n_scenes = 4 if quick else 200
     pasted = partial(make_scenes, X, y, n_scenes=n_scenes, random_state=100)
     sets = {}
@@ -342,61 +343,62 @@ def default_sets(kind, X, y, photographs, quick):
             name = f"touching, overlap {overlap}"
             sets[name] = touching_scenes(X, y, n_scenes, overlap, random_state=overlap)
     sets = {name: Scenes(list(images), truth) for name, (images, truth) in sets.items()}
-    shown = [
+    images = [
         photograph[:512, :512] for photograph in photographs[: 2 if quick else None]
     ]
     empty = pasted()[1][:0]
-    return sets | {"photographs without instances": Scenes(shown, empty, "both")}
+    return sets | {"photographs without instances": Scenes(images, empty, "both")}
 
 
 def noisy(images, truth, deviation=51):
-    """Scenes with noise of a deviation in grey levels."""
+    """Scenes with Gaussian noise, whose standard deviation is in grey levels."""
     noise = np.random.RandomState(0).normal(0, deviation, images.shape)
     return np.clip(images + noise, 0, 255).astype(np.uint8), truth
 
 
-def turned_sets(X, y, photographs, quick):
-    """Scenes whose digits are turned, by more than the first of the angles."""
+def rotated_sets(X, y, photographs, quick):
+    """Scenes of digits that are rotated by two ranges of angles, in degrees."""
     sets = {}
-    for least, most in ((20, 30), (30, 45)):
-        rng = np.random.RandomState(most)
-        angles = rng.uniform(least, most, len(X)) * rng.choice([-1, 1], len(X))
+    for low, high in ((20, 30), (30, 45)):
+        rng = np.random.RandomState(high)
+        angles = rng.uniform(low, high, len(X)) * rng.choice([-1, 1], len(X))
         rows = rng.permutation(len(X))[:2000]
-        turned = np.stack(
+        rotated = np.stack(
             [
                 ndimage.rotate(image, angle, reshape=False, order=1)
                 for image, angle in zip(X[rows], angles[rows], strict=True)
             ]
         )
         scenes = make_scenes(
-            turned,
+            rotated,
             y[rows],
             n_scenes=4 if quick else 200,
             background_images=photographs or "black",
-            random_state=most,
+            random_state=high,
         )
-        sets[f"turned by {least}-{most} degrees"] = scenes
+        sets[f"rotated by {low}-{high} degrees"] = scenes
     return {name: Scenes(list(images), truth) for name, (images, truth) in sets.items()}
 
 
 def default_rows(kind, fitted, sets):
-    """Rows of the table for the default localizer and one kind of instances."""
+    """Rows of the table for the default localizer and a kind of objects."""
     rows, outcomes = [], []
     for name, scenes in sets.items():
         if not scenes.images:
             continue
-        found = fitted.set_params(polarity=scenes.polarity).localize(scenes.images)
+        fitted.set_params(polarity=scenes.polarity)
+        detections = fitted.localize(scenes.images)
         row = {"scenes": f"{kind}, {name}", "images": len(scenes.images)}
         if len(scenes.truth):
             for iou in (0.5, 0.75):
                 row[f"F1@{iou}"] = detection_f1_score(
-                    scenes.truth, found, iou_threshold=iou, zero_division=0.0
+                    scenes.truth, detections, iou_threshold=iou, zero_division=0.0
                 )
-            row |= stages(fitted, scenes.images, scenes.truth, found)
-            outcomes.append(scored_outcomes(scenes.truth, found))
+            row |= stages(fitted, scenes.images, scenes.truth, detections)
+            outcomes.append(scored_outcomes(scenes.truth, detections))
         else:
             megapixels = scenes.megapixels(len(scenes.images))
-            row["false/MP"] = len(found) / megapixels
+            row["false/MP"] = len(detections) / megapixels
         rows.append(row)
     error = expected_calibration_error(
         *map(np.concatenate, zip(*outcomes, strict=True))
@@ -422,21 +424,20 @@ def measure_default(arguments, mnist):
         fitted, seconds = default_localizer(X, y, arguments.quick)
         print(f"{kind}: fitted in {seconds:.0f} s", flush=True)
         sets = default_sets(kind, X_test, y_test, photographs, arguments.quick)
-        turned = {}
+        rotated = {}
         if kind == "digits":
-            turned = turned_sets(X_test, y_test, photographs, arguments.quick)
-        own = default_rows(kind, fitted, sets | turned)
-        rows += own
-        print(pd.DataFrame(own).to_string(), flush=True)
-        if turned:
+            rotated = rotated_sets(X_test, y_test, photographs, arguments.quick)
+        rows_of_kind = default_rows(kind, fitted, sets | rotated)
+        rows += rows_of_kind
+        print(pd.DataFrame(rows_of_kind).to_string(), flush=True)
+        if rotated:
             fitted, _ = default_localizer(X, y, arguments.quick, rotation=45)
-            own = default_rows(f"{kind}, rotation=45", fitted, turned)
-            rows += own
+            rows += default_rows(f"{kind}, rotation=45", fitted, rotated)
     return rows
 
 
-def draw(sets, found, path, n_examples=2):
-    """A sheet of scenes with true (green, dashed) and found boxes (red)."""
+def draw(sets, detections, path, n_examples=2):
+    """Draw scenes with true boxes (green, dashed) and detections (red)."""
     height = len(sets)
     figure, axes = plt.subplots(
         -(-height // 2), 2 * n_examples, figsize=(14, 2 * height), layout="constrained"
@@ -450,7 +451,7 @@ def draw(sets, found, path, n_examples=2):
             ax.set_title(name, fontsize=8)
             for table, colour, line in (
                 (scenes.truth, "lime", "--"),
-                (found[name], "red", "-"),
+                (detections[name], "red", "-"),
             ):
                 for box in table[table["image"] == number].itertuples():
                     size = box.x_max - box.x_min, box.y_max - box.y_min
@@ -465,22 +466,22 @@ def draw(sets, found, path, n_examples=2):
 
 
 def measure_methods(arguments, mnist):
-    """Rows of the table of methods, and the scenes and what "default" found in them."""
+    """Rows of the table of methods, the scenes, and the detections of "default"."""
     with tempfile.TemporaryDirectory() as memory:
         models, paper = train(mnist, arguments.quick, memory)
     methods, heatmaps = make_methods(models, paper, mnist, 5 if arguments.quick else 50)
     sets = scene_sets(mnist.X_test, mnist.y_test, unseen_photographs(), arguments.quick)
-    rows, found = [], {}
+    rows, detections = [], {}
     for name, scenes in sets.items():
-        own, found[name] = rows_of(name, scenes, methods, heatmaps)
-        rows += own
-        print(f"{name}: F1@0.5 {own[0].get('F1@0.5', np.nan):.3f}", flush=True)
+        rows_of_set, detections[name] = rows_of(name, scenes, methods, heatmaps)
+        rows += rows_of_set
+        print(f"{name}: F1@0.5 {rows_of_set[0].get('F1@0.5', np.nan):.3f}", flush=True)
     for name in ("default", "without background"):
         accuracy = models[name].score(mnist.X_test, mnist.y_test)
         rows.append({"scenes": "digits alone", "method": name, "accuracy": accuracy})
     accuracy = paper.score(mnist.X_test, mnist.y_test)
     rows.append({"scenes": "digits alone", "method": "paper", "accuracy": accuracy})
-    return rows, sets, found
+    return rows, sets, detections
 
 
 def main():
@@ -488,16 +489,16 @@ def main():
     arguments = parse_arguments(__doc__, choices={"tables": TABLES})
     mnist = load_mnist(arguments)
     if "methods" in arguments.tables:
-        rows, sets, found = measure_methods(arguments, mnist)
+        rows, sets, detections = measure_methods(arguments, mnist)
         print()
         path = report("localization", rows, arguments.quick)
-        draw(sets, found, path.with_suffix(".png"))
+        draw(sets, detections, path.with_suffix(".png"))
     if "default" in arguments.tables:
         rows = measure_default(arguments, mnist)
         print()
         report("localization-default", rows, arguments.quick)
     if "examples" in arguments.tables and arguments.quick:
-        print("the gallery's pages have no short form: no table of the examples")
+        print("the pages of the gallery do not have a short form: they are skipped")
     elif "examples" in arguments.tables:
         report("localization-examples", [*example_rows()], arguments.quick)
 

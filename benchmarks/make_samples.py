@@ -1,12 +1,12 @@
-"""Make a sample that ships with the package, of MNIST or Fashion-MNIST, from IDX files.
+"""Make the sample of MNIST or Fashion-MNIST that ships with the package.
 
     python benchmarks/make_samples.py {mnist,fashion_mnist} FOLDER [OUTPUT]
 
-FOLDER holds the four IDX files, gzipped or not. The same files give the same sample.
-The sample of MNIST has 500 training digits and 100 test digits of each class, that of
-Fashion-MNIST 300 and 50 images. They are taken at even spacing: MNIST is sorted in part
-by writer and by difficulty (the first half of its test set is the easier one), so the
-first digits alone would be a biased sample.
+FOLDER contains the four IDX files, gzipped or not. The sample is deterministic. The
+sample of MNIST has 500 training digits and 100 test digits of each class, the sample of
+Fashion-MNIST 300 and 50 images. They are evenly spaced: MNIST is partly sorted by
+writer and by difficulty (the first half of its test set is easier), so its first digits
+would be a biased sample.
 """
 
 import argparse
@@ -22,10 +22,10 @@ SIZES = {"mnist": (500, 100), "fashion_mnist": (300, 50)}
 
 
 def evenly_spaced(labels, n_per_class):
-    """Return the sorted positions of `n_per_class` members of each class."""
-    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    chosen = [m[np.arange(n_per_class) * len(m) // n_per_class] for m in members]
-    return np.sort(np.concatenate(chosen))
+    """Return the sorted indices of `n_per_class` images of each class."""
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    selected = [c[np.arange(n_per_class) * len(c) // n_per_class] for c in classes]
+    return np.sort(np.concatenate(selected))
 
 
 def make_sample(folder, output, n_train_per_class, n_test_per_class):

@@ -1,28 +1,28 @@
-"""How the time of the importances grows, beside a plain loop and one forward pass.
+"""Scaling of the time of the importances, of a plain loop and of a forward pass.
 
     tox -e benchmark-scaling             (about 10 minutes on 2 cores)
     tox -e benchmark-scaling -- --quick
 
-Four questions, each with all else the same: how does the time grow with the number of
-filters, of validation images, of linear layers that follow the filters, and of
-convolutions that follow them? In the last, a normalisation over all filters comes
-first, so that no linear layer gives the importances away and all that follows the
-filters is run for each of them (method "head"); in the others it is what follows the
-first linear layer (method "linear").
+Each of four series varies a single count: the number of filters, of validation images,
+of linear layers after the filters, or of convolutions after the filters. In the last
+series, a normalisation over all filters comes first, so all layers after the filters
+run for each filter (strategy "head"). In the remaining series, only the layers after
+the first linear layer do (strategy "linear").
 
-Images are digits of the package's sample on noise, 64x64 pixels, and networks have four
-convolutions and random weights, which the time does not depend on. Three methods take
-turns, 64 images at a time, and the figures are medians:
+Images are digits of the package's sample on noise, 64x64 pixels. Networks have four
+convolutions and random weights, which do not affect the time. Three methods take turns,
+with batches of 64 images, and the figures are medians:
 
-- predict_proba: one pass, without importances, for scale;
-- fit_importance: ours; its time holds the tracing of the network and the scales of the
-  heat, one more pass up to the layer over about 128 of the images. As these take the
-  same time whatever the count, the slope is flatter than that of the ablation alone;
-- whole network per filter: a plain loop that sets a filter's responses to zero in a
-  hook and runs the network, for one filter after another.
+- predict_proba: a forward pass without importances, for comparison;
+- fit_importance: ours, including the tracing of the network and the normalisation
+  constants of heatmaps, for which about 128 images pass through the layers up to the
+  filters again. These take constant time, so the slope is flatter than that of the
+  ablation alone;
+- whole network per filter: a plain loop over the filters that sets the activation of a
+  filter to zero in a hook and runs the network.
 
-A slope is that of a straight line through the logarithms of time and count: 1 where the
-time doubles with the count, 0 where it stays as it is.
+A slope is that of a straight line through the logarithms of time and count: 1 if the
+time doubles with the count, 0 if it is constant.
 """
 
 from functools import partial
@@ -30,8 +30,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-from _common import interleave, median_ratio, parse_arguments, report
+from _common import interleave, median_ratio, parse_arguments, report, with_slopes
 from _importances import LOOP, whole_network_per_filter
 from _networks import NormalizedVGG, SmallVGG
 from _scenes import single_scenes
@@ -48,9 +47,9 @@ N_UNITS = 256
 
 
 class Case(NamedTuple):
-    """A network and a number of images; `count` is what the question varies."""
+    """A network and a number of images; the series varies `count`."""
 
-    question: str
+    series: str
     count: int
     module: type[nn.Module]
     params: dict
@@ -58,7 +57,7 @@ class Case(NamedTuple):
 
 
 def cases(quick):
-    """All of them, question by question."""
+    """All cases, series by series."""
     n_images = 8 if quick else 128
     filters = (16, 32) if quick else (16, 32, 64, 128, 256, 512)
     images = (8, 16) if quick else (16, 64, 256, 1024)
@@ -89,7 +88,7 @@ def rows_of(case, scenes, n_repeats):
         net_params={f"module__{name}": value for name, value in case.params.items()},
         random_state=0,
     )
-    # The number of classes is that of all scenes, however few are measured.
+    # Fitted on all scenes, so that the number of classes is constant.
     model.fit(scenes.images, scenes.labels).fit_importance(X, y)
     loop = partial(
         whole_network_per_filter,
@@ -107,7 +106,7 @@ def rows_of(case, scenes, n_repeats):
     seconds = interleave(methods, n_repeats)
     return [
         {
-            "question": case.question,
+            "series": case.series,
             "count": case.count,
             "method": name,
             "seconds": np.median(spent),
@@ -121,30 +120,21 @@ def rows_of(case, scenes, n_repeats):
     ]
 
 
-def with_slopes(rows):
-    """The rows, each with the slope of its question and method."""
-    table = pd.DataFrame(rows)
-    for _, group in table.groupby(["question", "method"]):
-        slope = np.polyfit(np.log(group["count"]), np.log(group["seconds"]), 1)[0]
-        table.loc[group.index, "slope"] = slope
-    return table
-
-
 def draw(table, path):
-    """A panel a question, a line a method."""
-    questions = table.groupby("question", sort=False)
+    """Draw a panel for each series with a line for each method."""
+    all_series = table.groupby("series", sort=False)
     figure, axes = plt.subplots(
-        1, len(questions), figsize=(3.6 * len(questions), 4.4), layout="constrained"
+        1, len(all_series), figsize=(3.6 * len(all_series), 4.4), layout="constrained"
     )
-    for ax, (question, own) in zip(axes, questions, strict=True):
-        for method, line in own.groupby("method", sort=False):
+    for ax, (series, rows) in zip(axes, all_series, strict=True):
+        for method, line in rows.groupby("method", sort=False):
             label = f"{method}, {line['slope'].iloc[0]:.2f}"
             ax.loglog(line["count"], line["seconds"], "o-", label=label)
-        counts = sorted(set(own["count"]))
+        counts = sorted(set(rows["count"]))
         ax.set_xticks(counts, labels=counts)
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.xaxis.set_major_formatter(ScalarFormatter())
-        ax.set(title=question, xlabel="number", ylabel="seconds")
+        ax.set(title=series, xlabel="number", ylabel="seconds")
         ax.legend(
             title="method, slope",
             loc="upper center",
@@ -165,16 +155,14 @@ def main():
     scenes = single_scenes(digits.X_train, digits.y_train, max(n_scenes, 100), None, 0)
     rows = []
     for case in all_cases:
-        own = rows_of(case, scenes, 2 if arguments.quick else 3)
-        rows += own
-        spent = ", ".join(f"{row['method']} {row['seconds']:.3g} s" for row in own)
-        print(f"{case.question} {case.count}: {spent}", flush=True)
-    table = with_slopes(rows)
+        rows_of_case = rows_of(case, scenes, 2 if arguments.quick else 3)
+        rows += rows_of_case
+        spent = ", ".join(f"{r['method']} {r['seconds']:.3g} s" for r in rows_of_case)
+        print(f"{case.series} {case.count}: {spent}", flush=True)
+    table = with_slopes(rows, by=["series", "method"], count="count")
     print()
     path = report("scaling", table.to_dict("records"), arguments.quick)
-    slopes = (
-        table.groupby(["question", "method"], sort=False)["slope"].first().unstack()
-    )
+    slopes = table.groupby(["series", "method"], sort=False)["slope"].first().unstack()
     print(f"\nslopes\n{slopes.to_string(float_format='{:.2f}'.format)}\n")
     draw(table, path.with_suffix(".png"))
 

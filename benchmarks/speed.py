@@ -1,33 +1,34 @@
-"""Speed of everything, as ratios to what does the same by hand or in another package.
+"""Time of all methods, as ratios to equivalent plain code or another package.
 
     tox -e benchmark-speed               (about 8 minutes on 2 cores)
     tox -e benchmark-speed -- --quick
 
-What is compared takes turns in one process, with the same trained network and images;
-"ratio" is the median over the rounds of the ratio of the times, so that below 1 ours is
-faster. LeNet is trained on MNIST, SmallResNet on scenes of 64x64 pixels with one of
-its digits; all is measured on test images.
+The methods of a comparison take turns in one process, with the same trained network and
+images. "ratio" is the median over the rounds of the ratio of our time to the time of
+the reference: below 1, ours is faster. LeNet is trained on MNIST, SmallResNet on scenes
+of 64x64 pixels with a single digit. All times are measured on test images.
 
-- predict_proba: beside the network in a plain loop over a tensor of floats, channels
-  last, with the same batches;
-- fit_importance: beside predict_proba of the same images; of one layer, and of three;
-- ablate_filters: beside predict_proba of the same images;
-- heatmap of a label and of all classes, images one by one and 64 at once: beside
-  torchcam's GradCAM, with maps of the images' size, and beside the network alone;
-- fit: beside a plain training loop of the same recipe, channels last;
-- localize: beside a sliding window with the same network, and beside the network alone
-  on as many crops as were proposed;
-- make_scenes: beside a loop that resizes as many digits with Pillow to the size of its
-  boxes, and pastes them there.
+- predict_proba, compared with the network in a plain loop over a tensor of floats,
+  channels last, with the same batches;
+- fit_importance, with one layer and with three, compared with predict_proba on the same
+  images;
+- ablate_filters, compared with predict_proba on the same images;
+- heatmap of a label and of all classes, images one by one and 64 at once, compared with
+  torchcam's GradCAM, with maps of the images' size, and with the network alone;
+- fit, compared with a plain training loop with the same recipe, channels last;
+- localize, compared with a sliding window with the same network, and with the network
+  alone on the same number of crops;
+- make_scenes, compared with a loop that resizes the same number of digits to the size
+  of the boxes with Pillow and pastes them.
 
-The machine's limits are in the first rows: the product of two matrices of 1024x1024
-floats, and a copy of 256 MiB, each the fastest of 21 times. "of the limit" is the rate
-of the network alone, in floating point operations a second, as a share of the rate of
-the matrix product.
+The first rows are the limits of the machine: the product of two matrices of 1024x1024
+floats, and a copy of 256 MiB, each the fastest of 21 runs. "share of the limit" is the
+rate of the network alone, in floating point operations per second, divided by the rate
+of the matrix product.
 """
 
+from contextlib import contextmanager
 from functools import partial
-from unittest import mock
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ THREE_LAYERS = ["stem", "block1", "block2"]
 
 
 def limits(quick):
-    """Operations and bytes a second, and rows that tell them."""
+    """Floating point operations per second, and the rows of the machine's limits."""
     side, n_bytes = (256, 2**24) if quick else (1024, 2**28)
     a, b = torch.rand(side, side), torch.rand(side, side)
     source = torch.rand(n_bytes // 4)
@@ -70,9 +71,9 @@ def limits(quick):
     product, copy = (float(np.min(seconds[name])) for name in ("product", "copy"))
     rate = 2 * side**3 / product
     rows = [
-        {"what": f"matrix product, {rate / 1e9:.0f} GFLOP/s", "ms": 1000 * product},
+        {"task": f"matrix product, {rate / 1e9:.0f} GFLOP/s", "ms": 1000 * product},
         {
-            "what": f"copy, {2 * n_bytes / copy / 2**30:.1f} GiB/s",
+            "task": f"copy, {2 * n_bytes / copy / 2**30:.1f} GiB/s",
             "ms": 1000 * copy,
         },
     ]
@@ -80,12 +81,12 @@ def limits(quick):
 
 
 class Table:
-    """Rows of what was compared.
+    """Rows of comparisons.
 
     Parameters
     ----------
     rate : float
-        Floating point operations a second of a matrix product.
+        Floating point operations per second of a matrix product.
     n_repeats : int
     rows : list of dict
     """
@@ -93,30 +94,30 @@ class Table:
     def __init__(self, rate, n_repeats, rows):
         self.rate, self.n_repeats, self.rows = rate, n_repeats, rows
 
-    def compare(self, what, own, others, alone=None, n_calls=1):
-        """Add a row for each of the others.
+    def compare(self, task, ours, references, alone=None, n_calls=1):
+        """Add a row for each reference.
 
         `alone` is the network of "network alone", a batch, and the number of images.
         """
-        methods = {"": own, **others}
+        methods = {"": ours, **references}
         for method in methods.values():
             method()
         seconds = interleave(methods, self.n_repeats)
-        for name in others:
-            theirs = float(np.median(seconds[name]))
+        for name in references:
+            reference_seconds = float(np.median(seconds[name]))
             row = {
-                "what": what,
+                "task": task,
                 "ms": 1000 * float(np.median(seconds[""])) / n_calls,
-                "beside": name,
-                "its ms": 1000 * theirs / n_calls,
+                "reference": name,
+                "reference ms": 1000 * reference_seconds / n_calls,
                 "ratio": median_ratio(seconds[""], seconds[name]),
             }
             if name == "network alone":
                 module, batch, n_images = alone
                 n_operations = operations(module, batch) * n_images / len(batch)
-                row["of the limit"] = n_operations / theirs / self.rate
+                row["share of the limit"] = n_operations / reference_seconds / self.rate
             self.rows.append(row)
-            print(f"{what} / {name}: {row['ratio']:.2f}", flush=True)
+            print(f"{task} / {name}: {row['ratio']:.2f}", flush=True)
 
 
 def operations(module, batch):
@@ -128,13 +129,13 @@ def operations(module, batch):
 
 @torch.inference_mode()
 def run_alone(module, images, batch_size):
-    """A forward pass, batch by batch, of a tensor in memory."""
+    """Forward pass of a tensor in memory, batch by batch."""
     for batch in images.split(batch_size):
         module(batch)
 
 
 def one_by_one(function, X, labels):
-    """A call with each image by itself."""
+    """Call a function separately for each image."""
     for index in range(len(X)):
         function(X[index : index + 1], labels[index : index + 1])
 
@@ -148,9 +149,9 @@ def passes(table, name, model, X, y, n_importance):
     predict = {"predict_proba": partial(model.predict_proba, X)}
     alone = {"network alone": partial(run_alone, module, images, batch_size)}
     case = f"{name}, {len(X):,} images"
-    about = module, images[:batch_size], len(images)
+    network = module, images[:batch_size], len(images)
     table.compare(
-        f"predict_proba, {case}", predict["predict_proba"], alone, alone=about
+        f"predict_proba, {case}", predict["predict_proba"], alone, alone=network
     )
     table.compare(
         f"fit_importance, {case}", partial(model.fit_importance, X, y), predict
@@ -167,25 +168,27 @@ def maps(table, name, model, X, y, n_singles):
     """Compare heatmaps of single images and of 64."""
     module = model.net_.module_.eval()
     for n_images, n_at_once in ((n_singles, 1), (64, 64)):
-        shown, labels = X[:n_images], y[:n_images]
-        tensors = as_tensors(shown)
+        images, labels = X[:n_images], y[:n_images]
+        tensors = as_tensors(images)
         each = one_by_one if n_at_once == 1 else lambda function, X, y: function(X, y)
         extract = partial(with_torchcam, GradCAM)
         gradcam = adapt(model, extract, n_at_once=n_at_once, channels_last=True)
-        others = {
-            "torchcam GradCAM": partial(each, gradcam, shown, labels),
+        references = {
+            "torchcam GradCAM": partial(each, gradcam, images, labels),
             "network alone": partial(run_alone, module, tensors, n_at_once),
         }
-        about = module, tensors, len(tensors)
+        network = module, tensors, len(tensors)
         case = f"{name}, {'1 image' if n_at_once == 1 else '64 images'}"
-        for what, function in (
+        for kind, function in (
             ("of a label", lambda X, y: model.heatmap(X, labels=y)),
             ("of all classes", lambda X, y: model.heatmap(X)),
         ):
-            own = partial(each, function, shown, labels)
-            n_calls = n_images // n_at_once
             table.compare(
-                f"heatmap {what}, {case}", own, others, alone=about, n_calls=n_calls
+                f"heatmap {kind}, {case}",
+                partial(each, function, images, labels),
+                references,
+                alone=network,
+                n_calls=n_images // n_at_once,
             )
 
 
@@ -202,6 +205,19 @@ def training(table, X, y, n_epochs=1):
     )
 
 
+@contextmanager
+def counted_inputs(module):
+    """Count the images that a network is run on; yields the list of batch sizes."""
+    sizes = []
+    handle = module.register_forward_pre_hook(
+        lambda _module, inputs: sizes.append(len(inputs[0]))
+    )
+    try:
+        yield sizes
+    finally:
+        handle.remove()
+
+
 def localisation(table, model, mnist, n_scenes):
     """Compare localize with a sliding window and with the network on the proposals."""
     localizer = InstanceLocalizer(FrozenEstimator(model))
@@ -210,14 +226,11 @@ def localisation(table, model, mnist, n_scenes):
         mnist.X_test, mnist.y_test, n_scenes=n_scenes, random_state=0
     )
     scenes = Scenes(list(images), truth)
-    predict_proba = SimilarNetClassifier.predict_proba
-    with mock.patch.object(
-        SimilarNetClassifier, "predict_proba", autospec=True, side_effect=predict_proba
-    ) as calls:
-        localizer.localize(images)
-    n_crops = sum(len(call.args[1]) for call in calls.call_args_list)
-    crops = torch.rand(n_crops, 1, 28, 28).contiguous(memory_format=torch.channels_last)
     module = model.net_.module_.eval()
+    with counted_inputs(module) as sizes:
+        localizer.localize(images)
+    n_crops = sum(sizes)
+    crops = torch.rand(n_crops, 1, 28, 28).contiguous(memory_format=torch.channels_last)
     table.compare(
         f"localize, LeNet, {n_scenes} scenes of 160x160, {n_crops:,} crops",
         partial(localizer.localize, images),
@@ -230,7 +243,7 @@ def localisation(table, model, mnist, n_scenes):
 
 
 def scenes(table, mnist, n_scenes):
-    """Compare make_scenes with pasting by Pillow."""
+    """Compare make_scenes with pasting in Pillow."""
     make = partial(
         make_scenes, mnist.X_test, mnist.y_test, n_scenes=n_scenes, random_state=0
     )
@@ -239,13 +252,13 @@ def scenes(table, mnist, n_scenes):
     chosen = np.arange(len(boxes)) % len(mnist.X_test)
 
     def paste():
-        made = np.zeros(images.shape, np.uint8)
+        pasted = np.zeros(images.shape, np.uint8)
         for index, (image, left, top, right, bottom) in zip(chosen, boxes, strict=True):
             digit = Image.fromarray(mnist.X_test[index])
             digit = digit.resize(
                 (right - left, bottom - top), Image.Resampling.BILINEAR
             )
-            part = made[image, top:bottom, left:right]
+            part = pasted[image, top:bottom, left:right]
             np.maximum(part, np.asarray(digit), out=part)
 
     table.compare(

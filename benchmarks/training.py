@@ -1,16 +1,16 @@
-"""Time of training LeNet beside a plain PyTorch loop of the same recipe.
+"""Time of training LeNet, compared with a plain PyTorch loop.
 
     tox -e benchmark-training            (about 4 minutes on 2 cores)
     tox -e benchmark-training -- --quick
 
-All train the same LeNet on MNIST's 60,000 training images for 2 epochs with Adam, a
-learning rate that decays with every update, and shuffled batches of 300, and keep each
-epoch's mean loss. The plain loop turns the images to one float tensor first and then
-slices it; once in PyTorch's usual memory format, and once as channels last, which is
-faster on CPUs and what ours has. Ours is fit(X, y) with validation_fraction=None, all
-that it does included: checking the data, building the network, skorch's history. They
-take turns with a new seed in each round; the ratios are medians over the rounds of
-seconds per epoch, and losses and test accuracies are means.
+All methods train the same LeNet on MNIST's 60,000 training images for 2 epochs with the
+paper's recipe: Adam, a learning rate that decays with every update, and shuffled
+batches of 300. They record the mean loss of each epoch. The plain loop converts the
+images to a float tensor and slices it, in PyTorch's default memory format and in
+channels last, which is faster on CPUs and is the format of ours. Ours is fit(X, y) with
+validation_fraction=None, which includes input validation, building the network, and
+skorch's history. The methods take turns, with a new seed in each round. Ratios are
+medians over the rounds, losses and test accuracies are means.
 """
 
 from functools import partial
@@ -35,7 +35,7 @@ LOOP_CHANNELS_LAST = "plain PyTorch loop, channels last"
 
 
 def train_plainly(X, y, n_epochs, seed, channels_last):
-    """The network, by the paper's recipe, and the mean training loss at the end."""
+    """A network trained with the paper's recipe, and its last mean training loss."""
     lr, lr_decay = PAPER_RECIPE["lr"], PAPER_RECIPE["lr_decay"]
     torch.manual_seed(seed)
     images = as_tensors(X, channels_last)
@@ -59,7 +59,7 @@ def train_plainly(X, y, n_epochs, seed, channels_last):
 
 @torch.inference_mode()
 def accuracy(network, X, y):
-    """Share of the images that are recognised."""
+    """Share of correctly classified images."""
     outputs = network.eval()(as_tensors(X, channels_last=True))
     return float((outputs.argmax(dim=1).numpy() == y).mean())
 
@@ -92,7 +92,7 @@ def main():
         trained[name].append(methods[name](X, y, n_epochs, seed))
 
     for method in methods.values():
-        # The first call of anything pays for what is loaded and allocated only once.
+        # The first call includes one-time loading and allocation.
         method(X[:1000], y[:1000], 1, 0)
     seconds = interleave({name: partial(train, name) for name in methods}, n_repeats)
     rows = [

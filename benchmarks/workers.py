@@ -1,15 +1,15 @@
-"""Time of `localize` by one worker, by two threads, two processes, two Dask workers.
+"""Time of `localize` with one worker, two threads, two processes, two Dask workers.
 
     tox -e benchmark-workers             # 2,000 scenes of 160x160, twenty minutes
     tox -e benchmark-workers -- --quick  # 60 scenes, a minute or two
 
-The ways take turns, and the tables of all are compared. All read the scenes from one
-memory-mapped file. Workers are started, and search a few scenes, before the clock
-starts; Dask's cluster is closed again before another way has its turn.
+The backends take turns, and their tables of detections must be equal. All backends read
+the scenes from a memory-mapped file. Workers are started and search a few scenes before
+the clock starts; Dask's cluster is closed before the turn of the next backend.
 
-The figures of one image, one task and one worker, of which `cost.py` computes what many
-cost, are measured as well. A worker is killed at a random time, and what the other one
-finishes is compared, too.
+The benchmark also measures the unit costs of an image, a task and a worker, from which
+`cost.py` computes the costs of many. Finally, it kills a Dask worker at a random time
+and checks that the table is complete.
 """
 
 import math
@@ -40,7 +40,7 @@ N_SCENES = 2000
 
 
 def train(mnist, quick):
-    """A localizer, on few crops: its time does not depend on how well it knows them."""
+    """A localizer trained on few crops, because accuracy does not affect its time."""
     n = 500 if quick else 4000
     localizer = InstanceLocalizer(
         n_instance_crops=n, n_background_crops=n, n_mining_rounds=1, random_state=0
@@ -49,10 +49,10 @@ def train(mnist, quick):
 
 
 def start_cluster(n_workers):
-    """Workers of one thread each, in processes of their own.
+    """A cluster of single-threaded worker processes.
 
-    Without what Dask sets by default, that freed memory goes back to the system at
-    once: the search would take 1.6 times as long, also in processes that start later.
+    By default, Dask workers return freed memory to the system at once, which slows the
+    search down, also in processes that start later; this setting is removed.
     """
     dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}})
     return LocalCluster(
@@ -65,31 +65,31 @@ def start_cluster(n_workers):
 
 @contextmanager
 def one_worker(localizer):
-    """A function from scenes to a table, as in all ways."""
+    """Yields a function from scenes to a table of detections, like all backends."""
     yield localizer.localize
 
 
 @contextmanager
 def joblib_workers(localizer, backend):
-    """Two of joblib's."""
+    """Two workers of joblib."""
     with joblib.parallel_config(backend=backend, n_jobs=2):
         yield localizer.localize
 
 
 @contextmanager
 def dask_workers(localizer):
-    """Two of Dask's, which read the file of a memory-mapped array themselves."""
+    """Two Dask workers, which read the memory-mapped file themselves."""
     with start_cluster(2) as cluster, Client(cluster) as client:
 
         def localize(scenes):
-            found = localizer.localize(lazy_blocks(scenes, 20))
-            return found.compute(scheduler=client).reset_index(drop=True)
+            detections = localizer.localize(lazy_blocks(scenes, 20))
+            return detections.compute(scheduler=client).reset_index(drop=True)
 
         yield localize
 
 
 def lazy_blocks(scenes, n_at_once):
-    """A Dask array of what a memory map has in its file."""
+    """A Dask array that reads the file of a memory map."""
     blocks = []
     for part in gen_batches(len(scenes), n_at_once):
         read = dask.delayed(read_scenes)(scenes.filename, part.start, part.stop)
@@ -99,11 +99,11 @@ def lazy_blocks(scenes, n_at_once):
 
 
 def read_scenes(path, start, stop):
-    """Some of the scenes in a file."""
+    """Read a range of scenes from a file."""
     return np.asarray(np.load(path, mmap_mode="r")[start:stop])
 
 
-WAYS = {
+BACKENDS = {
     "one worker": one_worker,
     "n_jobs=2, threads": partial(joblib_workers, backend="threading"),
     "n_jobs=2, processes": partial(joblib_workers, backend="loky"),
@@ -112,43 +112,43 @@ WAYS = {
 
 
 def compare(localizer, scenes, n_repeats):
-    """Rows of the table of ways."""
-    alone = localizer.localize(scenes)
-    seconds = {name: [] for name in WAYS}
+    """Rows of the table of backends."""
+    expected = localizer.localize(scenes)
+    seconds = {name: [] for name in BACKENDS}
     for _ in range(n_repeats):
-        for name, way in WAYS.items():
-            with way(localizer) as localize:
-                # Enough blocks for every worker to get some.
+        for name, backend in BACKENDS.items():
+            with backend(localizer) as localize:
+                # Enough scenes for all workers.
                 localize(scenes[:200])
                 start = time.perf_counter()
                 table = localize(scenes)
                 seconds[name].append(time.perf_counter() - start)
-            assert_frame_equal(table, alone)
+            assert_frame_equal(table, expected)
     rows = []
     for name, times in seconds.items():
         ratios = np.array(seconds["one worker"]) / times
         rows.append(
             {
-                "way": name,
+                "backend": name,
                 "scenes": len(scenes),
-                "instances": len(alone),
+                "instances": len(expected),
                 "seconds": float(np.median(times)),
                 "times as fast": float(np.median(ratios)),
-                "least": float(ratios.min()),
-                "greatest": float(ratios.max()),
+                "minimum": float(ratios.min()),
+                "maximum": float(ratios.max()),
             }
         )
     return rows
 
 
 def resident_bytes():
-    """Memory of this process that is in use."""
+    """Resident memory of this process."""
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def search_bytes_per_pixel(localizer, image):
-    """Growth of the peak of this process's memory by the search of a large image."""
+    """Growth of the peak memory of this process during the search of a large image."""
     import resource
 
     before = resident_bytes()
@@ -158,12 +158,12 @@ def search_bytes_per_pixel(localizer, image):
 
 
 def add_one(number):
-    """Next to no work."""
+    """A task with negligible work."""
     return number + 1
 
 
 def measure_units(localizer, scenes, mnist, client):
-    """Figures of one image, one task and one worker."""
+    """Unit costs of an image, a task and a worker."""
     classifier, n_tasks = localizer.estimator_, 2000
     digits, crops = mnist.X_test[:1000], scenes[:60]
     seconds = interleave(
@@ -205,27 +205,34 @@ def measure_units(localizer, scenes, mnist, client):
 
 
 def kill_workers(localizer, scenes, n_times):
-    """How often the table is complete after a worker was killed at a random time."""
-    rng, wanted = np.random.default_rng(0), localizer.localize(scenes)
+    """Count complete tables after a worker was killed at a random time."""
+    rng, expected = np.random.default_rng(0), localizer.localize(scenes)
     lazy = localizer.localize(da.from_array(scenes, chunks=(4, *SIZE)))
-    n_equal = n_killed = 0
-    usual = None
+    n_complete = n_during_search = 0
+    duration = None
     for _ in range(n_times):
-        # Anew each time, as it takes long on a busy machine until a worker is replaced.
+        # A new cluster each time: replacing a worker takes long on a busy machine.
         with start_cluster(2) as cluster, Client(cluster) as client:
-            if usual is None:
+            if duration is None:
                 client.compute(lazy).result()
-                usual = seconds_of(lambda: client.compute(lazy).result())
+                duration = seconds_of(lambda: client.compute(lazy).result())
             pids = list(client.run(os.getpid).values())
             future = client.compute(lazy)
-            time.sleep(rng.uniform(0, usual))
-            n_killed += not future.done()
+            time.sleep(rng.uniform(0, duration))
+            n_during_search += not future.done()
             os.kill(pids[rng.integers(len(pids))], signal.SIGKILL)
-            found = future.result(timeout=600).reset_index(drop=True)
-            n_equal += found.equals(wanted)
-            print(f"{n_equal} complete, {n_killed} in the middle", flush=True)
+            table = future.result(timeout=600).reset_index(drop=True)
+            n_complete += table.equals(expected)
+            print(
+                f"{n_complete} complete, {n_during_search} during the search",
+                flush=True,
+            )
             del future
-    return {"killed": n_times, "in the middle": n_killed, "complete": n_equal}
+    return {
+        "killed": n_times,
+        "during the search": n_during_search,
+        "complete": n_complete,
+    }
 
 
 def main():

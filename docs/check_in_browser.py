@@ -1,17 +1,17 @@
-"""Open every built page, and a report, in headless Chromium, and say what is wrong.
+"""Open every built page and a report in headless Chromium, and list faults.
 
     tox -e docs && tox -e docs-check
     tox -e docs-check -- --screenshots FOLDER
 
-Pages are seen as on a screen, 1280 pixels wide, and as on a phone, 390, without a
-network. Looked for are links to nowhere, pictures that are missing or blank, formulas
-that are not set, errors of scripts, code of tutorials that is wider than its column,
-and what is wider than the phone. The search has to find ``localize``. In a report of
-1,000 images, sorting, filtering and the switch for heat have to work; its size and the
-time to sort are printed.
+Pages are rendered offline at the widths of a screen (1280 pixels) and of a phone (390
+pixels). Faults are broken links, missing or blank pictures, formulas that are not
+rendered, script errors, code of tutorials that is wider than its column, and elements
+that are wider than a phone. The search must find ``localize``. In a report of 1,000
+images, sorting, filtering and the heatmap switch must work; its size and the time to
+sort it are printed.
 
-Needs Debian's packages chromium and chromium-driver, and stops with a line where they
-are missing.
+Requires Debian's packages chromium and chromium-driver; without them, only links and
+pictures are checked.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from sklearn_similar.datasets import load_mnist_sample
 from sklearn_similar.report import write_report
 
 WIDTHS = {"screen": 1280, "phone": 390}
-# Pages of which pictures are kept, besides that of the report.
+# Pages with screenshots, in addition to the report.
 SHOWN = (
     "index.html",
     "install.html",
@@ -52,14 +52,14 @@ SHOWN = (
     "auto_examples/plot_filter_importance.html",
     "generated/sklearn_similar.InstanceLocalizer.html",
 )
-# A page must be whole without a network.
+# Pages must be complete offline.
 NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 LARGEST_REPORT = 25 * 2**20
 LONGEST_SORT = 0.2
 
 
 class Page(HTMLParser):
-    """The links, pictures and anchors of a page."""
+    """Links, pictures and anchors of a page."""
 
     def __init__(self, path):
         super().__init__()
@@ -76,7 +76,7 @@ class Page(HTMLParser):
 
 
 def wrong_links(root):
-    """Links and pictures of the built pages that lead nowhere, and blank pictures."""
+    """Broken links, missing pictures and blank pictures of the built pages."""
     pages = {path.resolve(): Page(path) for path in sorted(root.rglob("*.html"))}
     pictures = set()
     for path, page in pages.items():
@@ -86,10 +86,10 @@ def wrong_links(root):
                 continue
             target = (path.parent / unquote(address)).resolve() if address else path
             if not target.exists():
-                yield f"{path.relative_to(root)}: {link} leads nowhere"
+                yield f"{path.relative_to(root)}: {link} does not exist"
             elif anchor and target in pages:
                 if unquote(anchor) not in pages[target].anchors:
-                    yield f"{path.relative_to(root)}: there is no {link}"
+                    yield f"{path.relative_to(root)}: anchor of {link} does not exist"
             elif link in page.images and target.suffix in (".png", ".jpg"):
                 pictures.add(target)
     for path in sorted(pictures):
@@ -98,7 +98,7 @@ def wrong_links(root):
 
 
 def start_chromium():
-    """A driver of headless Chromium."""
+    """Start headless Chromium and return its driver."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for argument in (
@@ -118,30 +118,30 @@ def start_chromium():
 
 
 def set_width(driver, width):
-    """Emulate a screen; a window cannot be as narrow as a phone."""
+    """Emulate a screen width; windows cannot be as narrow as a phone."""
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1}
     metrics["mobile"] = width < 500
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def faults_of(driver, name):
-    """What is wrong with the page that is open."""
+    """Faults of the open page."""
     for entry in driver.get_log("browser"):
-        # Scripts that fail, and whatever cannot be loaded.
+        # Script errors and failed requests.
         if entry["level"] == "SEVERE":
             yield f"{name}: {entry['message']}"
     missing = driver.execute_script(
         "return [...document.images].filter(i => i.loading !== 'lazy' && i.complete"
         " && !i.naturalWidth).map(i => i.src)"
     )
-    yield from (f"{name}: {source} is not drawn" for source in missing)
+    yield from (f"{name}: {source} is not loaded" for source in missing)
     formulas = driver.execute_script(
         "return [...document.querySelectorAll('.math')].filter(e => {"
         " const formula = e.querySelector('math');"
         " return !formula || !formula.getBoundingClientRect().height;"
         "}).map(e => e.textContent)"
     )
-    yield from (f"{name}: the formula {text} is not set" for text in formulas)
+    yield from (f"{name}: the formula {text} is not rendered" for text in formulas)
     if "auto_examples/plot_" in name and name.endswith("screen"):
         cut = driver.execute_script(
             "return [...document.querySelectorAll('.highlight-Python pre')].filter("
@@ -165,7 +165,7 @@ def faults_of(driver, name):
 
 
 def check_pages(driver, root, address, screenshots):
-    """Open all pages in all widths."""
+    """Open all pages at all widths."""
     paths = [path.relative_to(root) for path in root.rglob("*.html")]
     names = sorted(path.as_posix() for path in paths if path.parts[0] != "_static")
     for kind, width in WIDTHS.items():
@@ -180,10 +180,10 @@ def check_pages(driver, root, address, screenshots):
 
 
 def take_screenshot(driver, folder, name):
-    """A picture of the page, down to some screens."""
+    """Save a screenshot of the page, at most 3,000 pixels high."""
     folder.mkdir(parents=True, exist_ok=True)
     size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    # The whole window: there is no scroll bar in a picture.
+    # Without the scroll bar, which screenshots do not show.
     width = driver.execute_script("return window.innerWidth")
     clip = {"x": 0, "y": 0, "scale": 1, "width": width}
     clip["height"] = min(size["height"], 3000)
@@ -194,7 +194,7 @@ def take_screenshot(driver, folder, name):
 
 
 def check_search(driver, address):
-    """The search finds the method that everybody looks for."""
+    """The search finds the method `localize`."""
     driver.get(f"{address}/search.html?q=localize")
     wait = WebDriverWait(driver, 20)
     results = wait.until(
@@ -205,7 +205,7 @@ def check_search(driver, address):
 
 
 def check_report(driver, screenshots):
-    """Sort, filter and switch in a report of 1,000 images."""
+    """Sort and filter a report of 1,000 images, and switch heatmaps off."""
     X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
     model = SimilarNetClassifier(max_epochs=2, random_state=0).fit(X, y)
     with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +229,7 @@ def check_report(driver, screenshots):
 
 
 def sort_report(driver):
-    """Seconds until the table is sorted by its second column and laid out again."""
+    """Seconds to sort the table by its second column, including the layout."""
     return driver.execute_script(
         "const start = performance.now();"
         "document.querySelectorAll('#rows thead th')[1].firstElementChild.click();"
@@ -239,7 +239,7 @@ def sort_report(driver):
 
 
 def check_table(driver):
-    """The table is in order, filters, and the heat goes."""
+    """The table is sorted, can be filtered, and heatmaps can be hidden."""
 
     def column():
         cells = driver.find_elements(By.CSS_SELECTOR, "#rows tbody td:nth-child(2)")
@@ -250,7 +250,7 @@ def check_table(driver):
         yield f"report: sorting gives {labels[:5]} ... {labels[-5:]}"
     select = driver.find_element(By.ID, "label")
     wanted = select.find_elements(By.TAG_NAME, "option")[3].text
-    # By the keyboard, as a click that is simulated reaches no page's script.
+    # With the keyboard: simulated clicks do not reach the script of the page.
     select.send_keys(wanted)
     if set(column()) != {wanted}:
         yield f"report: filtering by {wanted} leaves {sorted(set(column()))}"
@@ -259,7 +259,7 @@ def check_table(driver):
     before = driver.execute_script(visible)
     driver.find_element(By.ID, "heat").click()
     if driver.execute_script(visible) <= before:
-        yield "report: the switch for heat changes nothing"
+        yield "report: the heatmap switch has no effect"
 
 
 def main():
@@ -275,11 +275,11 @@ def main():
     options = parser.parse_args()
     root = options.root.resolve()
     if not (root / "index.html").exists():
-        print(f"there are no pages in {root}: build them first, tox -e docs")
+        print(f"{root} does not contain built pages: run tox -e docs first")
         return 1
     faults = list(wrong_links(root))
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        print("no browser: Debian's packages chromium and chromium-driver are missing")
+        print("no browser: install Debian's packages chromium and chromium-driver")
     else:
         handler = partial(QuietHandler, directory=root)
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -293,12 +293,12 @@ def main():
         finally:
             driver.quit()
             server.shutdown()
-    print("\n".join(faults) or "no fault")
+    print("\n".join(faults) or "no faults")
     return 1 if faults else 0
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a line for each."""
+    """Serves files without logging."""
 
     def log_message(self, *args):
         pass

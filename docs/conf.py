@@ -1,4 +1,4 @@
-"""Configuration of Sphinx."""
+"""Sphinx configuration."""
 
 import os
 import warnings
@@ -8,7 +8,7 @@ from docutils.nodes import SkipNode
 from latex2mathml.converter import convert as to_mathml
 from sphinx_gallery.sorting import ExplicitOrder
 
-# Before matplotlib is imported: pictures are drawn without a screen.
+# Before the import of matplotlib: pictures are drawn without a display.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 project = "sklearn_similar"
@@ -31,11 +31,11 @@ templates_path = ["_templates"]
 default_role = "py:obj"
 toc_object_entries_show_parents = "hide"
 
-# References must lead somewhere. Names in single backticks that begin with a small
-# letter are parameters and methods, as numpydoc marks them.
+# Unresolved references are errors. Names in single backticks with a lower-case initial
+# are parameters and methods, in numpydoc's notation.
 nitpicky = True
 nitpick_ignore_regex = [("py:obj", r"[a-z]\w*")]
-# The objects that are referred to; the build needs no network.
+# Inventories of the referenced objects, so that the build works offline.
 intersphinx_mapping = {
     "sklearn": ("https://scikit-learn.org/stable/", "inventories/scikit-learn.txt"),
     "torch": ("https://docs.pytorch.org/docs/stable/", "inventories/pytorch.txt"),
@@ -47,7 +47,7 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
-# In the order in which they are best read.
+# In reading order.
 _TUTORIALS = [
     "plot_quickstart.py",
     "plot_filter_importance.py",
@@ -69,7 +69,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
     "within_subsection_order": ExplicitOrder(_TUTORIALS),
-    # A display is a picture already; its repr under it says nothing.
+    # The repr of a display object below its picture is redundant.
     "capture_repr": ("_repr_html_",),
     "download_all_examples": False,
     "doc_module": ("sklearn_similar",),
@@ -79,7 +79,7 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
 }
 
-# Defined in setup: formulas are shown without a script and without a network.
+# Defined in setup: browsers render formulas without a script and offline.
 html_math_renderer = "mathml"
 
 html_theme = "pydata_sphinx_theme"
@@ -96,15 +96,15 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,
 }
-# These pages have no neighbours that a sidebar could list.
+# These pages do not have siblings for a sidebar.
 html_sidebars = {page: [] for page in ("index", "install", "comparison", "changes")}
 
-# matplotlib warns that Agg has no window, once for each picture.
+# matplotlib warns for each picture that Agg does not have a window.
 warnings.filterwarnings("ignore", message=".*non-interactive.*", category=UserWarning)
 
 
 def _skip_member(app, what, name, obj, skip, options):
-    """Leave out what scikit-learn and named tuples add by themselves."""
+    """Skip members that scikit-learn and named tuples add automatically."""
     if name.startswith("set_") and name.endswith("_request"):
         return True
     if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number"):
@@ -113,20 +113,20 @@ def _skip_member(app, what, name, obj, skip, options):
 
 
 def _write_math(writer, node):
-    """Write a formula within a line as MathML, which browsers set by themselves."""
+    """Write an inline formula as MathML, which browsers render."""
     writer.body.append(writer.starttag(node, "span", "", CLASS="math"))
     writer.body.append(to_mathml(node.astext()) + "</span>")
     raise SkipNode
 
 
 def _write_math_block(writer, node):
-    """Write a formula on a line of its own as MathML."""
+    """Write a displayed formula as MathML."""
     writer.body.append(writer.starttag(node, "div", "", CLASS="math"))
     writer.body.append(to_mathml(node.astext(), display="block") + "</div>\n")
     raise SkipNode
 
 
 def setup(app):
-    """Connect what Sphinx calls back."""
+    """Register the hooks and the formula renderer."""
     app.connect("autodoc-skip-member", _skip_member)
     app.add_html_math_renderer("mathml", (_write_math, None), (_write_math_block, None))

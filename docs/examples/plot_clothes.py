@@ -2,15 +2,16 @@
 Clothes in photographs
 ======================
 
-Ten kinds of clothes, learnt from 3,000 small pictures, are found on
-photographs: most of them, and little else. Which kind one is is harder to say.
+A detector for ten kinds of clothes, trained on 3,000 small pictures, detects
+most of the clothes in photographs, with few false positives. Labels are harder
+to predict than boxes.
 """
 
 # %%
 # Clothes
 # -------
-# 3,000 images of Fashion-MNIST for training and 500 for the test ship with the
-# package. They are bright on black, as ``InstanceLocalizer`` wants them.
+# 3,000 training images and 500 test images of Fashion-MNIST ship with the
+# package. They are bright on black, as ``InstanceLocalizer`` requires.
 
 from sklearn_similar.datasets import load_fashion_mnist_sample
 
@@ -22,9 +23,10 @@ print(*clothes.target_names, sep=", ")
 # %%
 # Train
 # -----
-# Two photographs show what is no clothing. A score is the probability of the
-# label: what may be a shirt or a coat has a low one, though it surely is
-# there. A threshold below the default of 0.5 lets it through.
+# Two photographs are examples of background. The score is the probability of
+# the label: clothes that may be a shirt or a coat have a low score, even if
+# the detector is sure that they are clothes. Therefore the score threshold is
+# below its default of 0.5.
 
 from sklearn.datasets import load_sample_images
 
@@ -41,17 +43,18 @@ photographs = load_sample_images().images
 localizer.fit(clothes.X_train, y_train, background_images=photographs)
 
 # %%
-# Find
-# ----
-# Test clothes, on photographs that training has not seen. Dashed lines are
-# true boxes that were found, and what is false or missed says so.
+# Detect
+# ------
+# The scenes show test clothes on photographs that are not in the training
+# data. Dashed lines are detected true boxes; false detections and missed
+# clothes are marked.
 
 from skimage.data import chelsea, coffee, rocket
 
 from sklearn_similar.datasets import make_scenes
 from sklearn_similar.display import InstancesDisplay
 
-others = [chelsea(), coffee(), rocket()]
+test_photographs = [chelsea(), coffee(), rocket()]
 scenes, truth = make_scenes(
     clothes.X_test,
     y_test,
@@ -59,13 +62,14 @@ scenes, truth = make_scenes(
     size=(300, 480),
     n_instances=10,
     scale=(1, 3),
-    background_images=others,
+    background_images=test_photographs,
     random_state=0,
 )
 InstancesDisplay.from_estimator(localizer, scenes, truth=truth, n_columns=1)
 
 # %%
-# Two scenes say little. Here are the scores of a hundred smaller ones:
+# Two scenes are not enough for an evaluation. These are the scores on a
+# hundred smaller scenes:
 
 from sklearn_similar.metrics import detection_scores
 
@@ -73,23 +77,24 @@ scenes, truth = make_scenes(
     clothes.X_test,
     y_test,
     n_scenes=100,
-    background_images=others,
+    background_images=test_photographs,
     random_state=0,
 )
 instances = localizer.localize(scenes)
 print(detection_scores(truth, instances))
 
 # %%
-# The same of the boxes alone, whatever their label. Nearly nine of ten clothes
-# are found, and hardly anything else; one in seven of these has a wrong label.
+# The scores of the boxes alone, without their labels. Nearly nine of ten
+# clothes are detected, with hardly any false positives; one in seven of the
+# detections has a wrong label.
 
 print(detection_scores(truth, instances, match_label=False))
 
 # %%
-# What is taken for what
-# ----------------------
-# A box that overlaps a true one by half shows the same thing. Five kinds look
-# alike on 28x28 pixels, pullovers, coats and shirts above all:
+# Confusion matrix
+# ----------------
+# A detection matches a true box if they overlap by half. Five kinds look
+# similar on 28x28 pixels, above all pullovers, coats and shirts:
 
 import numpy as np
 import pandas as pd
@@ -99,28 +104,26 @@ from sklearn_similar.metrics import box_iou
 same_image = np.equal.outer(
     truth["image"].to_numpy(), instances["image"].to_numpy()
 )
-true, found = np.nonzero(same_image & (box_iou(truth, instances) >= 0.5))
+true, detected = np.nonzero(same_image & (box_iou(truth, instances) >= 0.5))
 confusion = pd.crosstab(
     truth["label"].to_numpy()[true],
-    instances["label"].to_numpy()[found],
+    instances["label"].to_numpy()[detected],
     rownames=["true"],
-    colnames=["found"],
+    colnames=["predicted"],
 )
-alike = ["T-shirt", "shirt", "pullover", "coat", "dress"]
-confusion.loc[alike, alike]
+similar = ["T-shirt", "shirt", "pullover", "coat", "dress"]
+confusion.loc[similar, similar]
 
 # %%
-# Shoes, bags and trousers are told apart better; some sneakers are taken for
-# ankle boots, and some trousers for dresses.
+# Shoes, bags and trousers are distinguished better; some sneakers are confused
+# with ankle boots, and some trousers with dresses.
 #
-# What this does not show
-# -----------------------
-# - The clothes are pasted. They do not lie in the light of the photograph, and
-#   nobody wears them. Photographs are darkened to 0.3 to 0.6 of their
-#   brightness, so that clothes stand out. As images on black are as opaque as
-#   they are bright, one can see through dark clothes.
-# - 3,000 images, a few thousand crops and no mining for mistakes make the page
-#   quick. With all 60,000 images of Fashion-MNIST and the defaults, F1 is 0.84
-#   in scenes that were made like the hundred, of other photographs, and 0.71
-#   where these are not darkened: :doc:`../user_guide/localization` has the
-#   table.
+# Limits of this example
+# ----------------------
+# - The clothes are pasted. They do not have the light of the photograph, and
+#   nobody wears them. Photographs are dimmed to 0.3 to 0.6 of their
+#   brightness, so that clothes stand out. Images on black have their
+#   brightness as opacity, so dark clothes are transparent.
+# - For speed, this example uses 3,000 images, a few thousand crops and no
+#   hard-negative mining. :doc:`../user_guide/localization` has the results
+#   with all 60,000 images of Fashion-MNIST and the defaults.

@@ -1,17 +1,17 @@
 """
-Find things in your own photographs
-===================================
+Detect objects in your own photographs
+======================================
 
 From a photograph to crops, from crops to a table, from the table to a count:
-nine coins out of one half of a photograph are enough to find all 24.
+nine coins from one half of a photograph are enough to detect all 24.
 """
 
 # %%
 # The photograph
 # --------------
-# It is one of scikit-image's: Greek coins from Pompeii, on a ground that is
-# lighter at the top left than elsewhere. With a photograph of your own, this
-# line would be ``Image.open("coins.jpg").convert("L")``.
+# It ships with scikit-image: Greek coins from Pompeii, on a background that is
+# lighter at the top left than elsewhere. For your own photograph, use
+# ``Image.open("coins.jpg").convert("L")``.
 
 from PIL import Image
 from skimage.data import coins
@@ -21,11 +21,12 @@ photograph = Image.fromarray(coins())
 # %%
 # Crops
 # -----
-# Cut out some coins, close to their edges. Here are the left edge, the top
-# edge and the side of nine, in pixels, as any image viewer shows them. All
-# crops are scaled to one size; 28x28 is enough for most things.
-# ``InstanceLocalizer`` expects what is brighter than its background, as these
-# coins are; for what is darker, invert crops and pass ``polarity="dark"``.
+# Cut out some coins, tightly. The list has the left edge, the top edge and the
+# side of nine coins, in pixels, as an image viewer shows them. All crops are
+# scaled to the same size; 28x28 is enough for most objects.
+# ``InstanceLocalizer`` expects objects that are brighter than their
+# background, like these coins. For darker objects, invert the crops and pass
+# ``polarity="dark"``.
 
 boxes = [
     (20, 32, 48),
@@ -46,10 +47,11 @@ crops = [
 # %%
 # Train
 # -----
-# There is one kind of thing to find, so all labels are the same. What is no
-# coin need not be shown: ``fit`` pastes the crops into scenes and learns from
-# the scenes' other regions. A thousand crops of each are enough for so simple
-# a thing. Mining for mistakes would take longer and is left out.
+# There is a single kind of object, so all labels are the same. Examples of
+# background are not needed: ``fit`` pastes the crops into scenes and uses the
+# remaining regions of the scenes as background. For such a simple object, a
+# thousand crops of coins and of background are enough, and hard-negative
+# mining is not needed.
 
 from sklearn_similar import InstanceLocalizer
 
@@ -64,15 +66,15 @@ localizer.fit(crops, ["coin"] * len(crops))
 # %%
 # A table
 # -------
-# One row is one coin: its label, its score, the greatest heat in it, and its
-# box in pixels. The first five:
+# Each row is a coin: its label, its score, the maximum heatmap value in it,
+# and its box in pixels. The first five:
 
 instances = localizer.localize([photograph])
 instances.head().round(2)
 
 # %%
-# A look
-# ------
+# A picture
+# ---------
 
 from sklearn_similar.display import InstancesDisplay
 
@@ -81,8 +83,8 @@ InstancesDisplay.from_predictions([photograph], instances)
 # %%
 # A count
 # -------
-# The rest is pandas: how many, and how large. Sizes are of the boxes, the mean
-# of width and height.
+# pandas gives the number of coins and their sizes, the mean of the width and
+# the height of each box.
 
 width = instances["x_max"] - instances["x_min"]
 height = instances["y_max"] - instances["y_min"]
@@ -91,14 +93,14 @@ print(f"{len(instances)} coins, {sizes.min():.0f} to {sizes.max():.0f} pixels")
 sizes.groupby(sizes // 10 * 10).size().rename("coins").to_frame()
 
 # %%
-# Nine of the 24 were trained on. The right half of the photograph was not seen
-# before:
+# Nine of the 24 coins are in the training data. None of them is from the right
+# half of the photograph:
 
-unseen = instances[instances["x_min"] >= photograph.width / 2]
-print(f"{len(unseen)} coins in the right half")
+right_half = instances[instances["x_min"] >= photograph.width / 2]
+print(f"{len(right_half)} coins in the right half")
 
 # %%
-# Where a photograph has more in it than coins on a table, a few images without
+# If your photographs show more than coins on a table, a few images without
 # coins help: ``fit(crops, labels, background_images=...)``. :doc:`plot_icons`
-# has several labels and photographs. If too little or too much is found, look
-# at :doc:`../user_guide/faq`.
+# has several labels and photographs. :doc:`../user_guide/faq` has remedies for
+# missed and false detections.

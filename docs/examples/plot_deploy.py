@@ -2,14 +2,14 @@
 Saving and deploying
 ====================
 
-A fitted estimator goes into one file without code in it. Another program, on
-another machine, loads it, or no program at all: a command does.
+A fitted estimator is saved to a file that contains no code. A program on
+another machine loads it, or the command line uses it without any program.
 """
 
 # %%
 # Train and save
 # --------------
-# The coins of :doc:`plot_coins` once more.
+# The localizer is that of :doc:`plot_coins`.
 
 import os
 from pathlib import Path
@@ -52,7 +52,7 @@ print(f"{path.name}: {os.path.getsize(path) / 1024:.0f} KiB")
 # %%
 # Load
 # ----
-# Loading runs nothing that the file brings, and a damaged file is refused. The
+# Loading does not run code from the file, and a damaged file is refused. The
 # loaded estimator gives the same table, bit for bit on the same machine.
 
 from sklearn_similar import load
@@ -64,16 +64,16 @@ print(instances.equals(localizer.localize([photograph])))
 InstancesDisplay.from_predictions([photograph], instances)
 
 # %%
-# A network of your own is not in the file, as it is code: ``load(path,
-# MyNetwork)`` brings it. For a file that only you write and read, pickle and
-# joblib work, too; a pickle runs code when it is loaded.
-# :doc:`../user_guide/persistence` has all of it.
+# The code of your own network is not in the file: pass it with ``load(path,
+# MyNetwork)``. For a file that only you write and read, pickle and joblib
+# work, too; loading a pickle runs code. See
+# :doc:`../user_guide/persistence`.
 #
-# Without Python
-# --------------
-# The command reads the same file, searches a folder of images, and writes a
-# table, and a report to look through in a browser. Here it is, run on a folder
-# with one photograph.
+# Without Python code
+# -------------------
+# The command line reads the same file, searches a folder of images, and writes
+# a table and a report for a browser. Here, the folder contains a single
+# photograph.
 
 import subprocess
 import sys
@@ -102,7 +102,7 @@ folder.cleanup()
 table.head().round(2)
 
 # %%
-# :doc:`../user_guide/command_line` describes the commands, ``train`` among
-# them, and :doc:`../user_guide/report` the page.
+# :doc:`../user_guide/command_line` describes ``train`` and ``localize``, and
+# :doc:`../user_guide/report` describes the report.
 
 # sphinx_gallery_thumbnail_number = 1

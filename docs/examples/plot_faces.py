@@ -1,17 +1,18 @@
 """
-Faces, cut out of photographs
+Faces with background context
 =============================
 
-Seventy faces, each with what is around it, are enough to find more than half
-of other faces on other photographs, and little else. Crops need no black
-ground.
+Crops of photographs do not need a black background. Seventy faces with
+background context are enough to detect more than half of the test faces in
+photographs, with few false positives.
 """
 
 # %%
 # Faces
 # -----
-# scikit-image has a hundred of "Labeled Faces in the Wild", of 25x25 pixels.
-# Seventy are trained on, with their mirror images; thirty are for the test.
+# scikit-image has a hundred faces from "Labeled Faces in the Wild", with 25x25
+# pixels. Seventy faces are for training, augmented by their mirror images, and
+# thirty for the test.
 
 import numpy as np
 from skimage.data import lfw_subset
@@ -23,8 +24,8 @@ y = ["face"] * len(X)
 # %%
 # Train
 # -----
-# ``fit`` sees that the faces fill their frame, and pastes them into scenes as
-# they are. These photographs show none:
+# ``fit`` detects that the images have background context and pastes them into
+# scenes as opaque images. The background photographs do not contain faces:
 
 from skimage.data import chelsea, coins
 from sklearn.datasets import load_sample_images
@@ -39,13 +40,13 @@ localizer = InstanceLocalizer(
 )
 china, flower = load_sample_images().images
 localizer.fit(X, y, background_images=[china, flower, chelsea(), coins()])
-print("They fill their frame:", localizer.crop_specification_.fills_frame)
+print("Background context:", localizer.crop_specification_.fills_frame)
 
 # %%
-# Find
-# ----
-# The other faces, as ovals on other photographs. ``masks`` says what of an
-# image is seen.
+# Detect
+# ------
+# The scenes show the test faces as ovals on further photographs. ``masks``
+# selects the opaque pixels of an image.
 
 from skimage.data import brick, camera, coffee, rocket
 
@@ -74,8 +75,8 @@ InstancesDisplay.from_predictions(
 )
 
 # %%
-# What is found is mostly a face; many are missed. A face has no edge all
-# around: where hair or chin are as light as the photograph behind, no region
-# is proposed. And seventy faces are few.
+# Most detections are faces, but many faces are missed. A face does not have a
+# closed edge: if hair or chin merge with a background of similar intensity,
+# the region is not proposed. And seventy faces are a small training set.
 
 print(detection_scores(truth, instances))

@@ -3,16 +3,15 @@ Which filters matter
 ====================
 
 A filter is important if the classifier gets worse without it. This example
-looks at these importances, removes filters for good to see what that does on
-other images, and lets the importances decide what a heatmap shows.
+shows the importances, removes filters permanently to measure the effect on
+test images, and uses the importances as weights in heatmaps.
 """
 
 # %%
 # Importances
 # -----------
-# ``fit`` measures the importances on held-out digits that it does not train
-# on. Each is the increase of the log loss when the filter's activation is
-# replaced by zero.
+# ``fit`` measures the importances on held-out digits. The importance of a
+# filter is the increase of the log loss if its activation is replaced by zero.
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
@@ -25,10 +24,9 @@ FilterImportanceDisplay.from_estimator(model)
 # %%
 # Removing a filter
 # -----------------
-# Are the numbers true? To silence a filter of the last convolution for good,
-# it is enough to set its weights and its bias to zero. We do this to each
-# filter and measure the loss on the test digits, which had no part in the
-# importances.
+# To verify the importances, we remove each filter of the last convolution
+# permanently, by setting its weights and its bias to zero. We then measure the
+# loss on the test digits, which were not used for the importances.
 
 from copy import deepcopy
 
@@ -55,30 +53,31 @@ print(f"correlation {table.corr().iloc[0, 1]:.2f}")
 table.sort_values("importance", ascending=False).round(4)
 
 # %%
-# The filter with the greatest importance is missed most on the test digits,
-# too. Of the others, some that looked needless are missed, and the other way
-# round: both figures rest on few misread digits. Held-out images in their
-# thousands, as in all of MNIST, tell more than 500. And each importance is
-# measured with all other filters in place: when several are gone, it says less
-# about those that are left.
+# The most important filter also causes the largest increase on the test
+# digits. The remaining filters agree less: both measurements depend on a few
+# misclassified digits. Thousands of held-out images, as in all of MNIST, are
+# more reliable than 500. And each importance is measured with all other
+# filters present: if several filters are removed, it says less about the
+# remaining filters.
 #
-# Which filter for which digit
-# ----------------------------
-# Importances can be measured for each class alone. A filter can do much for
-# one digit and nothing for the others, or even harm (below zero).
+# Importances for each digit
+# --------------------------
+# Importances can be measured separately for each class. A filter can be
+# important for one digit and useless for the remaining digits, or even harmful
+# (below zero).
 
 FilterImportanceDisplay.from_estimator(model, by_class=True)
 
 # %%
 # Weightings
 # ----------
-# The importances become weights in the heatmap. The default is a softmax at a
-# temperature of 1. As importances are small numbers, its weights are nearly
-# the same for all filters, so that the heat covers the whole of a digit.
-# ``weighting="linear"`` takes the importances themselves, and a function of
-# them can do anything else: ``best_two`` trusts two filters alone. The more a
-# weighting concentrates, the more the heat shrinks to the strokes that decide.
-# ``fit_importance`` applies a weighting without training again.
+# The importances determine the weights in the heatmap. The default is a
+# softmax at a temperature of 1. Importances are small numbers, so the weights
+# are nearly uniform, and the heatmap covers the whole digit.
+# ``weighting="linear"`` uses the importances directly. A function of the
+# importances is a custom weighting: ``best_two`` uses only two filters. The
+# more concentrated the weights, the more the heatmap shrinks to the decisive
+# strokes. ``fit_importance`` applies a weighting without further training.
 
 from sklearn_similar.display import HeatmapDisplay
 
@@ -98,8 +97,8 @@ for weighting in ("softmax", "linear", best_two):
     weights[name] = np.sort(model.filter_weights_)[::-1]
 
 # %%
-# From top to bottom: softmax, linear, the best two. Their weights, from the
-# filter with the greatest down:
+# From top to bottom: softmax, linear, the best two filters. Their weights, in
+# descending order:
 
 pd.DataFrame(weights).T.iloc[:, :8].round(3)
 

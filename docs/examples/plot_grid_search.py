@@ -2,15 +2,15 @@
 Pipeline and GridSearchCV
 =========================
 
-``SimilarNetClassifier`` is a classifier and a transformer of scikit-learn. Its
+``SimilarNetClassifier`` is a scikit-learn classifier and transformer. Its
 parameters can be searched, and its heatmaps can feed another estimator.
 """
 
 # %%
 # Rows of pixels
 # --------------
-# scikit-learn's own digits have 8x8 pixels, as rows of 64 values from 0 to 16.
-# Rows are taken as square images. Values should lie between 0 and 1.
+# The digits of scikit-learn have 8x8 pixels, as rows of 64 values from 0 to
+# 16. Rows are read as square images. Values should lie between 0 and 1.
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -21,9 +21,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# Parameters of training
-# ----------------------
-# The search knows the names of the parameters from ``get_params``, as always.
+# Training parameters
+# -------------------
+# The search uses the names of the parameters from ``get_params``.
 
 import pandas as pd
 from sklearn.model_selection import GridSearchCV
@@ -41,10 +41,10 @@ columns = ["param_max_epochs", "param_lr", "mean_test_score", "mean_fit_time"]
 pd.DataFrame(search.cv_results_)[columns].round(4)
 
 # %%
-# What it looks at
-# ----------------
-# The best estimator has been fitted to all training digits, and draws
-# heatmaps. Those of rows are rows; the display knows the shape of the images.
+# Heatmaps
+# --------
+# The best estimator is refitted on all training digits and computes heatmaps.
+# Heatmaps of rows are rows; the display knows the shape of the images.
 
 from sklearn_similar.display import HeatmapDisplay
 
@@ -55,9 +55,8 @@ HeatmapDisplay.from_estimator(best, rows, y=best.predict(rows), alpha=0.5)
 # %%
 # Heatmaps in a pipeline
 # ----------------------
-# A heatmap for each image is a table like any other. Here the places of the
-# heat go through a PCA into a linear classifier, which does not see the digits
-# themselves.
+# Heatmaps of rows are a table that can feed another estimator. Here, PCA and a
+# linear classifier use only the heatmaps, not the digits.
 
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -69,10 +68,11 @@ pipeline = make_pipeline(
     LogisticRegression(),
 )
 pipeline.fit(X_train, y_train)
-print(f"{pipeline.score(X_test, y_test):.1%} from the heat alone")
+print(f"{pipeline.score(X_test, y_test):.1%} from the heatmaps alone")
 
 # %%
-# So the heat keeps the shapes of most digits; the network itself knows more. A
-# search over the pipeline reaches into the network by the usual names, such as
-# ``similarnetclassifier__threshold``. If a search only varies what acts after
-# training, ``memory="folder"`` trains one network for each fold.
+# So heatmaps preserve the shapes of most digits; the network is more accurate.
+# A search over the pipeline sets parameters of the network by the usual names,
+# such as ``similarnetclassifier__threshold``. If a search varies only
+# parameters that act after training, ``memory="folder"`` trains a single
+# network per fold.

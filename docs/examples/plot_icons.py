@@ -2,14 +2,15 @@
 Icons in photographs
 ====================
 
-Eight icons, each seen once, are found and told apart on photographs.
+Few-shot detection: eight icons, with a single example each, are detected and
+labelled in photographs.
 """
 
 # %%
 # Icons
 # -----
-# They are those of Matplotlib's own toolbar. Their alpha channel is what
-# ``InstanceLocalizer`` wants: something bright on black.
+# The icons are those of Matplotlib's toolbar. Their alpha channel is bright on
+# black, as ``InstanceLocalizer`` requires.
 
 from pathlib import Path
 
@@ -37,10 +38,10 @@ icons = np.stack(
 )
 
 # %%
-# Variants
-# --------
-# A single example of each says nothing of how it may vary. Here icons may be
-# tilted a little, so twenty variants of each are turned by up to 8 degrees.
+# Augmentation
+# ------------
+# A single example does not show how an icon may vary. We augment each icon
+# with twenty variants that are rotated by up to 8 degrees.
 
 from scipy.ndimage import rotate
 
@@ -55,7 +56,7 @@ y = np.repeat(names, 20)
 # %%
 # Train
 # -----
-# Two photographs show what is no icon.
+# Two photographs are examples of background.
 
 from skimage.data import astronaut, chelsea
 
@@ -70,10 +71,11 @@ localizer = InstanceLocalizer(
 localizer.fit(X, y, background_images=[astronaut(), chelsea()])
 
 # %%
-# Find
-# ----
-# On two other photographs, at 0.8 to 2 times the size. Where the truth is
-# known, the picture shows what is missed and what is false.
+# Detect
+# ------
+# The scenes show the icons on two further photographs, at 0.8 to 2 times their
+# size. The ground truth is known, so the picture marks missed icons and false
+# detections.
 
 from skimage.data import coffee, rocket
 
@@ -95,7 +97,7 @@ instances = localizer.localize(scenes)
 InstancesDisplay.from_predictions(scenes, instances, truth=truth)
 
 # %%
-# The scores, and what was found of each icon:
+# The scores, and the number of detections of each icon:
 
 print(detection_scores(truth, instances))
 instances["label"].value_counts().to_frame()

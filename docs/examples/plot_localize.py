@@ -2,22 +2,22 @@
 A page of digits
 ================
 
-Digits in ink, on paper: dark on light. The network learns single bright
-digits, each alone in its image, and reads a page that it has never seen.
+The network is trained on images of single bright digits. It then reads a page
+of digits in dark ink on light paper.
 """
 
 # %%
 # Train
 # -----
-# Single digits are not enough. A network that has never seen what is *not* a
-# digit, such as an edge or half a digit, would call each of them one.
-# ``InstanceLocalizer`` sees to that: it places the digits on photographs,
-# noise, textures and black, proposes regions just as ``localize`` will, and
-# trains on crops of them. Those that show a digit as a whole have its label,
-# the others are background.
+# Images of single digits are not enough. A network without negative examples
+# would classify an edge or half a digit as a digit. ``InstanceLocalizer``
+# therefore pastes the digits on photographs, noise, textures and black,
+# proposes regions as ``localize`` does, and trains on crops of these regions.
+# A crop of a whole digit has the label of the digit; all remaining crops are
+# background.
 #
-# A smaller network, fewer crops and no mining for mistakes make this example
-# quick.
+# For speed, this example uses a smaller network, fewer crops and no
+# hard-negative mining.
 
 from sklearn.datasets import load_sample_images
 
@@ -41,10 +41,10 @@ localizer.fit(X, y, background_images=[flower])
 # %%
 # Read
 # ----
-# The page is made of test digits, in ink of different strengths and sizes.
-# ``polarity="dark"`` looks at the negative; nothing is trained again. Where
-# the truth is known, the picture shows it: dashed lines are true boxes that
-# were found, and what is false or missed says so.
+# The page shows test digits, with various ink strengths and sizes.
+# ``polarity="dark"`` searches the negative image, without further training.
+# The ground truth is known: dashed lines are detected true boxes, and false
+# detections and missed digits are marked.
 
 from sklearn_similar.datasets import make_scenes
 from sklearn_similar.display import InstancesDisplay
@@ -63,8 +63,8 @@ localizer.set_params(polarity="dark")
 InstancesDisplay.from_estimator(localizer, page, truth=truth)
 
 # %%
-# A box counts if it has the right label and overlaps a true one by half
-# (intersection over union).
+# A detection is correct if it has the correct label and overlaps a true box by
+# half (intersection over union).
 
 from sklearn_similar.metrics import detection_scores
 
@@ -72,8 +72,8 @@ instances = localizer.localize(page)
 print(detection_scores(truth, instances))
 
 # %%
-# The table has the digits in the order of their scores. Sorted by their place,
-# they are a text; here is its upper left part.
+# The table lists digits in descending order of score. Sorted by position, they
+# form a text; this is its upper left part.
 
 corner = instances.query("x_max < 200 and y_max < 120")
 corner.sort_values(["y_min", "x_min"]).round(2)
@@ -81,7 +81,8 @@ corner.sort_values(["y_min", "x_min"]).round(2)
 # %%
 # Digits on a photograph
 # ----------------------
-# The same localizer, for bright digits on a photograph that it has not seen.
+# The same localizer detects bright digits on a photograph that is not in the
+# training data.
 
 scenes, truth = make_scenes(
     X_test,

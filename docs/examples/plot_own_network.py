@@ -2,15 +2,15 @@
 Your own trained network
 ========================
 
-A network that was trained elsewhere, by plain PyTorch, needs no other training
-to be looked into: wrap it, and ask it which of two digits is where.
+A network that was trained with plain PyTorch can be explained without further
+training: wrap it, and compute a heatmap for each of two digits.
 """
 
 # %%
-# A network, trained elsewhere
-# ----------------------------
-# It looks for one digit anywhere in a photograph. It was trained on
-# standardised images, as most are.
+# A network trained with PyTorch
+# ------------------------------
+# The network classifies a digit anywhere in a photograph. Like most networks,
+# it is trained on standardised images.
 
 import numpy as np
 import torch
@@ -58,16 +58,16 @@ network = nn.Sequential(
 )
 mean, std = X.mean() / 255, X.std() / 255
 images = (torch.as_tensor(X)[:, None] / 255 - mean) / std
-# Channels last is the memory format that is faster on a CPU.
+# On a CPU, channels last is the faster memory format.
 images = images.to(memory_format=torch.channels_last)
 network.to(memory_format=torch.channels_last)
-labels = torch.tensor(y)
+targets = torch.tensor(y)
 optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 for _ in range(10):
     for batch in torch.randperm(2700).split(50):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(
-            network(images[batch]), labels[batch]
+            network(images[batch]), targets[batch]
         )
         loss.backward()
         optimizer.step()
@@ -75,8 +75,8 @@ for _ in range(10):
 # %%
 # Wrap it
 # -------
-# The normalisation goes into the module, in front, so that it cannot be
-# forgotten. ``max_epochs=0`` takes the weights as they are, and
+# The standardisation is the first step of the module, so that it applies to
+# all images. With ``max_epochs=0``, the weights do not change, and
 # ``fit_importance`` measures the filters on images that the network was not
 # trained on.
 
@@ -97,22 +97,23 @@ class Standardised(nn.Module):
 module = Standardised(network, float(mean), float(std))
 model = SimilarNetClassifier(module, max_epochs=0, validation_fraction=None)
 model.fit(X, y).fit_importance(X[2700:], y[2700:])
-print(f"{model.score(X[2700:], y[2700:]):.0%} of other scenes are recognised;")
+print(f"{model.score(X[2700:], y[2700:]):.0%} accuracy on held-out scenes;")
 print(
     f"layer {model.layer_}, ablated by the strategy {model.ablation_method_!r}"
 )
 
 # %%
-# "linear" means that no part of the network had to run again for a filter:
-# after the pooling comes one linear layer, and what a filter adds to it can be
-# taken off. So the importances of all 64 filters took hardly longer than one
-# pass over the images.
+# "linear" means that the network did not run again for each filter: the
+# pooling is followed by a single linear layer, from which the contribution of
+# a filter can be subtracted. So the importances of all 64 filters took hardly
+# longer than a forward pass.
 
 # %%
-# Which of the two?
-# -----------------
-# Two digits on a photograph that the network has not seen. Where is the first,
-# where the second? ``labels`` has one label for each image.
+# Heatmaps of two digits
+# ----------------------
+# Each scene shows two digits on a photograph that is not in the training data.
+# We compute a heatmap of the first digit and a heatmap of the second digit;
+# ``labels`` has a label for each image.
 
 from sklearn_similar.display import HeatmapDisplay
 
@@ -127,18 +128,18 @@ scenes, truth = make_scenes(
 )
 first, second = truth["label"].to_numpy().reshape(-1, 2).T
 twice = np.concatenate([scenes, scenes])
-asked = np.concatenate([first, second])
-HeatmapDisplay.from_estimator(model, twice, labels=asked, n_columns=4)
+labels = np.concatenate([first, second])
+HeatmapDisplay.from_estimator(model, twice, labels=labels, n_columns=4)
 
 # %%
-# A map joins two things: the heat of all classes, which shows how far an
-# object reaches, and the evidence for one class against the other classes in
-# the image, which tells whose it is.
+# A class map combines the heatmap of all classes, which shows the extent of
+# objects, with the evidence for the class against the competing classes in the
+# image.
 #
 # Several layers
 # --------------
-# The last layer sees at a quarter of the resolution. The first one sees every
-# pixel, but does not know what matters. ``layer`` takes both.
+# The last layer has a quarter of the image's resolution. The first layer has
+# full resolution but does not distinguish classes. ``layer`` takes both.
 
 both = SimilarNetClassifier(
     module,
@@ -147,6 +148,6 @@ both = SimilarNetClassifier(
     validation_fraction=None,
 )
 both.fit(X, y).fit_importance(X[2700:], y[2700:])
-HeatmapDisplay.from_estimator(both, twice, labels=asked, n_columns=4)
+HeatmapDisplay.from_estimator(both, twice, labels=labels, n_columns=4)
 
 # sphinx_gallery_thumbnail_number = 2

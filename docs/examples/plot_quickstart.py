@@ -2,16 +2,16 @@
 The first heatmap
 =================
 
-Train a recogniser on labelled digits, then ask it where the digits are. It
-takes five lines, and no boxes or masks.
+Train a classifier on labelled digits and compute heatmaps. This takes five
+lines of code, without boxes or masks.
 """
 
 # %%
-# Train and look
-# --------------
-# 5,000 handwritten digits for training ship with the package. ``fit`` trains
-# the network, keeps a tenth of the digits aside, and measures on these how
-# much each filter of the network matters.
+# Train and transform
+# -------------------
+# 5,000 handwritten training digits ship with the package. ``fit`` trains the
+# network, holds out a tenth of the digits, and measures the importance of each
+# filter on the held-out digits.
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
@@ -24,8 +24,8 @@ print(f"{model.score(X_test, y_test):.1%} of the test digits are recognised")
 print("images", X_test.shape, "-> heatmaps", heatmaps.shape)
 
 # %%
-# The heatmaps have one value for each pixel. 1 is the peak of a typical digit.
-# The titles are the predicted labels.
+# The heatmaps have a value for each pixel. A value of 1 is the median maximum
+# on held-out digits. The titles are the predicted labels.
 
 from sklearn_similar.display import HeatmapDisplay
 
@@ -36,8 +36,8 @@ HeatmapDisplay.from_estimator(model, digits, y=predicted)
 # %%
 # A larger image
 # --------------
-# The network was trained on 28x28 pixels, but its heatmaps know no size. Here
-# is a page with twelve digits; the network has never seen one like it.
+# The network was trained on 28x28 pixels, but heatmaps can have any size. This
+# is a page with twelve digits; the training data does not contain such pages.
 
 from sklearn_similar.datasets import make_scenes
 
@@ -52,18 +52,18 @@ scenes, truth = make_scenes(
 HeatmapDisplay.from_estimator(model, scenes)
 
 # %%
-# Where are the 3s?
-# -----------------
-# The heat of one class lies where there is evidence for it against the other
-# classes in the image. Here is a page of ones and threes, and the heat for a
-# 3, then for a 1.
+# Heatmaps of a class
+# -------------------
+# The heatmap of a class shows the evidence for it against the competing
+# classes in the image. These are heatmaps of a page of ones and threes, first
+# for the class 3, then for the class 1.
 
 import numpy as np
 
-chosen = np.isin(y_test, [1, 3])
+is_1_or_3 = np.isin(y_test, [1, 3])
 scenes, truth = make_scenes(
-    X_test[chosen],
-    y_test[chosen],
+    X_test[is_1_or_3],
+    y_test[is_1_or_3],
     n_scenes=1,
     size=(80, 240),
     n_instances=10,
@@ -73,7 +73,8 @@ HeatmapDisplay.from_estimator(model, scenes, target=3)
 HeatmapDisplay.from_estimator(model, scenes, target=1)
 
 # %%
-# The heat moves, but it does not vanish elsewhere. LeNet has sixteen filters
-# for all ten digits, and each responds to strokes that several digits share; a
-# 3 and a 5 can hardly be told apart by them. To recognise a digit, use
-# ``predict``; to find digits, as a table, :doc:`plot_coins` shows how.
+# The maximum moves to the class, but the remaining digits do not vanish. LeNet
+# has sixteen filters for ten digits, and each filter responds to strokes that
+# several digits share; they hardly distinguish a 3 from a 5. To recognise a
+# digit, use ``predict``. To detect digits, use ``InstanceLocalizer``
+# (:doc:`plot_coins`).

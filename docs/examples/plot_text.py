@@ -2,16 +2,16 @@
 Letters on a photographed page
 ==============================
 
-Letters that Matplotlib's fonts draw are enough to read most of a page that was
-photographed at an angle, in a font that was not among them.
+A localizer that is trained on letters of Matplotlib's fonts reads most of a
+page in another font, photographed at an angle.
 """
 
 # %%
 # Letters
 # -------
-# Small and capital letters of eight fonts, bright on black, each 20 pixels
-# high or wide. A capital letter has the label of the small one, as many look
-# alike.
+# The training images are lower-case and capital letters of eight fonts, bright
+# on black, 20 pixels high or wide. A capital letter has the label of its
+# lower-case letter, as many of them look similar.
 
 import string
 from pathlib import Path
@@ -34,7 +34,7 @@ folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
 def draw(letter, font):
-    """Draw a letter in the middle of 28x28 pixels."""
+    """Draw a letter in the centre of 28x28 pixels."""
     left, top, right, bottom = font.getbbox(letter)
     image = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(image).text((-left, -top), letter, font=font, fill=255)
@@ -54,7 +54,8 @@ for name in fonts:
 # %%
 # Train
 # -----
-# No page is shown to it, and no background: textures stand in.
+# The training data contains neither pages nor background images; synthetic
+# textures are used.
 
 from sklearn_similar import InstanceLocalizer
 
@@ -69,8 +70,8 @@ localizer.fit(X, y)
 # %%
 # Read
 # ----
-# The page is one of scikit-image's. Its small letters are 7 pixels high, which
-# is about the least that is looked for, so it is enlarged. Ink is dark.
+# The page ships with scikit-image. Its lower-case letters are 7 pixels high,
+# about the minimum size of a region, so the page is enlarged. Ink is dark.
 
 from skimage.data import page
 
@@ -86,8 +87,9 @@ display.figure_.set_size_inches(12, 6.5)
 # %%
 # Lines
 # -----
-# Letters whose boxes share a good part of their heights are of one line. As
-# the page is bent, each is compared with the last one on its left.
+# Letters are on the same line if the vertical overlap of their boxes is large.
+# The page is bent, so each letter is compared with the previous letter of a
+# line.
 
 lines = []
 for letter in letters.sort_values("x_min").itertuples():
@@ -104,7 +106,7 @@ for line in sorted(lines, key=lambda line: line[0].y_min):
     print("".join(letter.label for letter in line))
 
 # %%
-# What is written there:
+# The true text:
 #
 # | Region-based segmentation
 # | Let us first determine markers of the coins and the
@@ -113,17 +115,17 @@ for line in sorted(lines, key=lambda line: line[0].y_min):
 # | the markers are found at the two extreme parts of the
 # | histogram of grey values:
 #
-# Most of what is missing are the letters i and l: a stroke by itself looks
-# like a part of many other letters, and the dot of an i is no part of its
-# region. Software that reads text would go on with a dictionary, and would not
-# look for letters one by one; the point is that nothing here is made for text.
+# Most of the missing letters are i and l: a single stroke looks like a part of
+# many letters, and the dot of an i is not in its region. OCR software would
+# use a dictionary and would not detect letters separately; this localizer has
+# no special support for text.
 
 # %%
 # Handwriting
 # -----------
-# Another of scikit-image's photographs is handwriting, seen at a steep angle.
-# Four corners of a line turn it straight. Its letters are t, x, p and s; the
-# rest is mathematics, which no letter stands for.
+# Another photograph of scikit-image shows handwriting at a steep angle. The
+# four corners of a line define a perspective transform that straightens it.
+# Its letters are t, x, p and s; the remaining symbols are mathematics.
 
 from skimage.data import text
 
@@ -139,5 +141,5 @@ display = InstancesDisplay.from_predictions([line], written)
 display.figure_.set_size_inches(9, 3.2)
 
 # %%
-# The x is read, and the others are not. Letters of fonts do not teach
-# handwriting: to read it, train on letters that were written by hand.
+# Only some of the letters are read. Printed letters are not enough to learn
+# handwriting: train on handwritten letters to read it.

@@ -2,17 +2,16 @@
 Tuning with known boxes
 =======================
 
-Boxes are not needed to train, but a few known ones tell which settings are
-best. A frozen estimator lets a search try them without training again.
+Training does not need boxes, but a few known boxes are enough to tune
+parameters. With a frozen estimator, a search does not repeat the training.
 """
 
 # %%
 # Scenes with boxes
 # -----------------
-# Here they are made of training digits that no network was trained on. Boxes
-# that people have drawn come from a table, or by
-# :func:`~sklearn_similar.datasets.load_coco_file`. The scorer holds the
-# scenes.
+# The scenes consist of held-out training digits. Manually annotated boxes come
+# from a table or from :func:`~sklearn_similar.datasets.load_coco_file`. The
+# scorer contains the scenes.
 
 from sklearn.datasets import load_sample_images
 
@@ -35,8 +34,8 @@ scorer = LocalizationScorer(scenes=scenes, instances=truth, metric="f1")
 # %%
 # The search
 # ----------
-# The localizer trains once. Its trained estimator, frozen, goes into another
-# localizer, whose six candidates then only search the scenes.
+# The localizer is trained once. Its trained estimator is frozen and passed to
+# another localizer, whose nine candidates then only search the scenes.
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
@@ -78,15 +77,15 @@ table = results.pivot(
 table.round(3)
 
 # %%
-# Regions of the heatmap are behind, as their boxes are loose. Grey levels do
-# as well as all channels here, in less time: the digits differ from what is
-# around them in brightness. After so little training, scores are too sure of
-# mistakes, and a high threshold pays. Other images have other answers; that
-# is why to search.
+# Regions of the heatmap are worse, because their boxes are loose. Grey levels
+# are as good as all channels here, in less time: the digits differ from their
+# background in brightness. After little training, scores of false detections
+# are overconfident, so a high threshold is best. Other images have other
+# optima.
 #
-# New scenes
-# ----------
-# The best estimator is ready to use. On scenes that the search has not seen:
+# Test scenes
+# -----------
+# The best estimator, evaluated on test scenes:
 
 from sklearn_similar.display import InstancesDisplay
 from sklearn_similar.metrics import detection_scores
@@ -102,7 +101,7 @@ instances = search.best_estimator_.localize(scenes)
 print(detection_scores(truth, instances))
 
 # %%
-# The first four of them:
+# The first four scenes:
 
 InstancesDisplay.from_predictions(
     scenes[:4],
