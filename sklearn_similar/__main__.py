@@ -23,7 +23,7 @@ from ._saving.files import check_can_write, write_atomically
 from ._saving.persistence import load, save
 from ._version import __version__
 from .report._contents import report_contents
-from .report._page import write_page
+from .report._report import render
 
 _PROGRAM = "python -m sklearn_similar"
 _ACT_IN_TRAINING = (
@@ -235,7 +235,7 @@ def _localize(options: argparse.Namespace) -> None:
     written = str(options.out)
     if options.report is not None:
         contents = report_contents(localizer, images, None, names, instances)
-        write_page(contents, options.report)
+        write_atomically(options.report, render(contents))
         written += f" and {options.report}"
     print(
         f"found {count(len(instances), 'instance')} in {count(len(paths), 'image')}; "
