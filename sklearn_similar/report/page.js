@@ -4,9 +4,11 @@
   const heads = [...document.querySelectorAll("#rows thead th")];
   const body = document.querySelector("#rows tbody");
   const rows = [...body.rows];
+  const texts = new Map(
+    rows.map((row) => [row, [...row.cells].map((cell) => cell.textContent)]));
   const figures = [...document.querySelectorAll("#gallery figure")];
   const columnOf = (name) => heads.findIndex((head) => head.textContent === name);
-  const text = (row, column) => row.cells[column].textContent;
+  const [label, score, status] = ["label", "score", "status"].map(columnOf);
   const compareTexts = new Intl.Collator("en", { numeric: true }).compare;
 
   // Missing values come last in both directions.
@@ -15,10 +17,9 @@
     return direction * (a - b || compareTexts(a, b));
   }
 
-  function matches(row, name) {
-    const select = find(name);
-    const isChosen = select && select.selectedIndex > 0;
-    return !isChosen || text(row, columnOf(name)) === select.value;
+  function matches(text, id) {
+    const select = find(id);
+    return !select || select.selectedIndex === 0 || text === select.value;
   }
 
   function filter() {
@@ -27,10 +28,10 @@
     const images = new Set();
     let count = 0;
     for (const row of rows) {
-      const score = text(row, columnOf("score"));
-      row.hidden = !(`${text(row, 0)} ${text(row, 1)}`.toLowerCase().includes(search)
-        && matches(row, "label") && matches(row, "status")
-        && (minimum === "" || (score !== "" && Number(score) >= Number(minimum))));
+      const text = texts.get(row);
+      row.hidden = !(`${text[0]} ${text[1]}`.toLowerCase().includes(search)
+        && matches(text[label], "label") && matches(text[status], "status")
+        && (!minimum || (text[score] && Number(text[score]) >= Number(minimum))));
       if (!row.hidden) {
         count += 1;
         images.add(Number(row.dataset.image));
@@ -49,8 +50,9 @@
       const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
-      rows.sort((a, b) => compare(text(a, column), text(b, column), direction));
-      rows.forEach((row) => body.append(row));
+      const key = (row) => texts.get(row)[column];
+      rows.sort((a, b) => compare(key(a), key(b), direction));
+      body.append(...rows);
     });
   });
   find("controls").addEventListener("input", filter);

@@ -385,8 +385,11 @@ class TestLocalizer:
 
     def test_module_is_passed_once(self, localizer, digits, path, scenes):
         with_module = copy.copy(localizer)
-        with_module.estimator = SimilarNetClassifier(Scores, max_epochs=1)
-        with_module.estimator_ = clone(with_module.estimator).fit(digits.X, digits.y)
+        model = SimilarNetClassifier(
+            Scores, max_epochs=1, classes=localizer.estimator_.classes_
+        )
+        with_module.estimator = model
+        with_module.estimator_ = clone(model).fit(digits.X, digits.y)
         save(with_module, path)
         loaded = load(path, Scores)
         assert_same(loaded, with_module)
