@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from . import __version__
 from ._images.files import (
     ImageFiles,
     find_image_files,
@@ -23,7 +24,6 @@ from ._images.images import count, n_channels, shape_text
 from ._localizer import InstanceLocalizer
 from ._saving.files import check_can_write, write_all
 from ._saving.persistence import load, save
-from ._version import __version__
 from .report._contents import report_contents
 from .report._report import render
 

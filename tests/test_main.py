@@ -71,8 +71,8 @@ def test_train_and_localize(crops, photographs, tmp_path, capsys):
     assert printed.err == ""
     assert load(path).classes_.tolist() == ["1", "7"]
     assert load(path).rotation == 30
-    found = python_m("localize", path, photographs, "--out", out)
-    assert (found.returncode, found.stderr) == (0, "")
+    assert main(["localize", str(path), str(photographs), "--out", str(out)]) == 0
+    assert capsys.readouterr().err == ""
     assert out.read_text().startswith(COLUMNS + "\n")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .. import __version__
 from .._classifier import SimilarNetClassifier
 from .._localizer import InstanceLocalizer
-from .._version import __version__
 from .archive import read_archive, write_archive
 from .encoding import Damaged
 from .records import MAX_TEXT, Writer, description, estimator_of, record_of

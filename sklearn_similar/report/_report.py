@@ -7,10 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from .._images.files import import_pillow
 from .._images.images import count
 from .._saving.files import check_can_write, write_atomically
-from .._version import __version__
 from ._contents import STATUSES, Contents, report_contents
 
 
