@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def _integer(minimum: int, limit: float, text: str) -> int:
 _POSITIVE = partial(_integer, 1, math.inf)
 _NOT_NEGATIVE = partial(_integer, 0, math.inf)
 _SEED = partial(_integer, 0, 2**32)
-_METAVARS = {Path: "PATH", float: "X"}
+_METAVARS: dict[Any, str] = {Path: "PATH", float: "X"}
 # Names, types and help texts of the options that take a value.
 _TRAIN_OPTIONS = (
     ("--background", Path, "folder of images without instances"),

@@ -52,7 +52,7 @@ def encode(value: Any, path: str, arrays: Arrays) -> Any:
         arrays[name] = array
         return name
 
-    kind = type(value)
+    kind: type = type(value)
     if value is None or kind in (bool, int, float, str):
         return value
     if kind is list:

@@ -115,7 +115,7 @@ def record_of(estimator: Any, writer: Writer, path: str = "") -> dict[str, Any]:
         del parts["estimator_"]
     spec = state.pop("_net_spec", None)
     parameters = estimator.get_params(deep=False)
-    record = {
+    record: dict[str, Any] = {
         "class": kind.__name__,
         "state": writer.encode(state, parameters, path),
     }
@@ -142,7 +142,7 @@ def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
     name = record.get("class")
     require(isinstance(name, str) and name in _ESTIMATORS, "its class")
     require(isinstance(record.get("state"), dict), "its state")
-    cls = _ESTIMATORS[name]
+    cls: Any = _ESTIMATORS[name]
     state = _decode_state(cls, record, arrays, given)
     probe = decode(record.get("probe"), arrays)
     estimator = cls.__new__(cls)

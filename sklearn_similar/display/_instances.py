@@ -131,7 +131,7 @@ class InstancesDisplay:
                 raise ValueError(f"{name} is {value!r}; pass a matplotlib colour.")
         im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1, **(im_kw or {})}
         matched = np.zeros(len(instances), dtype=int)
-        boxes: list[_Box] = []
+        boxes = []
         if self.truth is not None:
             truth = check_table(self.truth, "truth", shapes)
             scored = instances if "score" in instances else instances.assign(score=1.0)

@@ -142,12 +142,12 @@ def _pictures(
     for start, part in _parts(images):
         try:
             arrays = each_image(part, shape, "images")
-            heatmaps = predict(start, part, arrays) or [None] * len(arrays)
+            heatmaps = predict(start, part, arrays)
         except ValueError as error:
             if not start:
                 raise
             raise ValueError(f"Counted from image {start}: {error}") from error
-        for array, heat in zip(arrays, heatmaps, strict=True):
+        for array, heat in zip(arrays, heatmaps or [None] * len(arrays), strict=True):
             source, overlay = encode(array, heat, max_heat, len(names))
             height, width = array.shape[:2]
             name = names[len(pictures)]
@@ -297,7 +297,7 @@ def _classifier_contents(
     pictures = _pictures(classifier, images, names, predict, _max_heat(classifier))
     predicted = as_labels(np.concatenate(labels), "predictions", n=len(names))
     facts, columns = {"images": str(len(pictures))}, ["image", "label", "score"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"image": number, "label": str(label), "score": _number(score)}
         for number, (label, score) in enumerate(
             zip(predicted, np.concatenate(scores), strict=True)
@@ -377,6 +377,7 @@ def _importances(classifier: Any, max_filters: int = 64) -> tuple[pd.Series, int
 
 def _number(value: Any) -> int | float | None:
     """A number as the table shows it; None if it is missing or not finite."""
-    if not isinstance(value, Real) or not math.isfinite(value):
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not math.isfinite(number):
         return None
-    return int(value) if float(value).is_integer() else round(float(value), 4)
+    return int(number) if number.is_integer() else round(number, 4)

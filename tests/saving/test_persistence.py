@@ -42,7 +42,7 @@ DATA = Path(__file__).parent / "data"
 
 
 class Scores(nn.Module):
-    """Network of a few weights."""
+    """Network with few weights."""
 
     def __init__(self, n_classes, in_channels, width=4):
         super().__init__()
@@ -55,7 +55,7 @@ class Scores(nn.Module):
 
 
 class OtherScores(Scores):
-    """The same weights, used in another way."""
+    """A network with the same weights but other scores."""
 
     def forward(self, x):
         return -10 * super().forward(x)
@@ -119,7 +119,7 @@ def content(saved, path):
 
 
 def assert_same(first, second):
-    """Values are equal and of the same types, all the way down."""
+    """Values, and the values in them, are equal and of equal types."""
     assert type(first) is type(second)
     if isinstance(first, dict):
         assert first.keys() == second.keys()
@@ -205,7 +205,7 @@ class TestRoundTrip:
         assert_same(loaded.get_params(), model.get_params())
         assert loaded.net_.history.to_list() == model.net_.history.to_list()
 
-    def test_a_random_state_goes_on_where_it_was(self, fit, path):
+    def test_a_random_state_continues_where_it_was(self, fit, path):
         random_state = np.random.RandomState(4)
         random_state.normal()
         model = fit(random_state=random_state)
@@ -251,11 +251,11 @@ class TestRoundTrip:
         save(model, path)
         assert_equal_estimators(load(path), model, images[0])
 
-    def test_twice_gives_the_same_file(self, content, path):
+    def test_saving_a_loaded_estimator_gives_the_same_file(self, content, path):
         save(load(path), path)
         assert path.read_bytes() == content
 
-    def test_leaves_the_estimator_as_it_is(self, fit, path):
+    def test_saving_leaves_the_estimator_unchanged(self, fit, path):
         model = fit()
         before = pickle.dumps(model)
         save(model, path)
@@ -277,7 +277,7 @@ class TestLocalizer:
         assert loaded.estimator is not loaded.estimator_
         assert repr(loaded) == repr(localizer)
 
-    def test_without_an_estimator_of_its_own(self, localizer, path, scenes):
+    def test_without_an_estimator(self, localizer, path, scenes):
         fitted = copy.copy(localizer)
         fitted.estimator = None
         save(fitted, path)
@@ -373,7 +373,7 @@ class TestLocalizer:
             pickle.loads(pickle.dumps(earlier)).localize(scenes), expected
         )
 
-    def test_with_another_estimator_inside_is_refused(self, images, path):
+    def test_other_estimators_inside_are_refused(self, images, path):
         X, y = images
         other = LogisticRegression().fit(X.reshape(30, 36), y)
         localizer = InstanceLocalizer(FrozenEstimator(other)).fit(X.reshape(30, 36), y)
@@ -396,7 +396,7 @@ class TestLocalizer:
         assert loaded.estimator.module is loaded.estimator_.module is Scores
 
 
-class TestWhatAFileCannotHold:
+class TestParametersThatAFileCannotHold:
     def test_module_class_is_passed(self, fit, path, images):
         model = fit(module=Scores, net_params={"module__width": 5})
         save(model, path)
@@ -418,7 +418,7 @@ class TestWhatAFileCannotHold:
         for name, value in before.items():
             torch.testing.assert_close(other.state_dict()[name], value)
 
-    def test_module_that_never_was_in_a_file_can_be_made_on_the_spot(self, fit, path):
+    def test_module_can_be_a_function(self, fit, path):
         save(fit(module=lambda n_classes: Scores(n_classes, 1)), path)
         assert load(path, lambda n_classes: Scores(n_classes, 1)).n_filters_ == (4,)
 
@@ -467,7 +467,7 @@ class TestWhatAFileCannotHold:
         assert_same(loaded.transform(images[0]), model.transform(images[0]))
         assert loaded.net_params is params
 
-    def test_networks_of_probabilities_stay_such(self, fit, path, images):
+    def test_networks_that_output_probabilities(self, fit, path, images):
         params = {"criterion": nn.NLLLoss}
         model = fit(module=Probabilities, net_params=params)
         save(model, path)
@@ -492,7 +492,7 @@ class TestWhatAFileCannotHold:
     @pytest.mark.parametrize(
         "given", [{"threshold": 0.5}, {"module": Scores}, {"x": 1}]
     )
-    def test_what_the_file_holds_is_not_passed(self, content, path, given):
+    def test_parameters_that_the_file_holds_are_not_passed(self, content, path, given):
         with pytest.raises(
             ValueError, match=f"given {next(iter(given))}, which .* lack"
         ):
@@ -519,10 +519,10 @@ class TestRefusedBySave:
         assert not path.exists()
 
     def test_other_estimators(self, fit, path):
-        class Own(SimilarNetClassifier):
+        class Subclass(SimilarNetClassifier):
             pass
 
-        for estimator in (make_pipeline(fit()), Own(), 3):
+        for estimator in (make_pipeline(fit()), Subclass(), 3):
             with pytest.raises(
                 TypeError, match="SimilarNetClassifier or an InstanceLoc"
             ):
@@ -530,7 +530,7 @@ class TestRefusedBySave:
 
 
 class TestDevice:
-    def test_that_is_missing_is_replaced_with_a_warning(self, fit, path, images):
+    def test_a_missing_device_is_replaced_with_a_warning(self, fit, path, images):
         model = fit()
         expected = model.predict_proba(images[0])
         model.device = model._net_spec["device"] = "cuda:77"
@@ -588,7 +588,7 @@ class TestFormat:
         metadata = metadata_of(split(content)[0])
         assert (metadata["format"], metadata["version"]) == (1, __version__)
 
-    def test_seal_makes_what_save_does(self, content, path):
+    def test_sealed_files_are_those_of_save(self, content, path):
         expected = load(path)
         path.write_bytes(seal(*split(content)))
         assert_same(load(path), expected)
@@ -706,8 +706,8 @@ class TestHostileFiles:
         assert outcomes == {"loaded", "refused"}
 
 
-class TestOtherWays:
-    """Pickles hold code, and are as exact."""
+class TestPickles:
+    """Pickles contain code, and are as exact."""
 
     @pytest.mark.parametrize("name", ["pickle", "cloudpickle"])
     def test_pickle_and_cloudpickle(self, fit, images, localizer, name):
