@@ -74,7 +74,7 @@ def encode(value: Any, path: str, arrays: Arrays) -> Any:
         return {_TYPE: "bytes", "name": name, "dtype": dtype, "shape": shape}
     if kind is np.ndarray:
         raise CannotHold(f"an array of the dtype {value.dtype}")
-    if _SCALARS.get(kind.__name__) is kind:
+    if kind in _SCALARS.values():
         return {_TYPE: "scalar", "dtype": kind.__name__, "value": value.item()}
     if kind is torch.device:
         return {_TYPE: "device", "value": str(value)}

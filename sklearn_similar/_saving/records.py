@@ -102,9 +102,8 @@ def record_of(estimator: Any, writer: Writer, path: str = "") -> dict[str, Any]:
     if kind is FrozenEstimator and vars(estimator).keys() == {"estimator"}:
         inside = record_of(estimator.estimator, writer, path)
         return {"class": "FrozenEstimator", "estimator": inside}
-    if kind is not SimilarNetClassifier and not (
-        kind is InstanceLocalizer and not path
-    ):
+    is_localizer = kind is InstanceLocalizer and not path
+    if kind is not SimilarNetClassifier and not is_localizer:
         raise TypeError(
             "save takes an InstanceLocalizer with a SimilarNetClassifier inside, not "
             f"with a {kind.__name__}; use pickle or skops for it."
@@ -119,9 +118,9 @@ def record_of(estimator: Any, writer: Writer, path: str = "") -> dict[str, Any]:
         "class": kind.__name__,
         "state": writer.encode(state, parameters, path),
     }
-    for name, inside in parts.items():
-        is_none = inside is None
-        record[name] = None if is_none else record_of(inside, writer, f"{name}/")
+    for name, part in parts.items():
+        is_none = part is None
+        record[name] = None if is_none else record_of(part, writer, f"{name}/")
     if spec is not None:
         shape = state["image_shape_"]
         size = (*shape[:2], n_channels(shape))
@@ -144,21 +143,23 @@ def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
     require(isinstance(record.get("state"), dict), "its state")
     cls: Any = _ESTIMATORS[name]
     state = _decode_state(cls, record, arrays, given)
-    probe = decode(record.get("probe"), arrays)
     estimator = cls.__new__(cls)
     if cls is InstanceLocalizer:
         check_state(state, LOCALIZER)
-    elif "net" in record:
-        state["_net_spec"] = _decode_spec(record["net"], arrays, given)
-        check_state({**state, "probe": probe}, CLASSIFIER)
-        if "filter_weights_" in state:
-            check_state(state, IMPORTANCES)
-        check_weights(state["_net_spec"], state["_net_arrays"])
-    else:
+        estimator.__setstate__(state)
+        return estimator
+    if "net" not in record:
         require(not {"net_", "_net_arrays"} & state.keys(), "its network")
+        estimator.__setstate__(state)
+        return estimator
+    state["_net_spec"] = _decode_spec(record["net"], arrays, given)
+    probe = decode(record.get("probe"), arrays)
+    check_state({**state, "probe": probe}, CLASSIFIER)
+    if "filter_weights_" in state:
+        check_state(state, IMPORTANCES)
+    check_weights(state["_net_spec"], state["_net_arrays"])
     estimator.__setstate__(state)
-    if "net" in record:
-        _check_network(estimator, **probe)
+    _check_network(estimator, probe["image"], probe["scores"])
     return estimator
 
 
@@ -167,9 +168,8 @@ def _estimator_inside(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> 
     if record is None:
         return None
     is_frozen = isinstance(record, dict) and record.get("class") == "FrozenEstimator"
-    classifier = estimator_of(
-        record["estimator"] if is_frozen else record, arrays, given
-    )
+    inside = record.get("estimator") if is_frozen else record
+    classifier = estimator_of(inside, arrays, given)
     require(isinstance(classifier, SimilarNetClassifier), "estimator")
     return FrozenEstimator(classifier) if is_frozen else classifier
 

@@ -142,12 +142,12 @@ def _pictures(
     for start, part in _parts(images):
         try:
             arrays = each_image(part, shape, "images")
-            heatmaps = predict(start, part, arrays)
+            heatmaps: Sequence = predict(start, part, arrays) or [None] * len(arrays)
         except ValueError as error:
             if not start:
                 raise
             raise ValueError(f"Counted from image {start}: {error}") from error
-        for array, heat in zip(arrays, heatmaps or [None] * len(arrays), strict=True):
+        for array, heat in zip(arrays, heatmaps, strict=True):
             source, overlay = encode(array, heat, max_heat, len(names))
             height, width = array.shape[:2]
             name = names[len(pictures)]

@@ -663,6 +663,35 @@ class TestHostileFiles:
         )
         assert message in found
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda record: record.update({"class": "os.system"}), "its class"),
+            (lambda record: record.pop("state"), "its state"),
+            (lambda record: record.pop("estimator"), "parameters"),
+            (lambda record: record["estimator"].pop("estimator"), "its record"),
+            (lambda record: record.update(estimator=None), "estimator_"),
+            (lambda record: record.update(estimator_=record["state"]), "its class"),
+            (lambda record: record.update(estimator_={**record}), "estimator is"),
+            (lambda record: record["state"].update(estimator_=1), "estimator_"),
+            (lambda record: record["state"].update(_layout=[1]), "_layout"),
+            (lambda record: record["state"].pop("_columns"), "_columns"),
+            (lambda record: record["state"].update(classes_=None), "classes_"),
+            (lambda record: record["state"].update(n_features_in_=7), "n_features_in_"),
+        ],
+    )
+    def test_of_localizers(self, path, change, message):
+        content = (DATA / "localizer.safetensors").read_bytes()
+        refusal = self.refusal(path, content, lambda m: change(m["estimator"]))
+        assert message in refusal
+
+    def test_a_network_of_a_localizer_is_ignored(self, path):
+        header, data = split((DATA / "localizer.safetensors").read_bytes())
+        metadata = metadata_of(header)
+        metadata["estimator"]["net"] = metadata["estimator"]["probe"] = 1
+        path.write_bytes(seal(header, data, metadata))
+        assert len(load(path).classes_) == 3
+
     def test_of_images_larger_than_the_file(self, content, path):
         def enlarge(metadata):
             shape = {"__type__": "tuple", "items": [10**6, 10**6]}
