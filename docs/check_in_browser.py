@@ -1,17 +1,16 @@
-"""Open every built page and a report in headless Chromium, and list faults.
+"""Open every built page, and a report, in headless Chromium, and say what is wrong.
 
     tox -e docs && tox -e docs-check
     tox -e docs-check -- --screenshots FOLDER
 
-Pages are rendered offline at the widths of a screen (1280 pixels) and of a phone (390
-pixels). Faults are broken links, missing or blank pictures, formulas that are not
-rendered, script errors, code of tutorials that is wider than its column, and elements
-that are wider than a phone. The search must find ``localize``. In a report of 1,000
-images, sorting, filtering and the heatmap switch must work; its size and the time to
-sort it are printed.
+Pages are opened without a network, 1280 pixels wide as on a screen and 390 as on a
+phone. The faults are broken links, missing or blank pictures, formulas that are not
+rendered, script errors, code of tutorials that is wider than its column, and content
+that is wider than the phone. The search must find ``localize``. In a report of 1,000
+images, sorting, filtering and the heatmap checkbox must work; the size of the report
+and the time to sort are printed.
 
-Requires Debian's packages chromium and chromium-driver; without them, only links and
-pictures are checked.
+Needs Debian's packages chromium and chromium-driver; without them, a message says so.
 """
 
 import argparse
@@ -37,8 +36,8 @@ from sklearn_similar.datasets import load_mnist_sample
 from sklearn_similar.report import write_report
 
 WIDTHS = {"screen": 1280, "phone": 390}
-# Pages with screenshots, in addition to the report.
-SHOWN = (
+# Pages of which screenshots are taken, besides that of the report.
+SCREENSHOTS = (
     "index.html",
     "install.html",
     "api.html",
@@ -52,14 +51,14 @@ SHOWN = (
     "auto_examples/plot_filter_importance.html",
     "generated/sklearn_similar.InstanceLocalizer.html",
 )
-# Pages must be complete offline.
+# A page must be complete without a network.
 NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 LARGEST_REPORT = 25 * 2**20
 LONGEST_SORT = 0.2
 
 
 class Page(HTMLParser):
-    """Links, pictures and anchors of a page."""
+    """The links, pictures and anchors of a page."""
 
     def __init__(self, path):
         super().__init__()
@@ -76,7 +75,7 @@ class Page(HTMLParser):
 
 
 def wrong_links(root):
-    """Broken links, missing pictures and blank pictures of the built pages."""
+    """Broken links and pictures of the built pages, and blank pictures."""
     pages = {path.resolve(): Page(path) for path in sorted(root.rglob("*.html"))}
     pictures = set()
     for path, page in pages.items():
@@ -86,10 +85,10 @@ def wrong_links(root):
                 continue
             target = (path.parent / unquote(address)).resolve() if address else path
             if not target.exists():
-                yield f"{path.relative_to(root)}: {link} does not exist"
+                yield f"{path.relative_to(root)}: {link} is broken"
             elif anchor and target in pages:
                 if unquote(anchor) not in pages[target].anchors:
-                    yield f"{path.relative_to(root)}: anchor of {link} does not exist"
+                    yield f"{path.relative_to(root)}: there is no {link}"
             elif link in page.images and target.suffix in (".png", ".jpg"):
                 pictures.add(target)
     for path in sorted(pictures):
@@ -98,7 +97,7 @@ def wrong_links(root):
 
 
 def start_chromium():
-    """Start headless Chromium and return its driver."""
+    """A driver of headless Chromium."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for argument in (
@@ -118,7 +117,7 @@ def start_chromium():
 
 
 def set_width(driver, width):
-    """Emulate a screen width; windows cannot be as narrow as a phone."""
+    """Emulate a screen, as a window cannot be as narrow as a phone."""
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1}
     metrics["mobile"] = width < 500
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -127,14 +126,14 @@ def set_width(driver, width):
 def faults_of(driver, name):
     """Faults of the open page."""
     for entry in driver.get_log("browser"):
-        # Script errors and failed requests.
+        # Failed scripts and resources that cannot be loaded.
         if entry["level"] == "SEVERE":
             yield f"{name}: {entry['message']}"
     missing = driver.execute_script(
         "return [...document.images].filter(i => i.loading !== 'lazy' && i.complete"
         " && !i.naturalWidth).map(i => i.src)"
     )
-    yield from (f"{name}: {source} is not loaded" for source in missing)
+    yield from (f"{name}: {source} is not rendered" for source in missing)
     formulas = driver.execute_script(
         "return [...document.querySelectorAll('.math')].filter(e => {"
         " const formula = e.querySelector('math');"
@@ -165,7 +164,7 @@ def faults_of(driver, name):
 
 
 def check_pages(driver, root, address, screenshots):
-    """Open all pages at all widths."""
+    """Faults of all pages in all widths."""
     paths = [path.relative_to(root) for path in root.rglob("*.html")]
     names = sorted(path.as_posix() for path in paths if path.parts[0] != "_static")
     for kind, width in WIDTHS.items():
@@ -173,17 +172,17 @@ def check_pages(driver, root, address, screenshots):
         for name in names:
             driver.get(f"{address}/{name}")
             yield from faults_of(driver, f"{name} on a {kind}")
-            if screenshots and name in SHOWN:
-                shown = name.removesuffix(".html").replace("/", "-")
-                take_screenshot(driver, screenshots, f"{shown}_{kind}")
+            if screenshots and name in SCREENSHOTS:
+                stem = name.removesuffix(".html").replace("/", "-")
+                take_screenshot(driver, screenshots, f"{stem}_{kind}")
     print(f"opened {len(names)} pages at {' and '.join(map(str, WIDTHS.values()))}")
 
 
 def take_screenshot(driver, folder, name):
-    """Save a screenshot of the page, at most 3,000 pixels high."""
+    """Save a picture of the top 3,000 pixels of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    # Without the scroll bar, which screenshots do not show.
+    # Screenshots have no scroll bar.
     width = driver.execute_script("return window.innerWidth")
     clip = {"x": 0, "y": 0, "scale": 1, "width": width}
     clip["height"] = min(size["height"], 3000)
@@ -194,7 +193,7 @@ def take_screenshot(driver, folder, name):
 
 
 def check_search(driver, address):
-    """The search finds the method `localize`."""
+    """The search must find the main method."""
     driver.get(f"{address}/search.html?q=localize")
     wait = WebDriverWait(driver, 20)
     results = wait.until(
@@ -205,7 +204,7 @@ def check_search(driver, address):
 
 
 def check_report(driver, screenshots):
-    """Sort and filter a report of 1,000 images, and switch heatmaps off."""
+    """Sorting, filtering and the heatmap checkbox must work for 1,000 images."""
     X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
     model = SimilarNetClassifier(max_epochs=2, random_state=0).fit(X, y)
     with tempfile.TemporaryDirectory() as folder:
@@ -229,7 +228,7 @@ def check_report(driver, screenshots):
 
 
 def sort_report(driver):
-    """Seconds to sort the table by its second column, including the layout."""
+    """Time in seconds to sort the table by its second column and lay it out."""
     return driver.execute_script(
         "const start = performance.now();"
         "document.querySelectorAll('#rows thead th')[1].firstElementChild.click();"
@@ -239,18 +238,20 @@ def sort_report(driver):
 
 
 def check_table(driver):
-    """The table is sorted, can be filtered, and heatmaps can be hidden."""
+    """The table must be sorted and filtered, and the checkbox must show heatmaps."""
 
     def column():
-        cells = driver.find_elements(By.CSS_SELECTOR, "#rows tbody td:nth-child(2)")
-        return [cell.text for cell in cells]
+        return driver.execute_script(
+            "return [...document.querySelectorAll('#rows tbody tr:not([hidden])')]"
+            ".map(row => row.cells[1].textContent)"
+        )
 
     labels = column()
     if labels != sorted(labels) or len(set(labels)) < 2:
         yield f"report: sorting gives {labels[:5]} ... {labels[-5:]}"
     select = driver.find_element(By.ID, "label")
     wanted = select.find_elements(By.TAG_NAME, "option")[3].text
-    # With the keyboard: simulated clicks do not reach the script of the page.
+    # By the keyboard, as a simulated click does not reach the script of the page.
     select.send_keys(wanted)
     if set(column()) != {wanted}:
         yield f"report: filtering by {wanted} leaves {sorted(set(column()))}"
@@ -259,7 +260,7 @@ def check_table(driver):
     before = driver.execute_script(visible)
     driver.find_element(By.ID, "heat").click()
     if driver.execute_script(visible) <= before:
-        yield "report: the heatmap switch has no effect"
+        yield "report: the heatmap checkbox changes nothing"
 
 
 def main():
@@ -271,15 +272,15 @@ def main():
         default=Path(__file__).parent / "_build" / "html",
         help="folder of the built pages",
     )
-    parser.add_argument("--screenshots", type=Path, help="folder for pictures of pages")
+    parser.add_argument("--screenshots", type=Path, help="folder for screenshots")
     options = parser.parse_args()
     root = options.root.resolve()
     if not (root / "index.html").exists():
-        print(f"{root} does not contain built pages: run tox -e docs first")
+        print(f"there are no pages in {root}: build them first, tox -e docs")
         return 1
     faults = list(wrong_links(root))
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        print("no browser: install Debian's packages chromium and chromium-driver")
+        print("no browser: Debian's packages chromium and chromium-driver are missing")
     else:
         handler = partial(QuietHandler, directory=root)
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -298,7 +299,7 @@ def main():
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without logging."""
+    """Serves files without logging each request."""
 
     def log_message(self, *args):
         pass

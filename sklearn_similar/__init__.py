@@ -1,4 +1,6 @@
-"""Recognise and localise from image labels alone, with filter ablation."""
+"""Image recognition, heatmaps by filter ablation, and object detection."""
+
+__version__ = "0.1.0"
 
 from . import datasets, display, metrics, report
 from ._ablation.single_images import FilterAblation
@@ -8,7 +10,6 @@ from ._localizer import InstanceLocalizer
 from ._network.lenet import LeNet
 from ._network.small_cnn import SmallCNN
 from ._saving.persistence import load, save
-from ._version import __version__
 
 __all__ = [
     "FilterAblation",

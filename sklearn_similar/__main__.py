@@ -1,15 +1,19 @@
 """The commands of ``python -m sklearn_similar``."""
 
 import argparse
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from . import __version__
 from ._images.files import (
     ImageFiles,
     find_image_files,
@@ -19,14 +23,13 @@ from ._images.files import (
 )
 from ._images.images import count, n_channels, shape_text
 from ._localizer import InstanceLocalizer
-from ._saving.files import check_can_write, write_atomically
+from ._saving.files import check_can_write, write_all
 from ._saving.persistence import load, save
-from ._version import __version__
 from .report._contents import report_contents
-from .report._page import write_page
+from .report._report import render
 
 _PROGRAM = "python -m sklearn_similar"
-_ACT_IN_TRAINING = (
+_TRAINING_PARAMETERS = (
     "n_instance_crops",
     "n_background_crops",
     "n_mining_rounds",
@@ -38,8 +41,8 @@ _OK, _FAILED, _INTERRUPTED = 0, 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code.
 
-    Wrong usage ends in `SystemExit` with the code 2. Errors that a user can mend are
-    one line on stderr, and the code is 1.
+    Wrong usage raises `SystemExit` with the code 2. Errors that a user can correct are
+    one line on stderr, with the code 1.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except MemoryError:
-        return _fail("memory ran out")
+        return _fail("out of memory")
     except (ValueError, TypeError, OSError, ImportError) as error:
         return _fail(str(error) or type(error).__name__)
     return _OK
@@ -61,7 +64,7 @@ def _fail(message: str) -> int:
 
 
 def _one_line(text: str) -> str:
-    # Names of files may hold line breaks and what no encoding can write.
+    # Names of files may contain line breaks and bytes that no encoding can represent.
     return " ".join(text.split()).encode(errors="backslashreplace").decode()
 
 
@@ -77,16 +80,45 @@ def _warnings_as_lines() -> Iterator[None]:
             print(f"warning: {text}", file=sys.stderr)
 
     with warnings.catch_warnings():
-        # Without this entry, a warning is shown once for each place in the code.
+        # Otherwise, a warning is shown once for each place in the code.
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
         yield
 
 
+def _integer(minimum: int, limit: float, text: str) -> int:
+    if not text.isdecimal() or not minimum <= int(text) < limit:
+        below = "" if math.isinf(limit) else f" and < {limit:.0f}"
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be an integer >= {minimum}{below}"
+        )
+    return int(text)
+
+
+_POSITIVE = partial(_integer, 1, math.inf)
+_NOT_NEGATIVE = partial(_integer, 0, math.inf)
+_SEED = partial(_integer, 0, 2**32)
+_METAVARS: dict[Any, str] = {Path: "PATH", float: "X"}
+# Names, types and help texts of the options that take a value.
+_TRAIN_OPTIONS = (
+    ("--background", Path, "folder of images without instances"),
+    ("--size", _POSITIVE, "scale crops to N x N (default: 28 if their sizes differ)"),
+    ("--n-instance-crops", _POSITIVE, "maximum number of crops (default: 40000)"),
+    ("--n-background-crops", _POSITIVE, "maximum number of crops (default: 30000)"),
+    ("--n-mining-rounds", _NOT_NEGATIVE, "rounds of hard-negative mining (default: 2)"),
+    ("--rotation", float, "maximum rotation of instances in degrees (default: 10)"),
+    ("--random-state", _SEED, "seed"),
+)
+_LOCALIZE_OPTIONS = (
+    ("--report", Path, "HTML page to write, with pictures"),
+    ("--score-threshold", float, "minimum score, from 0 to 1 (default: the model's)"),
+)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Find and recognise instances in images, learnt from crops alone.",
+        description="Detect and recognise instances in images, learnt from crops.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -100,47 +132,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("crops", type=Path, help="folder with a folder for each label")
     train.add_argument("model", type=Path, help="file to write, such as m.safetensors")
     train.add_argument(
-        "--background",
-        type=Path,
-        metavar="FOLDER",
-        help="images in which there are no instances",
-    )
-    train.add_argument(
         "--dark",
         action="store_true",
         help="instances are dark on light, in crops and images",
     )
-    train.add_argument(
-        "--size",
-        type=_positive,
-        metavar="N",
-        help="scale crops to N x N pixels (default: as they are, or 28 if they differ)",
-    )
-    train.add_argument(
-        "--n-instance-crops",
-        type=_positive,
-        metavar="N",
-        help="most crops of instances to train on; fewer are faster (default: 40000)",
-    )
-    train.add_argument(
-        "--n-background-crops",
-        type=_positive,
-        metavar="N",
-        help="most crops of background to train on (default: 30000)",
-    )
-    train.add_argument(
-        "--n-mining-rounds",
-        type=_not_negative,
-        metavar="N",
-        help="searches for what is mistaken for an instance (default: 2)",
-    )
-    train.add_argument(
-        "--rotation",
-        type=float,
-        metavar="DEGREES",
-        help="greatest angle by which instances are turned in training (default: 10)",
-    )
-    train.add_argument("--random-state", type=_seed, metavar="N", help="seed")
     train.add_argument("-v", "--verbose", action="store_true", help="show progress")
 
     localize = commands.add_parser(
@@ -154,34 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     localize.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="CSV file to write"
     )
-    localize.add_argument(
-        "--report", type=Path, metavar="FILE", help="HTML page to write, with pictures"
-    )
-    localize.add_argument(
-        "--score-threshold",
-        type=float,
-        metavar="P",
-        help="least score of an instance, from 0 to 1 (default: that of the model)",
-    )
+    for command, options in ((train, _TRAIN_OPTIONS), (localize, _LOCALIZE_OPTIONS)):
+        for name, kind, text in options:
+            metavar = _METAVARS.get(kind, "N")
+            command.add_argument(name, type=kind, metavar=metavar, help=text)
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive integer")
-    return int(text)
-
-
-def _not_negative(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no integer from 0 up")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is no integer from 0 to 2**32 - 1")
-    return int(text)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -193,9 +165,9 @@ def _train(options: argparse.Namespace) -> None:
     background = None
     if options.background is not None:
         background = list(ImageFiles(find_image_files(options.background), 1))
-    made = {
+    given = {
         name: getattr(options, name)
-        for name in _ACT_IN_TRAINING
+        for name in _TRAINING_PARAMETERS
         if getattr(options, name) is not None
     }
     print(
@@ -207,7 +179,7 @@ def _train(options: argparse.Namespace) -> None:
         polarity="dark" if options.dark else "bright",
         random_state=options.random_state,
         verbose=int(options.verbose),
-        **made,
+        **given,
     )
     localizer.fit(crops, labels, background).set_params(verbose=0)
     save(localizer, options.model)
@@ -222,7 +194,7 @@ def _localize(options: argparse.Namespace) -> None:
     if not isinstance(localizer, InstanceLocalizer):
         raise ValueError(
             f"{str(options.model)!r} holds a {type(localizer).__name__}; pass a file "
-            "of an InstanceLocalizer, such as train writes."
+            "of an InstanceLocalizer, as train writes it."
         )
     if options.score_threshold is not None:
         localizer.set_params(score_threshold=options.score_threshold)
@@ -231,23 +203,22 @@ def _localize(options: argparse.Namespace) -> None:
     folder = options.images if options.images.is_dir() else options.images.parent
     names = [path.relative_to(folder).as_posix() for path in paths]
     instances = localizer.localize(paths)
-    _write_table(instances, names, options.out)
-    written = str(options.out)
+    files = {options.out: _csv(instances, names)}
     if options.report is not None:
         contents = report_contents(localizer, images, None, names, instances)
-        write_page(contents, options.report)
-        written += f" and {options.report}"
+        files[options.report] = render(contents)
+    write_all(files)
     print(
         f"found {count(len(instances), 'instance')} in {count(len(paths), 'image')}; "
-        f"wrote {written}"
+        f"wrote {' and '.join(map(str, files))}"
     )
 
 
-def _write_table(instances: pd.DataFrame, names: list[str], path: Path) -> None:
+def _csv(instances: pd.DataFrame, names: list[str]) -> bytes:
     named = instances.assign(image=[names[number] for number in instances["image"]])
     text = named.to_csv(index=False, lineterminator="\n")
-    # A name that is not in UTF-8 is written as it is.
-    write_atomically(path, text.encode("utf-8", "surrogateescape"))
+    # Names of files that are not in UTF-8 keep their bytes.
+    return text.encode("utf-8", "surrogateescape")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that someone has changed, by accident or on purpose, each from a seed."""
+"""Files that were changed by accident or on purpose, each from a seed."""
 
 import copy
 import hashlib
@@ -8,7 +8,7 @@ import sys
 import tracemalloc
 from contextlib import contextmanager
 
-# Names of Python's audit events in which code is run or loaded.
+# Names of Python's audit events in which code is executed or loaded.
 _CODE = ("compile", "exec", "marshal.loads", "os.exec", "os.fork", "os.system")
 _CODE += ("ctypes.dlopen", "pickle.find_class", "subprocess.Popen")
 _VALUES = (
@@ -46,7 +46,7 @@ def metadata_of(header):
 
 
 def seal(header, data, metadata=None, **dumps):
-    """Return a file of a header, data and metadata whose checksum is right."""
+    """Return a file of a header, data and metadata with a valid checksum."""
     metadata = metadata_of(header) if metadata is None else metadata
     text = json.dumps({"sha256": "0" * 64, "metadata": metadata}, **dumps)
     header = header | {"__metadata__": {"sklearn_similar": text}}
@@ -57,7 +57,7 @@ def seal(header, data, metadata=None, **dumps):
 
 
 def damaged(content, seed):
-    """Return a file with another content, as disks and wires make it, and its kind."""
+    """Return a file damaged as by a disk or a network, and the kind of damage."""
     rng = random.Random(seed)
     kind = rng.choice(["truncated", "bit flips", "overwritten", "inserted", "removed"])
     at = rng.randrange(len(content))
@@ -78,7 +78,7 @@ def damaged(content, seed):
 
 
 def forged(content, seed):
-    """Return a file with edited fields and a right checksum, and its kind."""
+    """Return a file with edited fields and a valid checksum, and the kind of edit."""
     rng = random.Random(seed)
     header, data = split(content)
     metadata = metadata_of(header)
@@ -115,7 +115,7 @@ def _edit_array(header, rng):
 
 
 def _edit_field(metadata, rng):
-    """Replace, remove or add one value, anywhere in the tree, each level as likely."""
+    """Replace, remove or add one value at a random level of the tree."""
     node = metadata
     while True:
         keys = list(node if isinstance(node, dict) else range(len(node)))
@@ -138,7 +138,7 @@ def _edit_field(metadata, rng):
 
 
 class Peak:
-    """Greatest memory that Python and NumPy took inside the context, in bytes."""
+    """Peak memory of Python and NumPy inside the context, in bytes."""
 
     def __enter__(self):
         tracemalloc.start()
@@ -162,7 +162,7 @@ sys.addaudithook(_watch)
 
 @contextmanager
 def code_that_runs():
-    """Collect the audit events of running and loading code, as a list of texts."""
+    """Collect the audit events of executed and loaded code, as a list of texts."""
     _watched.append([])
     try:
         yield _watched[-1]

@@ -1,4 +1,4 @@
-"""What goes to users: the wheel, the source distribution, and how to cite them."""
+"""Contents of the wheel and the source distribution, and the citation."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def built(tmp_path_factory):
     return folder
 
 
-def test_the_wheel_holds_the_licences_and_every_file_of_the_package(built):
+def test_the_wheel_contains_the_licences_and_every_file_of_the_package(built):
     (path,) = built.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         names = set(wheel.namelist())
@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_licences_and_every_file_of_the_package(built):
     assert {p.relative_to(ROOT).as_posix() for p in files} <= names
 
 
-def test_the_source_distribution_holds_what_a_build_and_the_tests_need(built):
+def test_the_source_distribution_contains_what_builds_and_tests_need(built):
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
@@ -50,6 +50,6 @@ def test_the_source_distribution_holds_what_a_build_and_the_tests_need(built):
     assert not any(name.startswith((".ci", ".github")) for name in names)
 
 
-def test_the_citation_is_of_this_version():
+def test_the_citation_names_this_version():
     lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"version: {sklearn_similar.__version__}" in lines

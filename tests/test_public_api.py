@@ -1,4 +1,4 @@
-"""The public names, and the truth of their documentation."""
+"""Public names and their documentation."""
 
 import importlib
 import importlib.metadata
@@ -33,7 +33,7 @@ PUBLIC = {
 
 DOCS = Path(__file__).parents[1] / "docs"
 API = DOCS / "api.rst"
-# Packages whose names the reference lists under their package's heading.
+# Packages whose names the reference lists under a heading of their own.
 PACKAGES = (
     "sklearn_similar.datasets",
     "sklearn_similar.display",
@@ -46,7 +46,7 @@ ESTIMATORS = (InstanceLocalizer, SimilarNetClassifier)
 
 
 def documented(cls, section):
-    """Names that a numpydoc section of a class explains."""
+    """Names in a numpydoc section of a class."""
     lines = iter(inspect.getdoc(cls).splitlines())
     for line in lines:
         if line == section:
@@ -66,7 +66,7 @@ def documented(cls, section):
     [sklearn_similar, sklearn_similar.datasets, sklearn_similar.metrics],
     ids=lambda module: module.__name__,
 )
-def test_all_lists_what_is_there_and_documented(module):
+def test_all_names_exist_and_are_documented(module):
     assert sorted(set(module.__all__)) == sorted(module.__all__)
     assert set(PUBLIC.get(module, [])) <= set(module.__all__)
     for name in module.__all__:
@@ -76,7 +76,7 @@ def test_all_lists_what_is_there_and_documented(module):
 
 
 def referenced():
-    """Names in the reference, by the module under which they are listed."""
+    """Names in the reference by module."""
     names, module = {}, None
     for line in API.read_text(encoding="utf-8").splitlines():
         if line.startswith(".. currentmodule:: "):
@@ -86,7 +86,7 @@ def referenced():
     return names
 
 
-def test_the_reference_holds_every_public_name_and_no_other():
+def test_the_reference_lists_exactly_the_public_names():
     pytest.importorskip("matplotlib")
     expected = {
         name: set(importlib.import_module(name).__all__)
@@ -129,7 +129,7 @@ def test_documented_attributes_are_what_fit_sets(fitted):
     assert found <= set(names)
 
 
-def test_the_guide_s_recipe_of_the_paper_is_the_paper_s():
+def test_the_guide_has_the_training_settings_of_the_paper():
     guide = (DOCS / "user_guide" / "method.rst").read_text()
     (call,) = re.findall(
         r"^    (SimilarNetClassifier\(\n.*?\n    \))$", guide, re.M | re.S

@@ -1,1 +1,1 @@
-"""Saving fitted estimators to one file that holds no code, and loading them."""
+"""Saving fitted estimators in one file without code, and loading them."""

@@ -1,4 +1,4 @@
-"""Fitted estimators in files that hold no code."""
+"""Saving fitted estimators in files without code, and loading them."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -7,9 +7,9 @@ from typing import Any
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .. import __version__
 from .._classifier import SimilarNetClassifier
 from .._localizer import InstanceLocalizer
-from .._version import __version__
 from .archive import read_archive, write_archive
 from .encoding import Damaged
 from .records import MAX_TEXT, Writer, description, estimator_of, record_of
@@ -27,10 +27,10 @@ def save(
     Parameters
     ----------
     estimator : SimilarNetClassifier or InstanceLocalizer
-        A localizer's own estimator may be None, a `SimilarNetClassifier`, or one in a
-        `sklearn.frozen.FrozenEstimator`.
+        The estimator in a localizer may be None, a `SimilarNetClassifier`, or a
+        `sklearn.frozen.FrozenEstimator` of one.
     path : str or path-like
-        The file. One that exists is replaced, when the new one is complete.
+        File to write. An existing file is replaced once the new one is complete.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def save(
     ValueError
         If a fitted attribute is of a type that the file cannot hold.
     OSError
-        If the file cannot be written; one that existed is as before.
+        If the file cannot be written; an existing file is unchanged.
 
     See Also
     --------
@@ -50,9 +50,9 @@ def save(
     Notes
     -----
     The file is in the safetensors format: weights and other arrays, parameters and
-    fitted attributes as JSON, and a checksum. It holds the weights of the network, and
-    not its code: `load` wants a module that is none of this package's networks, and
-    other parameters that only code can make, such as callbacks in `net_params`.
+    fitted attributes as JSON, and a checksum. It holds the weights of the network but
+    not its code: `load` must be passed a module that is not a network of this package,
+    and other parameters that hold code, such as callbacks in `net_params`.
 
     Examples
     --------
@@ -96,32 +96,32 @@ def load(
     Parameters
     ----------
     path : str or path-like
-        The file.
+        File to read.
     module : torch.nn.Module class or instance, default=None
-        The network, if it is none of this package's: as it was in the fit. An instance
-        is copied and gets the weights of the file.
+        The network as it was in the fit, if it is not a network of this package. An
+        instance is copied, and the copy gets the weights in the file.
     **parameters
-        Other parameters that the file does not hold, by name; where they are needed,
-        the error says which.
+        Other parameters that the file does not hold, by name. The error names those
+        that are needed.
 
     Returns
     -------
     SimilarNetClassifier or InstanceLocalizer
-        On the CPU, if the device of the fit is missing.
+        On the CPU if the device of the fit is not available.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, was not written by `save` or by a later version of it,
-        or if `module` and `parameters` are not those that it needs.
+        If the file is damaged, was not written by `save` or was written by a later
+        version, or if `module` and `parameters` are not those that it needs.
 
     Warns
     -----
     UserWarning
-        If the device of the fit is missing, or the network gives other scores than the
-        one that was saved.
+        If the device of the fit is not available, or the network gives other scores
+        than when it was saved.
 
     See Also
     --------
@@ -131,19 +131,19 @@ def load(
     given = parameters if module is None else {"module": module, **parameters}
     name = repr(os.fspath(path))
     try:
-        record, passed = _check_format(metadata, name)
+        passed = _check_metadata(metadata, name)
         _check_given(given, passed, name)
-        return estimator_of(record, arrays, given)
+        return estimator_of(metadata["estimator"], arrays, given)
     except Damaged as error:
         raise ValueError(f"{name} cannot be loaded: {error}.") from error
     except RecursionError:
         raise ValueError(f"{name} cannot be loaded: it is nested too deeply.") from None
 
 
-def _check_format(metadata: Any, name: str) -> tuple[Any, dict[str, str]]:
-    """Record of the estimator, and texts on the parameters that it is without."""
+def _check_metadata(metadata: Any, name: str) -> dict[str, str]:
+    """Descriptions of the parameters that the file does not hold."""
     if not isinstance(metadata, dict) or "format" not in metadata:
-        raise Damaged("save has not written it")
+        raise Damaged("it was not written by save")
     if metadata["format"] != _FORMAT:
         raise ValueError(
             f"{name} is in format {metadata['format']!r:.20} of sklearn_similar "
@@ -153,36 +153,32 @@ def _check_format(metadata: Any, name: str) -> tuple[Any, dict[str, str]]:
     passed = metadata.get("passed")
     if not isinstance(passed, dict) or "estimator" not in metadata:
         raise Damaged("it is incomplete")
-    for parameter, text in passed.items():
-        if (
-            len(parameter) > MAX_TEXT
-            or not isinstance(text, str)
-            or len(text) > MAX_TEXT
-        ):
-            raise Damaged("what it says of its parameters is damaged")
-    return metadata["estimator"], passed
+    texts = [*passed, *passed.values()]
+    if not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts):
+        raise Damaged("the descriptions of its parameters are damaged")
+    return passed
 
 
 def _check_given(given: Mapping[str, Any], passed: dict[str, str], name: str) -> None:
-    """Raise ValueError unless the parameters given are those that the file lacks."""
-    lacking = [parameter for parameter in passed if parameter not in given]
-    if lacking:
-        texts = ", ".join(f"{p}={passed[p]}" for p in lacking)
-        call = ", ".join(f"{p}=..." for p in lacking)
+    """Raise ValueError unless exactly the parameters that the file lacks are given."""
+    missing = [parameter for parameter in passed if parameter not in given]
+    if missing:
+        texts = ", ".join(f"{p}={passed[p]}" for p in missing)
+        call = ", ".join(f"{p}=..." for p in missing)
         raise ValueError(
             f"{name} holds no code, and the estimator was fitted with {texts}; pass "
             f"it: load(path, {call})."
         )
-    held = [parameter for parameter in given if parameter not in passed]
-    if held:
+    unexpected = [parameter for parameter in given if parameter not in passed]
+    if unexpected:
         raise ValueError(
-            f"load is given {', '.join(held)}, which {name} does not lack; change "
-            "parameters with set_params after loading."
+            f"load is given {', '.join(unexpected)}, which {name} does not lack; "
+            "change parameters with set_params after loading."
         )
     if "net_params" in given:
         found = description(given["net_params"])
         if found != passed["net_params"]:
             raise ValueError(
                 f"net_params is {found}, but in the fit it was "
-                f"{passed['net_params']}; pass what it was."
+                f"{passed['net_params']}; pass the same."
             )

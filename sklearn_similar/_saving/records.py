@@ -1,7 +1,7 @@
-"""Estimators as records of JSON and arrays, and back; every part is checked.
+"""Estimators as records of JSON and arrays, and back.
 
-A record holds data alone, and no code, such as that of a network: `Writer.passed`
-describes what is missing, for the reader of the record to pass.
+A record holds data and no code, such as that of a network: `Writer.passed` describes
+what is missing, for whoever loads the record to pass.
 """
 
 import inspect
@@ -23,35 +23,66 @@ from .._network.lenet import LeNet
 from .._network.net import SeededNet, build_net
 from .._network.net_state import check_weights
 from .._network.small_cnn import SmallCNN
-from .encoding import CannotHold, Damaged, decode, encode
-from .record_checks import check_classifier, check_localizer, require
+from .encoding import Arrays, CannotHold, Damaged, decode, encode
+from .schema import (
+    ADDED_PARAMETERS,
+    CLASSIFIER,
+    IMPORTANCES,
+    LOCALIZER,
+    check_state,
+    require,
+)
 
-# Networks of this package, which a record may name.
-_NETWORKS: dict[str, type[nn.Module]] = {"LeNet": LeNet, "SmallCNN": SmallCNN}
-# Longest description of a parameter.
-MAX_TEXT = 200
+# The only classes that a record can name.
+_ESTIMATORS: dict[str, type] = {
+    cls.__name__: cls for cls in (SimilarNetClassifier, InstanceLocalizer)
+}
+_NETWORKS: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in (LeNet, SmallCNN)}
 _INSIDE = ("estimator", "estimator_")
-# Differences of scores, in parts of the greatest, that another device's rounding makes.
+# Maximum length of the description of a parameter.
+MAX_TEXT = 200
+# Differences in scores, as a share of the maximum, that another device may cause.
 _SCORE_TOLERANCE = 1e-2
 
 
 @dataclass
 class Writer:
-    """The parts of an estimator that are not in the JSON of its record.
+    """Arrays of a record, and descriptions of the parameters that it does not hold."""
 
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
-    passed : dict of str to str
-        Descriptions of parameters that the record does not hold, by name.
-    """
-
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
     passed: dict[str, str] = field(default_factory=dict)
+
+    def encode(
+        self, values: Mapping[str, Any], parameters: Collection[str], path: str
+    ) -> dict[str, Any]:
+        """JSON of all values but those of parameters that hold code."""
+        encoded = {}
+        for name, value in values.items():
+            arrays: Arrays = {}
+            try:
+                if name == "module" and any(value is c for c in _NETWORKS.values()):
+                    encoded[name] = {"network": value.__name__}
+                else:
+                    encoded[name] = encode(value, f"{path}{name}", arrays)
+            except (CannotHold, RecursionError) as error:
+                if name not in parameters:
+                    raise ValueError(
+                        f"The attribute {name} holds {error}, which a file cannot "
+                        "hold; use pickle or skops."
+                    ) from None
+                text = description(value)
+                if self.passed.setdefault(name, text) != text:
+                    raise ValueError(
+                        f"{name} is {text} and, in another place, {self.passed[name]}, "
+                        "but load can be passed only one of them; fit again before "
+                        "saving."
+                    ) from None
+            self.arrays.update(arrays)
+        return encoded
 
 
 def description(value: Any) -> str:
-    """A parameter's value for people to recognise, such as the name of a class."""
+    """A parameter's value in words, such as the name of a class."""
     if isinstance(value, dict):
         text = f"a dict with the keys {', '.join(sorted(map(str, value)))}"
     elif inspect.isclass(value) or inspect.isroutine(value):
@@ -64,94 +95,145 @@ def description(value: Any) -> str:
 def record_of(estimator: Any, writer: Writer, path: str = "") -> dict[str, Any]:
     """Record of an estimator; the paths of its arrays begin with `path`.
 
-    Raises
-    ------
-    TypeError
-        If an estimator inside is of a class that has no record.
-    ValueError
-        If an attribute has no place in a record.
+    Raises TypeError for an estimator inside that has no record, and ValueError for an
+    attribute that a record cannot hold.
     """
-    if type(estimator) is SimilarNetClassifier:
-        return _record_of_classifier(estimator, writer, path)
-    if type(estimator) is InstanceLocalizer and not path:
-        return _record_of_localizer(estimator, writer)
-    if type(estimator) is FrozenEstimator and vars(estimator).keys() == {"estimator"}:
+    kind = type(estimator)
+    if kind is FrozenEstimator and vars(estimator).keys() == {"estimator"}:
         inside = record_of(estimator.estimator, writer, path)
         return {"class": "FrozenEstimator", "estimator": inside}
-    raise TypeError(
-        "save takes an InstanceLocalizer with a SimilarNetClassifier inside, not with "
-        f"a {type(estimator).__name__}; use pickle or skops for it."
-    )
-
-
-def _record_of_classifier(estimator, writer: Writer, path: str) -> dict[str, Any]:
+    is_localizer = kind is InstanceLocalizer and not path
+    if kind is not SimilarNetClassifier and not is_localizer:
+        raise TypeError(
+            "save takes an InstanceLocalizer with a SimilarNetClassifier inside, not "
+            f"with a {kind.__name__}; use pickle or skops for it."
+        )
     state = estimator.__getstate__()
+    parts = {name: state.pop(name) for name in _INSIDE if name in state}
+    if parts and parts["estimator_"] is parts["estimator"]:
+        del parts["estimator_"]
     spec = state.pop("_net_spec", None)
-    record = {
-        "class": "SimilarNetClassifier",
-        "state": _encode(state, estimator.get_params(deep=False), writer, path),
-    }
-    if spec is None:
-        return record
-    image = _probe_image(state["image_shape_"])
-    scores = _scores(estimator.net_, image)
-    probe = {"image": image, "scores": scores}
-    return record | {
-        "net": _encode(spec, ("module", "net_params"), writer, f"{path}net/"),
-        "probe": _encode(probe, (), writer, f"{path}probe/"),
-    }
-
-
-def _record_of_localizer(localizer, writer: Writer) -> dict[str, Any]:
-    state = localizer.__getstate__()
-    inside = {name: state.pop(name) for name in _INSIDE}
-    if inside["estimator_"] is inside["estimator"]:
-        del inside["estimator_"]
+    parameters = estimator.get_params(deep=False)
     record: dict[str, Any] = {
-        "class": "InstanceLocalizer",
-        "state": _encode(state, localizer.get_params(deep=False), writer, ""),
+        "class": kind.__name__,
+        "state": writer.encode(state, parameters, path),
     }
-    for name, estimator in inside.items():
-        is_there = estimator is not None
-        record[name] = record_of(estimator, writer, f"{name}/") if is_there else None
+    for name, part in parts.items():
+        is_none = part is None
+        record[name] = None if is_none else record_of(part, writer, f"{name}/")
+    if spec is not None:
+        shape = state["image_shape_"]
+        size = (*shape[:2], n_channels(shape))
+        image = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+        probe = {"image": image, "scores": _scores(estimator.net_, image)}
+        record["net"] = writer.encode(spec, ("module", "net_params"), f"{path}net/")
+        record["probe"] = writer.encode(probe, (), f"{path}probe/")
     return record
 
 
-def _encode(
-    values: Mapping[str, Any], parameters: Collection[str], writer: Writer, path: str
+def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
+    """The inverse of `record_of`; nothing in the record is trusted.
+
+    Parameters that the record does not hold are `given`. Raises Damaged for records
+    that `record_of` does not make, and ValueError if the network has other weights.
+    """
+    require(isinstance(record, dict), "its record")
+    name = record.get("class")
+    require(isinstance(name, str) and name in _ESTIMATORS, "its class")
+    require(isinstance(record.get("state"), dict), "its state")
+    cls: Any = _ESTIMATORS[name]
+    state = _decode_state(cls, record, arrays, given)
+    estimator = cls.__new__(cls)
+    if cls is InstanceLocalizer:
+        check_state(state, LOCALIZER)
+        estimator.__setstate__(state)
+        return estimator
+    if "net" not in record:
+        require(not {"net_", "_net_arrays"} & state.keys(), "its network")
+        estimator.__setstate__(state)
+        return estimator
+    state["_net_spec"] = _decode_spec(record["net"], arrays, given)
+    probe = decode(record.get("probe"), arrays)
+    check_state({**state, "probe": probe}, CLASSIFIER)
+    if "filter_weights_" in state:
+        check_state(state, IMPORTANCES)
+    check_weights(state["_net_spec"], state["_net_arrays"])
+    estimator.__setstate__(state)
+    _check_network(estimator, probe["image"], probe["scores"])
+    return estimator
+
+
+def _estimator_inside(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
+    """The classifier in a localizer, or None."""
+    if record is None:
+        return None
+    is_frozen = isinstance(record, dict) and record.get("class") == "FrozenEstimator"
+    inside = record.get("estimator") if is_frozen else record
+    classifier = estimator_of(inside, arrays, given)
+    require(isinstance(classifier, SimilarNetClassifier), "estimator")
+    return FrozenEstimator(classifier) if is_frozen else classifier
+
+
+def _decode_state(
+    cls: type, record: dict[str, Any], arrays: Arrays, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """JSON of values, but for those of parameters that only code can make."""
-    encoded = {}
-    for name, value in values.items():
-        arrays: dict[str, np.ndarray] = {}
-        try:
-            if name == "module" and any(value is c for c in _NETWORKS.values()):
-                encoded[name] = {"network": value.__name__}
-            else:
-                encoded[name] = encode(value, f"{path}{name}", arrays)
-        except (CannotHold, RecursionError) as error:
-            if name not in parameters:
-                raise ValueError(
-                    f"The attribute {name} holds {error}, which a file cannot hold; "
-                    "use pickle or skops."
-                ) from None
-            _describe(name, value, writer)
-        writer.arrays.update(arrays)
-    return encoded
+    """Parameters, which are validated, and attributes of an estimator."""
+    names = inspect.signature(cls).parameters.keys()
+    state = _decode_values(record["state"], arrays)
+    for name, value in {**ADDED_PARAMETERS.get(cls.__name__, {}), **given}.items():
+        if name in names:
+            state.setdefault(name, value)
+    parameters = {name: state[name] for name in names if name in state}
+    if cls is InstanceLocalizer:
+        require("estimator" in record, "the set of its parameters")
+        for name in _INSIDE:
+            if name in record:
+                state[name] = _estimator_inside(record[name], arrays, given)
+        state.setdefault("estimator_", state["estimator"])
+    require(names <= state.keys(), "the set of its parameters")
+    # An attribute must not hide a method.
+    require(
+        all(n.isidentifier() and not hasattr(cls, n) for n in state.keys() - names),
+        "the set of its attributes",
+    )
+    _check_parameters(cls, parameters)
+    return state
 
 
-def _describe(name: str, value: Any, writer: Writer) -> None:
-    text = description(value)
-    if writer.passed.setdefault(name, text) != text:
-        raise ValueError(
-            f"{name} is {text} and, in another place, {writer.passed[name]}, and a "
-            "file can lack one of them; fit again before saving."
-        )
+def _decode_values(encoded: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+    values = {name: decode(value, arrays) for name, value in encoded.items()}
+    if isinstance(values.get("module"), dict):
+        network = values["module"].get("network")
+        require(isinstance(network, str) and network in _NETWORKS, "its network")
+        values["module"] = _NETWORKS[network]
+    return values
 
 
-def _probe_image(image_shape: tuple[int, ...]) -> np.ndarray:
-    shape = (*image_shape[:2], n_channels(image_shape))
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+def _decode_spec(
+    encoded: Any, arrays: Arrays, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments of `build_net`."""
+    require(isinstance(encoded, dict), "its network")
+    spec = {name: given[name] for name in ("module", "net_params") if name in given}
+    spec |= _decode_values(encoded, arrays)
+    names = inspect.signature(build_net).parameters.keys() - {"verbose"}
+    require(spec.keys() == names, "its network")
+    net_params = spec["net_params"] if spec["net_params"] is not None else {}
+    require(isinstance(net_params, dict), "net_params")
+    require(all(isinstance(key, str) for key in net_params), "net_params")
+    # In the specification, the class weight is an array.
+    parameters = inspect.signature(SimilarNetClassifier).parameters.keys()
+    shared = (names & parameters) - {"class_weight"}
+    _check_parameters(SimilarNetClassifier, {name: spec[name] for name in shared})
+    return spec
+
+
+def _check_parameters(cls: type, parameters: dict[str, Any]) -> None:
+    try:
+        cls(**parameters)._validate_params()
+    except ValueError as error:
+        # The message shows a value, which may be of any length in a file.
+        raise Damaged(str(error).rstrip(".")[:MAX_TEXT]) from None
 
 
 def _as_batch(net: SeededNet, image: np.ndarray) -> torch.Tensor:
@@ -164,150 +246,22 @@ def _scores(net: SeededNet, image: np.ndarray) -> np.ndarray:
         return module(_as_batch(net, image)).numpy(force=True)
 
 
-def estimator_of(
-    record: Any, arrays: dict[str, np.ndarray], given: Mapping[str, Any]
-) -> Any:
-    """The inverse of `record_of`.
-
-    Parameters
-    ----------
-    record : object
-        From anywhere; it is trusted in nothing.
-    arrays : dict of str to ndarray
-    given : dict
-        Parameters that the record does not hold.
-
-    Raises
-    ------
-    Damaged
-        If this is no record that `record_of` makes.
-    ValueError
-        If a parameter has a value that cannot be used, or the network has other
-        weights.
-    """
-    kind = record.get("class") if isinstance(record, dict) else None
-    if kind == "InstanceLocalizer":
-        return _localizer_of(record, arrays, given)
-    return _classifier_of(record, arrays, given)
-
-
-def _inside_of(record: Any, arrays, given) -> Any:
-    if record is None:
-        return None
-    if isinstance(record, dict) and record.get("class") == "FrozenEstimator":
-        return FrozenEstimator(_classifier_of(record.get("estimator"), arrays, given))
-    return _classifier_of(record, arrays, given)
-
-
-def _classifier_of(record: Any, arrays, given) -> SimilarNetClassifier:
-    is_record = isinstance(record, dict) and isinstance(record.get("state"), dict)
-    require(is_record and record.get("class") == "SimilarNetClassifier", "its class")
-    state = _decode_state(SimilarNetClassifier, record["state"], arrays, given)
-    classifier = SimilarNetClassifier.__new__(SimilarNetClassifier)
-    if "net" not in record:
-        require(not {"net_", "_net_arrays"} & state.keys(), "its network")
-        classifier.__setstate__(state)
-        return classifier
-    state["_net_spec"] = _decode_spec(record["net"], arrays, given)
-    probe = decode(record.get("probe"), arrays)
-    check_classifier(state, probe)
-    check_weights(state["_net_spec"], state["_net_arrays"])
-    classifier.__setstate__(state)
-    _check_network(classifier, probe)
-    return classifier
-
-
-def _localizer_of(record: Any, arrays, given) -> InstanceLocalizer:
-    require(isinstance(record.get("state"), dict), "its class")
-    state = _decode_state(InstanceLocalizer, record["state"], arrays, given)
-    require("estimator" in record, "the set of its parameters")
-    for name in _INSIDE:
-        if name in record:
-            state[name] = _inside_of(record[name], arrays, given)
-    state.setdefault("estimator_", state["estimator"])
-    check_localizer(state)
-    localizer = InstanceLocalizer.__new__(InstanceLocalizer)
-    localizer.__setstate__(state)
-    return localizer
-
-
-def _decode_state(cls: type, encoded: dict, arrays, given) -> dict[str, Any]:
-    """Parameters, which are checked, and attributes of an estimator."""
-    parameters = [name for name in inspect.signature(cls).parameters]
-    state = _decode_values(encoded, arrays)
-    for name in parameters:
-        if name not in state and name in given:
-            state[name] = given[name]
-    if cls is InstanceLocalizer:
-        # Files of earlier versions are without it.
-        state.setdefault("n_jobs", None)
-        parameters.remove("estimator")
-    require(all(name in state for name in parameters), "the set of its parameters")
-    attributes = [name for name in state if name not in parameters]
-    # An attribute would hide a method of its name.
-    require(
-        all(name.isidentifier() and not hasattr(cls, name) for name in attributes),
-        "the set of its attributes",
-    )
-    _check_parameters(cls, {name: state[name] for name in parameters})
-    return state
-
-
-def _decode_values(encoded: dict, arrays) -> dict[str, Any]:
-    values = {name: decode(value, arrays) for name, value in encoded.items()}
-    if isinstance(values.get("module"), dict):
-        network = values["module"].get("network")
-        require(isinstance(network, str) and network in _NETWORKS, "its network")
-        values["module"] = _NETWORKS[network]
-    return values
-
-
-def _decode_spec(encoded: Any, arrays, given) -> dict[str, Any]:
-    """Arguments of `build_net`."""
-    require(isinstance(encoded, dict), "its network")
-    spec = _decode_values(encoded, arrays)
-    for name in ("module", "net_params"):
-        if name not in spec and name in given:
-            spec[name] = given[name]
-    names = inspect.signature(build_net).parameters.keys() - {"verbose"}
-    require(spec.keys() == names, "its network")
-    given_to_net = spec["net_params"]
-    require(given_to_net is None or isinstance(given_to_net, dict), "net_params")
-    require(all(isinstance(key, str) for key in given_to_net or ()), "net_params")
-    # An array of one weight for each class, where the parameter is a dict.
-    names -= {"class_weight"}
-    names &= inspect.signature(SimilarNetClassifier).parameters.keys()
-    _check_parameters(SimilarNetClassifier, {name: spec[name] for name in names})
-    return spec
-
-
-def _check_parameters(cls: type, values: dict[str, Any]) -> None:
-    try:
-        cls(**values)._validate_params()
-    except ValueError as error:
-        # The message shows a value, and a file's can be of any length.
-        raise Damaged(str(error).rstrip(".")[:MAX_TEXT]) from None
-
-
-def _check_network(classifier: SimilarNetClassifier, probe: dict[str, Any]) -> None:
-    """Warn if the network is another than the one that was saved, or raise."""
-    net, image, expected = classifier.net_, probe["image"], probe["scores"]
+def _check_network(
+    classifier: SimilarNetClassifier, image: np.ndarray, scores: np.ndarray
+) -> None:
+    """Warn or raise if the network does not give the scores that were saved."""
+    net = classifier.net_
+    tolerance = _SCORE_TOLERANCE * np.abs(scores).max(initial=0)
     try:
         found = _scores(net, image)
-        is_same = found.shape == expected.shape and np.allclose(
-            found,
-            expected,
-            rtol=0,
-            atol=_SCORE_TOLERANCE * np.abs(expected).max(initial=0),
-            equal_nan=True,
+        is_same = found.shape == scores.shape and np.allclose(
+            found, scores, rtol=0, atol=tolerance, equal_nan=True
         )
         if hasattr(classifier, "n_filters_"):
             with eval_mode(net.module_) as module:
-                batch = _as_batch(net, image)
-                maps = extract_activations(
-                    module, classifier._layers(), batch, "pooled"
-                )
-            n_filters = tuple(m.activations.shape[1] for m in maps)
+                batch, layers = _as_batch(net, image), classifier._layers()
+                maps = extract_activations(module, layers, batch, "pooled")
+            n_filters = tuple(layer.activations.shape[1] for layer in maps)
             require(n_filters == classifier.n_filters_, "n_filters_")
     except (RuntimeError, AttributeError, IndexError) as error:
         raise ValueError(
@@ -317,6 +271,6 @@ def _check_network(classifier: SimilarNetClassifier, probe: dict[str, Any]) -> N
     if not is_same:
         warn_user(
             "The network gives other scores than when it was saved (for an image of "
-            f"noise {found.ravel()[:3]}..., not {expected.ravel()[:3]}...); pass "
-            "module and net_params as in the fit."
+            f"noise {found.ravel()[:3]}..., not {scores.ravel()[:3]}...); pass module "
+            "and net_params as in the fit."
         )

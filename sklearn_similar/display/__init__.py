@@ -1,6 +1,6 @@
 """Plots of heatmaps, of instances, and of the filters' importances.
 
-Matplotlib is imported when something is plotted, not before.
+Matplotlib is imported only when something is plotted.
 """
 
 from ._heatmaps import HeatmapDisplay

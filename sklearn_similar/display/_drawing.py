@@ -1,25 +1,35 @@
-"""Parts that all plots share: importing Matplotlib, pictures, a grid of axes."""
+"""What all displays share: importing Matplotlib, checks, pictures, a grid of axes."""
 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
+from .._compat import Interval, validate_parameter_constraints
 from .._images.images import is_images, is_list_of_images, shape_text, white_level
 from .._tables.values import as_numbers, each_array
 
-_FIGURE_WIDTH = 8.0
-_PIXELS_PER_INCH = 50
-# Inches that a single image may be wide: small ones stay visible, large ones fit.
-_IMAGE_WIDTHS = (1.5, 6.4)
-# A column or row of pixels fits onto a canvas, and is seen.
-_ROW_HEIGHTS = (0.5, 30.0)
+_CONSTRAINTS: dict[str, list] = {
+    "alpha": [Interval(Real, 0, 1, closed="both")],
+    "im_kw": [Mapping, None],
+    "iou_threshold": [Interval(Real, 0, 1, closed="right")],
+    "max_heat": [Interval(Real, 0, None, closed="neither"), None],
+    "n_columns": [Interval(Integral, 1, None, closed="left"), None],
+    "text_kw": [Mapping, None],
+}
+
+
+def check_parameters(caller: str, **parameters: Any) -> None:
+    """Raise ValueError for the first invalid parameter of a display."""
+    constraints = {name: _CONSTRAINTS[name] for name in parameters}
+    validate_parameter_constraints(constraints, parameters, caller_name=caller)
 
 
 def check_finite(values: np.ndarray, name: str) -> None:
-    """Raise ValueError unless all values can be drawn."""
+    """Raise ValueError unless all values are finite."""
     bad = values[~np.isfinite(values)]
     if bad.size:
         found = "NaN" if np.isnan(bad[0]) else f"{bad[0]:.3g}"
@@ -38,7 +48,7 @@ def import_pyplot(caller: str):
 
 
 def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
-    """Single images from any layout of X; `shape` is that of an image in a row."""
+    """Single images from any layout of X; a row of X has an image of this `shape`."""
     if is_list_of_images(X):
         return check_images(X, name)
     X = as_numbers(X, name)
@@ -54,7 +64,7 @@ def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
 
 
 def check_images(images, name: str) -> list[np.ndarray]:
-    """Images as arrays of finite numbers that can be drawn."""
+    """Images as arrays of finite numbers."""
     arrays = each_array(images, name, f"Image of {name}")
     if not arrays:
         raise ValueError("There are no images to draw; pass at least one.")
@@ -74,7 +84,7 @@ def check_images(images, name: str) -> list[np.ndarray]:
 
 
 def picture(image: np.ndarray) -> np.ndarray:
-    """Grey (2-D) or red, green and blue from 0 to 1, from what an estimator takes."""
+    """Grey (2-D) or RGB values in [0, 1] of an image that an estimator takes."""
     if image.ndim == 3 and image.shape[2] != 3:
         image = image.mean(axis=2, dtype=np.float32) / white_level(image.dtype)
     else:
@@ -92,7 +102,7 @@ def is_axes(ax) -> bool:
 
 
 def check_axes(axes, n_images: int) -> np.ndarray:
-    """The axes that a user gave, as many as there are images."""
+    """Axes from the user, one for each image."""
     given = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     wrong = [ax for ax in given if not is_axes(ax)]
     if wrong:
@@ -108,15 +118,6 @@ def check_axes(axes, n_images: int) -> np.ndarray:
     return given[:n_images]
 
 
-def check_kw(params, name: str) -> dict:
-    """Parameters that are passed on to Matplotlib."""
-    if params is None:
-        return {}
-    if not isinstance(params, Mapping):
-        raise ValueError(f"{name} is {params!r}; pass a dict of parameters, or None.")
-    return dict(params)
-
-
 def check_colormap(cmap) -> None:
     from matplotlib import colormaps
     from matplotlib.colors import Colormap
@@ -130,13 +131,7 @@ def check_colormap(cmap) -> None:
 
 @contextmanager
 def axes_for(plt, axes, images, n_columns) -> Iterator[np.ndarray]:
-    """Axes, given or new, one for each image; new ones are gone after an error."""
-    if n_columns is not None and not (
-        isinstance(n_columns, Integral) and int(n_columns) >= 1
-    ):
-        raise ValueError(
-            f"n_columns is {n_columns!r}; pass a positive integer or None."
-        )
+    """Given or new axes, one for each image; a new figure is closed after an error."""
     if axes is not None:
         yield check_axes(axes, len(images))
         return
@@ -147,7 +142,7 @@ def axes_for(plt, axes, images, n_columns) -> Iterator[np.ndarray]:
 
 @contextmanager
 def closed_on_error(plt, figure) -> Iterator[None]:
-    """Leave no figure half drawn."""
+    """Close the figure after an error."""
     try:
         yield
     except BaseException:
@@ -155,20 +150,23 @@ def closed_on_error(plt, figure) -> Iterator[None]:
         raise
 
 
-def _new_axes(plt, images, n_columns) -> np.ndarray:
-    """Axes in a grid with room for the largest image's width and height."""
+def _new_axes(
+    plt, images, n_columns, figure_width: float = 8.0, pixels_per_inch: float = 50
+) -> np.ndarray:
+    """Axes in a grid for images of the maximum width and height; sizes in inches."""
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
-    inches = float(np.clip(width / _PIXELS_PER_INCH, *_IMAGE_WIDTHS))
+    # Small images remain visible, and large ones fit into the figure.
+    inches = float(np.clip(width / pixels_per_inch, 1.5, 6.4))
     if n_columns is None:
-        n_rows = math.ceil(len(images) / max(1, _FIGURE_WIDTH // inches))
-        n_columns = math.ceil(
-            len(images) / n_rows
-        )  # rows alike, holes as few as can be
+        n_rows = math.ceil(len(images) / max(1, figure_width // inches))
+        # Rows of equal length, with as few gaps as possible.
+        n_columns = math.ceil(len(images) / n_rows)
     n_columns = min(n_columns, len(images))
-    n_rows = -(-len(images) // n_columns)
-    inches = min(inches, _FIGURE_WIDTH / n_columns)
-    row_height = float(np.clip(inches * height / width, *_ROW_HEIGHTS))
+    n_rows = math.ceil(len(images) / n_columns)
+    inches = min(inches, figure_width / n_columns)
+    # Single rows or columns of pixels stay visible and fit onto a canvas.
+    row_height = float(np.clip(inches * height / width, 0.5, 30.0))
     # A fifth of an inch for a title, one inch for the colour bar.
     size = (n_columns * inches + 1, n_rows * (row_height + 0.2))
     _, axes = plt.subplots(

@@ -1,8 +1,5 @@
 """Heatmaps over images."""
 
-import math
-from numbers import Real
-
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,7 +10,7 @@ from ._drawing import (
     check_colormap,
     check_finite,
     check_images,
-    check_kw,
+    check_parameters,
     each_image,
     import_pyplot,
     picture,
@@ -21,32 +18,31 @@ from ._drawing import (
 
 
 class HeatmapDisplay:
-    """Heatmaps laid over the images they belong to.
+    """Heatmaps drawn over their images.
 
-    The more heat, the more of the image is covered; without heat the image is bare.
-    `from_estimator` is the usual way to make one. All parameters are stored as
-    attributes.
+    The hotter a pixel, the more of the image is covered. Displays are usually created
+    by `from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     images : array-like or list of ndarray of shape (height, width) or \
             (height, width, n_channels)
-        Images of one or of several sizes; integers or floats.
+        Integer or float images, which may differ in size.
     heatmaps : array-like or list of ndarray of shape (height, width)
-        Heatmaps of the images, in their order and sizes.
+        Heatmaps of the images, in the same order and of the same sizes.
     titles : sequence of str, default=None
-        One for each image.
+        A title for each image.
     label : str, default="heat"
         Label of the colour bar.
     max_heat : float, default=None
-        The heat that has the strongest colour; None: the largest in `heatmaps`.
+        The heat that gets the strongest colour. If None, the maximum of `heatmaps`.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_images,) of matplotlib Axes
-        Where the images are.
+        Axes of the images.
     figure_ : matplotlib Figure
-        Figure that holds the axes.
+        Figure that contains the axes.
 
     See Also
     --------
@@ -86,20 +82,20 @@ class HeatmapDisplay:
         Parameters
         ----------
         axes : matplotlib Axes or array-like of them, default=None
-            At least one for each image; None: a new figure.
+            At least one for each image. If None, a new figure is created.
         n_columns : int, default=None
-            Images side by side in a new figure; None: as many as have room.
+            Number of images in a row of a new figure. If None, as many as fit.
         cmap : str or matplotlib Colormap, default="YlOrRd"
-            Colours of no heat to `max_heat`.
+            Colours from no heat to `max_heat`.
         alpha : float, default=0.8
-            How much of the image `max_heat` covers, between 0 and 1. Less heat
-            covers proportionally less.
+            Opacity of `max_heat`, between 0 and 1. The opacity is proportional to the
+            heat.
         colorbar : bool, default=True
             Whether to draw one colour bar for all images.
         text_kw : dict, default=None
-            More parameters of matplotlib's `set_title`, for the titles.
+            Parameters passed to matplotlib's `set_title`, for the titles.
         im_kw : dict, default=None
-            More parameters of matplotlib's `imshow`, for the images below the heat.
+            Parameters passed to matplotlib's `imshow`, for the images below the heat.
 
         Returns
         -------
@@ -110,7 +106,8 @@ class HeatmapDisplay:
         ImportError
             If Matplotlib is not installed.
         ValueError
-            If images, heatmaps, titles and axes do not fit each other.
+            If a parameter is invalid, or if images, heatmaps, titles and axes do not
+            match.
         """
         plt = import_pyplot("HeatmapDisplay.plot")
         from matplotlib.cm import ScalarMappable
@@ -120,11 +117,17 @@ class HeatmapDisplay:
         heatmaps = each_array(self.heatmaps, "heatmaps", "Heatmap")
         titles = _check_titles(self.titles, len(images))
         _check_heatmaps(images, heatmaps)
-        _check_max_heat(self.max_heat)
-        _check_alpha(alpha)
+        check_parameters(
+            "HeatmapDisplay",
+            max_heat=self.max_heat,
+            n_columns=n_columns,
+            alpha=alpha,
+            text_kw=text_kw,
+            im_kw=im_kw,
+        )
         check_colormap(cmap)
-        im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1} | check_kw(im_kw, "im_kw")
-        text_kw = {"fontsize": "medium"} | check_kw(text_kw, "text_kw")
+        im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1, **(im_kw or {})}
+        text_kw = {"fontsize": "medium", **(text_kw or {})}
         largest = max(float(heat.max()) for heat in heatmaps)
         scale = Normalize(0, self.max_heat or (largest if largest > 0 else 1.0))
         with axes_for(plt, axes, images, n_columns) as axes:
@@ -132,8 +135,8 @@ class HeatmapDisplay:
                 axes, images, heatmaps, titles, strict=True
             ):
                 ax.imshow(picture(image), **im_kw)
-                covered = alpha * np.clip(heat / scale.vmax, 0, 1)
-                ax.imshow(heat, cmap=cmap, norm=scale, alpha=covered)
+                opacity = alpha * np.clip(heat / scale.vmax, 0, 1)
+                ax.imshow(heat, cmap=cmap, norm=scale, alpha=opacity)
                 ax.set(xticks=[], yticks=[])
                 if title is not None:
                     ax.set_title(title, **text_kw)
@@ -159,12 +162,7 @@ class HeatmapDisplay:
         labels=None,
         y=None,
         axes=None,
-        n_columns=None,
-        cmap="YlOrRd",
-        alpha=0.8,
-        colorbar=True,
-        text_kw=None,
-        im_kw=None,
+        **plot_params,
     ):
         """Compute heatmaps with a fitted estimator and draw them.
 
@@ -175,22 +173,18 @@ class HeatmapDisplay:
         X : array, DataFrame or list of images
             A few images of any sizes, or rows of the trained size.
         target : label or list of labels, default=None
-            Whose heatmaps: of all classes, of one, or of some together; see
+            Class or classes of the heatmaps. If None, all classes; see
             `sklearn_similar.SimilarNetClassifier.heatmap`.
         labels : array-like of shape (n_images,), default=None
-            Instead of a target, a label for each image, whose heatmap is drawn and
-            which is its title: what `predict` returns, for instance.
+            Class of the heatmap of each image instead of `target`, such as the labels
+            that `predict` returns. They also become the titles.
         y : array-like of shape (n_images,), default=None
-            Labels of the images, for the titles. With `labels`, these follow where they
-            differ, as in "4, not 9".
+            True labels of the images, for the titles. If they differ from `labels`, the
+            title is, for example, "4, not 9".
         axes : matplotlib Axes or array-like of them, default=None
-            See `plot`, as for what follows.
-        n_columns : int, default=None
-        cmap : str or matplotlib Colormap, default="YlOrRd"
-        alpha : float, default=0.8
-        colorbar : bool, default=True
-        text_kw : dict, default=None
-        im_kw : dict, default=None
+            At least one for each image. If None, a new figure is created.
+        **plot_params : dict
+            Other parameters of `plot`.
 
         Returns
         -------
@@ -201,8 +195,8 @@ class HeatmapDisplay:
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image cannot be used, X and y have different lengths, or target and
-            labels are both given.
+            If an image is invalid, X and y have different lengths, or both target and
+            labels are given.
 
         Examples
         --------
@@ -226,7 +220,7 @@ class HeatmapDisplay:
         shape = estimator.image_shape_
         images = each_image(X, shape)
         titles = _titles(labels, y, len(images))
-        # Others that have heatmaps need not know of labels.
+        # Other estimators with heatmaps may have no parameter `labels`.
         heatmaps = estimator.heatmap(
             X, target, **({} if labels is None else {"labels": labels})
         )
@@ -235,22 +229,14 @@ class HeatmapDisplay:
             each_image(heatmaps, shape[:2]),
             titles=titles,
             label=_heat_label(target) if labels is None else "heat of the label",
-            # Normalised heat has a meaning of its own: faint images shall look faint.
+            # Normalised heat is absolute: images with little heat should look so.
             max_heat=None if estimator.normalize is None else 1.0,
         )
-        return display.plot(
-            axes,
-            n_columns=n_columns,
-            cmap=cmap,
-            alpha=alpha,
-            colorbar=colorbar,
-            text_kw=text_kw,
-            im_kw=im_kw,
-        )
+        return display.plot(axes, **plot_params)
 
 
 def _titles(labels, y, n_images: int) -> list[str] | None:
-    """The labels of heatmaps, and the images' own where they differ."""
+    """Titles: the class of each heatmap, and the true label if it differs."""
     given = [
         as_labels(values, name, n=n_images)
         for values, name in ((labels, "labels"), (y, "y"))
@@ -288,26 +274,11 @@ def _check_heatmaps(images, heatmaps) -> None:
 def _check_titles(titles, n_images: int) -> list:
     if titles is None:
         return [None] * n_images
-    if isinstance(titles, str) or not has_length(titles):
+    if isinstance(titles, str) or not has_length(titles) or len(titles) != n_images:
+        is_list = has_length(titles) and not isinstance(titles, str)
+        found = f"has length {len(titles)}" if is_list else f"is {titles!r}"
         raise ValueError(
-            f"titles is {titles!r}; pass a list of one for each image, or titles=None."
-        )
-    if len(titles) != n_images:
-        raise ValueError(
-            f"There are {len(titles)} titles for {n_images} images; pass one for each, "
-            "or titles=None."
+            f"titles {found} for {n_images} images; pass a list with one for each, or "
+            "None."
         )
     return [str(title) for title in titles]
-
-
-def _check_max_heat(max_heat) -> None:
-    is_number = isinstance(max_heat, Real) and 0 < float(max_heat) < math.inf
-    if max_heat is not None and not is_number:
-        raise ValueError(
-            f"max_heat is {max_heat!r}; pass a finite number above 0, or None."
-        )
-
-
-def _check_alpha(alpha) -> None:
-    if not (isinstance(alpha, Real) and 0 <= float(alpha) <= 1):
-        raise ValueError(f"alpha is {alpha!r}; pass a number between 0 and 1.")

@@ -1,4 +1,4 @@
-"""Display of the filters' importances."""
+"""Importances of filters."""
 
 from contextlib import nullcontext
 
@@ -14,15 +14,13 @@ from ._drawing import (
     is_axes,
 )
 
-# More numbers than this overlap on an axis.
-_MAX_TICK_LABELS = 40
 _MEASURES = {"log_loss": "log loss", "error": "error rate"}
 
 
 class FilterImportanceDisplay:
-    """How much worse the classifier gets without each filter.
+    """Importances of the filters: the increase of the error without each.
 
-    `from_estimator` is the usual way to make one. All parameters are stored as
+    Displays are usually created by `from_estimator`. All parameters are stored as
     attributes.
 
     Parameters
@@ -30,24 +28,24 @@ class FilterImportanceDisplay:
     importances : array-like of shape (n_filters,)
         Increase of the error without each filter.
     class_importances : array-like of shape (n_classes, n_filters), default=None
-        The same on the images of each class.
+        Increase of the error on the images of each class.
     classes : array-like of shape (n_classes,), default=None
-        The labels; None: numbers from 0.
+        Labels of the classes. If None, numbers from 0.
     measure : str, default="error"
-        Name of the error measure, for the labels.
+        Name of the error measure, for the axis labels.
 
     Attributes
     ----------
     order_ : ndarray of shape (n_filters,)
-        The filters from left to right.
+        Indices of the filters from left to right.
     bars_ : matplotlib BarContainer or None
-        The bars, of a plot of all classes together.
+        Bars of a plot for all classes.
     im_ : matplotlib AxesImage or None
-        The image, of a plot by class.
+        Image of a plot by class.
     ax_ : matplotlib Axes
-        Where they are.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        Figure that holds the axes.
+        Figure that contains the axes.
 
     See Also
     --------
@@ -75,15 +73,15 @@ class FilterImportanceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None: a new figure.
+            If None, a new figure is created.
         sort : bool, default=True
-            Whether the most important filter comes first, rather than filter 0.
+            Whether to sort the filters, the most important first.
         by_class : bool, default=False
             Whether to draw the importances for each class as an image.
         cmap : str or matplotlib Colormap, default="RdBu_r"
-            Colours of the image, of which the middle means 0.
+            Colours of the image; the middle colour is 0.
         colorbar : bool, default=True
-            Whether the image gets a colour bar.
+            Whether to draw a colour bar for the image.
 
         Returns
         -------
@@ -94,8 +92,8 @@ class FilterImportanceDisplay:
         ImportError
             If Matplotlib is not installed.
         ValueError
-            If importances, class importances and classes do not fit each other, or
-            `by_class` is True and there are no class importances.
+            If importances, class importances and classes do not match, or `by_class`
+            is True and there are no class importances.
         """
         plt = import_pyplot("FilterImportanceDisplay.plot")
         importances = _check_importances(self.importances)
@@ -127,9 +125,10 @@ class FilterImportanceDisplay:
                 bars = ax.bar(np.arange(n_filters), importances[order])
                 ax.axhline(0, color="black", linewidth=0.8)
                 ax.set(ylabel=f"increase of the {self.measure}")
-                ax.set_title("How much worse it gets without a filter")
+                ax.set_title("Increase of the error without each filter")
             ax.set(xlabel="filter, most important first" if sort else "filter")
-            if n_filters <= _MAX_TICK_LABELS:
+            # More tick labels would overlap.
+            if n_filters <= 40:
                 ax.set_xticks(np.arange(n_filters), order)
             elif sort:
                 ax.set_xticks([])
@@ -142,23 +141,14 @@ class FilterImportanceDisplay:
         image = ax.imshow(values, cmap=cmap, vmin=-largest, vmax=largest, aspect="auto")
         ax.set_yticks(np.arange(len(values)), classes)
         ax.set(ylabel="class")
-        ax.set_title("How much worse it gets for a class without a filter")
+        ax.set_title("Increase of the error for each class without each filter")
         if colorbar:
             label = f"increase of the {self.measure}"
             ax.figure.colorbar(image, ax=ax, label=label)
         return image
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        *,
-        ax=None,
-        sort=True,
-        by_class=False,
-        cmap="RdBu_r",
-        colorbar=True,
-    ):
+    def from_estimator(cls, estimator, *, ax=None, **plot_params):
         """Draw the importances of a fitted estimator.
 
         Parameters
@@ -166,11 +156,9 @@ class FilterImportanceDisplay:
         estimator : SimilarNetClassifier
             Fitted, with measured importances.
         ax : matplotlib Axes, default=None
-            See `plot`, as for what follows.
-        sort : bool, default=True
-        by_class : bool, default=False
-        cmap : str or matplotlib Colormap, default="RdBu_r"
-        colorbar : bool, default=True
+            If None, a new figure is created.
+        **plot_params : dict
+            Other parameters of `plot`.
 
         Returns
         -------
@@ -201,9 +189,7 @@ class FilterImportanceDisplay:
             classes=estimator.classes_,
             measure=_MEASURES[estimator.importance],
         )
-        return display.plot(
-            ax, sort=sort, by_class=by_class, cmap=cmap, colorbar=colorbar
-        )
+        return display.plot(ax, **plot_params)
 
 
 def _check_importances(importances) -> np.ndarray:
@@ -217,7 +203,7 @@ def _check_importances(importances) -> np.ndarray:
 
 
 def _check_classes(class_importances, classes, n_filters: int):
-    """The importances for each class, and the names of the classes."""
+    """Importances for each class, and the names of the classes."""
     values = as_numbers(class_importances, "class_importances")
     if values.ndim != 2 or values.shape[1] != n_filters or not len(values):
         raise ValueError(

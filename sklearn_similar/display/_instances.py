@@ -1,8 +1,7 @@
 """Boxes of instances over images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,11 @@ from .._tables.matching import find_pairs, matched_rows
 from ._drawing import (
     axes_for,
     check_images,
-    check_kw,
+    check_parameters,
     each_image,
     import_pyplot,
     picture,
 )
-
-# Share of an image's height that a label needs, and of its width that a long one may.
-_LABEL_SHARE = 0.06
-_LABEL_WIDTH = 0.25
 
 
 class InstancesDisplay:
@@ -40,19 +35,19 @@ class InstancesDisplay:
         Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max``
         and, if known, ``score``.
     truth : DataFrame, default=None
-        True instances. Those that were found are drawn with dashed lines and those that
-        were missed with thick ones; false ones among `instances` are dotted; both are
-        marked in words.
+        True instances. They are drawn with dashed lines if they were detected, and with
+        thick lines if they were missed; false detections are dotted. Labels say which
+        are missed or false.
     iou_threshold : float, default=0.5
-        Least intersection over union of a found and a true instance, in (0, 1]; they
-        are matched as in `sklearn_similar.metrics.detection_scores`.
+        Minimum intersection over union of a detection and a true instance, in (0, 1].
+        They are matched as in `sklearn_similar.metrics.detection_scores`.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_images,) of matplotlib Axes
-        Where the images are.
+        Axes of the images.
     figure_ : matplotlib Figure
-        Figure that holds the axes.
+        Figure that contains the axes.
 
     See Also
     --------
@@ -93,18 +88,18 @@ class InstancesDisplay:
         Parameters
         ----------
         axes : matplotlib Axes or array-like of them, default=None
-            At least one for each image; None: a new figure.
+            At least one for each image. If None, a new figure is created.
         n_columns : int, default=None
-            Images side by side in a new figure; None: as many as have room.
+            Number of images in a row of a new figure. If None, as many as fit.
         color : matplotlib colour, default="tab:orange"
-            Colour of boxes and labels. All kinds of colour vision tell the defaults
-            apart.
+            Colour of boxes and labels. The defaults can be told apart with all kinds of
+            colour vision.
         truth_color : matplotlib colour, default="tab:blue"
             Colour of true instances.
         text_kw : dict, default=None
-            More parameters of matplotlib's `text`, for the labels.
+            Parameters passed to matplotlib's `text`, for the labels.
         im_kw : dict, default=None
-            More parameters of matplotlib's `imshow`, for the images.
+            Parameters passed to matplotlib's `imshow`, for the images.
 
         Returns
         -------
@@ -115,7 +110,7 @@ class InstancesDisplay:
         ImportError
             If Matplotlib is not installed.
         ValueError
-            If images, tables and axes do not fit each other.
+            If a parameter is invalid, or if images, tables and axes do not match.
         """
         plt = import_pyplot("InstancesDisplay.plot")
         from matplotlib.colors import is_color_like
@@ -123,23 +118,35 @@ class InstancesDisplay:
         images = check_images(self.images, "images")
         shapes = [image.shape for image in images]
         instances = check_table(self.instances, "instances", shapes)
-        truth = None
-        if self.truth is not None:
-            truth = check_table(self.truth, "truth", shapes)
+        check_parameters(
+            "InstancesDisplay",
+            iou_threshold=self.iou_threshold,
+            n_columns=n_columns,
+            text_kw=text_kw,
+            im_kw=im_kw,
+        )
         for name, value in (("color", color), ("truth_color", truth_color)):
             if not is_color_like(value):
-                raise ValueError(f"{name} is {value!r}; pass a colour of matplotlib's.")
-        im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1} | check_kw(im_kw, "im_kw")
-        text_kw = check_kw(text_kw, "text_kw")
-        boxes = _styled(instances, truth, self.iou_threshold, color, truth_color)
+                raise ValueError(f"{name} is {value!r}; pass a matplotlib colour.")
+        im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1, **(im_kw or {})}
+        matched = np.zeros(len(instances), dtype=int)
+        boxes = []
+        if self.truth is not None:
+            truth = check_table(self.truth, "truth", shapes)
+            scored = instances if "score" in instances else instances.assign(score=1.0)
+            pairs = find_pairs(truth, scored, self.iou_threshold)
+            matched = matched_rows(pairs, self.iou_threshold)
+            boxes.extend(_true_boxes(truth, matched, truth_color))
+        boxes[:0] = _predicted_boxes(instances, matched, color)
         with axes_for(plt, axes, images, n_columns) as axes:
-            for index, (ax, image) in enumerate(zip(axes, images, strict=True)):
+            for ax, image in zip(axes, images, strict=True):
                 ax.imshow(picture(image), **im_kw)
                 ax.set_axis_off()
-                for box in boxes.get(index, ()):
-                    _draw_box(plt, ax, box)
-                    if box.text:
-                        _write_label(ax, box, image.shape, text_kw)
+            for box in boxes:
+                index = box.instance["image"]
+                _draw_box(plt, axes[index], box)
+                if box.text:
+                    _write_label(axes[index], box, shapes[index], text_kw or {})
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
@@ -158,11 +165,11 @@ class InstancesDisplay:
         truth : DataFrame, default=None
             True instances.
         iou_threshold : float, default=0.5
-            Least intersection over union of a found and a true instance.
+            Minimum intersection over union of a detection and a true instance.
         axes : matplotlib Axes or array-like of them, default=None
-            At least one for each image; None: a new figure.
+            At least one for each image. If None, a new figure is created.
         **plot_params : dict
-            More parameters of `plot`.
+            Other parameters of `plot`.
 
         Returns
         -------
@@ -171,11 +178,11 @@ class InstancesDisplay:
         Raises
         ------
         ValueError
-            If an image cannot be used, or images and truth do not fit each other.
+            If an image is invalid, or images and truth do not match.
 
         See Also
         --------
-        from_predictions : The same of instances that are found already.
+        from_predictions : Draws instances that have been localized already.
         """
         if not hasattr(estimator, "localize"):
             raise ValueError(
@@ -199,22 +206,22 @@ class InstancesDisplay:
         axes=None,
         **plot_params,
     ):
-        """Draw instances that are found already.
+        """Draw instances that have been localized already.
 
         Parameters
         ----------
         images : array-like or list of images
-            Images of one or of several sizes.
+            Images, which may differ in size.
         instances : DataFrame
-            Those that `localize` returned for the images.
+            Table that `localize` returned for the images.
         truth : DataFrame, default=None
             True instances.
         iou_threshold : float, default=0.5
-            Least intersection over union of a found and a true instance.
+            Minimum intersection over union of a detection and a true instance.
         axes : matplotlib Axes or array-like of them, default=None
-            At least one for each image; None: a new figure.
+            At least one for each image. If None, a new figure is created.
         **plot_params : dict
-            More parameters of `plot`.
+            Other parameters of `plot`.
 
         Returns
         -------
@@ -223,7 +230,7 @@ class InstancesDisplay:
         Raises
         ------
         ValueError
-            If images and tables do not fit each other.
+            If images and tables do not match.
 
         See Also
         --------
@@ -249,9 +256,9 @@ class InstancesDisplay:
 
 @dataclass(frozen=True, kw_only=True)
 class _Box:
-    """A box as it is drawn."""
+    """A box and its style."""
 
-    instance: dict
+    instance: dict[str, Any]
     text: str
     color: Any
     linestyle: str
@@ -260,7 +267,7 @@ class _Box:
 
 
 def check_table(table, name: str, shapes: Sequence[tuple[int, ...]]) -> pd.DataFrame:
-    """The table, if it is one of instances in images of these shapes."""
+    """A valid table of instances in images of these shapes."""
     has_score = isinstance(table, pd.DataFrame) and "score" in table
     checked = check_instances(table, name=name, needs_score=has_score)
     numbers = image_numbers(checked, shapes, name=name)
@@ -269,67 +276,75 @@ def check_table(table, name: str, shapes: Sequence[tuple[int, ...]]) -> pd.DataF
     return known.assign(image=numbers, **boxes)
 
 
-def _styled(
-    instances: pd.DataFrame,
-    truth: pd.DataFrame | None,
-    iou_threshold,
-    color,
-    truth_color,
-) -> dict[int, list[_Box]]:
-    """The boxes of each image that has any."""
-    is_false = np.zeros(len(instances), dtype=bool)
-    by_image: dict[int, list[_Box]] = {}
-    if truth is not None:
-        _check_iou_threshold(iou_threshold)
-        scored = instances if "score" in instances else instances.assign(score=1.0)
-        pairs = find_pairs(truth, scored, iou_threshold)
-        matched = matched_rows(pairs, iou_threshold)
-        is_false = matched < 0
-    for instance, false in zip(instances.to_dict("records"), is_false, strict=True):
+def _predicted_boxes(instances: pd.DataFrame, matched, color) -> Iterator[_Box]:
+    """Boxes of predictions; dotted if they match no true instance."""
+    for instance, row in zip(instances.to_dict("records"), matched, strict=True):
         text = str(instance["label"])
         if "score" in instance:
             text += f" {instance['score']:.2f}"
-        box = _Box(
+        yield _Box(
             instance=instance,
-            text=f"false {text}" if false else text,
+            text=text if row >= 0 else f"false {text}",
             color=color,
-            linestyle=":" if false else "-",
-        )
-        by_image.setdefault(instance["image"], []).append(box)
-    if truth is not None:
-        is_missed = ~np.isin(np.arange(len(truth)), matched)
-        for instance, missed in zip(truth.to_dict("records"), is_missed, strict=True):
-            box = _Box(
-                instance=instance,
-                text=f"missed {instance['label']}" if missed else "",
-                color=truth_color,
-                linestyle="-" if missed else "--",
-                linewidth=3.0 if missed else 1.5,
-                is_true=True,
-            )
-            by_image.setdefault(instance["image"], []).append(box)
-    return by_image
-
-
-def _check_iou_threshold(iou_threshold) -> None:
-    if not (isinstance(iou_threshold, Real) and 0 < float(iou_threshold) <= 1):
-        raise ValueError(
-            f"iou_threshold is {iou_threshold!r}; pass a number above 0 and at most 1."
+            linestyle="-" if row >= 0 else ":",
         )
 
 
-def _write_label(ax, box: _Box, shape: tuple[int, ...], text_kw: dict) -> None:
-    """Write a label above its box; below, if it was missed; inside without room."""
+def _true_boxes(truth: pd.DataFrame, matched, color) -> Iterator[_Box]:
+    """Boxes of true instances: dashed, or thick if they were missed."""
+    is_missed = ~np.isin(np.arange(len(truth)), matched)
+    for instance, missed in zip(truth.to_dict("records"), is_missed, strict=True):
+        yield _Box(
+            instance=instance,
+            text=f"missed {instance['label']}" if missed else "",
+            color=color,
+            linestyle="-" if missed else "--",
+            linewidth=3.0 if missed else 1.5,
+            is_true=True,
+        )
+
+
+def _draw_box(plt, ax, box: _Box) -> None:
+    instance = box.instance
+    ax.add_patch(
+        plt.Rectangle(
+            # In Matplotlib, pixel centres have integer coordinates.
+            (instance["x_min"] - 0.5, instance["y_min"] - 0.5),
+            instance["x_max"] - instance["x_min"],
+            instance["y_max"] - instance["y_min"],
+            fill=False,
+            color=box.color,
+            linestyle=box.linestyle,
+            linewidth=box.linewidth,
+            # Predictions are drawn over true instances.
+            zorder=1 if box.is_true else 2,
+        )
+    )
+
+
+def _write_label(
+    ax,
+    box: _Box,
+    shape: tuple[int, ...],
+    text_kw: Mapping[str, Any],
+    label_height: float = 0.06,
+    label_width: float = 0.25,
+) -> None:
+    """Write the label of a prediction above its box, of a missed instance below.
+
+    The label goes into the box if there is no room. Its height, and the width of a long
+    label, are estimated as shares of the image's height and width.
+    """
     height, width = shape[:2]
     y_min, y_max = box.instance["y_min"], box.instance["y_max"]
-    room = _LABEL_SHARE * height
+    room = label_height * height
     if box.is_true:
         y, side = (y_max, "top") if y_max + room <= height else (y_max - 1, "bottom")
     else:
         y, side = (y_min - 1, "bottom") if y_min >= room else (y_min, "top")
-    # A label that begins near the right edge ends there, rather than being cut off.
+    # Near the right edge, a label would be cut off if it began at the left of its box.
     x, end = box.instance["x_min"], "left"
-    if x > (1 - _LABEL_WIDTH) * width:
+    if x > (1 - label_width) * width:
         x, end = box.instance["x_max"], "right"
     given = {
         "color": box.color,
@@ -337,28 +352,7 @@ def _write_label(ax, box: _Box, shape: tuple[int, ...], text_kw: dict) -> None:
         "horizontalalignment": end,
         "verticalalignment": side,
         "clip_on": True,
-        # Legible on bright parts of the image, too.
+        # Labels stay legible on bright images.
         "bbox": {"facecolor": "black", "alpha": 0.85, "edgecolor": "none", "pad": 0.8},
     }
-    ax.text(x, y, box.text, **(given | text_kw))
-
-
-def _draw_box(plt, ax, box: _Box) -> None:
-    # Pixel centres have whole coordinates in Matplotlib, and boxes begin at edges.
-    instance = box.instance
-    corner = (instance["x_min"] - 0.5, instance["y_min"] - 0.5)
-    width = instance["x_max"] - instance["x_min"]
-    height = instance["y_max"] - instance["y_min"]
-    ax.add_patch(
-        plt.Rectangle(
-            corner,
-            width,
-            height,
-            fill=False,
-            color=box.color,
-            linestyle=box.linestyle,
-            linewidth=box.linewidth,
-            # Found ones are seen on those that they missed.
-            zorder=1 if box.is_true else 2,
-        )
-    )
+    ax.text(x, y, box.text, **{**given, **text_kw})

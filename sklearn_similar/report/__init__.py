@@ -1,4 +1,4 @@
-"""A page that shows what an estimator says of images, to look at in a browser."""
+"""HTML reports of the predictions of an estimator for some images."""
 
 from ._report import write_report
 

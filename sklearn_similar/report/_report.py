@@ -1,14 +1,17 @@
 """Reports as HTML files."""
 
 import os
+import re
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from .._images.files import import_pillow
-from .._saving.files import check_can_write
-from ._contents import report_contents
-from ._page import write_page
+from .._images.images import count
+from .._saving.files import check_can_write, write_atomically
+from ._contents import STATUSES, Contents, report_contents
 
 
 def write_report(
@@ -19,27 +22,27 @@ def write_report(
     *,
     image_names: Sequence[str] | None = None,
 ) -> None:
-    """Write an HTML page with what an estimator says of images.
+    """Write an HTML page with the predictions of an estimator for some images.
 
-    The page shows the images with the boxes that were found, or with the labels that
-    were predicted; the heatmaps, which can be switched on and off; a table that sorts
-    and filters; the importances of the filters; and, where the truth is known, what was
-    missed, what was wrong, and the confusion matrix.
+    The page shows the images with their predicted boxes or labels, heatmaps that can be
+    switched on and off, a table that sorts and filters, and the importances of the
+    filters. If the truth is known, it also shows which predictions are wrong, which
+    instances were missed, and the confusion matrix.
 
     Parameters
     ----------
     estimator : InstanceLocalizer or classifier
-        Fitted. Any classifier of images will do.
+        Fitted. Any classifier of images can be used.
     images : array, DataFrame, list or other sequence of images
-        As `localize` or `predict` takes them. A sequence that reads its images from
-        files when they are asked for keeps few of them in memory.
+        As `localize` or `predict` takes them. Few images are kept in memory if the
+        sequence reads them from files on access.
     path : str or path-like
-        The file to write. One that exists is replaced when the page is complete.
+        File to write. An existing file is replaced once the page is complete.
     y_true : DataFrame or array-like of shape (n_images,), default=None
         True instances, ``image, label, x_min, y_min, x_max, y_max``, for a localizer;
         true labels for a classifier.
     image_names : sequence of str, default=None
-        Names of the images; None: their positions.
+        Names of the images. If None, they are named by their positions.
 
     Raises
     ------
@@ -48,23 +51,23 @@ def write_report(
     NotFittedError
         If the estimator is not fitted, or has heatmaps but no importances yet.
     ValueError
-        If the images, the truth or the names cannot be used.
+        If the images, the truth or the names are invalid.
     OSError
-        If the file cannot be written; one that existed is as before.
+        If the file cannot be written; an existing file is unchanged.
 
     See Also
     --------
-    sklearn_similar.display.InstancesDisplay : Pictures of a few images.
+    sklearn_similar.display.InstancesDisplay : Plots of a few images.
 
     Notes
     -----
-    The file needs nothing beside it: pictures, styles and script are in it, and nothing
-    is loaded from a network. Pictures are reduced so far that 1,000 of them take less
-    than 25 MB. An instance is right if it has the label of a true one and an
+    The file is self-contained: it includes pictures, styles and script, and loads
+    nothing from a network. Pictures are downsampled so that 1,000 of them take less
+    than 25 MB. An instance is right if it has the label of a true instance and an
     intersection over union with it of at least 0.5, as in
-    `sklearn_similar.metrics.detection_scores`. Heatmaps of a localizer are those of
-    the image's own size, whatever `scales` is; those of a classifier, of the predicted
-    label.
+    `sklearn_similar.metrics.detection_scores`. Heatmaps of a localizer are computed at
+    the size of the image, regardless of `scales`; heatmaps of a classifier are those of
+    the predicted label.
 
     Examples
     --------
@@ -83,4 +86,38 @@ def write_report(
     import_pillow("write_report")
     path = Path(path)
     check_can_write(path)
-    write_page(report_contents(estimator, images, y_true, image_names), path)
+    contents = report_contents(estimator, images, y_true, image_names)
+    write_atomically(path, render(contents))
+
+
+def render(contents: Contents) -> bytes:
+    """The HTML file of a report; all texts in it are escaped by the template."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    page, style, script = (
+        (files(__package__) / name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "page.js")
+    )
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    statuses = {row.get("status") for row in contents.rows}
+    text = environment.from_string(page).render(
+        vars(contents),
+        n_images=count(len(contents.pictures), "image"),
+        labels=sorted({row["label"] for row in contents.rows}, key=_natural_key),
+        statuses=[status for status in STATUSES if status in statuses],
+        has_heat=any(picture.heat for picture in contents.pictures),
+        version=__version__,
+        style=Markup(style),
+        script=Markup(script),
+    )
+    # Names of files may contain bytes that no encoding can represent.
+    return text.encode("utf-8", "replace")
+
+
+def _natural_key(text: str) -> list[tuple[int, str]]:
+    """Key of an order in which "2" comes before "10"."""
+    parts = re.split("([0-9]+)", text)
+    return [(int(part), "") if n % 2 else (0, part) for n, part in enumerate(parts)]

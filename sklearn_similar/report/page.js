@@ -1,107 +1,61 @@
 "use strict";
 (() => {
-  const ROWS_AT_ONCE = 200;
   const find = (id) => document.getElementById(id);
-  const data = JSON.parse(find("data").textContent);
-  const statusColumn = data.columns.indexOf("status");
-  const scoreColumn = data.columns.indexOf("score");
   const heads = [...document.querySelectorAll("#rows thead th")];
-  const figures = [...document.querySelectorAll("#gallery figure")];
   const body = document.querySelector("#rows tbody");
+  const rows = [...body.rows];
+  const texts = new Map(
+    rows.map((row) => [row, [...row.cells].map((cell) => cell.textContent)]));
+  const figures = [...document.querySelectorAll("#gallery figure")];
+  const columnOf = (name) => heads.findIndex((head) => head.textContent === name);
+  const [label, score, status] = ["label", "score", "status"].map(columnOf);
   const compareTexts = new Intl.Collator("en", { numeric: true }).compare;
-  const texts = data.rows.map((row) => `${data.names[row[0]]} ${row[1]}`.toLowerCase());
-  let order = data.rows.map((_, index) => index);
-  let shown = ROWS_AT_ONCE;
 
-  // Unknown values come last in both directions.
+  // Missing values come last in both directions.
   function compare(a, b, direction) {
-    if (a === null || b === null) return (a === null) - (b === null);
-    const isNumber = typeof a === "number" && typeof b === "number";
-    return direction * (isNumber ? a - b : compareTexts(a, b));
+    if (a === "" || b === "") return (a === "") - (b === "");
+    return direction * (a - b || compareTexts(a, b));
   }
 
-  function chosen(id) {
+  function matches(text, id) {
     const select = find(id);
-    return select && select.selectedIndex > 0 ? select.value : null;
+    return !select || select.selectedIndex === 0 || text === select.value;
   }
 
-  function filtered() {
+  function filter() {
     const search = find("search").value.trim().toLowerCase();
-    const label = chosen("label");
-    const status = chosen("status");
-    const least = find("score").value === "" ? null : Number(find("score").value);
-    const isFiltered = search !== "" || label !== null || status !== null || least !== null;
-    const matches = (index) => {
-      const row = data.rows[index];
-      return (search === "" || texts[index].includes(search))
-        && (label === null || row[1] === label)
-        && (status === null || row[statusColumn] === status)
-        && (least === null || (row[scoreColumn] !== null && row[scoreColumn] >= least));
-    };
-    return [isFiltered ? order.filter(matches) : order, isFiltered];
-  }
-
-  function cellOf(value, column) {
-    const cell = document.createElement("td");
-    if (column === 0) {
-      const link = document.createElement("a");
-      link.href = `#image-${value}`;
-      link.textContent = data.names[value];
-      cell.append(link);
-    } else {
-      cell.textContent = value === null ? "" : value;
-      if (typeof value === "number") cell.className = "number";
-      if (column === statusColumn) cell.className = value;
+    const minimum = find("score").value;
+    const images = new Set();
+    let count = 0;
+    for (const row of rows) {
+      const text = texts.get(row);
+      row.hidden = !(`${text[0]} ${text[1]}`.toLowerCase().includes(search)
+        && matches(text[label], "label") && matches(text[status], "status")
+        && (!minimum || (text[score] && Number(text[score]) >= Number(minimum))));
+      if (!row.hidden) {
+        count += 1;
+        images.add(Number(row.dataset.image));
+      }
     }
-    return cell;
-  }
-
-  function draw() {
-    const [indices, isFiltered] = filtered();
-    const rows = indices.slice(0, shown).map((index) => {
-      const row = document.createElement("tr");
-      row.append(...data.rows[index].map(cellOf));
-      return row;
-    });
-    body.replaceChildren(...rows);
-    find("more").hidden = indices.length <= shown;
-    find("count").textContent = `${indices.length} of ${data.rows.length} rows`;
-    const images = new Set(indices.map((index) => data.rows[index][0]));
+    find("count").textContent = `${count} of ${rows.length} rows`;
     figures.forEach((figure, number) => {
-      figure.hidden = isFiltered && !images.has(number);
+      figure.hidden = count < rows.length && !images.has(number);
     });
-  }
-
-  function restart() {
-    shown = ROWS_AT_ONCE;
-    draw();
+    // A browser that goes back restores the checkbox.
+    document.body.classList.toggle("with-heat", Boolean(find("heat")?.checked));
   }
 
   heads.forEach((head, column) => {
     head.firstElementChild.addEventListener("click", () => {
-      const isAscending = head.getAttribute("aria-sort") === "ascending";
+      const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
       heads.forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", isAscending ? "descending" : "ascending");
-      const value = (index) =>
-        column === 0 ? data.names[data.rows[index][0]] : data.rows[index][column];
-      const direction = isAscending ? -1 : 1;
-      order.sort((a, b) => compare(value(a), value(b), direction) || a - b);
-      restart();
+      head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
+      const key = (row) => texts.get(row)[column];
+      rows.sort((a, b) => compare(key(a), key(b), direction));
+      body.append(...rows);
     });
   });
-  find("controls").addEventListener("input", (event) => {
-    if (event.target.id === "heat") {
-      document.body.classList.toggle("with-heat", event.target.checked);
-    } else {
-      restart();
-    }
-  });
+  find("controls").addEventListener("input", filter);
   find("controls").addEventListener("submit", (event) => event.preventDefault());
-  find("more").addEventListener("click", () => {
-    shown += ROWS_AT_ONCE;
-    draw();
-  });
-  // A browser that goes back has kept what was entered.
-  if (find("heat")) document.body.classList.toggle("with-heat", find("heat").checked);
-  draw();
+  filter();
 })();

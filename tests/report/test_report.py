@@ -1,9 +1,9 @@
-"""Report pages, read back by Python's own parser of HTML."""
+"""Report pages, read back by the HTML parser of Python."""
 
 import base64
+import contextlib
 import copy
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -34,11 +34,16 @@ class Page(HTMLParser):
         super().__init__()
         self.elements = []
         self.open = []
+        # Ids of the elements around each data cell, in the order of the cells.
+        self.ancestors = []
         self.text = path.read_text(encoding="utf-8")
         self.feed(self.text)
 
     def handle_starttag(self, tag, attrs):
         self.elements.append([tag, dict(attrs), ""])
+        if tag == "td":
+            self.elements[-1][1]["n"] = len(self.ancestors)
+            self.ancestors.append({element[1].get("id") for element in self.open})
         if tag not in ("img", "input", "meta"):
             self.open.append(self.elements[-1])
 
@@ -46,8 +51,8 @@ class Page(HTMLParser):
         assert self.open.pop()[0] == tag
 
     def handle_data(self, data):
-        if self.open:
-            self.open[-1][2] += data
+        for element in self.open:
+            element[2] += data
 
     def of(self, tag, **attributes):
         wanted = {name.rstrip("_"): value for name, value in attributes.items()}
@@ -61,9 +66,20 @@ class Page(HTMLParser):
         spans = self.of("span")
         return [e for e in spans if e[1]["class"].split()[:2] == ["box", status]]
 
+    def cells_in(self, id):
+        """Texts of the data cells in the element with an id."""
+        return [e[2] for e in self.of("td") if id in self.ancestors[e[1]["n"]]]
+
     @property
-    def data(self):
-        return json.loads(self.of("script", id="data")[0][2])
+    def rows(self):
+        """The table, with numbers in columns that hold nothing else."""
+        columns = [element[2] for element in self.of("button")]
+        cells = np.reshape(self.cells_in("rows"), (-1, len(columns)))
+        frame = pd.DataFrame(cells, columns=columns)
+        for name in columns:
+            with contextlib.suppress(ValueError):
+                frame[name] = pd.to_numeric(frame[name])
+        return frame
 
     @property
     def facts(self):
@@ -76,7 +92,7 @@ class Page(HTMLParser):
 
 
 class Finder:
-    """A localizer that finds what it is told."""
+    """A localizer with fixed results."""
 
     def __init__(self, labels=("a", "b"), scores=(0.9, 0.8)):
         self.labels, self.scores = labels, scores
@@ -110,7 +126,7 @@ def test_a_localizer_s_page_holds_its_instances_and_the_scores(
     fitted_localizer, scenes, path
 ):
     images, truth = scenes
-    # Nothing is there, so that whatever is found, one is missed.
+    # There is no instance in the corner, so that at least one is missed.
     corner = truth.iloc[:1].assign(x_min=0, y_min=0, x_max=2, y_max=2)
     truth = pd.concat([truth, corner]).sample(frac=1, random_state=0)
     write_report(fitted_localizer, images, path, truth)
@@ -127,7 +143,7 @@ def test_a_localizer_s_page_holds_its_instances_and_the_scores(
         "recall": f"{scores.recall:.3f}",
         "F1": f"{scores.f1:.3f}",
     }
-    rows = pd.DataFrame(page.data["rows"], columns=page.data["columns"])
+    rows = page.rows
     predicted = rows[rows["status"] != "missed"]
     assert predicted[BOX].to_numpy().tolist() == found[BOX].to_numpy().tolist()
     assert predicted["image"].tolist() == found["image"].tolist()
@@ -135,15 +151,13 @@ def test_a_localizer_s_page_holds_its_instances_and_the_scores(
     missed = rows[rows["status"] == "missed"]
     keys = truth[["image", *BOX]].astype(int).apply(tuple, axis=1).tolist()
     assert len(missed) == scores.n_true - scores.n_matched > 0
-    assert set(missed[["image", *BOX]].apply(tuple, axis=1)) <= set(keys)
+    assert set(missed[["image", *BOX]].astype(int).apply(tuple, axis=1)) <= set(keys)
     for status in ("right", "false", "missed"):
         assert len(page.boxes(status)) == (rows["status"] == status).sum()
     assert len(page.of("input", id="heat")) == 1
     values = fitted_localizer.estimator_.filter_importances_
-    (section,) = page.of("section", id="importances")
-    following = page.elements[page.elements.index(section) :]
-    # Beside each value is a bar.
-    listed = [e[2] for e in following if e[0] == "td"][::2]
+    # Next to each value is a bar.
+    listed = page.cells_in("importances")[::2]
     assert listed == [f"{value:.4g}" for value in sorted(values, reverse=True)]
 
 
@@ -158,16 +172,13 @@ def test_a_classifier_s_page_holds_labels_and_the_confusion(digits, fitted, path
         "false": str((predicted != y).sum()),
     }
     labels = np.union1d(y, predicted)
-    cells = [e[2] for e in page.of("td")]
     counts = confusion_matrix(y, predicted, labels=labels)
-    start = 1  # the corner
-    found = np.array([int(cell or 0) for cell in cells[start : start + counts.size]])
-    assert found.tolist() == counts.ravel().tolist()
-    states = [row[-1] for row in page.data["rows"]]
+    _, *cells = page.cells_in("confusion")  # the corner is empty
+    assert [int(cell or 0) for cell in cells] == counts.ravel().tolist()
     expected = np.where(predicted == y, "right", "false").tolist()
-    assert states == expected
+    assert page.rows["status"].tolist() == expected
     proba = fitted.predict_proba(X).max(axis=1)
-    np.testing.assert_allclose([row[2] for row in page.data["rows"]], proba, atol=1e-4)
+    np.testing.assert_allclose(page.rows["score"], proba, atol=1e-4)
 
 
 def test_pictures_are_the_images_and_heat_covers_where_the_heatmap_is_hot(
@@ -198,17 +209,17 @@ def test_dark_instances_are_hot_in_the_negative(fitted_localizer, scenes, path):
     np.testing.assert_array_equal(covers["bright"], covers["dark"])
 
 
-def test_texts_from_outside_stay_texts(path):
+def test_labels_and_names_are_escaped(path):
     truth = Finder(labels=(HOSTILE, "c")).localize(None).drop(columns=["score", "heat"])
     finder = Finder(labels=(HOSTILE, HOSTILE))
     write_report(finder, [np.eye(8)] * 2, path, truth, image_names=[HOSTILE, "\udcff"])
     page = Page(path)
-    assert page.data["names"] == [HOSTILE, "\udcff"]
-    assert [row[1] for row in page.data["rows"]] == [HOSTILE, HOSTILE, "c"]
-    tags = {tag for tag, *_ in page.elements}
-    assert "b" in tags  # the caption's own
+    # No encoding can represent the second name.
+    assert [e[2] for e in page.of("b")] == [HOSTILE, "?"]
+    assert page.rows["image"].tolist() == [HOSTILE] * 3
+    assert page.rows["label"].tolist() == [HOSTILE, HOSTILE, "c"]
     assert not any("onclick" in attributes for _, attributes, _ in page.elements)
-    assert len(page.of("script")) == 2
+    assert len(page.of("script")) == 1
     assert page.of("img")[0][1]["alt"] == HOSTILE
     assert HOSTILE in [e[1].get("value") for e in page.of("option")]
     assert f"{HOSTILE} 0.90" in [e[2] for e in page.of("i")]
@@ -225,7 +236,7 @@ def test_nothing_is_loaded_from_elsewhere(fitted_localizer, scenes, path):
     assert "http" not in page.text.replace("http-equiv", "")
 
 
-def test_rows_of_a_classifier_without_heatmaps_are_shown(digits, path):
+def test_rows_can_be_images_of_a_classifier_without_heatmaps(digits, path):
     X = digits.X.reshape(len(digits.X), -1)
     model = LogisticRegression(tol=1e4).fit(X, digits.y)
     with pytest.raises(ValueError, match=r"images has shape 200x784; pass \[images\]"):
@@ -239,7 +250,7 @@ def test_rows_of_a_classifier_without_heatmaps_are_shown(digits, path):
 
 
 class Files(Sequence):
-    """Images that are made when they are asked for, which counts how many are alive."""
+    """Images that are made on access, which is recorded."""
 
     def __init__(self, n):
         self.n, self.read = n, []
@@ -252,7 +263,7 @@ class Files(Sequence):
         return np.full((1500, 1500), index, np.uint8)
 
 
-def test_images_of_a_sequence_are_read_in_order_some_at_a_time(path):
+def test_images_of_a_sequence_are_read_in_order_a_few_at_a_time(path):
     class Counter(Finder):
         sizes = ()
 
@@ -264,7 +275,7 @@ def test_images_of_a_sequence_are_read_in_order_some_at_a_time(path):
     write_report(finder, images, path)
     assert images.read == [0, 1, 2, 3, 4]
     assert finder.sizes == (2, 2, 1)
-    assert [row[0] for row in Page(path).data["rows"]] == [0, 0, 2, 2, 4]
+    assert Page(path).rows["image"].tolist() == [0, 0, 2, 2, 4]
 
 
 def test_pictures_of_a_thousand_images_take_less_than_25_mb():
@@ -284,7 +295,7 @@ def test_nothing_found_and_nothing_true_is_a_page(path):
     truth = nothing.drop(columns=["score", "heat"])
     write_report(finder, [np.eye(8)], path, truth)
     page = Page(path)
-    assert page.data["rows"] == []
+    assert len(page.rows) == 0
     assert page.facts["F1"] == "0.000"
 
 
@@ -306,9 +317,7 @@ def test_nothing_found_and_nothing_true_is_a_page(path):
         ({"path": os.curdir}, "is a folder; pass the name of a file"),
     ],
 )
-def test_what_cannot_be_reported_is_refused_and_the_old_file_stays(
-    change, message, path
-):
+def test_invalid_input_is_refused_and_the_old_file_stays(change, message, path):
     path.write_text("old")
     given = {"estimator": Finder(), "images": [np.eye(8)], "path": path} | change
     with pytest.raises(ValueError, match=message):
@@ -317,13 +326,13 @@ def test_what_cannot_be_reported_is_refused_and_the_old_file_stays(
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_errors_of_later_images_say_where_they_are_counted_from(path):
+def test_errors_name_the_image_from_which_they_count(path):
     images = [np.zeros((1500, 1500))] * 2 + [np.full((3, 3), np.nan)]
     with pytest.raises(ValueError, match="Counted from image 2: Image 0 of images"):
         write_report(Finder(), images, path)
 
 
-def test_pillow_is_asked_for_where_it_is_missing(path, monkeypatch):
+def test_missing_pillow_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     message = 'write_report needs Pillow, which is not installed: pip install "sklearn'
     with pytest.raises(ImportError, match=message):

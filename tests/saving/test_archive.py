@@ -1,16 +1,14 @@
-"""The archive: what it holds comes back exactly, or one error says why not."""
+"""Archives return exactly what was written, or raise one clear error."""
 
-import errno
 import json
 import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hostile_files import Peak, code_that_runs, damaged, seal, split
 
-from sklearn_similar._saving import archive as _archive
 from sklearn_similar._saving.archive import read_archive, write_archive
 
 ARRAYS = {
@@ -61,7 +59,7 @@ def error_of(path):
     return get
 
 
-def test_what_was_written_comes_back_exactly(path, content):
+def test_round_trip_is_exact(path, content):
     arrays, metadata = read_archive(path)
     assert metadata == METADATA
     assert arrays.keys() == ARRAYS.keys()
@@ -73,14 +71,13 @@ def test_what_was_written_comes_back_exactly(path, content):
         assert found.flags.writeable
 
 
-def test_the_same_makes_the_same_file(path, content):
+def test_writing_is_deterministic(path, content):
     write_archive(path, ARRAYS, METADATA)
     assert path.read_bytes() == content
 
 
-def test_other_tools_read_the_arrays(path, content):
-    tools = pytest.importorskip("safetensors.numpy")
-    for name, array in tools.load_file(path).items():
+def test_safetensors_reads_the_arrays(path, content):
+    for name, array in safetensors.numpy.load_file(path).items():
         np.testing.assert_array_equal(array, ARRAYS[name])
 
 
@@ -93,69 +90,18 @@ def test_other_tools_read_the_arrays(path, content):
         ({}, {"x": object()}, "cannot be written as JSON: Object of type object"),
     ],
 )
-def test_what_a_file_cannot_hold_is_named(path, arrays, metadata, message):
+def test_unsupported_values_are_refused(path, arrays, metadata, message):
     with pytest.raises(ValueError, match=message):
         write_archive(path, arrays, metadata)
     assert not path.exists()
 
 
-def test_metadata_that_could_not_be_read_again_are_not_written(path, monkeypatch):
-    monkeypatch.setattr(_archive, "_MAX_HEADER", 1000)
+def test_metadata_that_could_not_be_read_again_are_refused(path):
     with pytest.raises(
         ValueError, match=r"metadata take \d+ bytes, but .* at most 1000"
     ):
-        write_archive(path, {}, "x" * 1000)
+        write_archive(path, {}, "x" * 1000, max_header=1000)
     assert not path.exists()
-
-
-class TestFaultsWhileWriting:
-    @pytest.fixture
-    def fails(self, path, content, monkeypatch):
-        """Check that a fault at one of the steps leaves the old file, and no other."""
-
-        def check(module, function, error):
-            def fail(*args, **kwargs):
-                raise error
-
-            monkeypatch.setattr(module, function, fail)
-            with pytest.raises(type(error)):
-                write_archive(path, {"x": np.zeros(3)}, None)
-            assert path.read_bytes() == content
-            assert os.listdir(path.parent) == [path.name]
-
-        return check
-
-    @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "")])
-    @pytest.mark.parametrize("function", ["fsync", "replace"])
-    def test_leave_the_old_file_as_it_was(self, fails, function, error):
-        fails(os, function, error)
-
-    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-    def test_a_full_disk_is_reported(self, path, monkeypatch):
-        full = open("/dev/full", "wb")  # noqa: SIM115
-        monkeypatch.setattr(Path, "open", lambda self, mode: full)
-        with pytest.raises(OSError, match="No space left"):
-            write_archive(path, {"x": np.zeros(10**5)}, None)
-        assert os.listdir(path.parent) == []
-
-    def test_a_missing_folder_is_reported(self, path):
-        with pytest.raises(FileNotFoundError):
-            write_archive(path / "file", {}, None)
-
-
-def test_permissions_are_those_of_other_new_files(path, content):
-    other = path.with_name("other")
-    other.write_bytes(b"")
-    assert path.stat().st_mode == other.stat().st_mode
-
-
-@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
-def test_a_link_goes_on_pointing_to_the_file(path, content, tmp_path):
-    link = tmp_path / "link"
-    link.symlink_to(path)
-    write_archive(link, {}, "new")
-    assert link.is_symlink()
-    assert read_archive(path) == ({}, "new")
 
 
 @pytest.fixture
@@ -164,20 +110,20 @@ def small(path):
     return path.read_bytes()
 
 
-def test_truncated_at_any_length_is_one_error(small, error_of):
+def test_truncation_at_any_length_is_one_error(small, error_of):
     for length in range(len(small)):
         error_of(small[:length])
 
 
 def test_a_flipped_bit_in_any_byte_is_noticed(small, error_of):
-    for bit in range(0, 8 * len(small), 3):
+    for bit in range(0, 8 * len(small), 7):
         changed = bytearray(small)
         changed[bit // 8] ^= 1 << (bit % 8)
         error_of(bytes(changed))
 
 
 def test_damage_is_noticed(content, error_of):
-    for seed in range(500):
+    for seed in range(200):
         changed, _ = damaged(content, seed)
         if changed != content:
             error_of(changed)
@@ -209,7 +155,7 @@ def test_arrays_that_do_not_fit_the_data_are_refused(content, error_of, name, ch
     assert peak.bytes < 2**21
 
 
-def test_arrays_that_share_or_leave_out_data_are_refused(content, error_of):
+def test_arrays_that_overlap_or_leave_gaps_are_refused(content, error_of):
     header, data = split(content)
     error_of(seal(header | {"more": header["weights"]}, data))
     error_of(seal(header, data + bytes(8)))
@@ -229,7 +175,7 @@ def test_arrays_that_share_or_leave_out_data_are_refused(content, error_of):
     ],
     ids=lambda text: text[:5],
 )
-def test_headers_that_are_no_records_are_refused(error_of, text):
+def test_headers_without_a_record_are_refused(error_of, text):
     for header in (text, json.dumps({"__metadata__": {"sklearn_similar": text}})):
         encoded = header.encode()
         error_of(len(encoded).to_bytes(8, "little") + encoded)
@@ -253,19 +199,18 @@ class MakesFile:
 def test_a_renamed_pickle_is_not_run(tmp_path, error_of, protocol):
     made = tmp_path / "made"
     content = pickle.dumps(MakesFile(made), protocol)
-    assert "no file that sklearn_similar wrote" in error_of(content)
+    assert "was not written by sklearn_similar" in error_of(content)
     assert not made.exists()
     pickle.loads(content).close()
     assert made.exists()
 
 
-def test_files_of_safetensors_alone_are_refused(error_of):
-    tools = pytest.importorskip("safetensors.numpy")
-    message = error_of(tools.save({"x": np.zeros(3)}))
-    assert "no file that sklearn_similar wrote" in message
+def test_other_safetensors_files_are_refused(error_of):
+    message = error_of(safetensors.numpy.save({"x": np.zeros(3)}))
+    assert "was not written by sklearn_similar" in message
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_folders_and_missing_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="it is not a file"):
         read_archive(tmp_path)
     with pytest.raises(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Saving and loading: everything comes back exactly, or one error says why not."""
+"""Saved estimators are loaded exactly as they were, or one error says why not."""
 
 import copy
 import inspect
@@ -9,6 +9,7 @@ import pickle
 import re
 import warnings
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 import torch
 from hostile_files import Peak, code_that_runs, forged, metadata_of, seal, split
 from pandas.testing import assert_frame_equal
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -33,11 +35,14 @@ from sklearn_similar import (
     save,
 )
 from sklearn_similar._search.box_regression import box_weights
+from sklearn_similar._tables.boxes import BOX_COLUMNS
 from sklearn_similar.datasets import make_scenes
+
+DATA = Path(__file__).parent / "data"
 
 
 class Scores(nn.Module):
-    """Network of a few weights."""
+    """Network with few weights."""
 
     def __init__(self, n_classes, in_channels, width=4):
         super().__init__()
@@ -50,7 +55,7 @@ class Scores(nn.Module):
 
 
 class OtherScores(Scores):
-    """The same weights, used in another way."""
+    """A network with the same weights but other scores."""
 
     def forward(self, x):
         return -10 * super().forward(x)
@@ -91,16 +96,8 @@ def fit(images):
 
 
 @pytest.fixture(scope="module")
-def localizer(digits):
-    recognizer = SimilarNetClassifier(lr=3e-3, batch_size=20, max_epochs=5)
-    return InstanceLocalizer(
-        recognizer,
-        n_instance_crops=300,
-        n_background_crops=300,
-        n_mining_rounds=0,
-        score_threshold=0.1,
-        random_state=0,
-    ).fit(digits.X, digits.y)
+def localizer(fitted_localizer):
+    return fitted_localizer
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +119,7 @@ def content(saved, path):
 
 
 def assert_same(first, second):
-    """Values are equal and of the same types, all the way down."""
+    """Values, and the values in them, are equal and of equal types."""
     assert type(first) is type(second)
     if isinstance(first, dict):
         assert first.keys() == second.keys()
@@ -208,7 +205,7 @@ class TestRoundTrip:
         assert_same(loaded.get_params(), model.get_params())
         assert loaded.net_.history.to_list() == model.net_.history.to_list()
 
-    def test_a_random_state_goes_on_where_it_was(self, fit, path):
+    def test_a_random_state_continues_where_it_was(self, fit, path):
         random_state = np.random.RandomState(4)
         random_state.normal()
         model = fit(random_state=random_state)
@@ -254,11 +251,11 @@ class TestRoundTrip:
         save(model, path)
         assert_equal_estimators(load(path), model, images[0])
 
-    def test_twice_gives_the_same_file(self, content, path):
+    def test_saving_a_loaded_estimator_gives_the_same_file(self, content, path):
         save(load(path), path)
         assert path.read_bytes() == content
 
-    def test_leaves_the_estimator_as_it_is(self, fit, path):
+    def test_saving_leaves_the_estimator_unchanged(self, fit, path):
         model = fit()
         before = pickle.dumps(model)
         save(model, path)
@@ -280,7 +277,7 @@ class TestLocalizer:
         assert loaded.estimator is not loaded.estimator_
         assert repr(loaded) == repr(localizer)
 
-    def test_without_an_estimator_of_its_own(self, localizer, path, scenes):
+    def test_without_an_estimator(self, localizer, path, scenes):
         fitted = copy.copy(localizer)
         fitted.estimator = None
         save(fitted, path)
@@ -319,7 +316,9 @@ class TestLocalizer:
             localizer.crop_specification_, fills_frame=value
         )
         save(damaged, path)
-        with pytest.raises(ValueError, match="crop_specification_ is damaged"):
+        with pytest.raises(
+            ValueError, match="crop_specification_ is missing or damaged"
+        ):
             load(path)
 
     @pytest.mark.parametrize(
@@ -333,7 +332,9 @@ class TestLocalizer:
         damaged = copy.copy(localizer)
         damaged.score_calibration_ = calibration
         save(damaged, path)
-        with pytest.raises(ValueError, match="score_calibration_ is damaged"):
+        with pytest.raises(
+            ValueError, match="score_calibration_ is missing or damaged"
+        ):
             load(path)
 
     def test_box_regression_is_saved(self, localizer, path):
@@ -356,7 +357,7 @@ class TestLocalizer:
         damaged = copy.copy(localizer)
         damaged.box_regression_ = box_weights(in_channels=1) | change
         save(damaged, path)
-        with pytest.raises(ValueError, match="box_regression_ is damaged"):
+        with pytest.raises(ValueError, match="box_regression_ is missing or damaged"):
             load(path)
 
     def test_a_localizer_that_was_saved_without_box_regression(
@@ -372,7 +373,7 @@ class TestLocalizer:
             pickle.loads(pickle.dumps(earlier)).localize(scenes), expected
         )
 
-    def test_with_another_estimator_inside_is_refused(self, images, path):
+    def test_other_estimators_inside_are_refused(self, images, path):
         X, y = images
         other = LogisticRegression().fit(X.reshape(30, 36), y)
         localizer = InstanceLocalizer(FrozenEstimator(other)).fit(X.reshape(30, 36), y)
@@ -382,21 +383,20 @@ class TestLocalizer:
             save(localizer, path)
         assert not path.exists()
 
-    @pytest.mark.usefixtures("small_scenes")
-    def test_module_is_passed_once(self, digits, path, scenes):
-        localizer = InstanceLocalizer(
-            SimilarNetClassifier(Scores, batch_size=20, max_epochs=1, lr=0.01),
-            n_instance_crops=100,
-            n_background_crops=20,
-            n_mining_rounds=0,
-            score_threshold=0.0,
-            random_state=0,
-        ).fit(digits.X, digits.y)
-        save(localizer, path)
-        self.assert_same_instances(load(path, Scores), localizer, scenes)
+    def test_module_is_passed_once(self, localizer, digits, path, scenes):
+        with_module = copy.copy(localizer)
+        model = SimilarNetClassifier(
+            Scores, max_epochs=1, classes=localizer.estimator_.classes_
+        )
+        with_module.estimator = model
+        with_module.estimator_ = clone(model).fit(digits.X, digits.y)
+        save(with_module, path)
+        loaded = load(path, Scores)
+        assert_same(loaded, with_module)
+        assert loaded.estimator.module is loaded.estimator_.module is Scores
 
 
-class TestWhatAFileCannotHold:
+class TestParametersThatAFileCannotHold:
     def test_module_class_is_passed(self, fit, path, images):
         model = fit(module=Scores, net_params={"module__width": 5})
         save(model, path)
@@ -418,7 +418,7 @@ class TestWhatAFileCannotHold:
         for name, value in before.items():
             torch.testing.assert_close(other.state_dict()[name], value)
 
-    def test_module_that_never_was_in_a_file_can_be_made_on_the_spot(self, fit, path):
+    def test_module_can_be_a_function(self, fit, path):
         save(fit(module=lambda n_classes: Scores(n_classes, 1)), path)
         assert load(path, lambda n_classes: Scores(n_classes, 1)).n_filters_ == (4,)
 
@@ -467,7 +467,7 @@ class TestWhatAFileCannotHold:
         assert_same(loaded.transform(images[0]), model.transform(images[0]))
         assert loaded.net_params is params
 
-    def test_networks_of_probabilities_stay_such(self, fit, path, images):
+    def test_networks_that_output_probabilities(self, fit, path, images):
         params = {"criterion": nn.NLLLoss}
         model = fit(module=Probabilities, net_params=params)
         save(model, path)
@@ -492,7 +492,7 @@ class TestWhatAFileCannotHold:
     @pytest.mark.parametrize(
         "given", [{"threshold": 0.5}, {"module": Scores}, {"x": 1}]
     )
-    def test_what_the_file_holds_is_not_passed(self, content, path, given):
+    def test_parameters_that_the_file_holds_are_not_passed(self, content, path, given):
         with pytest.raises(
             ValueError, match=f"given {next(iter(given))}, which .* lack"
         ):
@@ -519,10 +519,10 @@ class TestRefusedBySave:
         assert not path.exists()
 
     def test_other_estimators(self, fit, path):
-        class Own(SimilarNetClassifier):
+        class Subclass(SimilarNetClassifier):
             pass
 
-        for estimator in (make_pipeline(fit()), Own(), 3):
+        for estimator in (make_pipeline(fit()), Subclass(), 3):
             with pytest.raises(
                 TypeError, match="SimilarNetClassifier or an InstanceLoc"
             ):
@@ -530,7 +530,7 @@ class TestRefusedBySave:
 
 
 class TestDevice:
-    def test_that_is_missing_is_replaced_with_a_warning(self, fit, path, images):
+    def test_a_missing_device_is_replaced_with_a_warning(self, fit, path, images):
         model = fit()
         expected = model.predict_proba(images[0])
         model.device = model._net_spec["device"] = "cuda:77"
@@ -539,6 +539,39 @@ class TestDevice:
             loaded = load(path)
         assert loaded.device == "cpu"
         assert_same(loaded.predict_proba(images[0]), expected)
+
+
+class TestFilesOfVersion010:
+    """Files in `data`, saved by the first version."""
+
+    def test_classifier(self, images):
+        model = load(DATA / "classifier.safetensors")
+        assert_same(model.classes_, np.array(["a", "é", "😀"]))
+        assert_same(model.class_weight, {"a": 1.0, "é": 2, "😀": np.float32(0.5)})
+        assert_same(model.net_params, {"optimizer__betas": (0.8, 0.9)})
+        assert_same(model.layer, ("features.relu1", "features.relu2"))
+        assert isinstance(model.random_state, np.random.RandomState)
+        expected = [
+            [0.32874855, 0.4350338, 0.23621762],
+            [0.32732362, 0.4379487, 0.23472767],
+            [0.32733658, 0.4363259, 0.23633757],
+        ]
+        np.testing.assert_allclose(
+            model.predict_proba(images[0][::10]), expected, rtol=1e-4
+        )
+        assert model.transform(images[0]).shape == images[0].shape
+
+    def test_localizer(self):
+        localizer = load(DATA / "localizer.safetensors")
+        dates = np.array(["2020-01-01", "2021-05-05", "2022-02-02"], "M8[D]")
+        assert_same(localizer.classes_, dates)
+        assert localizer.estimator is localizer.estimator_
+        row, column = np.mgrid[:24, :24]
+        image = 200 * np.exp(-((row - 8) ** 2 + (column - 14) ** 2) / 8)
+        (found,) = localizer.localize([image.astype(np.uint8)]).to_dict("records")
+        assert found["label"] == dates[2]
+        assert [found[name] for name in BOX_COLUMNS] == [9, 3, 20, 14]
+        np.testing.assert_allclose(found["score"], 0.342922, rtol=1e-4)
 
 
 class TestFormat:
@@ -555,7 +588,7 @@ class TestFormat:
         metadata = metadata_of(split(content)[0])
         assert (metadata["format"], metadata["version"]) == (1, __version__)
 
-    def test_seal_makes_what_save_does(self, content, path):
+    def test_sealed_files_are_those_of_save(self, content, path):
         expected = load(path)
         path.write_bytes(seal(*split(content)))
         assert_same(load(path), expected)
@@ -603,14 +636,14 @@ class TestHostileFiles:
             (lambda state, net: state.update(lr="x"), "'lr' parameter"),
             (lambda state, net: state.update(layer_="nothing"), "nothing"),
             (lambda state, net: state.pop("filter_errors_"), "filter_errors_"),
-            (lambda state, net: state.update(_dtype="O"), "type of its images"),
-            (lambda state, net: state.update(_net_history=[1]), "history"),
+            (lambda state, net: state.update(_dtype="O"), "_dtype"),
+            (lambda state, net: state.update(_net_history=[1]), "_net_history"),
             (lambda state, net: state.update(baseline_error_=None), "baseline_error_"),
             (lambda state, net: net.update(module={"network": "os.system"}), "network"),
             (lambda state, net: net.update(module="os.system"), "'module' parameter"),
-            (lambda state, net: net.update(seed=-1), "network"),
-            (lambda state, net: net.update(seed="x"), "network"),
-            (lambda state, net: net.update(n_classes=10**9), "network"),
+            (lambda state, net: net.update(seed=-1), "_net_spec"),
+            (lambda state, net: net.update(seed="x"), "_net_spec"),
+            (lambda state, net: net.update(n_classes=10**9), "_net_spec"),
             (lambda state, net: net.pop("seed"), "network"),
             (
                 lambda state, net: net.update(
@@ -629,6 +662,35 @@ class TestHostileFiles:
             ),
         )
         assert message in found
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda record: record.update({"class": "os.system"}), "its class"),
+            (lambda record: record.pop("state"), "its state"),
+            (lambda record: record.pop("estimator"), "parameters"),
+            (lambda record: record["estimator"].pop("estimator"), "its record"),
+            (lambda record: record.update(estimator=None), "estimator_"),
+            (lambda record: record.update(estimator_=record["state"]), "its class"),
+            (lambda record: record.update(estimator_={**record}), "estimator is"),
+            (lambda record: record["state"].update(estimator_=1), "estimator_"),
+            (lambda record: record["state"].update(_layout=[1]), "_layout"),
+            (lambda record: record["state"].pop("_columns"), "_columns"),
+            (lambda record: record["state"].update(classes_=None), "classes_"),
+            (lambda record: record["state"].update(n_features_in_=7), "n_features_in_"),
+        ],
+    )
+    def test_of_localizers(self, path, change, message):
+        content = (DATA / "localizer.safetensors").read_bytes()
+        refusal = self.refusal(path, content, lambda m: change(m["estimator"]))
+        assert message in refusal
+
+    def test_a_network_of_a_localizer_is_ignored(self, path):
+        header, data = split((DATA / "localizer.safetensors").read_bytes())
+        metadata = metadata_of(header)
+        metadata["estimator"]["net"] = metadata["estimator"]["probe"] = 1
+        path.write_bytes(seal(header, data, metadata))
+        assert len(load(path).classes_) == 3
 
     def test_of_images_larger_than_the_file(self, content, path):
         def enlarge(metadata):
@@ -673,8 +735,8 @@ class TestHostileFiles:
         assert outcomes == {"loaded", "refused"}
 
 
-class TestOtherWays:
-    """Pickles hold code, and are as exact."""
+class TestPickles:
+    """Pickles contain code, and are as exact."""
 
     @pytest.mark.parametrize("name", ["pickle", "cloudpickle"])
     def test_pickle_and_cloudpickle(self, fit, images, localizer, name):

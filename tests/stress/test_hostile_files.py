@@ -1,7 +1,6 @@
-"""Thousands of damaged and forged files: one clear error each, and no code is run.
+"""Damaged and forged files raise one clear error each and execute no code.
 
-The environment variable SKLEARN_SIMILAR_STRESS sets how many files are tried; without
-it they are few.
+The environment variable SKLEARN_SIMILAR_STRESS sets the number of files.
 """
 
 import gzip
@@ -22,12 +21,12 @@ from sklearn_similar.datasets._idx import read_idx
 resource = pytest.importorskip("resource", reason="not on Windows")
 
 N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "0"))
-# More than any of the files below needs: a file of 60 kB takes a network of as much.
+# More than any of the files below needs: a file of 60 kB contains a network of 60 kB.
 MAX_GROWTH = 300 * 2**20
 
 
 def peak_memory():
-    """Return the greatest memory of the process so far, in bytes."""
+    """Return the peak memory of the process, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -43,7 +42,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def files(images, tmp_path_factory):
-    """Return the contents of files of a classifier and of a localizer."""
+    """Return the contents of a classifier's and of a localizer's file."""
     classifier = SimilarNetClassifier(
         max_epochs=2,
         batch_size=10,
@@ -61,7 +60,7 @@ def files(images, tmp_path_factory):
 
 
 def outcome(path, X):
-    """Whether a file is refused, or gives an estimator that works or refuses X."""
+    """Whether a file is refused, or loaded as an estimator that works or refuses X."""
     try:
         estimator = load(path)
     except ValueError as error:

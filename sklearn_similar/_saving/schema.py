@@ -1,0 +1,219 @@
+"""What the state of a fitted estimator holds: the type and shape of each attribute.
+
+State from a file may be of any type until it has been checked against its schema;
+afterwards, the code of this package, NumPy and PyTorch meet only what `fit` sets.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from .._images.images import n_channels
+from .._search.box_regression import box_weights
+from .._search.crop_specification import CropSpecification
+from .encoding import Damaged
+
+State = Mapping[str, Any]
+# Whether a value is valid, given the attributes that stand before it in the schema.
+Check = Callable[[Any, State], bool]
+
+# Parameters that files of earlier versions lack, and their values in those files.
+ADDED_PARAMETERS: dict[str, dict[str, Any]] = {"InstanceLocalizer": {"n_jobs": None}}
+# Attributes that some estimators, or files of earlier versions, lack.
+_OPTIONAL = {
+    "feature_names_in_",
+    "outline_layer_",
+    "absent_activations_",
+    "box_regression_",
+}
+
+
+def check_state(state: State, schema: Mapping[str, Check]) -> None:
+    """Raise Damaged for the first attribute that is missing or invalid."""
+    for name, is_valid in schema.items():
+        if name not in state and name in _OPTIONAL:
+            continue
+        try:
+            is_good = name in state and is_valid(state[name], state)
+        except (TypeError, ValueError):
+            # Comparisons of arrays with other values.
+            is_good = False
+        require(is_good, name)
+
+
+def require(condition: Any, name: str) -> None:
+    """Raise Damaged for the part of a file with this name unless a condition holds."""
+    if not condition:
+        raise Damaged(f"{name} is missing or damaged")
+
+
+# Sizes of axes, by the names that `_array` takes.
+_SIZES: dict[str, Callable[[State], int]] = {
+    "classes": lambda state: len(state["classes_"]),
+    "features": lambda state: state["n_features_in_"],
+    "filters": lambda state: sum(state["n_filters_"]),
+    "filters of last layer": lambda state: state["n_filters_"][-1],
+}
+
+
+def _array(*shape: int | str, kinds: str = "f") -> Check:
+    def is_valid(value: Any, state: State) -> bool:
+        sizes = (n if isinstance(n, int) else _SIZES[n](state) for n in shape)
+        is_array = isinstance(value, np.ndarray) and value.dtype.kind in kinds
+        return is_array and value.shape == tuple(sizes)
+
+    return is_valid
+
+
+def _instance(kind: type) -> Check:
+    return lambda value, state: isinstance(value, kind)
+
+
+def _optional(check: Check) -> Check:
+    return lambda value, state: value is None or check(value, state)
+
+
+def _is_count(value: Any) -> bool:
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return is_integer and bool(value > 0)
+
+
+def _are_counts(value: Any, *lengths: int) -> bool:
+    is_tuple = isinstance(value, tuple) and len(value) in lengths
+    return is_tuple and all(map(_is_count, value))
+
+
+def _are_floats(value: Any, length: int) -> bool:
+    is_tuple = isinstance(value, tuple) and len(value) == length
+    return is_tuple and all(isinstance(v, float) and math.isfinite(v) for v in value)
+
+
+def _layers(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_dtype(value: Any, state: State) -> bool:
+    pattern = r"bool|u?int\d+|float\d+"
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _is_net_spec(value: Any, state: State) -> bool:
+    return (
+        value["n_classes"] == len(state["classes_"])
+        and value["image_shape"] == state["image_shape_"]
+        and _is_count(value["n_training"])
+        and type(value["seed"]) is int
+        and 0 <= value["seed"] < 2**32
+        and _optional(_array("classes"))(value["class_weight"], state)
+    )
+
+
+def _is_probe(value: Any, state: State) -> bool:
+    height, width = state["image_shape_"][:2]
+    channels = n_channels(state["image_shape_"])
+    return (
+        isinstance(value, dict)
+        and _array(height, width, channels, kinds="u")(value.get("image"), state)
+        and _array(1, "classes")(value.get("scores"), state)
+    )
+
+
+def _is_fitted_on_same_shape(value: Any, state: State) -> bool:
+    return hasattr(value, "net_") and value.image_shape_ == state["image_shape_"]
+
+
+def _are_columns(value: Any, state: State) -> bool:
+    n_columns = len(state["estimator_"].classes_)
+    is_array = _array("classes", kinds="iu")(value, state)
+    return is_array and value.min(initial=0) >= 0 and value.max(initial=0) < n_columns
+
+
+def _are_box_weights(value: Any, state: State) -> bool:
+    expected = box_weights(n_channels(state["image_shape_"]))
+    return (
+        isinstance(value, dict)
+        and value.keys() == expected.keys()
+        and all(
+            _array(*array.shape, kinds=array.dtype.kind)(value[name], state)
+            and value[name].dtype == array.dtype
+            and bool(np.isfinite(value[name]).all())
+            for name, array in expected.items()
+        )
+    )
+
+
+def _is_crop_specification(value: Any, state: State) -> bool:
+    if not isinstance(value, dict):
+        return False
+    # Files of earlier versions lack it.
+    value = {"fills_frame": False} | value
+    return (
+        value.keys() == {field.name for field in fields(CropSpecification)}
+        and value["size"] == state["image_shape_"][:2]
+        and _are_floats((value["object_extent"], value["low"], value["high"]), 3)
+        and isinstance(value["fills_frame"], bool)
+        and 0 < value["object_extent"] <= 1
+        and value["low"] < value["high"]
+    )
+
+
+_IMAGES: dict[str, Check] = {
+    "classes_": lambda value, state: isinstance(value, np.ndarray) and value.ndim == 1,
+    "image_shape_": lambda value, state: _are_counts(value, 2, 3),
+    "n_features_in_": lambda value, state: (
+        _is_count(value) and value == math.prod(state["image_shape_"])
+    ),
+    "value_range_": lambda value, state: _are_floats(value, 2) and value[0] <= value[1],
+    "_dtype": _is_dtype,
+    "feature_names_in_": _array("features", kinds="O"),
+}
+CLASSIFIER = _IMAGES | {
+    "layer_": lambda value, state: (
+        bool(_layers(value)) and all(isinstance(layer, str) for layer in _layers(value))
+    ),
+    "_net_spec": _is_net_spec,
+    "_net_arrays": lambda value, state: (
+        isinstance(value, dict)
+        and all(isinstance(array, np.ndarray) for array in value.values())
+    ),
+    "_net_history": lambda value, state: (
+        isinstance(value, list) and all(type(epoch) is dict for epoch in value)
+    ),
+    "probe": _is_probe,
+}
+# Attributes of a classifier whose importances have been measured.
+IMPORTANCES: dict[str, Check] = {
+    "n_filters_": lambda value, state: _are_counts(
+        value, len(_layers(state["layer_"]))
+    ),
+    "baseline_error_": _instance(float),
+    "filter_errors_": _array("filters"),
+    "filter_importances_": _array("filters"),
+    "filter_weights_": _array("filters"),
+    "absent_activations_": _array("filters"),
+    "class_importances_": _array("classes", "filters"),
+    "class_filter_weights_": _array("classes", "filters of last layer"),
+    "log_odds_drops_": lambda value, state: (
+        _array("classes", "classes", "filters of last layer")(value, state)
+        or _array("classes", 1, "filters of last layer")(value, state)
+    ),
+    "outline_layer_": _optional(_instance(str)),
+    "normalization_constant_": _instance(float),
+    "class_normalization_constants_": _array("classes"),
+    "class_score_constants_": _optional(_array("classes")),
+}
+LOCALIZER = _IMAGES | {
+    "estimator_": _is_fitted_on_same_shape,
+    "background_": lambda value, state: True,
+    "_columns": _are_columns,
+    "_layout": lambda value, state: value in ("rows", "grey", "colour"),
+    "score_calibration_": lambda value, state: (
+        _are_floats(value, 3) and value[0] > 0 and value[1] >= 0
+    ),
+    "box_regression_": _optional(_are_box_weights),
+    "crop_specification_": _is_crop_specification,
+}
