@@ -18,7 +18,7 @@ from ._estimator import NestedParametersMixin, check_scales, set_random_states
 from ._images.blockwise import blockwise
 from ._images.images import Images, from_tensor, n_channels, to_tensor
 from ._images.labels import comparable_labels, unused_label, without_class
-from ._images.reading import check_in_memory, read_parts
+from ._images.streams import check_in_memory, read_parts
 from ._images.validation import check_training_data, published_at_end, snapshot
 from ._learning.training import (
     BACKGROUND,

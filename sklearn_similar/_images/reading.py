@@ -1,118 +1,183 @@
-"""Images that are read when they are needed: those of an iterator, and of files."""
+"""Checks that turn what callers pass as images, sizes and ranges into one form."""
 
 import math
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
 
-from .files import ImageFiles, find_image_files
-from .images import Images, is_dask, read_images, to_numpy
-from .lazy import is_lazy
-from .position import image_name, part_of_images
-from .validation import check_images
-from .value_range import check_value_range, ranges_are_checked
+from .images import LUMA, shape_text, to_numpy
 
 
-def read_parts(
-    estimator: Any, X: Any, layout: str, n_channels: int, n_pixels: int
-) -> tuple[Iterator[Images], int | None]:
-    """Images, checked: all that are in memory together, and others when asked for.
+def allocate(shape: tuple[int, ...], dtype: type, name: str) -> np.ndarray:
+    """Return an array to be filled, or raise for one that no memory can hold.
 
-    Parameters
-    ----------
-    estimator : InstanceLocalizer
-    X : array, DataFrame, list of images, iterator, path or list of paths
-    layout : {"rows", "grey", "colour"}
-        Layout of the images in `fit`.
-    n_channels : int
-        Channels of these images.
-    n_pixels : int
-        Pixels after which no other image is read together.
-
-    Returns
-    -------
-    parts : iterator of Images
-    n_images : int or None
-        How many there are, if it is known.
+    Where a system promises more memory than it has, it would end the process while the
+    array is being filled.
     """
-    files = _image_files(X, n_channels)
-    if files is not None:
-        return _read_in_parts(estimator, files, n_pixels), len(files)
-    if isinstance(X, Iterator):
-        return _read_in_parts(estimator, X, n_pixels), None
-    images = check_images(estimator, X, layout)
-    return iter([images]), len(images)
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes <= _physical_memory():
+        try:
+            return np.empty(shape, dtype=dtype)
+        except MemoryError:
+            pass
+    raise ValueError(
+        f"{name}={shape[0]} images of {shape_text(shape[1:])} take "
+        f"{n_bytes / 2**30:,.0f} GiB, more than there is memory: make fewer or smaller "
+        "ones at a time."
+    )
 
 
-def check_in_memory(X: Any, method: str) -> None:
-    """Raise ValueError for what a method could not count before it is read."""
-    if isinstance(X, Iterator) or is_dask(X):
+def _physical_memory() -> float:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # unknown to this system
+        return math.inf
+
+
+def check_images(images, name: str) -> np.ndarray:
+    """Return same-sized images as uint8 of shape (n, h, w) or (n, h, w, c)."""
+    try:
+        array = to_numpy(images)
+    except ValueError as error:
         raise ValueError(
-            f"X is of the type {type(X).__name__}, and {method} wants all images at "
-            "once; pass an array, a list of images or a list of paths."
+            f"{name} must all have one size, found several: resize them first."
+        ) from error
+    if array.ndim == 4 and array.shape[3] not in (1, 3):
+        raise ValueError(
+            f"{name} must have 1 or 3 channels, found {array.shape[3]} in the shape "
+            f"{array.shape}: pass grey or RGB images."
         )
+    if array.ndim not in (3, 4) or array.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (n, height, width) or "
+            f"(n, height, width, channels) and not be empty, found {array.shape}: "
+            "reshape them first."
+        )
+    return _to_uint8(array, name)
 
 
-def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
-    """The images of a folder, of a file or of a list of files; None for anything else.
+def check_background_images(images, name: str) -> list[np.ndarray]:
+    """Return images of any sizes as a list of uint8 (h, w) or (h, w, c)."""
+    if hasattr(images, "__array__"):
+        images = _split_images(to_numpy(images))
+    is_array = isinstance(images, np.ndarray) and images.ndim > 0
+    if not is_array and not isinstance(images, Sequence):
+        raise ValueError(
+            f"{name} is of the type {type(images).__name__}: pass one image, an array "
+            "or a list of images."
+        )
+    if not len(images):
+        raise ValueError(f"{name} holds no image: pass at least one.")
+    return [_check_image(image, f"{name}[{i}]") for i, image in enumerate(images)]
 
-    Raises
-    ------
-    ValueError
-        If there is no such folder or file; the message names it.
+
+def _split_images(array: np.ndarray) -> np.ndarray:
+    one_grey = array.ndim == 2
+    one_colour = array.ndim == 3 and array.shape[2] in (1, 3)
+    return array[np.newaxis] if one_grey or one_colour else array
+
+
+def _check_image(image, name: str) -> np.ndarray:
+    try:
+        array = to_numpy(image)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has rows of several lengths: pass grey or RGB images."
+        ) from error
+    colour = array.ndim == 3 and array.shape[2] in (1, 3)
+    if not (array.ndim == 2 or colour) or array.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (height, width) or (height, width, 3) and "
+            f"not be empty, found {array.shape}: pass grey or RGB images."
+        )
+    return _to_uint8(array, name)
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "buif":
+        raise ValueError(
+            f"{name} must hold numbers, found the dtype {array.dtype}: pass uint8 "
+            "from 0 to 255 or float from 0 to 1."
+        )
+    if array.dtype.kind == "b":
+        return array * np.uint8(255)
+    # A NaN makes both comparisons false, so it is refused here too.
+    low, high = array.min(), array.max()
+    top = 1 if array.dtype.kind == "f" else 255
+    if not (low >= 0 and high <= top):
+        raise ValueError(
+            f"{name} of dtype {array.dtype} must lie between 0 and {top}, found "
+            f"{low} to {high}: rescale them or pass uint8."
+        )
+    return np.rint(array * np.float32(255 / top)).astype(np.uint8)
+
+
+def with_channels(image: np.ndarray, n_channels: int | None) -> np.ndarray:
+    """Return an image with that many channels; None is grey with no such axis."""
+    if image.ndim == 3 and image.shape[2] == n_channels:
+        return image
+    if image.ndim == 3:
+        grey = image[..., 0] if image.shape[2] == 1 else _luminance(image)
+    else:
+        grey = image
+    if n_channels is None:
+        return grey
+    return np.repeat(grey[..., np.newaxis], n_channels, axis=2)
+
+
+def _luminance(image: np.ndarray) -> np.ndarray:
+    return np.rint(image.astype(np.float32) @ np.array(LUMA, dtype=np.float32)).astype(
+        np.uint8
+    )
+
+
+def _values(value) -> list:
+    """The numbers of a sequence, or a number alone; empty for other things."""
+    if isinstance(value, Real):
+        return [value]
+    array = np.asarray(value, dtype=object)
+    return array.tolist() if array.ndim == 1 else []
+
+
+def check_size(size) -> tuple[int, int]:
+    """Return (height, width) as two positive integers."""
+    values = _values(size)
+    if len(values) != 2 or not all(
+        isinstance(v, Integral) and int(v) > 0 for v in values
+    ):
+        raise ValueError(
+            f"size must be two positive integers (height, width), found {size!r}."
+        )
+    return int(values[0]), int(values[1])
+
+
+def _is_finite(value) -> bool:
+    """Whether a number is one that a float can be: integers may be larger."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def check_range(value, name: str, *, low=None, high=np.inf, kind: type = Real):
+    """Return (least, greatest) of a pair, or of a single value for both.
+
+    Both must be finite and lie between `low` and `high`; None is "above 0".
     """
-    if isinstance(X, (str, os.PathLike)):
-        return ImageFiles(find_image_files(Path(X)), n_channels)
-    if isinstance(X, (pd.Series, np.ndarray)) and X.ndim == 1 and X.dtype.kind in "OUT":
-        X = X.tolist()
-    if not isinstance(X, (list, tuple)) or not X:
-        return None
-    if not all(isinstance(path, (str, os.PathLike)) for path in X):
-        return None
-    paths = [Path(path) for path in X]
-    for index, path in enumerate(paths):
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no file that exists"
-            raise ValueError(
-                f"X[{index}] is {str(path)!r}, which is {kind}; pass paths of images."
-            )
-    return ImageFiles(paths, n_channels)
-
-
-def _read_in_parts(
-    estimator: Any, images: Iterable[Any], n_pixels: int
-) -> Iterator[Images]:
-    """The images, checked, some at a time; warns once of values of another range."""
-    has_warned = False
-    for first, part in _parts(images, n_pixels):
-        with part_of_images(first), ExitStack() as stack:
-            if has_warned:
-                stack.enter_context(ranges_are_checked())
-            read = read_images(part, estimator.image_shape_)
-            trained = estimator.value_range_, np.dtype(estimator._dtype)
-            has_warned |= check_value_range(read, *trained)
-        yield read
-
-
-def _parts(images: Iterable[Any], n_pixels: int) -> Iterator[tuple[int, list]]:
-    """Lists of images, and the position of the first image in each of them."""
-    first, part, n_read = 0, [], 0
-    for index, given in enumerate(images):
-        image = given if is_lazy(given) else to_numpy(given)
-        if len(image.shape) < 2:
-            raise ValueError(
-                f"{image_name(index)} of X has shape {image.shape}; pass an iterator "
-                "of images, (height, width) or (height, width, n_channels) each."
-            )
-        part.append(image)
-        n_read += math.prod(image.shape[:2])
-        if n_read >= n_pixels:
-            yield first, part
-            first, part, n_read = index + 1, [], 0
-    if part:
-        yield first, part
+    values = _values(value)
+    pair = values * 2 if len(values) == 1 else values
+    valid = len(pair) == 2 and all(isinstance(v, kind) for v in pair)
+    valid = valid and pair[0] <= pair[1] <= high and _is_finite(pair[1])
+    if not valid or not (pair[0] > 0 if low is None else pair[0] >= low):
+        noun = "integers" if kind is Integral else "finite numbers"
+        bounds = "above 0" if low is None else f"of at least {low}"
+        bounds += f" and at most {high}" if high < np.inf else ""
+        raise ValueError(
+            f"{name} must be one or two {noun} {bounds}, the least first, found "
+            f"{value!r}."
+        )
+    return pair[0], pair[1]

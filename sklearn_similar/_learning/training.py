@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from .._images.checks import check_background_images
 from .._images.grouping import rank_within
+from .._images.reading import check_background_images
 from .._images.value_range import ranges_are_checked
 from .._network.seeding import random_seed
 from .._progress import with_progress

@@ -10,8 +10,8 @@ import pandas as pd
 from sklearn.utils import check_consistent_length, check_random_state
 
 from .._compat import Interval, validate_params
-from .._images.checks import check_background_images, check_images
 from .._images.grouping import rank_within
+from .._images.reading import check_background_images, check_images
 from .._progress import with_progress
 from .._scenes.scene import Scene
 from .._scenes.training_scenes import (

@@ -6,8 +6,8 @@ colour alone.
 
 import numpy as np
 
-from .._images.checks import with_channels
 from .._images.images import LUMA
+from .._images.reading import with_channels
 from .rendering import resize_to_cover
 
 # Grey levels by which the colour of an instance has to change some channel.

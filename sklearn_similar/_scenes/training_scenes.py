@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import ndimage
 
 from .._images.batches import batch_slices
-from .._images.checks import with_channels
+from .._images.reading import with_channels
 from .._tables.boxes import BOX_COLUMNS
 from ..datasets._scenes import make_scenes
 from .isoluminant import enlarged_to_cover, make_ground, paste_in_luma_of

@@ -8,14 +8,14 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from .._compat import Interval, validate_params
-from .._images.checks import (
+from .._images.images import to_numpy
+from .._images.reading import (
     allocate,
     check_background_images,
     check_images,
     check_size,
     with_channels,
 )
-from .._images.images import to_numpy
 from ._background_kinds import KINDS, NEEDS
 
 # Samples that are made together, and their pixels.

@@ -8,7 +8,8 @@ import pandas as pd
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, StrOptions, validate_params
-from .._images.checks import (
+from .._images.images import count, shape_text
+from .._images.reading import (
     allocate,
     check_background_images,
     check_images,
@@ -16,7 +17,6 @@ from .._images.checks import (
     check_size,
     with_channels,
 )
-from .._images.images import count, shape_text
 from .._scenes.rendering import (
     brightest_channel,
     may_fit,
