@@ -14,12 +14,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._compat import HasMethods, Interval, StrOptions, fit_context
 from ._default_estimator import default_estimator
-from ._estimator import NestedParametersMixin, check_scales, set_random_states
+from ._estimator import (
+    NestedParametersMixin,
+    check_scales,
+    published_at_end,
+    set_random_states,
+    snapshot,
+)
 from ._images.blockwise import blockwise
 from ._images.images import Images, from_tensor, n_channels, to_tensor
 from ._images.labels import comparable_labels, unused_label, without_class
 from ._images.streams import check_in_memory, read_parts
-from ._images.validation import check_training_data, published_at_end, snapshot
+from ._images.validation import check_training_data, image_names
 from ._learning.training import (
     BACKGROUND,
     TrainingImages,
@@ -336,7 +342,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             for group in groups(images, channels, _PIXELS_AT_ONCE)
         )
         found = with_progress(
-            search(tasks, recognizer, settings, self.n_jobs),
+            search(tasks, recognizer, settings, self.n_jobs, image_names(self)),
             "localize",
             n_images,
             "image",

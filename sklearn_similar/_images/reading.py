@@ -1,43 +1,189 @@
-"""Checks that turn what callers pass as images, sizes and ranges into one form."""
+"""The one gate for images in memory: array-likes in, checked arrays out.
 
-import math
-import os
+Estimators and metrics read images of any size and type as `Images`, data sets and
+training scenes as uint8.
+"""
+
+import sys
 from collections.abc import Sequence
-from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+import torch
 
-from .images import LUMA, shape_text, to_numpy
+from .images import LUMA, Images, LazyPixels, is_lazy, n_channels
+from .messages import ImageNames, count, shape_text
 
 
-def allocate(shape: tuple[int, ...], dtype: type, name: str) -> np.ndarray:
-    """Return an array to be filled, or raise for one that no memory can hold.
+def is_dask(X) -> bool:
+    """Whether X is a collection of Dask, which is not imported to tell."""
+    return "dask" in sys.modules and hasattr(X, "__dask_graph__")
 
-    Where a system promises more memory than it has, it would end the process while the
-    array is being filled.
-    """
-    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    if n_bytes <= _physical_memory():
-        try:
-            return np.empty(shape, dtype=dtype)
-        except MemoryError:
-            pass
-    raise ValueError(
-        f"{name}={shape[0]} images of {shape_text(shape[1:])} take "
-        f"{n_bytes / 2**30:,.0f} GiB, more than there is memory: make fewer or smaller "
-        "ones at a time."
+
+def is_list_of_images(X) -> bool:
+    """Whether X is a list of images rather than of rows."""
+    if not isinstance(X, (list, tuple)) or len(X) == 0:
+        return False
+    # An image that has a shape need not be read to count its dimensions.
+    shape = getattr(X[0], "shape", None)
+    return (np.ndim(X[0]) if shape is None else len(shape)) >= 2
+
+
+def is_images(X) -> bool:
+    """Whether X holds images rather than rows."""
+    return is_list_of_images(X) or getattr(X, "ndim", 2) > 2
+
+
+def to_numpy(X) -> np.ndarray:
+    """The array of an array-like; a tensor may be on a GPU or require gradients."""
+    if is_dask(X):
+        raise ValueError(
+            f"X is of the type {type(X).__module__}.{type(X).__qualname__}; predict, "
+            "predict_proba, transform and localize take dask.array and dask.bag, and "
+            "anything else X.compute(), if it fits into memory."
+        )
+    return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
+
+
+def check_numeric(array: Any, name: str) -> None:
+    """Raise ValueError unless an array holds real numbers."""
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; pass its "
+            "real part or its magnitude."
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}; pass numbers, integers from 0 to 255 or "
+            "floats."
+        )
+
+
+def channels_seem_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image's shape looks like (n_channels, height, width)."""
+    return (
+        len(shape) == 3 and shape[0] in (1, 3) and shape[1] > shape[0] and shape[2] > 4
     )
 
 
-def _physical_memory() -> float:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # unknown to this system
-        return math.inf
+def read_images(
+    X, trained: tuple[int, ...] | None = None, names: ImageNames | None = None
+) -> Images:
+    """Check images of any size, and give them as views of what was passed.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, h, w) or (n, h, w, c), or list of images
+        As `is_images` tells them from rows.
+    trained : tuple, optional
+        Shape of an image that the network was trained with. Other images have as many
+        channels, or three that can be made one.
+    names : ImageNames, optional
+        What messages call the images.
+
+    Raises
+    ------
+    ValueError
+        If an image is empty, not numeric, or has another number of channels; the
+        message names it. Values are not read; see `value_ranges`.
+    """
+    names = ImageNames() if names is None else names
+    if is_list_of_images(X):
+        pixels = [
+            read_image(image, f"{names.name(index)} of X", trained)
+            for index, image in enumerate(X)
+        ]
+        return Images(pixels, "list", names)
+    X = to_numpy(X)
+    _check_array_of_images(X, trained)
+    # The first image stands for all, which have its shape and type.
+    read_image(X[0], "Each image of X", trained)
+    return Images(X if X.ndim == 4 else X[..., np.newaxis], "images", names)
 
 
-def check_images(images, name: str) -> np.ndarray:
-    """Return same-sized images as uint8 of shape (n, h, w) or (n, h, w, c)."""
+def _check_array_of_images(X: np.ndarray, trained: tuple[int, ...] | None) -> None:
+    """Raise ValueError for an array that is not (n, h, w) or (n, h, w, c)."""
+    if len(X) == 0:
+        raise ValueError(f"X has shape {X.shape} and so no images; pass at least one.")
+    if X.ndim > 4:
+        raise ValueError(
+            f"X has {X.ndim} dimensions; pass grey images (n, height, width) or colour "
+            "images (n, height, width, n_channels)."
+        )
+    if X.ndim == 3 and X.shape[2] in (3, 4) and trained and X.shape[2] != trained[1]:
+        raise ValueError(
+            f"X has shape {shape_text(X.shape)}; pass [X] for one colour image, "
+            f"or X[..., np.newaxis] for grey images {X.shape[2]} pixels wide."
+        )
+
+
+def read_image(image: Any, name: str, trained: tuple[int, ...] | None = None) -> Any:
+    """Check an image, and give it as height x width x n_channels.
+
+    Parameters
+    ----------
+    image : array-like of shape (height, width) or (height, width, n_channels)
+    name : str
+        What messages call it.
+    trained : tuple, optional
+        As for `read_images`.
+
+    Returns
+    -------
+    ndarray or LazyPixels
+    """
+    pixels = image if is_lazy(image) else to_numpy(image)
+    shape = pixels.shape
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ValueError(
+            f"{name} has shape {shape}; pass (height, width) or (height, width, "
+            "n_channels), none of them 0."
+        )
+    check_numeric(pixels, name)
+    if trained is not None:
+        _check_channels(shape, n_channels(trained), name)
+    if not isinstance(pixels, np.ndarray):
+        return LazyPixels(pixels)
+    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+
+
+def _check_channels(shape: tuple[int, ...], n_trained: int, name: str) -> None:
+    """Raise ValueError unless the network can take the channels of an image."""
+    n_given = n_channels(shape)
+    if n_given == n_trained or (n_given, n_trained) == (3, 1):
+        return
+    hint = "move them to the end" if channels_seem_first(shape) else "convert it"
+    raise ValueError(
+        f"{name} has shape {shape_text(shape)} and so {count(n_given, 'channel')}, "
+        f"but the network was trained with {n_trained}; {hint}."
+    )
+
+
+def check_one_size(images: Images) -> np.ndarray:
+    """The pixels of images of one shape and type, n x height x width x n_channels."""
+    if isinstance(images.pixels, np.ndarray):
+        return images.pixels
+    first = images.pixels[0]
+    for index, image in enumerate(images.pixels):
+        for name, value, expected in [
+            ("size", _size_text(image), _size_text(first)),
+            ("type", image.dtype, first.dtype),
+        ]:
+            if value != expected:
+                raise ValueError(
+                    f"fit wants images of one {name}, but image 0 of X has {expected} "
+                    f"and image {index} {value}; make them the same."
+                )
+    return np.stack(images.pixels)
+
+
+def _size_text(pixels: np.ndarray) -> str:
+    """The shape of an image, height x width x n_channels, as people write it."""
+    return shape_text(pixels.shape[:2] if pixels.shape[2] == 1 else pixels.shape)
+
+
+def uint8_images(images, name: str) -> np.ndarray:
+    """Grey or RGB images of one size as uint8, (n, h, w) or (n, h, w, c)."""
     try:
         array = to_numpy(images)
     except ValueError as error:
@@ -58,10 +204,14 @@ def check_images(images, name: str) -> np.ndarray:
     return _to_uint8(array, name)
 
 
-def check_background_images(images, name: str) -> list[np.ndarray]:
-    """Return images of any sizes as a list of uint8 (h, w) or (h, w, c)."""
+def uint8_image_list(images, name: str) -> list[np.ndarray]:
+    """Grey or RGB images of any sizes, or one, as a list of uint8, (h, w) or (h, w, c).
+
+    The name of each in messages is ``name[index]``.
+    """
     if hasattr(images, "__array__"):
-        images = _split_images(to_numpy(images))
+        array = to_numpy(images)
+        images = array[np.newaxis] if _is_grey_or_rgb(array) else array
     is_array = isinstance(images, np.ndarray) and images.ndim > 0
     if not is_array and not isinstance(images, Sequence):
         raise ValueError(
@@ -70,29 +220,27 @@ def check_background_images(images, name: str) -> list[np.ndarray]:
         )
     if not len(images):
         raise ValueError(f"{name} holds no image: pass at least one.")
-    return [_check_image(image, f"{name}[{i}]") for i, image in enumerate(images)]
+    return [_uint8_image(image, f"{name}[{i}]") for i, image in enumerate(images)]
 
 
-def _split_images(array: np.ndarray) -> np.ndarray:
-    one_grey = array.ndim == 2
-    one_colour = array.ndim == 3 and array.shape[2] in (1, 3)
-    return array[np.newaxis] if one_grey or one_colour else array
-
-
-def _check_image(image, name: str) -> np.ndarray:
+def _uint8_image(image, name: str) -> np.ndarray:
     try:
         array = to_numpy(image)
     except ValueError as error:
         raise ValueError(
             f"{name} has rows of several lengths: pass grey or RGB images."
         ) from error
-    colour = array.ndim == 3 and array.shape[2] in (1, 3)
-    if not (array.ndim == 2 or colour) or array.size == 0:
+    if not _is_grey_or_rgb(array) or array.size == 0:
         raise ValueError(
             f"{name} must have the shape (height, width) or (height, width, 3) and "
             f"not be empty, found {array.shape}: pass grey or RGB images."
         )
     return _to_uint8(array, name)
+
+
+def _is_grey_or_rgb(array: np.ndarray) -> bool:
+    """Whether an array has the shape of one grey or colour image."""
+    return array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
 
 
 def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
@@ -105,9 +253,9 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
         )
     if array.dtype.kind == "b":
         return array * np.uint8(255)
-    # A NaN makes both comparisons false, so it is refused here too.
     low, high = array.min(), array.max()
     top = 1 if array.dtype.kind == "f" else 255
+    # Both comparisons are false for NaN, which is refused here too.
     if not (low >= 0 and high <= top):
         raise ValueError(
             f"{name} of dtype {array.dtype} must lie between 0 and {top}, found "
@@ -117,67 +265,17 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def with_channels(image: np.ndarray, n_channels: int | None) -> np.ndarray:
-    """Return an image with that many channels; None is grey with no such axis."""
+    """A uint8 image with a number of channels; None: grey without that axis."""
     if image.ndim == 3 and image.shape[2] == n_channels:
         return image
+    grey = image
     if image.ndim == 3:
-        grey = image[..., 0] if image.shape[2] == 1 else _luminance(image)
-    else:
-        grey = image
+        grey = image[..., 0] if image.shape[2] == 1 else _luma(image)
     if n_channels is None:
         return grey
     return np.repeat(grey[..., np.newaxis], n_channels, axis=2)
 
 
-def _luminance(image: np.ndarray) -> np.ndarray:
-    return np.rint(image.astype(np.float32) @ np.array(LUMA, dtype=np.float32)).astype(
-        np.uint8
-    )
-
-
-def _values(value) -> list:
-    """The numbers of a sequence, or a number alone; empty for other things."""
-    if isinstance(value, Real):
-        return [value]
-    array = np.asarray(value, dtype=object)
-    return array.tolist() if array.ndim == 1 else []
-
-
-def check_size(size) -> tuple[int, int]:
-    """Return (height, width) as two positive integers."""
-    values = _values(size)
-    if len(values) != 2 or not all(
-        isinstance(v, Integral) and int(v) > 0 for v in values
-    ):
-        raise ValueError(
-            f"size must be two positive integers (height, width), found {size!r}."
-        )
-    return int(values[0]), int(values[1])
-
-
-def _is_finite(value) -> bool:
-    """Whether a number is one that a float can be: integers may be larger."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def check_range(value, name: str, *, low=None, high=np.inf, kind: type = Real):
-    """Return (least, greatest) of a pair, or of a single value for both.
-
-    Both must be finite and lie between `low` and `high`; None is "above 0".
-    """
-    values = _values(value)
-    pair = values * 2 if len(values) == 1 else values
-    valid = len(pair) == 2 and all(isinstance(v, kind) for v in pair)
-    valid = valid and pair[0] <= pair[1] <= high and _is_finite(pair[1])
-    if not valid or not (pair[0] > 0 if low is None else pair[0] >= low):
-        noun = "integers" if kind is Integral else "finite numbers"
-        bounds = "above 0" if low is None else f"of at least {low}"
-        bounds += f" and at most {high}" if high < np.inf else ""
-        raise ValueError(
-            f"{name} must be one or two {noun} {bounds}, the least first, found "
-            f"{value!r}."
-        )
-    return pair[0], pair[1]
+def _luma(image: np.ndarray) -> np.ndarray:
+    weighted = image.astype(np.float32) @ np.array(LUMA, dtype=np.float32)
+    return np.rint(weighted).astype(np.uint8)

@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,17 @@ import numpy as np
 import pandas as pd
 
 from .files import ImageFiles, find_image_files
-from .images import Images, is_dask, read_images, to_numpy
-from .lazy import is_lazy
-from .position import image_name, part_of_images
-from .validation import check_images
-from .value_range import check_value_range, ranges_are_checked
+from .images import Images, is_lazy
+from .messages import ImageNames
+from .reading import is_dask, read_images, to_numpy
+from .validation import check_images, image_names
+from .value_range import check_value_range
 
 
 def read_parts(
     estimator: Any, X: Any, layout: str, n_channels: int, n_pixels: int
 ) -> tuple[Iterator[Images], int | None]:
-    """Images, checked: all that are in memory together, and others when asked for.
+    """Check images: those in memory all together, others part by part when asked for.
 
     Parameters
     ----------
@@ -32,13 +31,13 @@ def read_parts(
     n_channels : int
         Channels of these images.
     n_pixels : int
-        Pixels after which no other image is read together.
+        Number of pixels that ends a part.
 
     Returns
     -------
     parts : iterator of Images
     n_images : int or None
-        How many there are, if it is known.
+        Number of images, if it is known.
     """
     files = _image_files(X, n_channels)
     if files is not None:
@@ -50,7 +49,7 @@ def read_parts(
 
 
 def check_in_memory(X: Any, method: str) -> None:
-    """Raise ValueError for what a method could not count before it is read."""
+    """Raise ValueError for collections that a method would have to read twice."""
     if isinstance(X, Iterator) or is_dask(X):
         raise ValueError(
             f"X is of the type {type(X).__name__}, and {method} wants all images at "
@@ -77,9 +76,9 @@ def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
     paths = [Path(path) for path in X]
     for index, path in enumerate(paths):
         if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no file that exists"
+            fact = "is a folder" if path.is_dir() else "does not exist"
             raise ValueError(
-                f"X[{index}] is {str(path)!r}, which is {kind}; pass paths of images."
+                f"X[{index}] is {str(path)!r}, which {fact}; pass paths of images."
             )
     return ImageFiles(paths, n_channels)
 
@@ -87,26 +86,26 @@ def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
 def _read_in_parts(
     estimator: Any, images: Iterable[Any], n_pixels: int
 ) -> Iterator[Images]:
-    """The images, checked, some at a time; warns once of values of another range."""
-    has_warned = False
-    for first, part in _parts(images, n_pixels):
-        with part_of_images(first), ExitStack() as stack:
-            if has_warned:
-                stack.enter_context(ranges_are_checked())
-            read = read_images(part, estimator.image_shape_)
-            trained = estimator.value_range_, np.dtype(estimator._dtype)
-            has_warned |= check_value_range(read, *trained)
+    """The images, checked, part by part; warns once of values of another range."""
+    names, has_warned = image_names(estimator), False
+    trained_range, dtype = estimator.value_range_, np.dtype(estimator._dtype)
+    for first, part in _parts(images, n_pixels, names):
+        read = read_images(part, estimator.image_shape_, names.after(first))
+        warn = not has_warned
+        has_warned |= check_value_range(read, trained_range, dtype, warn=warn)
         yield read
 
 
-def _parts(images: Iterable[Any], n_pixels: int) -> Iterator[tuple[int, list]]:
+def _parts(
+    images: Iterable[Any], n_pixels: int, names: ImageNames
+) -> Iterator[tuple[int, list]]:
     """Lists of images, and the position of the first image in each of them."""
     first, part, n_read = 0, [], 0
-    for index, given in enumerate(images):
-        image = given if is_lazy(given) else to_numpy(given)
+    for index, source in enumerate(images):
+        image = source if is_lazy(source) else to_numpy(source)
         if len(image.shape) < 2:
             raise ValueError(
-                f"{image_name(index)} of X has shape {image.shape}; pass an iterator "
+                f"{names.name(index)} of X has shape {image.shape}; pass an iterator "
                 "of images, (height, width) or (height, width, n_channels) each."
             )
         part.append(image)

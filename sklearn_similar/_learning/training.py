@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from .._images.grouping import rank_within
-from .._images.reading import check_background_images
-from .._images.value_range import ranges_are_checked
+from .._images.reading import uint8_image_list
+from .._images.splits import rank_within
+from .._nested import ranges_are_checked
 from .._network.seeding import random_seed
 from .._progress import with_progress
 from .._scenes.scene import Scene
@@ -248,7 +248,7 @@ def _fresh_backgrounds(
     """Other textures and views of the background images than in the crops."""
     behind: list[np.ndarray] = []
     if images.background_images is not None:
-        behind = check_background_images(images.background_images, "background_images")
+        behind = uint8_image_list(images.background_images, "background_images")
         chosen = rng.permutation(len(behind))[:_MAX_BACKGROUND_IMAGES]
         behind = variations * [behind[index] for index in chosen]
     n_channels = images.instances.shape[3] if images.instances.ndim == 4 else None

@@ -10,8 +10,8 @@ import pandas as pd
 from sklearn.utils import check_consistent_length, check_random_state
 
 from .._compat import Interval, validate_params
-from .._images.grouping import rank_within
-from .._images.reading import check_background_images, check_images
+from .._images.reading import uint8_image_list, uint8_images
+from .._images.splits import rank_within
 from .._progress import with_progress
 from .._scenes.scene import Scene
 from .._scenes.training_scenes import (
@@ -143,7 +143,7 @@ def make_training_crops(
     >>> X.shape[1:], int((y == -1).sum())
     ((28, 28), 200)
     """
-    images = check_images(images, "images")
+    images = uint8_images(images, "images")
     labels = np.asarray(labels)
     check_consistent_length(images, labels)
     _check_kind(labels, background)
@@ -205,7 +205,7 @@ def make_scene_crops(
     n_textures = int(np.clip(n_background // _CROPS_OF_A_TEXTURE, *_N_TEXTURES))
     images_behind = []
     if background_images is not None:
-        images_behind = check_background_images(background_images, "background_images")
+        images_behind = uint8_image_list(background_images, "background_images")
     backgrounds = make_backgrounds(n_textures, images_behind, n_channels, rng)
     chosen = rng.permutation(len(images))[: max(n_instances, _MIN_SHOWN)]
     fills_frame = specification.fills_frame

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from .._images.images import Images, n_channels
-from .._images.messages import warn_user
-from .._images.position import image_name
+from .._images.messages import ImageNames, warn_user
 from .._images.splits import spread_over_classes
 from .._progress import with_progress
 from .activations import KnownFields, eval_mode
@@ -105,12 +104,18 @@ class TrainedNetwork:
                     output = to_proba(output, dim=1)
                 elif log:
                     output = self.log_probabilities(output)
-                check_finite(output.exp() if log else output, indices, "scores")
+                values = output.exp() if log else output
+                check_finite(values, indices, "scores", images.names)
                 result[indices] = output.cpu().numpy()
         return result
 
 
-def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
+def check_finite(
+    values: torch.Tensor,
+    indices: np.ndarray,
+    name: str,
+    names: ImageNames | None = None,
+) -> None:
     """Raise ValueError, which names the image, if scores or heat are not finite.
 
     Parameters
@@ -120,14 +125,17 @@ def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
         Positions of the images among those of the user.
     name : str
         Name of the values, in the plural.
+    names : ImageNames, optional
+        Names of the images.
     """
     # A sum takes a fraction of the time; where it is finite, so are the values.
     if not values.sum().isfinite() and not values.isfinite().all():
         bad = ~values.isfinite().flatten(1).all(dim=1).cpu().numpy()
+        image = (names or ImageNames()).name(indices[bad][0])
         raise ValueError(
-            f"{image_name(indices[bad][0])} gets {name} that are not finite; look for "
-            "pixel values too large for float32, for a division by a sum that is 0, or "
-            "for weights that are not finite."
+            f"{image} gets {name} that are not finite; look for pixel values too large "
+            "for float32, for a division by a sum that is 0, or for weights that are "
+            "not finite."
         )
 
 

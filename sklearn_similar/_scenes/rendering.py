@@ -5,7 +5,8 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from .._images.images import VISIBLE_SHARE, shape_text
+from .._images.images import VISIBLE_SHARE
+from .._images.messages import shape_text
 
 # Pixels of an enlarged image: 64 of 1000x1000.
 _MAX_PIXELS = 2**26

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from .._images.batches import batch_slices
+from .._images.images import batch_slices
 from .._images.reading import with_channels
 from .._tables.boxes import BOX_COLUMNS
 from ..datasets._scenes import make_scenes

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .._images.batches import batch_slices
-from .._images.images import to_grey
+from .._images.images import batch_slices, to_grey
 from .crop_specification import CropSpecification
 
 _CROPS_AT_ONCE = 1024

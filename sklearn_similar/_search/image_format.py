@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .._images.batches import batch_slices
-from .._images.images import Images, from_tensor, n_channels, to_tensor
+from .._images.images import Images, batch_slices, from_tensor, n_channels, to_tensor
 from .._images.messages import warn_user
 from .crop_specification import CropSpecification
 from .crops import to_unit_tensor

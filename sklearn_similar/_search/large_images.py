@@ -7,13 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._images.rasters import (
-    Raster,
-    Window,
-    max_tile_pixels,
-    with_halo,
-    work_tile_rows,
-)
+from .._images.rasters import Raster, Window, max_tile_pixels, with_halo, work_tile_rows
 from .channels import Channel, shared_channels
 from .crop_specification import CropSpecification
 from .crops import crop_at, crop_octaves, crop_reach

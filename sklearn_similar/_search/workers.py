@@ -1,9 +1,7 @@
 """The search of many images, by one worker or by several."""
 
-import os
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,10 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._images.images import Images, release, to_tensor
-from .._images.position import image_name, part_of_images
+from .._images.messages import ImageNames
 from .._images.rasters import Raster, explained_memory_error, is_large
-from .._images.value_range import ranges_are_checked
-from .._network.threads import usable_threads
+from .._nested import ranges_are_checked
+from .._network.threads import limited_threads, same_threads_later, usable_threads
 from .._progress import without_progress
 from .instances import Instances, instances_table
 from .localization import Settings, find_instances
@@ -61,6 +59,7 @@ def search(
     recognizer: Recognizer,
     settings: Settings,
     n_jobs: int | None,
+    names: ImageNames,
 ) -> Iterator[Instances]:
     """The instances of each image, in order, as they are found.
 
@@ -74,19 +73,21 @@ def search(
         As joblib takes it. Processes, unless `joblib.parallel_config` says otherwise:
         threads wait for each other's Python code (two of them measured 1.04 times as
         fast as one, two processes 1.77 times).
+    names : ImageNames
+        What notes of errors call the images.
     """
     n_workers = effective_n_jobs(n_jobs)
     if n_workers == 1:
-        for group, names in _named(groups):
-            yield from _search_group(group, names, recognizer, settings)
+        for group, image_names in _named(groups, names):
+            yield from _search_group(group, image_names, recognizer, settings)
         return
     n_threads = max(1, torch.get_num_threads() // n_workers)
     tasks = (
-        delayed(_search_limited)(n_threads, group, names, recognizer, settings)
-        for group, names in _until_error(_named(groups))
+        delayed(_search_limited)(n_threads, group, image_names, recognizer, settings)
+        for group, image_names in _until_error(_named(groups, names))
     )
     parallel = Parallel(n_jobs=n_jobs, prefer="processes", return_as="generator")
-    with _own_threads_for_later_ones(), closing(parallel(tasks)) as results:
+    with same_threads_later(), closing(parallel(tasks)) as results:
         for found in results:
             if isinstance(found, Exception):
                 raise found
@@ -103,13 +104,14 @@ def numbered_tables(
 
 
 def _named(
-    groups: Iterable[Group],
+    groups: Iterable[Group], names: ImageNames
 ) -> Iterator[tuple[Group, list[str]]]:
     """Each group, and the names of its images."""
     first = 0
     for group in groups:
         n_images = 1 if isinstance(group, Raster) else len(group)
-        yield group, [image_name(first + n, "image") for n in range(n_images)]
+        indices = range(first, first + n_images)
+        yield group, [names.with_noun("image").name(index) for index in indices]
         first += n_images
 
 
@@ -141,9 +143,8 @@ def _search_group(
     # What the estimator says of images, it says of crops.
     with ExitStack() as stack:
         stack.enter_context(usable_threads())
-        stack.enter_context(ranges_are_checked())
+        stack.enter_context(ranges_are_checked(" of the crops"))
         stack.enter_context(without_progress())
-        stack.enter_context(part_of_images(0, " of the crops"))
         if isinstance(group, Raster):
             name = f"{names[0].capitalize()} of X"
             stack.enter_context(explained_memory_error(name, group.size))
@@ -165,56 +166,3 @@ def _whose(group: Group, names: list[str], *how) -> str:
         except Exception:
             return name
     return f"{names[0]} to {names[-1]}"
-
-
-class _Limits:
-    """The number of threads that PyTorch had before it was limited, and by how many."""
-
-    lock = threading.Lock()
-    n_active = 0
-    n_before = 1
-
-
-@contextmanager
-def limited_threads(n_threads: int) -> Iterator[None]:
-    """At most so many threads of PyTorch for this thread.
-
-    The number belongs to a thread, and the last one that was set also to threads that
-    begin later. So whoever leaves sets the one from before the first came.
-    """
-    # A thread that has not asked yet would take the number over later.
-    n_before = torch.get_num_threads()
-    with _Limits.lock:
-        if _Limits.n_active == 0:
-            _Limits.n_before = n_before
-        _Limits.n_active += 1
-        torch.set_num_threads(min(n_threads, _Limits.n_before))
-    try:
-        yield
-    finally:
-        with _Limits.lock:
-            torch.set_num_threads(_Limits.n_before)
-            _Limits.n_active -= 1
-
-
-@contextmanager
-def _own_threads_for_later_ones() -> Iterator[None]:
-    """Threads that begin afterwards have as many threads of PyTorch as this one.
-
-    After an error or an interrupt, workers that are threads finish what they search,
-    and the number to which they are limited would be that of threads begun meanwhile.
-    """
-    try:
-        yield
-    finally:
-        with _Limits.lock:
-            torch.set_num_threads(torch.get_num_threads())
-
-
-if hasattr(os, "register_at_fork"):
-
-    def _forget_limits() -> None:
-        """A forked process has none of the threads that would leave."""
-        _Limits.lock, _Limits.n_active = threading.Lock(), 0
-
-    os.register_at_fork(after_in_child=_forget_limits)

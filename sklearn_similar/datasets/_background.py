@@ -8,15 +8,9 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from .._compat import Interval, validate_params
-from .._images.images import to_numpy
-from .._images.reading import (
-    allocate,
-    check_background_images,
-    check_images,
-    check_size,
-    with_channels,
-)
+from .._images.reading import to_numpy, uint8_image_list, uint8_images, with_channels
 from ._background_kinds import KINDS, NEEDS
+from ._checks import allocate, check_size
 
 # Samples that are made together, and their pixels.
 _CHUNK = 1000
@@ -124,11 +118,9 @@ def sample_background(
     shares = _check_kinds(kinds, background_images, crops)
     as_float = _is_float(background_images if crops is None else crops)
     if background_images is not None:
-        background_images = check_background_images(
-            background_images, "background_images"
-        )
+        background_images = uint8_image_list(background_images, "background_images")
     if crops is not None:
-        crops = check_images(crops, "crops")
+        crops = uint8_images(crops, "crops")
     shape = _sample_shape(background_images, crops, size)
     if background_images is not None:
         n_channels = shape[2] if len(shape) == 3 else None

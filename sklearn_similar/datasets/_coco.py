@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .._images.images import count
-from .._images.messages import warn_user
+from .._images.messages import count, warn_user
 from .._saving.files import check_can_write, write_atomically
 from .._tables.boxes import BOX_COLUMNS
 from ..metrics._checks import check_instances

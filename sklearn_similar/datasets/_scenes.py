@@ -8,15 +8,8 @@ import pandas as pd
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, StrOptions, validate_params
-from .._images.images import count, shape_text
-from .._images.reading import (
-    allocate,
-    check_background_images,
-    check_images,
-    check_range,
-    check_size,
-    with_channels,
-)
+from .._images.messages import count, shape_text
+from .._images.reading import uint8_image_list, uint8_images, with_channels
 from .._scenes.rendering import (
     brightest_channel,
     may_fit,
@@ -26,6 +19,7 @@ from .._scenes.rendering import (
 )
 from .._tables.boxes import BOX_COLUMNS
 from ..metrics._values import as_labels
+from ._checks import allocate, check_range, check_size
 
 _SCENE_ATTEMPTS = 20
 # Instances in a row for which no place is found, after which a scene counts as full.
@@ -166,7 +160,7 @@ def make_scenes(
     >>> list(instances.columns)
     ['image', 'label', 'x_min', 'y_min', 'x_max', 'y_max']
     """
-    images = check_images(images, "images")
+    images = uint8_images(images, "images")
     masks = _check_masks(masks, images)
     labels = _check_labels(labels, images, masks)
     size = check_size(size)
@@ -226,7 +220,7 @@ def _check_masks(masks, images):
     if masks is None:
         return None
     given = np.asarray(masks)
-    masks = check_images(masks, "masks")
+    masks = uint8_images(masks, "masks")
     if given.dtype.kind in "iu" and masks.max(initial=0) == 1:
         raise ValueError(
             "masks are integers up to 1, of which 255 is opaque: pass masks of type "
@@ -261,7 +255,7 @@ def _check_background(background_images, size, images):
             with_channels(image, n_channels), size, f"background_images[{index}]"
         )
         for index, image in enumerate(
-            check_background_images(background_images, "background_images")
+            uint8_image_list(background_images, "background_images")
         )
     ]
 

@@ -7,7 +7,9 @@ from numbers import Integral
 
 import numpy as np
 
-from .._images.images import is_images, is_list_of_images, shape_text, white_level
+from .._images.images import white_level
+from .._images.messages import shape_text
+from .._images.reading import is_images, is_list_of_images
 from ..metrics._values import as_numbers, each_array
 
 _FIGURE_WIDTH = 8.0

@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._images.images import shape_text
+from .._images.messages import shape_text
 from ..metrics._values import as_labels, each_array, has_length
 from ._drawing import (
     axes_for,

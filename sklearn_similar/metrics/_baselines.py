@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from .._compat import StrOptions
-from .._images.images import shape_text
+from .._images.messages import shape_text
 from ._explained import Batch, Explained, to_type
 from ._values import as_numbers
 

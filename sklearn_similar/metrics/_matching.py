@@ -8,8 +8,8 @@ import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
 
 from .._compat import Interval, Options, StrOptions
-from .._images.grouping import rank_within
 from .._images.messages import warn_user
+from .._images.splits import rank_within
 from ._boxes import overlapping_pairs
 from ._checks import as_instances
 from ._values import shared_codes

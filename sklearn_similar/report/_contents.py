@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._images.images import count, n_channels, read_images, to_tensor
-from .._images.value_range import ranges_are_checked
+from .._images.images import n_channels, to_tensor
+from .._images.messages import count
+from .._images.reading import read_images
 from .._localizer import InstanceLocalizer
+from .._nested import ranges_are_checked
 from ..display._drawing import each_image
 from ..display._instances import check_table
 from ..metrics._checks import check_instances

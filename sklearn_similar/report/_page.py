@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from .._images.images import count
+from .._images.messages import count
 from .._saving.files import write_atomically
 from .._version import __version__
 from ._contents import Confusion, Contents, Mark, Picture

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from pandas.testing import assert_frame_equal
 from sklearn.frozen import FrozenEstimator
 
@@ -67,9 +68,9 @@ class TestIterators:
         localizer.set_params(n_jobs=n_jobs)
         tables = list(localizer.localize(iter(scenes[0])))
         assert len(tables) == len(scenes[0])
-        for index, own in enumerate(tables):
-            assert set(own["image"]) <= {index}
-            assert own.dtypes.equals(table.dtypes)
+        for index, table_of_image in enumerate(tables):
+            assert set(table_of_image["image"]) <= {index}
+            assert table_of_image.dtypes.equals(table.dtypes)
         assert_frame_equal(pd.concat(tables, ignore_index=True), table)
 
     def test_images_that_were_searched_are_let_go(
@@ -89,7 +90,7 @@ class TestIterators:
 
         localizer.set_params(n_jobs=n_jobs)
         most = 0
-        # Else each collection looks through all that the other tests have made.
+        # Otherwise each collection would look through the objects of other tests.
         gc.collect()
         gc.freeze()
         try:
@@ -108,17 +109,19 @@ class TestIterators:
             list(localizer.localize(iter(scenes[0] * 1.0)))
         assert len(caught) == 1
 
-    # This one and the next end the processes of joblib, and new ones take seconds.
+    # Threads here and below, as both end the workers, and processes take seconds to
+    # start.
     def test_an_endless_one_is_read_no_further_than_needed(
         self, localizer, scenes, few_at_once, n_jobs
     ):
         n_read = itertools.count()
         images = (scenes[0][next(n_read) % 12] for _ in itertools.count())
         localizer.set_params(n_jobs=n_jobs)
-        tables = localizer.localize(images)
-        assert next(n_read) == 0
-        for _ in range(4):
-            next(tables)
+        with parallel_config(backend="threading"):
+            tables = localizer.localize(images)
+            assert next(n_read) == 0
+            for _ in range(4):
+                next(tables)
         assert next(n_read) < 30
 
     def test_an_image_that_cannot_be_used_ends_it_where_it_is(
@@ -128,11 +131,18 @@ class TestIterators:
         images[7] = images[7] * np.nan
         localizer.set_params(n_jobs=n_jobs)
         tables = []
-        with pytest.raises(ValueError, match="Image 7 of X contains NaN"):
+        with (
+            parallel_config(backend="threading"),
+            pytest.raises(ValueError, match="Image 7 of X contains NaN"),
+        ):
             tables.extend(localizer.localize(iter(images)))
         assert len(tables) == 6
-        with pytest.raises(ValueError, match=r"Image 3 of X has shape \(784,\); pass"):
-            list(localizer.localize(iter([*scenes[0][:3], np.zeros(784)])))
+        images = iter([*scenes[0][:3], np.zeros(784)])
+        with (
+            parallel_config(backend="threading"),
+            pytest.raises(ValueError, match=r"Image 3 of X has shape \(784,\); pass"),
+        ):
+            list(localizer.localize(images))
 
 
 def test_parameters_of_the_call_hold_until_the_end(localizer, scenes, table):
@@ -169,7 +179,7 @@ def test_files_are_numbered_in_their_order(
 def test_few_files_are_in_memory_at_a_time(localizer, files, monkeypatch, few_at_once):
     from sklearn_similar._images import files as _image_files
 
-    references, most, read = [], [], _image_files.read_image
+    references, most, read = [], [], _image_files.read_image_file
 
     class Image(np.ndarray):
         pass
@@ -180,7 +190,7 @@ def test_few_files_are_in_memory_at_a_time(localizer, files, monkeypatch, few_at
         most.append(n_alive(references))
         return image
 
-    monkeypatch.setattr(_image_files, "read_image", noted)
+    monkeypatch.setattr(_image_files, "read_image_file", noted)
     localizer.localize(files * 3)
     assert len(most) == 36
     assert max(most) <= 6
@@ -205,10 +215,10 @@ def test_score_refuses_what_has_no_length(localizer, scenes):
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (["a.png"], r"X\[0\] is 'a.png', which is no file that exists; pass paths"),
+        (["a.png"], r"X\[0\] is 'a.png', which does not exist; pass paths"),
         ([Path(__file__), Path()], r"X\[1\] is '.', which is a folder"),
         ("nowhere", "'nowhere' does not exist"),
-        ([__file__], "test_lazy_images.py' is no image that can be read"),
+        ([__file__], "test_streams.py' cannot be read as an image"),
     ],
 )
 def test_paths_that_are_no_images(localizer, paths, message):

@@ -10,7 +10,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer
-from sklearn_similar._images.images import Images, read_images
+from sklearn_similar._images.images import Images
+from sklearn_similar._images.reading import read_images
 from sklearn_similar._images.value_range import value_ranges
 
 OTHERS = "X reaches the network as values from .* but the images of fit did from"
@@ -297,3 +298,20 @@ class TestReading:
         pixels[:, 3, 3] = 255
         value_ranges(Images(pixels.view(Counted), "images"))
         assert Counted.n_read < 500
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -1e39])
+@pytest.mark.parametrize("position", [0, 399])
+def test_values_that_float32_cannot_hold_are_found_wherever_they_are(value, position):
+    pixels = np.zeros((400, 30, 30, 1))
+    pixels[position, -1, -1] = value
+    found = "NaN" if np.isnan(value) else f"{value:.3g}".replace("+", r"\+")
+    with pytest.raises(ValueError, match=f"Image {position} of X contains {found};"):
+        value_ranges(Images(pixels, "images"))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_the_largest_finite_values_pass(dtype):
+    largest = min(float(np.finfo(dtype).max), float(np.finfo(np.float32).max))
+    pixels = np.array([largest, -largest], dtype=dtype).reshape(2, 1, 1, 1)
+    value_ranges(Images(pixels, "images"))

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage
+from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 from sklearn_similar import SimilarNetClassifier
-from sklearn_similar._images import images as _images
 from sklearn_similar.metrics import (
     average_drop,
     average_increase,
@@ -81,6 +81,11 @@ def images():
 @pytest.fixture
 def maps():
     return np.random.default_rng(1).normal(size=(7, 4, 6))
+
+
+def images_at_once(n_images):
+    """At most so many images of 4x6 pixels in a batch."""
+    return config_context(working_memory=1024 * n_images * 24 / 2**17)
 
 
 def naive_masked(estimator, X, maps, columns):
@@ -275,13 +280,13 @@ class TestInsertionAndDeletion:
             value = function(Turned(), X, constant, labels="left", baseline="black")
             assert value == pytest.approx(0.5, abs=0.05)
 
-    def test_ties_are_broken_alike_in_every_image_and_batch(self, monkeypatch):
+    def test_ties_are_broken_alike_in_every_image_and_batch(self):
         X = np.ones((5, 4, 6))
         heat = np.random.default_rng(0).integers(0, 3, (4, 6))
         curve = insertion_curve(Halves(), X, [heat] * 5, labels="left", baseline=0)
         assert (curve.probabilities == curve.probabilities[0]).all()
-        monkeypatch.setattr(_images, "_MAX_PIXELS", 2 * 24)
-        again = insertion_curve(Halves(), X, [heat] * 5, labels="left", baseline=0)
+        with images_at_once(2):
+            again = insertion_curve(Halves(), X, [heat] * 5, labels="left", baseline=0)
         np.testing.assert_array_equal(again.probabilities, curve.probabilities)
 
     def test_tied_pixels_follow_the_hotter_ones(self):
@@ -523,23 +528,21 @@ class TestLabels:
 
 class TestBatches:
     @pytest.mark.parametrize("function", ALL)
-    def test_are_bounded_and_change_nothing(self, function, monkeypatch, images):
+    def test_are_bounded_and_change_nothing(self, function, images):
         labels = ["left", "right", "right", "right", "left", "left", "left"]
         whole = function(Explaining(), images, labels=labels, **self._few(function))
         estimator = Explaining()
-        monkeypatch.setattr(_images, "_MAX_PIXELS", 2 * 24)
-        found = function(estimator, images, labels=labels, **self._few(function))
+        with images_at_once(2):
+            found = function(estimator, images, labels=labels, **self._few(function))
         assert found == pytest.approx(whole, rel=1e-12)
         assert max(shape[0] for shape in estimator.batches) == 2
         assert max(n for n, _ in estimator.asked) == 2
         assert sum(n for n, _ in estimator.asked) == 7
 
-    def test_baselines_of_each_image_follow_their_batch(
-        self, monkeypatch, images, maps
-    ):
+    def test_baselines_of_each_image_follow_their_batch(self, images, maps):
         whole = deletion_curve(Halves(), images, maps, baseline=images[::-1])
-        monkeypatch.setattr(_images, "_MAX_PIXELS", 3 * 24)
-        found = deletion_curve(Halves(), images, maps, baseline=images[::-1])
+        with images_at_once(3):
+            found = deletion_curve(Halves(), images, maps, baseline=images[::-1])
         np.testing.assert_allclose(found.probabilities, whole.probabilities)
 
     @staticmethod

@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, _localizer
-from sklearn_similar._search.workers import limited_threads
+from sklearn_similar._network.threads import limited_threads
 from sklearn_similar.datasets import make_scenes
 
 
