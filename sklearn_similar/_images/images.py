@@ -1,4 +1,4 @@
-"""Images as float32 batches, whatever the user passed, and back into its layout.
+"""Images of any layout as float32 batches, and results in the layout of X.
 
 Pixels stay as they came (8-bit, memory-mapped, ...) until their batch is read, so that
 memory is bounded by a batch.
@@ -112,7 +112,7 @@ class Images:
         return self.pixels[0].dtype
 
     def group_by_shape(self) -> Iterator[np.ndarray]:
-        """Indices of images that fit into one array: of one shape and one type."""
+        """Indices of images of the same shape and type, group by group."""
         if isinstance(self.pixels, np.ndarray):
             yield np.arange(len(self))
             return
@@ -195,7 +195,7 @@ class Images:
                 release(pixels)
 
     def empty_heatmaps(self) -> np.ndarray | list[np.ndarray]:
-        """Room for one heatmap, height x width, of each image."""
+        """Empty arrays for the heatmaps of the images, height x width each."""
         if isinstance(self.pixels, np.ndarray):
             return np.empty(self.pixels.shape[:3], dtype=np.float32)
         return [np.empty(pixels.shape[:2], np.float32) for pixels in self.pixels]

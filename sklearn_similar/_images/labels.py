@@ -92,7 +92,7 @@ def comparable_labels(labels, name: str, classes: np.ndarray, background) -> lis
 
 
 def _values(labels: np.ndarray) -> list:
-    """Labels as comparable objects: equal dates are equal, whatever their types."""
+    """Labels as comparable objects, dates of any type as timestamps."""
     if labels.dtype.kind == "M":
         return pd.DatetimeIndex(labels).tolist()
     return [

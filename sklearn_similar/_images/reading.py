@@ -1,4 +1,4 @@
-"""The one gate for images in memory: array-likes in, checked arrays out.
+"""The gate for images in memory: array-likes in, checked arrays out.
 
 Estimators and metrics read images of any size and type as `Images`, data sets and
 training scenes as uint8.

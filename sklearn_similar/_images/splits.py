@@ -150,10 +150,10 @@ def hold_out(
 
 
 def spread_over_classes(y: np.ndarray, max_images: int) -> np.ndarray:
-    """Indices of at most `max_images` images, evenly spaced, as many of each class.
+    """Indices of at most `max_images` images, evenly spaced, equally many per class.
 
-    All images of a small class are chosen. Each class has at least one, even where this
-    makes more than `max_images`.
+    All images of a small class are chosen, and each class has at least one, even if
+    their number exceeds `max_images`.
     """
     counts = np.bincount(y)
     quota = 1

@@ -1,4 +1,4 @@
-"""Ranges of pixel values: those of the training images, and suspicious other ones.
+"""Ranges of pixel values, and those that differ from the training images.
 
 A network recognises nothing in images that are scaled in another way than the images
 it was trained on, and gives its wrong answers with confidence.
