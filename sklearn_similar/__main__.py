@@ -21,7 +21,8 @@ from ._images.files import (
     import_pillow,
     read_crops,
 )
-from ._images.images import count, n_channels, shape_text
+from ._images.images import n_channels
+from ._images.messages import count, shape_text
 from ._localizer import InstanceLocalizer
 from ._saving.files import check_can_write, write_all
 from ._saving.persistence import load, save

@@ -1,8 +1,11 @@
 """The estimator: parameters, validation and state; the arithmetic is elsewhere."""
 
+import os
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -13,30 +16,37 @@ from torch import nn
 
 from ._ablation.importances import ablate, importances
 from ._ablation.single_images import FilterAblation, ablate_images
-from ._compat import check_feature_names_in, fit_context
-from ._estimator import NestedParametersMixin, check_parameters
+from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
+from ._estimator import (
+    NestedParametersMixin,
+    check_parameters,
+    published_at_end,
+    snapshot,
+)
 from ._heatmaps.calibration import calibrate, reference_recorder
+from ._heatmaps.computation import HeatmapSpecification
 from ._heatmaps.contrastive import class_filter_weights, contrastive_weights
-from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
+from ._heatmaps.heatmap_model import HeatmapModel
 from ._heatmaps.outline import find_outline_layer
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._images.blockwise import blockwise
-from ._images.constraints import CLASSIFIER_CONSTRAINTS
-from ._images.distinct import distinct_images, draws_of
 from ._images.images import Images, n_channels
-from ._images.labels import encode_labels, find_background, find_targets
-from ._images.output import check_out
+from ._images.labels import (
+    check_sample_weight,
+    check_weighted_classes,
+    encode_labels,
+    find_background,
+    find_targets,
+)
 from ._images.rasters import Raster
-from ._images.sample_weight import check_sample_weight, check_weighted_classes
-from ._images.splits import hold_out
+from ._images.splits import distinct_images, hold_out, sampling_indices
 from ._images.validation import (
     check_has_importances,
     check_images,
+    check_out,
     check_output_container,
     check_trained_size,
     check_training_data,
-    published_at_end,
-    snapshot,
 )
 from ._network.activations import find_layers
 from ._network.cache import cached_training
@@ -215,7 +225,37 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     """
 
     _nested_holders: ClassVar = dict.fromkeys(NET_PREFIXES, "net_params")
-    _parameter_constraints: ClassVar[dict] = CLASSIFIER_CONSTRAINTS
+    _parameter_constraints: ClassVar[dict] = {
+        "module": [callable, None],
+        "layer": [str, list, tuple, None],
+        "classes": ["array-like", None],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"linear"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "net_params": [dict, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "image_shape": [tuple, list, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "importance": [StrOptions({"log_loss", "error"})],
+        "ablation": [StrOptions({"zero", "mean"})],
+        "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "class_heatmap": [
+            StrOptions({"outlined", "contrastive", "softmax", "linear", "uniform"})
+        ],
+        "resolution": [StrOptions({"dense", "pooled"})],
+        "normalize": [StrOptions({"validation", "image"}), None],
+        "threshold": [Interval(Real, 0, 1, closed="both")],
+        "background": "no_validation",
+        "device": [str, torch.device],
+        "memory": [str, os.PathLike, joblib.Memory, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
 
     def __init__(
         self,
@@ -514,7 +554,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         part, held_out = hold_out(
             y[chosen], weights[chosen], self.validation_fraction, random_state
         )
-        draws, loss_weights = draws_of(chosen[part], weights, are_copies)
+        draws, loss_weights = sampling_indices(chosen[part], weights, are_copies)
         own = y[draws], None if loss_weights is None else loss_weights[draws]
         task = self.classes_, self.image_shape_, *own, random_seed(random_state)
         self.net_, self._net_spec = make_net(self.get_params(deep=False), *task)

@@ -1,6 +1,7 @@
-"""Setting parameters of estimators and of estimators in them."""
+"""State and parameters of estimators, and of estimators in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,20 +11,20 @@ from ._compat import validate_parameter_constraints
 
 
 class NestedParametersMixin(BaseEstimator):
-    """Estimator that knows what to do about <name>__<parameter> of no estimator."""
+    """Estimator with <name>__<parameter> of things that are not estimators."""
 
-    # The parameter, a dict, that holds all <name>__<parameter> of some names.
+    # The dict parameter that holds <name>__<parameter>, by name.
     _nested_holders: ClassVar[dict[str, str]] = {}
-    # What to do instead, by the name of the parameter that holds no estimator.
+    # What to do if the parameter of a name does not hold an estimator, by name.
     _nested_remedies: ClassVar[dict[str, str]] = {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Get the parameters of this estimator, and of those in it.
+        """Get the parameters of this estimator, and of estimators in it.
 
         Parameters
         ----------
         deep : bool, default=True
-            Whether <name>__<parameter> are among them.
+            Whether to include <name>__<parameter>.
 
         Returns
         -------
@@ -39,7 +40,7 @@ class NestedParametersMixin(BaseEstimator):
         return params
 
     def set_params(self, **params) -> Self:
-        """Set parameters of this estimator, and <name>__<parameter> of what is in it.
+        """Set parameters of this estimator, and <name>__<parameter> of nested ones.
 
         Parameters
         ----------
@@ -55,19 +56,20 @@ class NestedParametersMixin(BaseEstimator):
         ValueError
             If there is no such parameter.
         """
-        held = self.get_params(deep=False)
+        current = self.get_params(deep=False)
         for name in [name for name in params if self._is_held(name)]:
             holder = self._nested_holders[name.partition("__")[0]]
-            others = params.get(holder, held[holder]) or {}
+            held = params.get(holder, current[holder]) or {}
             # A new dict, as the present one is the user's.
-            params[holder] = {**others, name: params.pop(name)}
+            params[holder] = {**held, name: params.pop(name)}
         for name in params:
             owner, separator, _ = name.partition("__")
-            if separator and owner in held and not hasattr(held[owner], "get_params"):
+            value = current.get(owner)
+            if separator and owner in current and not hasattr(value, "get_params"):
                 remedy = self._nested_remedies.get(owner, "set it as a whole")
                 raise ValueError(
-                    f"{name} cannot be set, as {owner} is {held[owner]!r}, which has "
-                    f"no parameters; {remedy}."
+                    f"{name} cannot be set, as {owner} is {value!r}, which has no "
+                    f"parameters; {remedy}."
                 )
         return super().set_params(**params)
 
@@ -76,10 +78,39 @@ class NestedParametersMixin(BaseEstimator):
         return bool(separator) and owner in self._nested_holders
 
 
-def check_parameters(estimator, names: Sequence[str]) -> None:
-    """Raise ValueError for parameters, those that act in a call, that cannot be used.
+@contextmanager
+def published_at_end(estimator) -> Iterator[Any]:
+    """A working copy of an estimator, whose state becomes the estimator's at the end.
 
-    All of them would take as long as a heatmap of a small image.
+    Until then, and if anything is raised, the estimator is as before: also in other
+    threads, and for a Ctrl-C that comes at any time. One assignment replaces the state,
+    except for parameters that were set meanwhile.
+    """
+    working = copy_with(estimator)
+    yield working
+    estimator.__dict__ = vars(working) | estimator.get_params(deep=False)
+
+
+def snapshot(estimator):
+    """An estimator in its present state, which a later or concurrent fit replaces."""
+    return _with_state(estimator, vars(estimator))
+
+
+def copy_with(estimator, **attributes):
+    """A shallow copy of an estimator with other values of some attributes."""
+    return _with_state(estimator, vars(estimator) | attributes)
+
+
+def _with_state(estimator, state: dict[str, Any]):
+    copied = object.__new__(type(estimator))
+    copied.__dict__ = state
+    return copied
+
+
+def check_parameters(estimator, names: Sequence[str]) -> None:
+    """Raise ValueError for invalid values of some parameters: those that act in a call.
+
+    Checking all of them would take as long as a heatmap of a small image.
     """
     validate_parameter_constraints(
         {name: estimator._parameter_constraints[name] for name in names},
@@ -91,19 +122,20 @@ def check_parameters(estimator, names: Sequence[str]) -> None:
 def check_scales(scales) -> tuple[float, ...]:
     """The scales of an image pyramid, as floats."""
     try:
-        found = np.asarray(scales, dtype=np.float64)
+        values = np.asarray(scales, dtype=np.float64)
     except (TypeError, ValueError):
-        found = np.empty(0)
-    if found.ndim != 1 or found.size == 0 or not np.all((found > 0) & (found < np.inf)):
+        values = np.empty(0)
+    are_valid = values.ndim == 1 and len(values) and np.all(values > 0)
+    if not are_valid or not np.isfinite(values).all():
         raise ValueError(
             f"scales is {scales!r}; pass one or more finite numbers above 0, as in "
             "(0.5, 1.0)."
         )
-    return tuple(found.tolist())
+    return tuple(values.tolist())
 
 
 def set_random_states(estimator, random_state: np.random.RandomState) -> None:
-    """Seed what is random in an estimator and was not seeded by the user."""
+    """Seed each `random_state` in an estimator that the user left at None."""
     seeds = {
         name: random_state.randint(np.iinfo(np.int32).max)
         for name, value in sorted(estimator.get_params(deep=True).items())

@@ -17,14 +17,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
-from ._estimator import NestedParametersMixin, check_scales, set_random_states
+from ._estimator import (
+    NestedParametersMixin,
+    check_scales,
+    published_at_end,
+    set_random_states,
+    snapshot,
+)
 from ._images.blockwise import blockwise
-from ._images.checks import check_background_images
 from ._images.images import Images, n_channels, to_tensor
 from ._images.labels import comparable_labels, unused_label, without_class
 from ._images.memory import within_working_memory
-from ._images.reading import check_in_memory, read_parts
-from ._images.validation import check_training_data, published_at_end, snapshot
+from ._images.reading import uint8_image_list
+from ._images.streams import check_in_memory, read_parts
+from ._images.validation import check_training_data, image_names
 from ._learning.examples import BACKGROUND
 from ._learning.recipe import learning_recipe
 from ._learning.training import (
@@ -349,6 +355,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 recognizer,
                 settings,
                 self.n_jobs,
+                image_names(self),
             ),
             "localize",
             n_images,
@@ -410,9 +417,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             images, np.flatnonzero(labels != BACKGROUND), image_format
         )
         if background_images is not None:
-            background_images = check_background_images(
-                background_images, "background_images"
-            )
+            background_images = uint8_image_list(background_images, "background_images")
         if self.background_ is None:
             self.background_ = unused_label(self.classes_)
         set_random_states(estimator, random_state)

@@ -114,7 +114,7 @@ class TestSetOutput:
         estimator = quick().fit(digits.X, digits.y).set_output(transform="pandas")
         X = layout(digits.X_test[:3])
         message = (
-            "set_output asks for pandas, but heatmaps of images are no table; pass"
+            "set_output asks for pandas, but heatmaps of images are not a table; p"
         )
         with pytest.raises(ValueError, match=message):
             estimator.transform(X)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._images.batches import batch_slices
-from .._images.images import Images
+from .._images.images import Images, batch_slices
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.hooks import forward_hook
 from .._network.trained import TrainedNetwork

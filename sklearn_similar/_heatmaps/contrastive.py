@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from .._ablation.importances import Importances
-from .._images.batches import batch_slices
+from .._images.images import batch_slices
 from .._network.activations import FeatureMaps
 from .weights import filter_weights, split_by_layer, weighted_sum
 

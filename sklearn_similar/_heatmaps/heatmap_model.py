@@ -9,12 +9,8 @@ import torch
 
 from .._images.images import Images, release
 from .._images.memory import within_working_memory
-from .._images.messages import warn_user
-from .._images.rasters import (
-    Raster,
-    explained_memory_error,
-    is_large,
-)
+from .._images.messages import ImageNames, warn_user
+from .._images.rasters import Raster, explained_memory_error, is_large
 from .._network.locality import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
@@ -110,7 +106,8 @@ class HeatmapModel:
                 )
                 if classes is not None:
                     heat = presence.darken(heat, activations, classes[indices])
-                check_finite(torch.from_numpy(heat), indices, "heat values")
+                values = torch.from_numpy(heat)
+                check_finite(values, indices, "heat values", images.names)
                 constant = constants[indices, np.newaxis, np.newaxis].astype(np.float32)
                 heat = _normalize(heat, constant, normalize, threshold)
                 for index, heatmap in zip(indices, heat, strict=True):
@@ -126,7 +123,8 @@ class HeatmapModel:
                 image = Raster.from_pixels(
                     images.pixels[index], self.network.n_channels
                 )
-                with explained_memory_error(f"Image {index} of X", image.size):
+                name = f"{images.names.name(index)} of X"
+                with explained_memory_error(name, image.size):
                     raster = self.raster(
                         image,
                         None if classes is None else classes[[index]],
@@ -134,6 +132,7 @@ class HeatmapModel:
                         normalize,
                         threshold,
                         index,
+                        images.names,
                     )
                     raster.write(heatmaps[index])
         return heatmaps
@@ -161,11 +160,12 @@ class HeatmapModel:
         normalize: str | None,
         threshold: float | None,
         index: int = 0,
+        names: ImageNames | None = None,
     ) -> Raster:
         """Heatmap, 1 x height x width, of a large image.
 
-        In evaluation mode; `classes` and `constant` are those of the image, and `index`
-        is its position.
+        In evaluation mode; `classes` and `constant` are those of the image, `index` is
+        its position, and `names` are those of all images.
         """
         specification = self._specification_for(classes)
         tiles = self._tiles(image.size, specification)
@@ -175,7 +175,7 @@ class HeatmapModel:
             heat = tiles.raster(image, classes)
 
         def check(values: torch.Tensor) -> torch.Tensor:
-            check_finite(values, np.array([index]), "heat values")
+            check_finite(values, np.array([index]), "heat values", names)
             return values
 
         heat = heat.map(check)

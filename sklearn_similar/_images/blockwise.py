@@ -1,20 +1,20 @@
 """Dask collections as X: the same methods, block by block, when they are computed.
 
-Dask is imported where a collection is given, and by nothing else.
+Dask is imported only where a collection is given.
 """
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from .._compat import get_output_config
-from .._search.workers import limited_threads
-from .images import is_dask
-from .position import part_of_images
-from .value_range import ranges_are_checked
+from .._estimator import copy_with
+from .._network.threads import limited_threads
+from .messages import ImageNames
+from .reading import is_dask
 
 Method = TypeVar("Method", bound=Callable)
 
@@ -26,12 +26,12 @@ def blockwise(method: Method) -> Method:
     def wrapped(self, X, *args, **kwargs):
         if not is_dask(X):
             return method(self, X, *args, **kwargs)
-        return _lazily(self, method.__name__, X, args, kwargs)
+        return _lazy_result(self, method.__name__, X, args, kwargs)
 
     return wrapped  # type: ignore[return-value]
 
 
-def _lazily(estimator, name: str, X, args: tuple, kwargs: dict):
+def _lazy_result(estimator, name: str, X, args: tuple, kwargs: dict):
     import dask
 
     if kwargs.get("out") is not None:
@@ -45,7 +45,7 @@ def _lazily(estimator, name: str, X, args: tuple, kwargs: dict):
             "their labels; pass target, or call heatmap on each block."
         )
     call = _Call(name, args, kwargs)
-    fitted = _as_of_now(estimator)
+    fitted = _frozen_copy(estimator)
     if name == "transform" and get_output_config(name, fitted)["dense"] != "default":
         raise ValueError(
             "set_output asks for a table, but X is a Dask collection, for which there "
@@ -57,14 +57,15 @@ def _lazily(estimator, name: str, X, args: tuple, kwargs: dict):
             f"X is a Dask {type(X).__name__}; pass a dask.array, as to_dask_array("
             "lengths=True) makes of a DataFrame, or a dask.bag of images."
         )
-    # One task of the graph: each worker fetches it once, and a lost one is sent again.
+    # A task of its own in the graph, so that each worker fetches the estimator once.
     model = dask.delayed(fitted, pure=True)
     if kind == "bag":
-        return _of_bag(X, call, model, fitted)
-    sample = _sample(X, call, fitted)
+        return _result_of_bag(X, call, model, fitted)
+    _check_chunks(X, name)
+    sample = call.on_black_image(fitted, X.shape[1:], X.dtype)
     if name == "localize":
         return _tables_of_array(X, call, model, sample)
-    return _of_array(X, call, model, sample)
+    return _result_of_array(X, call, model, sample)
 
 
 class _Call:
@@ -73,49 +74,55 @@ class _Call:
     def __init__(self, name: str, args: tuple, kwargs: dict):
         self.name, self.args, self.kwargs = name, args, kwargs
 
-    def __call__(self, fitted, X, first: int, owner: str = ""):
-        # Dask sees to it that all cores have work.
-        with part_of_images(first, owner), limited_threads(1):
+    def __call__(self, fitted, X, names: ImageNames):
+        """Call the method on a part of X, whose images have these names."""
+        return self._apply(copy_with(fitted, _image_names=names), X)
+
+    def on_black_image(self, fitted, shape: tuple[int, ...], dtype: Any):
+        """The result for a black image, which refuses what X cannot be at once."""
+        quiet = copy_with(fitted, _check_range=False)
+        return self._apply(quiet, np.zeros((1, *shape), dtype))
+
+    def _apply(self, fitted, X):
+        # Dask gives all cores work.
+        with limited_threads(1):
             return getattr(fitted, self.name)(X, *self.args, **self.kwargs)
 
 
-def _as_of_now(estimator):
-    """A copy whose parameters nobody changes before the graph is computed."""
-    copied = object.__new__(type(estimator))
-    copied.__dict__ = vars(estimator) | {"verbose": 0}
+def _frozen_copy(estimator):
+    """A copy whose parameters stay the same until the graph is computed."""
+    fitted = copy_with(estimator, verbose=0)
     if "n_jobs" in vars(estimator):
-        copied.n_jobs = None
-    return copied
+        fitted.n_jobs = None
+    return fitted
 
 
-def _sample(X, call: _Call, fitted):
-    """The result for one black image, so that what X cannot be is refused now."""
+def _check_chunks(X, method: str) -> None:
+    """Raise ValueError for an array whose blocks are not numbers of whole images."""
     if X.ndim < 2:
         raise ValueError(
             f"X is a dask.array of shape {X.shape}; pass rows (n, n_features), or "
             "images (n, height, width) or (n, height, width, n_channels)."
         )
-    cut = [axis for axis in range(1, X.ndim) if len(X.chunks[axis]) > 1]
-    if cut:
+    if any(len(X.chunks[axis]) > 1 for axis in range(1, X.ndim)):
         axes = ", ".join(f"{axis}: -1" for axis in range(1, X.ndim))
         raise ValueError(
             f"The chunks of X, {X.chunksize}, cut images, which are {X.shape[1:]}; "
             f"pass X.rechunk({{{axes}}})."
         )
-    if call.name == "localize" and np.isnan(X.shape[0]):
+    if method == "localize" and np.isnan(X.shape[0]):
         raise ValueError(
             "X has chunks of unknown sizes, so that its images cannot be numbered; "
             "call X.compute_chunk_sizes() first."
         )
-    with ranges_are_checked():
-        return call(fitted, np.zeros((1, *X.shape[1:]), X.dtype), 0)
 
 
-def _of_array(X, call: _Call, model, sample: np.ndarray):
+def _result_of_array(X, call: _Call, model, sample: np.ndarray):
+    """A Dask array of the results for each block."""
     import dask.array as da
 
     return da.map_blocks(
-        _map_block,
+        _result_of_block,
         X,
         call,
         model,
@@ -128,41 +135,38 @@ def _of_array(X, call: _Call, model, sample: np.ndarray):
     )
 
 
-def _map_block(block, call, fitted, shape, block_info=None):
+def _result_of_block(block, call: _Call, fitted, shape, block_info=None):
     if len(block) == 0:
         return np.empty((0, *shape), np.float32)
-    first, owner = _where(block_info[0])
-    return call(fitted, block, first, owner)
+    return call(fitted, block, _names_in_block(block_info[0]))
 
 
-def _where(info: dict) -> tuple[int, str]:
-    """Position of a block's first image, or the block where that is unknown."""
+def _names_in_block(info: dict) -> ImageNames:
+    """Names by position in X, or in the block where that is unknown."""
     first = info["array-location"][0][0]
     if np.isnan(first):
-        return 0, f" of block {info['chunk-location'][0]}"
-    return int(first), ""
+        return ImageNames(owner=f" of block {info['chunk-location'][0]}")
+    return ImageNames(int(first))
 
 
 def _tables_of_array(X, call: _Call, model, meta: pd.DataFrame):
     """A Dask DataFrame with one partition for each block."""
     import dask
 
-    localize = dask.delayed(_localize_block)
+    localize = dask.delayed(_table_of_block)
     first = np.cumsum([0, *X.chunks[0]])[:-1].tolist()
     blocks = X.to_delayed().ravel()
-    return _as_dask_dataframe(
-        [
-            localize(block, call, model, start, meta)
-            for block, start in zip(blocks, first, strict=True)
-        ],
-        meta,
-    )
+    tables = [
+        localize(block, call, model, start, meta)
+        for block, start in zip(blocks, first, strict=True)
+    ]
+    return _as_dask_dataframe(tables, meta)
 
 
-def _localize_block(block, call, fitted, first, meta):
+def _table_of_block(block, call: _Call, fitted, first: int, meta: pd.DataFrame):
     if len(block) == 0:
         return meta
-    return _numbered_from(first, call(fitted, block, first))
+    return _numbered_from(first, call(fitted, block, ImageNames(first)))
 
 
 def _numbered_from(first: int, table: pd.DataFrame) -> pd.DataFrame:
@@ -183,37 +187,40 @@ def _as_dask_dataframe(tables, meta: pd.DataFrame):
         return dd.from_delayed(tables, meta=meta, verify_meta=False)
 
 
-def _of_bag(X, call: _Call, model, fitted):
-    """A bag of the results of each image; for `localize`, a Dask DataFrame."""
+def _result_of_bag(X, call: _Call, model, fitted):
+    """A Dask bag of the results for each image; for `localize`, a Dask DataFrame."""
     import dask
     import dask.bag as db
 
-    numbers = db.from_sequence(range(X.npartitions), npartitions=X.npartitions)
     if call.name != "localize":
-        return X.map_partitions(_map_part, numbers, call, model)
-    shape = (1, *fitted.image_shape_)
-    with ranges_are_checked():
-        meta = call(fitted, [np.zeros(shape, fitted._dtype)[0]], 0).iloc[:0]
-    localize, shift = dask.delayed(_localize_part, nout=2), dask.delayed(_numbered_from)
-    add = dask.delayed(int.__add__)
+        numbers = db.from_sequence(range(X.npartitions), npartitions=X.npartitions)
+        return X.map_partitions(_results_of_partition, numbers, call, model)
+    sample = call.on_black_image(fitted, fitted.image_shape_, fitted._dtype)
+    meta = sample.iloc[:0]
+    localize = dask.delayed(_table_of_partition, nout=2)
+    shift, add = dask.delayed(_numbered_from), dask.delayed(int.__add__)
     tables, first = [], 0
-    for number, part in enumerate(X.to_delayed()):
-        table, n_images = localize(part, number, call, model, meta)
-        # How many images come before is known when they have been read.
+    for number, partition in enumerate(X.to_delayed()):
+        table, n_images = localize(partition, number, call, model, meta)
+        # The number of images before is known when they have been read.
         tables.append(shift(first, table))
         first = add(first, n_images) if number else n_images
     return _as_dask_dataframe(tables, meta)
 
 
-def _map_part(images, numbers, call, fitted):
+def _names_in_partition(number: int) -> ImageNames:
+    return ImageNames(owner=f" of partition {number}")
+
+
+def _results_of_partition(images, numbers, call: _Call, fitted):
     images, (number,) = list(images), numbers
     if not images:
         return []
-    return list(call(fitted, images, 0, f" of partition {number}"))
+    return list(call(fitted, images, _names_in_partition(number)))
 
 
-def _localize_part(images, number, call, fitted, meta):
+def _table_of_partition(images, number: int, call: _Call, fitted, meta: pd.DataFrame):
     images = list(images)
     if not images:
         return meta, 0
-    return call(fitted, images, 0, f" of partition {number}"), len(images)
+    return call(fitted, images, _names_in_partition(number)), len(images)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .images import count, n_channels
-from .messages import warn_user
+from .images import n_channels
+from .messages import count, warn_user
 
 SUFFIXES = frozenset(
     [
@@ -19,7 +19,7 @@ SUFFIXES = frozenset(
 )
 _MODES_WITH_ALPHA = ("LA", "PA", "La", "RGBA", "RGBa")
 _COLOUR_MODES = ("RGB", "RGBX", "P", "CMYK", "YCbCr", "HSV", "LAB")
-# A photograph of a telephone that holds a second one, for depth or as a preview.
+# Photographs of telephones, which hold a second image as a preview or for depth.
 _FORMATS_WITH_PREVIEWS = ("MPO",)
 
 
@@ -37,7 +37,7 @@ def import_pillow(caller: str) -> Any:
 
 @dataclass(frozen=True)
 class ImageFiles(Sequence):
-    """Files as a sequence of images, each of which is read whenever it is asked for.
+    """A sequence of images, each of which is read from its file when it is indexed.
 
     Attributes
     ----------
@@ -55,76 +55,76 @@ class ImageFiles(Sequence):
     def __getitem__(self, index):
         if isinstance(index, slice):
             return ImageFiles(self.paths[index], self.channels)
-        pixels = read_image(self.paths[index])
+        pixels = read_image_file(self.paths[index])
         return in_colour(pixels) if self.channels == 3 else pixels
 
 
 def in_colour(pixels: np.ndarray) -> np.ndarray:
-    """An image, grey or colour, as one of three channels."""
+    """An image with three channels, equal ones if it is grey."""
     return np.repeat(pixels[..., np.newaxis], 3, 2) if pixels.ndim == 2 else pixels
 
 
 def find_image_files(path: Path) -> list[Path]:
-    """The image files in a folder and the folders in it, or the one file itself.
+    """The image files in a folder and its subfolders, or the one file itself.
 
-    Hidden files are left out. Others that are no images by their names are, too, with a
-    warning.
+    Hidden files are left out. Files whose names are not those of images are left out
+    with a warning.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise ValueError(f"{str(path)!r} does not exist; pass a folder of images.")
-    found: list[Path] = []
-    others: list[Path] = []
+    images: list[Path] = []
+    skipped: list[Path] = []
     for file in sorted(path.rglob("*")):
         is_hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
         if file.is_file() and not is_hidden:
-            (found if file.suffix.lower() in SUFFIXES else others).append(file)
-    if others:
+            (images if file.suffix.lower() in SUFFIXES else skipped).append(file)
+    if skipped:
         warn_user(
-            f"{count(len(others), 'file')} in {str(path)!r} left out, as the names are "
-            f"not those of images ({', '.join(sorted(SUFFIXES))}); the first is "
-            f"{others[0].relative_to(path).as_posix()!r}."
+            f"{count(len(skipped), 'file')} in {str(path)!r} left out, as the names "
+            f"are not those of images ({', '.join(sorted(SUFFIXES))}); the first is "
+            f"{skipped[0].relative_to(path).as_posix()!r}."
         )
-    if not found:
+    if not images:
         raise ValueError(
             f"{str(path)!r} holds no images; pass a folder of files such as .jpg and "
             ".png."
         )
-    return found
+    return images
 
 
 def find_labelled_files(folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """The image files of each label, whose name is that of a folder in this folder."""
+    """Each label, the name of a class folder in this folder, and its image files."""
     if not folder.is_dir():
         raise ValueError(
-            f"{str(folder)!r} is no folder; pass one that holds a folder of crops for "
-            "each label."
+            f"{str(folder)!r} is not a folder; pass one that holds a folder of crops "
+            "for each label."
         )
     entries = [entry for entry in sorted(folder.iterdir()) if entry.name[0] != "."]
     for entry in entries:
         if entry.is_file() and entry.suffix.lower() in SUFFIXES:
             raise ValueError(
-                f"{str(entry)!r} is in no folder of a label; move it into one."
+                f"{str(entry)!r} is not in a class folder; put it into one."
             )
-    labels = [entry for entry in entries if entry.is_dir()]
-    if not labels:
+    class_folders = [entry for entry in entries if entry.is_dir()]
+    if not class_folders:
         raise ValueError(
             f"{str(folder)!r} holds no folders; put the crops of each label into a "
             "folder of its name."
         )
-    for label in labels:
-        yield label.name, find_image_files(label)
+    for class_folder in class_folders:
+        yield class_folder.name, find_image_files(class_folder)
 
 
-def read_image(path: Path, blank: int = 0) -> np.ndarray:
-    """An image as its file shows it: upright, grey or colour, 8 or 16 bits deep.
+def read_image_file(path: Path, blank: int = 0) -> np.ndarray:
+    """Read an image upright, grey or colour, with 8 or 16 bits.
 
     Parameters
     ----------
     path : Path
     blank : int
-        What is behind transparent pixels, from 0 for black to 255 for white.
+        Grey level behind transparent pixels, from 0 for black to 255 for white.
 
     Returns
     -------
@@ -133,40 +133,46 @@ def read_image(path: Path, blank: int = 0) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is no image of one of these kinds; the message names the file.
+        If the file does not hold one image of these kinds; the message names it.
     """
+    name = repr(str(path))
+    return _pixels(_decode(path, name), name, blank)
+
+
+def _decode(path: Path, name: str) -> Any:
+    """The only image of a file, upright, as Pillow's."""
     pillow = import_pillow("Reading images")
     from PIL import ImageOps
 
-    name = repr(str(path))
     try:
         with pillow.open(path) as image:
-            n_frames = getattr(image, "n_frames", 1)
-            if n_frames == 1 or image.format in _FORMATS_WITH_PREVIEWS:
+            n_images = getattr(image, "n_frames", 1)
+            if image.format in _FORMATS_WITH_PREVIEWS:
+                n_images = 1
+            if n_images == 1:
                 upright = ImageOps.exif_transpose(image)
                 upright.load()
+                return upright
     except pillow.UnidentifiedImageError:
-        raise ValueError(f"{name} is no image that can be read.") from None
+        raise ValueError(f"{name} cannot be read as an image.") from None
     except MemoryError:
         raise
-    # Decoders raise errors of any type for what is damaged.
+    # Decoders raise errors of any type for damaged files.
     except Exception as error:
         raise ValueError(f"{name} cannot be read as an image: {error}.") from error
-    if n_frames != 1 and image.format not in _FORMATS_WITH_PREVIEWS:
-        raise ValueError(
-            f"{name} holds {n_frames} images; save each of them as a file of its own."
-        )
-    return _pixels(upright, name, blank)
+    raise ValueError(f"{name} holds {n_images} images; save each in a file by itself.")
 
 
-def _pixels(image, name: str, blank: int) -> np.ndarray:
+def _pixels(image: Any, name: str, blank: int) -> np.ndarray:
+    """The pixels of Pillow's image, transparent ones on a blank background."""
     mode = image.mode
     if mode in _MODES_WITH_ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
-        behind = image.copy()
-        behind.paste((blank, blank, blank, 255), (0, 0, *image.size))
-        behind.alpha_composite(image)
-        return np.asarray(behind.convert("L" if mode in ("LA", "La", "L") else "RGB"))
+        background = image.copy()
+        background.paste((blank, blank, blank, 255), (0, 0, *image.size))
+        background.alpha_composite(image)
+        is_grey = mode in ("LA", "La", "L")
+        return np.asarray(background.convert("L" if is_grey else "RGB"))
     if mode in ("1", "L"):
         return np.asarray(image.convert("L"))
     if mode in _COLOUR_MODES:
@@ -183,16 +189,16 @@ def _pixels(image, name: str, blank: int) -> np.ndarray:
 def read_crops(
     files: list[Path], size: int | None, *, is_dark: bool
 ) -> tuple[np.ndarray, bool]:
-    """Crops of one size: bright on black, as a localizer learns them.
+    """Read crops of one size, bright on black, as a localizer is trained with.
 
     Parameters
     ----------
     files : list of Path
     size : int or None
-        Height and width to which crops are scaled; None: that of the files, where all
-        have the same, and else 28.
+        Height and width to which crops are scaled; None: the size of the files if it
+        is the same for all, else 28.
     is_dark : bool
-        Whether they are dark on light, and the negatives are wanted.
+        Whether the objects are dark on light, so that crops are inverted.
 
     Returns
     -------
@@ -200,26 +206,28 @@ def read_crops(
         Grey if all files are.
     are_scaled : bool
     """
-    images = [read_image(file, blank=255 if is_dark else 0) for file in files]
-    depths = {image.dtype for image in images}
-    if len(depths) > 1:
-        raise ValueError(
-            f"Some crops are 8 bits deep and some 16, such as {str(files[0])!r}, which "
-            f"has {8 * images[0].itemsize}; save all with the same depth."
-        )
+    images = [read_image_file(file, blank=255 if is_dark else 0) for file in files]
+    _check_one_depth(images, files)
     if any(image.ndim == 3 for image in images):
         images = [in_colour(image) for image in images]
     if is_dark:
         images = [np.iinfo(image.dtype).max - image for image in images]
-    are_alike = len({image.shape for image in images}) == 1
-    if size is None and are_alike:
+    if size is None and len({image.shape for image in images}) == 1:
         return np.stack(images), False
     side = 28 if size is None else size
     return np.stack([fit_into_square(image, side) for image in images]), True
 
 
+def _check_one_depth(images: list[np.ndarray], files: list[Path]) -> None:
+    if len({image.dtype for image in images}) > 1:
+        raise ValueError(
+            f"Some crops are 8 bits deep and some 16, such as {str(files[0])!r}, which "
+            f"has {8 * images[0].itemsize}; save all with the same depth."
+        )
+
+
 def fit_into_square(pixels: np.ndarray, side: int) -> np.ndarray:
-    """An image scaled so that it just fits, in the middle of a black square."""
+    """An image, scaled to the sides of a black square and centred in it."""
     from PIL import Image
 
     height, width = pixels.shape[:2]

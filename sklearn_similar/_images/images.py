@@ -1,24 +1,22 @@
-"""Every accepted kind of input as float32 batches, and results in the layout X had.
+"""Images of any layout as float32 batches, and results in the layout of X.
 
-Pixels are kept as they came (8-bit, memory-mapped, ...) until their batch is read, so
-that memory stays bounded by a batch.
+Pixels stay as they came (8-bit, memory-mapped, ...) until their batch is read, so that
+memory is bounded by a batch.
 """
 
 import math
 import mmap
-import sys
 from collections import defaultdict
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 
-from .batches import batch_slices
-from .lazy import LazyPixels, is_lazy
-from .position import image_name
+from .memory import within_working_memory
+from .messages import ImageNames
 
 # ITU-R BT.601: weights of red, green and blue in perceived brightness.
 LUMA = (0.299, 0.587, 0.114)
@@ -27,15 +25,63 @@ LUMA = (0.299, 0.587, 0.114)
 # the crops of the localizer fit each other only if both use the same share.
 VISIBLE_SHARE = 0.2
 # Activations of a network take some hundred bytes a pixel, so that a batch of this
-# many pixels (167 images of 28x28) needs about 50 MB. More are slower on a CPU, as they
-# do not fit into its caches.
-_MAX_PIXELS = 2**17
+# many pixels (167 images of 28x28) needs about 50 MB. Larger batches are slower on a
+# CPU, because they do not fit into its caches.
+_BATCH_PIXELS = 2**17
 # The same on other devices, where batches hide the cost of starting an operation.
-_MAX_DEVICE_PIXELS = 2**21
-# Pixels of a large image that are looked at together.
-_MAX_PART = 2**21
-# Reading an image brings in up to some MB around it of the file that it is in.
-_MAX_MAPPED = 32
+_DEVICE_BATCH_PIXELS = 2**21
+# Pixels of a large image that are read at a time.
+_PART_PIXELS = 2**21
+# Images of a memory map that are read before its pages are released: reading an image
+# brings in up to some MB of the file around it.
+_MAPPED_BATCH = 32
+
+
+def batch_slices(n: int, batch_size: int) -> Iterator[slice]:
+    """Slices that together are range(n), of batch_size elements but for the last.
+
+    scikit-learn's `gen_batches` checks its parameters in every call, which takes a
+    share of the time of a small image's heatmap.
+    """
+    for start in range(0, n, batch_size):
+        yield slice(start, min(start + batch_size, n))
+
+
+def is_lazy(image: Any) -> bool:
+    """Whether an image can be read by slices alone (zarr, h5py and the like)."""
+    return not isinstance(image, (np.ndarray, torch.Tensor, np.generic)) and all(
+        hasattr(image, name) for name in ("shape", "dtype", "__getitem__")
+    )
+
+
+class LazyPixels:
+    """An image height x width x n_channels that is not in memory: windows are read.
+
+    Parameters
+    ----------
+    image : array-like of shape (height, width) or (height, width, n_channels)
+        Anything with a shape, a dtype and slices.
+    """
+
+    def __init__(self, image: Any):
+        self._image = image
+        shape = tuple(image.shape)
+        self.shape = shape if len(shape) == 3 else (*shape, 1)
+        self.dtype = np.dtype(image.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        height, width = (
+            len(range(*part.indices(length)))
+            for part, length in zip(window, self.shape[:2], strict=True)
+        )
+        pixels = np.asarray(self._image[window])
+        return pixels.reshape(height, width, self.shape[2])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:, :], dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -49,10 +95,13 @@ class Images:
         Views of what the user passed.
     layout : {"rows", "images", "list"}
         How the user passed them, and how heatmaps go back.
+    names : ImageNames
+        What messages call them.
     """
 
     pixels: Any
     layout: str
+    names: ImageNames = field(default_factory=ImageNames)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -63,7 +112,7 @@ class Images:
         return self.pixels[0].dtype
 
     def group_by_shape(self) -> Iterator[np.ndarray]:
-        """Indices of images that fit into one array: of one shape and one type."""
+        """Indices of images of the same shape and type, group by group."""
         if isinstance(self.pixels, np.ndarray):
             yield np.arange(len(self))
             return
@@ -82,7 +131,7 @@ class Images:
         if _shared_map(self.pixels) is None:
             return self.pixels[indices]
         chosen = np.empty((len(indices), *self.pixels.shape[1:]), self.pixels.dtype)
-        for part in batch_slices(len(indices), _MAX_MAPPED):
+        for part in batch_slices(len(indices), _MAPPED_BATCH):
             chosen[part] = self.pixels[indices[part]]
             release(self.pixels)
         return chosen
@@ -100,7 +149,7 @@ class Images:
         Parameters
         ----------
         batch_size : int
-            Most images in a batch; fewer, where they are large.
+            Maximum number of images in a batch; large images come in smaller ones.
         n_channels : int
             Channels of the tensors; colour is made grey for one channel.
         indices : ndarray of int, optional
@@ -110,12 +159,12 @@ class Images:
             Where the tensors are.
         """
         for members in self.group_by_shape():
-            most = min(batch_size, n_at_once(self.pixels[members[0]], device))
+            n_images = min(batch_size, n_at_once(self.pixels[members[0]], device))
             if indices is not None:
                 members = indices[np.isin(indices, members)]
                 if len(members) == 0:
                     continue
-            for batch in batch_slices(len(members), most):
+            for batch in batch_slices(len(members), n_images):
                 pixels = self.select(members[batch])
                 tensor = to_tensor(pixels, n_channels, memory_format, device)
                 yield members[batch], tensor
@@ -125,24 +174,28 @@ class Images:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Parts of the pixels, n x height x width x n_channels, and their first index.
 
-        A part is used before the next one is asked for. Images of the types in
-        `skipped`, which may change meanwhile, are not read.
+        A part is used before the next one is read. Images of the types in `skipped`,
+        to which the caller may add meanwhile, are not read.
         """
-        if isinstance(self.pixels, np.ndarray) and n_at_once(self.pixels[0]) > 1:
-            for batch in batch_slices(len(self), n_at_once(self.pixels[0])):
+        n_images = n_at_once(self.pixels[0])
+        if isinstance(self.pixels, np.ndarray) and n_images > 1:
+            for batch in batch_slices(len(self), n_images):
+                if self.dtype in skipped:
+                    return
                 yield batch.start, self.pixels[batch]
                 release(self.pixels)
             return
+        part_pixels = within_working_memory(_PART_PIXELS)
         for index, pixels in enumerate(self.pixels):
             height, width = pixels.shape[:2]
-            for rows in batch_slices(height, max(1, _MAX_PART // width)):
+            for rows in batch_slices(height, max(1, part_pixels // width)):
                 if pixels.dtype in skipped:
                     break
                 yield index, pixels[rows, :][np.newaxis]
                 release(pixels)
 
     def empty_heatmaps(self) -> np.ndarray | list[np.ndarray]:
-        """Room for one heatmap, height x width, of each image."""
+        """Empty arrays for the heatmaps of the images, height x width each."""
         if isinstance(self.pixels, np.ndarray):
             return np.empty(self.pixels.shape[:3], dtype=np.float32)
         return [np.empty(pixels.shape[:2], np.float32) for pixels in self.pixels]
@@ -154,11 +207,17 @@ class Images:
         return list(heatmaps) if self.layout == "list" else heatmaps
 
 
-def n_at_once(pixels: Any, device: str | torch.device = "cpu") -> int:
-    """How many images like this one are read together."""
-    is_cpu = torch.device(device).type == "cpu"
-    most = _MAX_PIXELS if is_cpu else _MAX_DEVICE_PIXELS
-    return max(1, most // math.prod(pixels.shape[:2]))
+def n_at_once(pixels: np.ndarray, device: str | torch.device = "cpu") -> int:
+    """How many images of this size are read together.
+
+    The number follows scikit-learn's `working_memory`; on a CPU, more than the default
+    would not make larger batches faster.
+    """
+    if torch.device(device).type == "cpu":
+        n_pixels = min(_BATCH_PIXELS, within_working_memory(_BATCH_PIXELS))
+    else:
+        n_pixels = within_working_memory(_DEVICE_BATCH_PIXELS)
+    return max(1, n_pixels // math.prod(pixels.shape[:2]))
 
 
 def to_tensor(
@@ -169,10 +228,10 @@ def to_tensor(
 ) -> torch.Tensor:
     """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1]."""
     if not pixels.flags.writeable:
-        # PyTorch warns that it could write to it.
+        # PyTorch warns about arrays that it must not write to.
         pixels = pixels.copy()
-    # By way of one axis: the strides of axes of length 1, which mean nothing, would
-    # make PyTorch choose other kernels.
+    # Flattened first: the strides of axes of length 1, which are arbitrary, would make
+    # PyTorch choose other kernels.
     flat = np.ravel(pixels)
     if pixels.dtype != np.uint8:
         flat = flat.astype(np.float32, copy=False)
@@ -180,7 +239,7 @@ def to_tensor(
     tensor = torch.from_numpy(flat).to(device).float().view(pixels.shape)
     level = white_level(pixels.dtype)
     if level != 1:
-        # A quotient is what users get who divide by 255, a product differs by rounding.
+        # Users who divide by 255 get the same values; a product is rounded differently.
         tensor = tensor / level
     if tensor.shape[3] == 3 and n_channels == 1:
         tensor = to_grey(tensor.permute(0, 3, 1, 2)).unsqueeze(3)
@@ -203,9 +262,9 @@ def in_memory_format(
 
 
 def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarray:
-    """Images N x C x H x W as the user's: of a type, and rows or images.
+    """Images N x C x H x W in the type and the layout of the user's images.
 
-    The inverse of `to_tensor`: integers, which that scaled to [0, 1], are rounded.
+    The inverse of `to_tensor`, which scales integers to [0, 1]; they are rounded here.
 
     Parameters
     ----------
@@ -225,12 +284,12 @@ def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarra
 
 
 def to_grey(images: torch.Tensor) -> torch.Tensor:
-    """One channel, (..., H, W), from (..., C, H, W): luma of three, mean of others."""
+    """Grey (..., H, W) from (..., C, H, W): the luma of 3 channels, else the mean."""
     n_channels = images.shape[-3]
     shares = LUMA if n_channels == 3 else (1 / n_channels,) * n_channels
     channels = images.unbind(-3)
-    # One operation after another, so that a pixel's rounding does not depend on where
-    # in the image, or in a tile of it, it is.
+    # Added channel by channel, so that the rounding of a pixel does not depend on its
+    # position in the image or in a tile.
     return reduce(torch.add, [s * c for s, c in zip(shares, channels, strict=True)])
 
 
@@ -242,9 +301,9 @@ def white_level(dtype: np.dtype) -> int:
 
 
 def release(array) -> None:
-    """Take read pages of a memory-mapped array off this process's memory.
+    """Release the pages of a memory-mapped array that this process has read.
 
-    The pages stay in the system's cache.
+    They stay in the system's cache.
     """
     shared = _shared_map(array)
     if shared is not None:
@@ -254,7 +313,7 @@ def release(array) -> None:
 def _shared_map(array) -> mmap.mmap | None:
     """The map of a file that an array is a view of, if its pages can be released.
 
-    Private maps are left alone: what was written to them exists nowhere else.
+    Those of private maps cannot: what was written to them is stored nowhere else.
     """
     is_shared = False
     while isinstance(array, np.ndarray):
@@ -264,155 +323,6 @@ def _shared_map(array) -> mmap.mmap | None:
     return array if can_release and isinstance(array, mmap.mmap) else None
 
 
-def is_list_of_images(X) -> bool:
-    """Whether X is a list of images rather than of rows."""
-    if not isinstance(X, (list, tuple)) or len(X) == 0:
-        return False
-    # What has a shape is not read to know how many dimensions it has.
-    shape = getattr(X[0], "shape", None)
-    return (np.ndim(X[0]) if shape is None else len(shape)) >= 2
-
-
-def is_images(X) -> bool:
-    """Whether X holds images rather than rows."""
-    return is_list_of_images(X) or getattr(X, "ndim", 2) > 2
-
-
-def is_dask(X) -> bool:
-    """Whether X is a collection of Dask, which is not imported to find out."""
-    return "dask" in sys.modules and hasattr(X, "__dask_graph__")
-
-
-def to_numpy(X) -> np.ndarray:
-    """An array from what is like one; a tensor may be on a GPU or require gradients."""
-    if is_dask(X):
-        raise ValueError(
-            f"X is of the type {type(X).__module__}.{type(X).__qualname__}; predict, "
-            "predict_proba, transform and localize take dask.array and dask.bag, and "
-            "anything else X.compute(), if it fits into memory."
-        )
-    return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
-
-
-def read_images(X, trained: tuple[int, ...] | None = None) -> Images:
-    """Images of any size, which the rest of the package can rely upon.
-
-    Parameters
-    ----------
-    X : array-like of shape (n, h, w) or (n, h, w, c), or list of images
-        As `is_images` tells them from rows.
-    trained : tuple, optional
-        Shape of an image that the network was trained with; others have as many
-        channels, or three that can be made one.
-
-    Raises
-    ------
-    ValueError
-        If an image is empty, not numeric, or has other channels; the message names
-        it. Values are not read; see `value_ranges`.
-    """
-    channels = None if trained is None else n_channels(trained)
-    if is_list_of_images(X):
-        images = []
-        for index, image in enumerate(X):
-            name = f"{image_name(index)} of X"
-            pixels = image if is_lazy(image) else to_numpy(image)
-            pixels = _with_channels(pixels, name, channels)
-            images.append(pixels)
-        return Images(images, "list")
-    X = to_numpy(X)
-    if len(X) == 0:
-        raise ValueError(f"X has shape {X.shape} and so no images; pass at least one.")
-    if X.ndim > 4:
-        raise ValueError(
-            f"X has {X.ndim} dimensions; pass grey images (n, height, width) or colour "
-            "images (n, height, width, n_channels)."
-        )
-    if X.ndim == 3 and X.shape[2] in (3, 4) and trained and X.shape[2] != trained[1]:
-        raise ValueError(
-            f"X has shape {shape_text(X.shape)}; pass [X] for one colour image, "
-            f"or X[..., np.newaxis] for grey images {X.shape[2]} pixels wide."
-        )
-    # The first image stands for all, which have its shape and type.
-    _with_channels(X[0], "Each image of X", channels)
-    return Images(X if X.ndim == 4 else X[..., np.newaxis], "images")
-
-
-def _with_channels(image: Any, name: str, channels: int | None) -> Any:
-    """One image, height x width x n_channels, of numbers."""
-    shape = image.shape
-    if len(shape) not in (2, 3) or 0 in shape:
-        raise ValueError(
-            f"{name} has shape {shape}; pass (height, width) or (height, width, "
-            "n_channels), none of them 0."
-        )
-    check_numeric(image, name)
-    found = n_channels(shape)
-    if channels is not None and found != channels and (found, channels) != (3, 1):
-        hint = "move them to the end" if channels_seem_first(shape) else "convert it"
-        raise ValueError(
-            f"{name} has shape {shape_text(shape)} and so {count(found, 'channel')}, "
-            f"but the network was trained with {channels}; {hint}."
-        )
-    if not isinstance(image, np.ndarray):
-        return LazyPixels(image)
-    return image if image.ndim == 3 else image[..., np.newaxis]
-
-
-def channels_seem_first(shape: tuple[int, ...]) -> bool:
-    """Whether an image's shape looks like (n_channels, height, width)."""
-    return (
-        len(shape) == 3 and shape[0] in (1, 3) and shape[1] > shape[0] and shape[2] > 4
-    )
-
-
-def check_numeric(array: Any, name: str) -> None:
-    """Raise ValueError unless an array holds real numbers."""
-    if array.dtype.kind == "c":
-        raise ValueError(
-            f"Complex data not supported: {name} has dtype {array.dtype}; pass its "
-            "real part or its magnitude."
-        )
-    if array.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{name} has dtype {array.dtype}; pass numbers, integers from 0 to 255 or "
-            "floats."
-        )
-
-
-def check_one_size(images: Images) -> np.ndarray:
-    """The pixels of images of one shape and type, n x height x width x n_channels."""
-    if isinstance(images.pixels, np.ndarray):
-        return images.pixels
-    first = images.pixels[0]
-    for index, image in enumerate(images.pixels):
-        for name, found, wanted in [
-            ("size", _size_text(image), _size_text(first)),
-            ("type", image.dtype, first.dtype),
-        ]:
-            if found != wanted:
-                raise ValueError(
-                    f"fit wants images of one {name}, but image 0 of X has {wanted} "
-                    f"and image {index} {found}; make them the same."
-                )
-    return np.stack(images.pixels)
-
-
-def _size_text(pixels: np.ndarray) -> str:
-    """The shape of an image, height x width x n_channels, as people write it."""
-    return shape_text(pixels.shape[:2] if pixels.shape[2] == 1 else pixels.shape)
-
-
 def n_channels(shape: tuple[int, ...]) -> int:
     """Channels of an image of a shape with or without them."""
     return shape[2] if len(shape) == 3 else 1
-
-
-def shape_text(shape) -> str:
-    """A shape as people write it: 28x28."""
-    return "x".join(str(length) for length in shape)
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things: 1 channel, 2 channels."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

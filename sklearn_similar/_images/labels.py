@@ -1,4 +1,4 @@
-"""Labels and classes, and parameters that name some of them."""
+"""Labels, classes and weights of images, and parameters that name classes."""
 
 import itertools
 from datetime import date
@@ -6,13 +6,15 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 
-from .images import Images, count
+from .images import Images
+from .messages import count
+from .reading import to_numpy
 
 
 def unused_label(classes: np.ndarray):
-    """A label like those of the classes: a negative integer, a date, "background"."""
+    """A label that is not a class: a negative integer, a date or "background"."""
     if classes.dtype.kind in "mM":
         return classes.max() + 1
     if classes.dtype.kind in "biuf":
@@ -25,23 +27,23 @@ def unused_label(classes: np.ndarray):
 
 def check_classes(classes) -> np.ndarray:
     """The labels of a network's outputs, which `classes_` holds in sorted order."""
-    known = np.asarray(classes)
+    labels = np.asarray(classes)
     try:
-        is_sorted = np.array_equal(np.unique(known), known)
+        is_sorted = np.array_equal(np.unique(labels), labels)
     except TypeError:
         is_sorted = False
-    if not is_sorted or len(known) < 2:
+    if not is_sorted or len(labels) < 2:
         raise ValueError(
             f"classes is {classes!r}; pass at least 2 labels of one type, sorted and "
             "each once, and let the network's outputs be in that order."
         )
-    return known
+    return labels
 
 
 def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
     """Index of each image's label in `classes_`."""
     check_labels(y, n_images, name)
-    # It passes what is such an array already, and takes as long as a small network.
+    # `column_or_1d` takes as long as a small network, also for a vector.
     is_vector = type(y) is np.ndarray and y.ndim == 1
     labels = y if is_vector else column_or_1d(y, warn=True)
     return encode(estimator.classes_, labels, name, "fit")
@@ -49,16 +51,16 @@ def encode_labels(estimator, y, n_images: int, name: str) -> np.ndarray:
 
 def encode(classes: np.ndarray, labels, name: str, source: str) -> np.ndarray:
     """Indices of labels in the classes that a parameter or method was given."""
-    known = {label: index for index, label in enumerate(_values(classes))}
+    index_of = {label: index for index, label in enumerate(_values(classes))}
     values = _values(labels)
-    unseen = [label for label in dict.fromkeys(values) if label not in known]
-    if unseen:
-        remedy = f"leave such images out, or include them in {source}"
+    unknown = [label for label in dict.fromkeys(values) if label not in index_of]
+    if unknown:
+        remedy = f"leave these images out, or include the labels in {source}"
         raise ValueError(
-            f"{name} holds labels that {source} was not given: {_some(unseen)}; "
-            f"{_conversion(unseen, known) or remedy}."
+            f"{name} holds labels that {source} was not given: {_some(unknown)}; "
+            f"{_conversion(unknown, index_of) or remedy}."
         )
-    return np.array([known[label] for label in values])
+    return np.array([index_of[label] for label in values])
 
 
 def find_labels(
@@ -68,29 +70,29 @@ def find_labels(
     remedy: str = "pass one of them, or a list of some",
 ) -> np.ndarray:
     """Indices in the classes of the label or labels that a parameter holds."""
-    labels, known = _values(np.atleast_1d(target)), _values(classes)
-    unknown = [label for label in labels if label not in known]
+    labels, values = _values(np.atleast_1d(target)), _values(classes)
+    unknown = [label for label in labels if label not in values]
     if unknown or not labels:
         raise ValueError(
             f"{name} holds {_some(unknown) or 'no label'}, but the classes are "
-            f"{_some(known)}; {_conversion(unknown, known) or remedy}."
+            f"{_some(values)}; {_conversion(unknown, values) or remedy}."
         )
-    return np.array([known.index(label) for label in labels])
+    return np.array([values.index(label) for label in labels])
 
 
 def comparable_labels(labels, name: str, classes: np.ndarray, background) -> list:
-    """Labels as objects; ValueError if their type is that of no class or background."""
-    values, known = _values(np.asarray(labels)), _values(classes)
-    if conversion := _conversion(values, [*known, background]):
+    """Labels as objects; ValueError unless some have the type of the classes."""
+    values, class_values = _values(np.asarray(labels)), _values(classes)
+    if conversion := _conversion(values, [*class_values, background]):
         raise ValueError(
             f"{name} holds {_some(dict.fromkeys(values))}, but the classes are "
-            f"{_some(known)}; {conversion}."
+            f"{_some(class_values)}; {conversion}."
         )
     return values
 
 
 def _values(labels: np.ndarray) -> list:
-    """Labels as objects that are equal if they mean the same, dates of any type."""
+    """Labels as comparable objects, dates of any type as timestamps."""
     if labels.dtype.kind == "M":
         return pd.DatetimeIndex(labels).tolist()
     return [
@@ -99,16 +101,16 @@ def _values(labels: np.ndarray) -> list:
     ]
 
 
-def _conversion(unknown, known) -> str:
-    """The remedy for labels all of which are of another type than the classes."""
-    kinds = [
-        {Real if isinstance(label, Real) else type(label) for label in labels}
-        for labels in (unknown, known)
-    ]
-    if not unknown or kinds[0] & kinds[1]:
+def _conversion(labels, classes) -> str:
+    """The remedy for labels whose types are not those of the classes; else empty."""
+    types_of_labels, types_of_classes = (
+        {Real if isinstance(value, Real) else type(value) for value in values}
+        for values in (labels, classes)
+    )
+    if not labels or types_of_labels & types_of_classes:
         return ""
-    found, wanted = (type(next(iter(labels))).__name__ for labels in (unknown, known))
-    return f"convert {found} to {wanted}"
+    given, needed = (type(next(iter(values))).__name__ for values in (labels, classes))
+    return f"convert {given} to {needed}"
 
 
 def find_background(classes: np.ndarray, background) -> int | None:
@@ -124,7 +126,7 @@ def find_background(classes: np.ndarray, background) -> int | None:
 def without_class(
     classes: np.ndarray, labels: np.ndarray, background
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Classes but for that of background, and indices in them: -1 for background."""
+    """Classes without that of background, and indices in them: -1 for background."""
     comparable_labels([background], "background", classes, None)
     is_background = classes == background
     if is_background.all():
@@ -134,7 +136,7 @@ def without_class(
 
 
 def find_targets(estimator, target, labels, images: Images) -> np.ndarray | None:
-    """Classes to draw in the heatmap of each image; None: all of them together.
+    """Classes that the heatmap of each image shows; None: all of them together.
 
     Returns
     -------
@@ -160,13 +162,13 @@ def find_targets(estimator, target, labels, images: Images) -> np.ndarray | None
 
 
 def _some(labels) -> str:
-    """Labels as people list them, shortened where there are many."""
-    shown = [repr(label) for label in labels]
-    return ", ".join([*shown[:10], "..."] if len(shown) > 12 else shown)
+    """A list of labels in words, shortened if it is long."""
+    texts = [repr(label) for label in labels]
+    return ", ".join([*texts[:10], "..."] if len(texts) > 12 else texts)
 
 
 def check_labels(y, n_images: int, name: str) -> None:
-    """Raise ValueError for what scikit-learn's checks of y pass, or print in full."""
+    """Raise ValueError for labels that scikit-learn would accept, or print in full."""
     labels = np.asarray(y)
     if labels.dtype.names:
         raise ValueError(
@@ -181,12 +183,63 @@ def check_labels(y, n_images: int, name: str) -> None:
             f"{count(len(labels), 'label')}; pass one label for each image."
         )
     if labels.ndim and labels.dtype.kind not in "biu":
-        # NumPy makes text of NaN among text.
+        # In an array of text, NumPy would turn NaN into text.
         values = np.asarray(y, dtype=object) if isinstance(y, (list, tuple)) else labels
         missing = np.argwhere(pd.isna(values))
         if len(missing):
             value = values[tuple(missing[0])]
             raise ValueError(
-                f"{name} holds {value} for image {missing[0][0]}, which is no label; "
-                "leave such images out."
+                f"{name} holds {value} for image {missing[0][0]}, which is not a "
+                "label; leave such images out."
             )
+
+
+def check_sample_weight(sample_weight, n_images: int) -> np.ndarray:
+    """Weight of each image.
+
+    Weights are 1 if there are none, and 0 or 1 if all positive ones are equal.
+
+    Raises
+    ------
+    ValueError
+        Unless there is a finite number >= 0 for each image, and a positive one.
+    """
+    if sample_weight is None:
+        return np.ones(n_images)
+    sample_weight = to_numpy(sample_weight)
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n_images, sample_weight)
+    weights = check_array(
+        sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"
+    )
+    if weights.shape != (n_images,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, but X holds "
+            f"{count(n_images, 'image')}; pass one weight for each image."
+        )
+    bad = np.flatnonzero(weights < 0)
+    if len(bad):
+        raise ValueError(
+            f"sample_weight holds {weights[bad[0]]:.3g} for image {bad[0]}; weights "
+            "are 0 or more."
+        )
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if total == 0 or not np.isfinite(total):
+        fact = "nothing but zeros" if total == 0 else "weights whose sum is infinite"
+        raise ValueError(
+            f"sample_weight holds {fact}; weigh the images that matter by about 1."
+        )
+    are_equal = (weights[weights > 0] == weights.max()).all()
+    return (weights > 0) * 1.0 if are_equal else weights
+
+
+def check_weighted_classes(classes: np.ndarray, y: np.ndarray, chosen) -> None:
+    """Raise ValueError if weights of 0 leave only one of several classes in y."""
+    weighted = np.unique(y[chosen])
+    if len(weighted) == 1 < len(np.unique(y)):
+        raise ValueError(
+            f"sample_weight is 0 for all images but those of the class "
+            f"{classes[weighted].tolist()[0]!r}; a classifier needs images of at "
+            "least 2 classes."
+        )

@@ -1,16 +1,17 @@
-"""Warnings that name the user's line of code, however deep the package finds out."""
+"""Warnings that name the user's line of code, and the wording of messages."""
 
 import contextlib
 import os
 import sys
 import warnings
+from dataclasses import dataclass, replace
 
 import sklearn
 
-# Frames of these lie between the user's call and the warning: decorators of methods,
-# pipelines and searches.
+# Frames of these packages lie between the user's call and the warning: decorators of
+# methods, pipelines and searches.
 _SKIPPED = (
-    os.path.dirname(__file__),
+    os.path.dirname(os.path.dirname(__file__)),
     os.path.dirname(sklearn.__file__),
     contextlib.__file__,
 )
@@ -21,7 +22,7 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
 
     In a task on a worker of Dask, that is the line that asked for the result.
     """
-    if _is_task_of_worker():
+    if _is_dask_task():
         sys.modules["distributed.worker"].warn(message, category)
         return
     level = 2
@@ -32,8 +33,8 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_task_of_worker() -> bool:
-    """Whether this is the process, or a thread, of a worker of Dask at a task."""
+def _is_dask_task() -> bool:
+    """Whether this process, or thread, is a worker of Dask at a task."""
     if "distributed.worker" not in sys.modules:
         return False
     try:
@@ -41,3 +42,43 @@ def _is_task_of_worker() -> bool:
     except ValueError:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class ImageNames:
+    """Names of images in messages, where X may be a part of all images.
+
+    Attributes
+    ----------
+    first : int
+        Position among all images of the first one in X.
+    noun : str
+    owner : str
+        Where positions are counted, as in " of partition 3"; empty for all images.
+    """
+
+    first: int = 0
+    noun: str = "Image"
+    owner: str = ""
+
+    def name(self, index: int) -> str:
+        """Name the image at an index of X: Image 7, or Image 7 of partition 3."""
+        return f"{self.noun} {self.first + index}{self.owner}"
+
+    def after(self, n_images: int) -> "ImageNames":
+        """Names for a part of X that begins after a number of images."""
+        return replace(self, first=self.first + n_images)
+
+    def with_noun(self, noun: str) -> "ImageNames":
+        """The same positions with another noun."""
+        return replace(self, noun=noun)
+
+
+def shape_text(shape) -> str:
+    """A shape as people write it: 28x28."""
+    return "x".join(str(length) for length in shape)
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: 1 channel, 2 channels."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

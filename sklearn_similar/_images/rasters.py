@@ -15,8 +15,9 @@ import torch
 from torch.nn import functional as F
 
 from .._compat import is_out_of_memory
-from .images import release, shape_text, to_tensor
+from .images import release, to_tensor
 from .memory import within_working_memory
+from .messages import shape_text
 
 # At scikit-learn's default working memory: bytes that the work on a tile takes besides
 # its result, pixels of an image above which it is worked on in tiles, and the side of

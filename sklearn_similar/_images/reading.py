@@ -1,118 +1,281 @@
-"""Images that are read when they are needed: those of an iterator, and of files."""
+"""The gate for images in memory: array-likes in, checked arrays out.
 
-import math
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+Estimators and metrics read images of any size and type as `Images`, data sets and
+training scenes as uint8.
+"""
+
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import torch
 
-from .files import ImageFiles, find_image_files
-from .images import Images, is_dask, read_images, to_numpy
-from .lazy import is_lazy
-from .position import image_name, part_of_images
-from .validation import check_images
-from .value_range import check_value_range, ranges_are_checked
+from .images import LUMA, Images, LazyPixels, is_lazy, n_channels
+from .messages import ImageNames, count, shape_text
 
 
-def read_parts(
-    estimator: Any, X: Any, layout: str, n_channels: int, n_pixels: int
-) -> tuple[Iterator[Images], int | None]:
-    """Images, checked: all that are in memory together, and others when asked for.
-
-    Parameters
-    ----------
-    estimator : InstanceLocalizer
-    X : array, DataFrame, list of images, iterator, path or list of paths
-    layout : {"rows", "grey", "colour"}
-        Layout of the images in `fit`.
-    n_channels : int
-        Channels of these images.
-    n_pixels : int
-        Pixels after which no other image is read together.
-
-    Returns
-    -------
-    parts : iterator of Images
-    n_images : int or None
-        How many there are, if it is known.
-    """
-    files = _image_files(X, n_channels)
-    if files is not None:
-        return _read_in_parts(estimator, files, n_pixels), len(files)
-    if isinstance(X, Iterator):
-        return _read_in_parts(estimator, X, n_pixels), None
-    images = check_images(estimator, X, layout)
-    return iter([images]), len(images)
+def is_dask(X) -> bool:
+    """Whether X is a collection of Dask, which is not imported to tell."""
+    return "dask" in sys.modules and hasattr(X, "__dask_graph__")
 
 
-def check_in_memory(X: Any, method: str) -> None:
-    """Raise ValueError for what a method could not count before it is read."""
-    if isinstance(X, Iterator) or is_dask(X):
+def is_list_of_images(X) -> bool:
+    """Whether X is a list of images rather than of rows."""
+    if not isinstance(X, (list, tuple)) or len(X) == 0:
+        return False
+    # An image that has a shape need not be read to count its dimensions.
+    shape = getattr(X[0], "shape", None)
+    return (np.ndim(X[0]) if shape is None else len(shape)) >= 2
+
+
+def is_images(X) -> bool:
+    """Whether X holds images rather than rows."""
+    return is_list_of_images(X) or getattr(X, "ndim", 2) > 2
+
+
+def to_numpy(X) -> np.ndarray:
+    """The array of an array-like; a tensor may be on a GPU or require gradients."""
+    if is_dask(X):
         raise ValueError(
-            f"X is of the type {type(X).__name__}, and {method} wants all images at "
-            "once; pass an array, a list of images or a list of paths."
+            f"X is of the type {type(X).__module__}.{type(X).__qualname__}; predict, "
+            "predict_proba, transform and localize take dask.array and dask.bag, and "
+            "anything else X.compute(), if it fits into memory."
+        )
+    return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
+
+
+def check_numeric(array: Any, name: str) -> None:
+    """Raise ValueError unless an array holds real numbers."""
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; pass its "
+            "real part or its magnitude."
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}; pass numbers, integers from 0 to 255 or "
+            "floats."
         )
 
 
-def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
-    """The images of a folder, of a file or of a list of files; None for anything else.
+def channels_seem_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image's shape looks like (n_channels, height, width)."""
+    return (
+        len(shape) == 3 and shape[0] in (1, 3) and shape[1] > shape[0] and shape[2] > 4
+    )
+
+
+def read_images(
+    X, trained: tuple[int, ...] | None = None, names: ImageNames | None = None
+) -> Images:
+    """Check images of any size, and give them as views of what was passed.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, h, w) or (n, h, w, c), or list of images
+        As `is_images` tells them from rows.
+    trained : tuple, optional
+        Shape of an image that the network was trained with. Other images have as many
+        channels, or three that can be made one.
+    names : ImageNames, optional
+        What messages call the images.
 
     Raises
     ------
     ValueError
-        If there is no such folder or file; the message names it.
+        If an image is empty, not numeric, or has another number of channels; the
+        message names it. Values are not read; see `value_ranges`.
     """
-    if isinstance(X, (str, os.PathLike)):
-        return ImageFiles(find_image_files(Path(X)), n_channels)
-    if isinstance(X, (pd.Series, np.ndarray)) and X.ndim == 1 and X.dtype.kind in "OUT":
-        X = X.tolist()
-    if not isinstance(X, (list, tuple)) or not X:
-        return None
-    if not all(isinstance(path, (str, os.PathLike)) for path in X):
-        return None
-    paths = [Path(path) for path in X]
-    for index, path in enumerate(paths):
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no file that exists"
-            raise ValueError(
-                f"X[{index}] is {str(path)!r}, which is {kind}; pass paths of images."
-            )
-    return ImageFiles(paths, n_channels)
+    names = ImageNames() if names is None else names
+    if is_list_of_images(X):
+        pixels = [
+            read_image(image, f"{names.name(index)} of X", trained)
+            for index, image in enumerate(X)
+        ]
+        return Images(pixels, "list", names)
+    X = to_numpy(X)
+    _check_array_of_images(X, trained)
+    # The first image stands for all, which have its shape and type.
+    read_image(X[0], "Each image of X", trained)
+    return Images(X if X.ndim == 4 else X[..., np.newaxis], "images", names)
 
 
-def _read_in_parts(
-    estimator: Any, images: Iterable[Any], n_pixels: int
-) -> Iterator[Images]:
-    """The images, checked, some at a time; warns once of values of another range."""
-    has_warned = False
-    for first, part in _parts(images, n_pixels):
-        with part_of_images(first), ExitStack() as stack:
-            if has_warned:
-                stack.enter_context(ranges_are_checked())
-            read = read_images(part, estimator.image_shape_)
-            trained = estimator.value_range_, np.dtype(estimator._dtype)
-            has_warned |= check_value_range(read, *trained)
-        yield read
+def _check_array_of_images(X: np.ndarray, trained: tuple[int, ...] | None) -> None:
+    """Raise ValueError for an array that is not (n, h, w) or (n, h, w, c)."""
+    if len(X) == 0:
+        raise ValueError(f"X has shape {X.shape} and so no images; pass at least one.")
+    if X.ndim > 4:
+        raise ValueError(
+            f"X has {X.ndim} dimensions; pass grey images (n, height, width) or colour "
+            "images (n, height, width, n_channels)."
+        )
+    if X.ndim == 3 and X.shape[2] in (3, 4) and trained and X.shape[2] != trained[1]:
+        raise ValueError(
+            f"X has shape {shape_text(X.shape)}; pass [X] for one colour image, "
+            f"or X[..., np.newaxis] for grey images {X.shape[2]} pixels wide."
+        )
 
 
-def _parts(images: Iterable[Any], n_pixels: int) -> Iterator[tuple[int, list]]:
-    """Lists of images, and the position of the first image in each of them."""
-    first, part, n_read = 0, [], 0
-    for index, given in enumerate(images):
-        image = given if is_lazy(given) else to_numpy(given)
-        if len(image.shape) < 2:
-            raise ValueError(
-                f"{image_name(index)} of X has shape {image.shape}; pass an iterator "
-                "of images, (height, width) or (height, width, n_channels) each."
-            )
-        part.append(image)
-        n_read += math.prod(image.shape[:2])
-        if n_read >= n_pixels:
-            yield first, part
-            first, part, n_read = index + 1, [], 0
-    if part:
-        yield first, part
+def read_image(image: Any, name: str, trained: tuple[int, ...] | None = None) -> Any:
+    """Check an image, and give it as height x width x n_channels.
+
+    Parameters
+    ----------
+    image : array-like of shape (height, width) or (height, width, n_channels)
+    name : str
+        What messages call it.
+    trained : tuple, optional
+        As for `read_images`.
+
+    Returns
+    -------
+    ndarray or LazyPixels
+    """
+    pixels = image if is_lazy(image) else to_numpy(image)
+    shape = pixels.shape
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ValueError(
+            f"{name} has shape {shape}; pass (height, width) or (height, width, "
+            "n_channels), none of them 0."
+        )
+    check_numeric(pixels, name)
+    if trained is not None:
+        _check_channels(shape, n_channels(trained), name)
+    if not isinstance(pixels, np.ndarray):
+        return LazyPixels(pixels)
+    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+
+
+def _check_channels(shape: tuple[int, ...], n_trained: int, name: str) -> None:
+    """Raise ValueError unless the network can take the channels of an image."""
+    n_given = n_channels(shape)
+    if n_given == n_trained or (n_given, n_trained) == (3, 1):
+        return
+    hint = "move them to the end" if channels_seem_first(shape) else "convert it"
+    raise ValueError(
+        f"{name} has shape {shape_text(shape)} and so {count(n_given, 'channel')}, "
+        f"but the network was trained with {n_trained}; {hint}."
+    )
+
+
+def check_one_size(images: Images) -> np.ndarray:
+    """The pixels of images of one shape and type, n x height x width x n_channels."""
+    if isinstance(images.pixels, np.ndarray):
+        return images.pixels
+    first = images.pixels[0]
+    for index, image in enumerate(images.pixels):
+        for name, value, expected in [
+            ("size", _size_text(image), _size_text(first)),
+            ("type", image.dtype, first.dtype),
+        ]:
+            if value != expected:
+                raise ValueError(
+                    f"fit wants images of one {name}, but image 0 of X has {expected} "
+                    f"and image {index} {value}; make them the same."
+                )
+    return np.stack(images.pixels)
+
+
+def _size_text(pixels: np.ndarray) -> str:
+    """The shape of an image, height x width x n_channels, as people write it."""
+    return shape_text(pixels.shape[:2] if pixels.shape[2] == 1 else pixels.shape)
+
+
+def uint8_images(images, name: str) -> np.ndarray:
+    """Grey or RGB images of one size as uint8, (n, h, w) or (n, h, w, c)."""
+    try:
+        array = to_numpy(images)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must all have one size, found several: resize them first."
+        ) from error
+    if array.ndim == 4 and array.shape[3] not in (1, 3):
+        raise ValueError(
+            f"{name} must have 1 or 3 channels, found {array.shape[3]} in the shape "
+            f"{array.shape}: pass grey or RGB images."
+        )
+    if array.ndim not in (3, 4) or array.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (n, height, width) or "
+            f"(n, height, width, channels) and not be empty, found {array.shape}: "
+            "reshape them first."
+        )
+    return _to_uint8(array, name)
+
+
+def uint8_image_list(images, name: str) -> list[np.ndarray]:
+    """Grey or RGB images of any sizes, or one, as a list of uint8, (h, w) or (h, w, c).
+
+    The name of each in messages is ``name[index]``.
+    """
+    if hasattr(images, "__array__"):
+        array = to_numpy(images)
+        images = array[np.newaxis] if _is_grey_or_rgb(array) else array
+    is_array = isinstance(images, np.ndarray) and images.ndim > 0
+    if not is_array and not isinstance(images, Sequence):
+        raise ValueError(
+            f"{name} is of the type {type(images).__name__}: pass one image, an array "
+            "or a list of images."
+        )
+    if not len(images):
+        raise ValueError(f"{name} holds no image: pass at least one.")
+    return [_uint8_image(image, f"{name}[{i}]") for i, image in enumerate(images)]
+
+
+def _uint8_image(image, name: str) -> np.ndarray:
+    try:
+        array = to_numpy(image)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has rows of several lengths: pass grey or RGB images."
+        ) from error
+    if not _is_grey_or_rgb(array) or array.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (height, width) or (height, width, 3) and "
+            f"not be empty, found {array.shape}: pass grey or RGB images."
+        )
+    return _to_uint8(array, name)
+
+
+def _is_grey_or_rgb(array: np.ndarray) -> bool:
+    """Whether an array has the shape of one grey or colour image."""
+    return array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "buif":
+        raise ValueError(
+            f"{name} must hold numbers, found the dtype {array.dtype}: pass uint8 "
+            "from 0 to 255 or float from 0 to 1."
+        )
+    if array.dtype.kind == "b":
+        return array * np.uint8(255)
+    low, high = array.min(), array.max()
+    top = 1 if array.dtype.kind == "f" else 255
+    # Both comparisons are false for NaN, which is refused here too.
+    if not (low >= 0 and high <= top):
+        raise ValueError(
+            f"{name} of dtype {array.dtype} must lie between 0 and {top}, found "
+            f"{low} to {high}: rescale them or pass uint8."
+        )
+    return np.rint(array * np.float32(255 / top)).astype(np.uint8)
+
+
+def with_channels(image: np.ndarray, n_channels: int | None) -> np.ndarray:
+    """A uint8 image with a number of channels; None: grey without that axis."""
+    if image.ndim == 3 and image.shape[2] == n_channels:
+        return image
+    grey = image
+    if image.ndim == 3:
+        grey = image[..., 0] if image.shape[2] == 1 else _luma(image)
+    if n_channels is None:
+        return grey
+    return np.repeat(grey[..., np.newaxis], n_channels, axis=2)
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    weighted = image.astype(np.float32) @ np.array(LUMA, dtype=np.float32)
+    return np.rint(weighted).astype(np.uint8)

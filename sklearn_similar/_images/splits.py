@@ -1,8 +1,103 @@
-"""Which images are held out of training, and which stand for the others."""
+"""Which images are trained on and how often, and which are held out.
+
+Copies of an image count as one image, and the order of images is decided by the images
+themselves. What is learnt then depends neither on the user's order nor on whether an
+image is repeated or has a larger weight, and no copy of a training image is held out.
+"""
+
+from hashlib import blake2b
 
 import numpy as np
 
-from .grouping import rank_within
+from .images import Images, to_tensor
+
+_DIGEST_SIZE = 8
+# Maximum mean of whole weights up to which weights are numbers of copies.
+_MAX_MEAN_COPIES = 10
+
+
+def distinct_images(
+    images: Images, n_channels: int, y: np.ndarray, sample_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct images of positive weight, and the sums of their copies' weights.
+
+    Parameters
+    ----------
+    images : Images
+        Of one size, read batch by batch.
+    n_channels : int
+        Channels of the images that the network is given.
+    y : ndarray of int of shape (n_images,)
+        Class index of each image; equal images of two classes are not copies.
+    sample_weight : ndarray of shape (n_images,)
+        Not negative.
+
+    Returns
+    -------
+    indices : ndarray of int of shape (n_distinct,)
+        Positions of the first copies, ordered by the network's input and by class.
+    weights : ndarray of shape (n_images,)
+        At these positions the sum of the copies' weights, elsewhere 0.
+    """
+    weighted = np.flatnonzero(sample_weight)
+    keys = np.stack([_digests(images, n_channels), y.astype(np.uint64)], axis=1)
+    _, first, copy_of = np.unique(
+        keys[weighted], axis=0, return_index=True, return_inverse=True
+    )
+    indices, weights = weighted[first], np.zeros(len(y))
+    weights[indices] = np.bincount(copy_of.ravel(), weights=sample_weight[weighted])
+    return indices, weights
+
+
+def _digests(images: Images, n_channels: int) -> np.ndarray:
+    """A hash of the network's input for each image."""
+    digests = np.empty(len(images), dtype=np.uint64)
+    current, digest = -1, blake2b(digest_size=_DIGEST_SIZE)
+    for start, pixels in images.views():
+        values = to_tensor(pixels, n_channels).numpy()
+        for index, part in enumerate(values, start):
+            # A large image comes in parts.
+            if index != current:
+                current, digest = index, blake2b(digest_size=_DIGEST_SIZE)
+            digest.update(part)
+            digests[index] = int.from_bytes(digest.digest())
+    return digests
+
+
+def sampling_indices(
+    indices: np.ndarray, weights: np.ndarray, are_copies: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images of an epoch, repeated by their weights, and the weights of their losses.
+
+    An image of a whole weight is repeated as often as its copies would be. Otherwise
+    losses are weighted, and images of several times the mean weight repeated: one large
+    step in an epoch teaches less than many small ones, and disturbs what was learnt
+    from other images.
+
+    Parameters
+    ----------
+    indices : ndarray of int
+        Positions of distinct images to train on.
+    weights : ndarray of shape (n_images,)
+        Sums of the weights of their copies.
+    are_copies : bool
+        Whether weights are numbers of copies, however many.
+
+    Returns
+    -------
+    samples : ndarray of int
+        Positions; if they are not copies, at most twice as many as `indices`.
+    loss_weights : ndarray of shape (n_images,), float32, or None
+        Their mean over the samples is 1. None: all are equal.
+    """
+    weight = weights[indices]
+    are_whole = (weight == np.rint(weight)).all() and weight.mean() <= _MAX_MEAN_COPIES
+    if are_copies or are_whole:
+        return np.repeat(indices, weight.astype(int)), None
+    times = np.maximum(np.rint(weight / weight.mean()), 1).astype(int)
+    samples, loss_weights = np.repeat(indices, times), np.zeros(len(weights))
+    loss_weights[indices] = weight / times
+    return samples, (loss_weights / loss_weights[samples].mean()).astype(np.float32)
 
 
 def hold_out(
@@ -14,8 +109,9 @@ def hold_out(
     """Split indices into training and validation, the same share of each class.
 
     At least one image of each class is trained on, so a class with one image is never
-    held out, nor is an image that is most of its class: one that weighs more than the
-    mean and more than the share. If that leaves nothing, all images are in both parts.
+    held out. Neither is an image that dominates its class: one whose weight is above
+    the class's mean and above the fraction to hold out. If that leaves nothing, all
+    images are in both parts.
 
     Parameters
     ----------
@@ -35,16 +131,17 @@ def hold_out(
     order = random_state.permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
     counts = np.bincount(y)
-    # Where each image stands among those of its class, from 0 to 1; cutting at the
+    # Position of each image among those of its class, from 0 to 1; cutting at the
     # fraction in this order rounds the classes' shares so that they add up.
     rank = rank_within(y[order])
     n_of_class = np.repeat(counts, counts)
-    total = np.bincount(y, weights)[y[order]]
-    # The mean of equal weights can be rounded to less than they are.
-    most = (1 + 1e-9) * np.maximum(fraction * total, total / n_of_class)
-    can_go = (rank > 0) & (weights[order] <= most)
     position = (rank - 0.5) / n_of_class
-    candidates = order[can_go][np.argsort(position[can_go], kind="stable")]
+    total = np.bincount(y, weights)[y[order]]
+    # The mean of equal weights can be rounded down to less than the weights.
+    max_weight = (1 + 1e-9) * np.maximum(fraction * total, total / n_of_class)
+    is_candidate = (rank > 0) & (weights[order] <= max_weight)
+    by_position = np.argsort(position[is_candidate], kind="stable")
+    candidates = order[is_candidate][by_position]
     n_validation = min(max(1, round(fraction * len(y))), len(candidates))
     if n_validation == 0:
         return np.arange(len(y)), np.arange(len(y))
@@ -52,15 +149,15 @@ def hold_out(
     return np.setdiff1d(np.arange(len(y)), validation), validation
 
 
-def spread_over_classes(y: np.ndarray, n_most: int) -> np.ndarray:
-    """Indices of at most `n_most` images, evenly spaced, as many of each class.
+def spread_over_classes(y: np.ndarray, max_images: int) -> np.ndarray:
+    """Indices of at most `max_images` images, evenly spaced, equally many per class.
 
-    A class with few images has all of them. Each has at least one, even where this
-    makes more than `n_most`.
+    All images of a small class are chosen, and each class has at least one, even if
+    their number exceeds `max_images`.
     """
     counts = np.bincount(y)
     quota = 1
-    while quota < n_most and np.minimum(counts, quota + 1).sum() <= n_most:
+    while quota < max_images and np.minimum(counts, quota + 1).sum() <= max_images:
         quota += 1
     chosen = []
     for index in np.flatnonzero(counts):
@@ -69,3 +166,26 @@ def spread_over_classes(y: np.ndarray, n_most: int) -> np.ndarray:
         steps = np.linspace(0, len(members) - 1, n_chosen).round().astype(int)
         chosen.append(members[steps])
     return np.sort(np.concatenate(chosen))
+
+
+def rank_within(group: np.ndarray, order_key: np.ndarray | None = None) -> np.ndarray:
+    """Rank of each row within its group, from 0.
+
+    Parameters
+    ----------
+    group : ndarray of shape (n,)
+        Group of each row.
+    order_key : ndarray of shape (n,), optional
+        Rows of a group are ranked in ascending order of this key, ties and all rows
+        without a key in their given order.
+
+    Returns
+    -------
+    rank : ndarray of int of shape (n,)
+    """
+    keys = (group,) if order_key is None else (order_key, group)
+    order = np.lexsort(keys)
+    ordered = group[order]
+    rank = np.empty(len(group), dtype=np.intp)
+    rank[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return rank

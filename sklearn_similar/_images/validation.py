@@ -1,37 +1,18 @@
-"""The gate for what the user passes: estimator and X in, `Images` and classes out."""
+"""The gate of the estimators: X and y in, `Images` and class indices out."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import get_output_config
-from .image_shape import infer_image_shape
-from .images import (
-    Images,
-    check_numeric,
-    check_one_size,
-    is_images,
-    n_channels,
-    read_images,
-    shape_text,
-    to_numpy,
-)
+from .images import Images
 from .labels import check_classes, check_labels, encode
-from .messages import warn_user
-from .position import image_name
+from .messages import ImageNames, shape_text, warn_user
+from .reading import check_numeric, check_one_size, is_images, read_images
+from .rows import infer_image_shape, readable_rows, rows_as_images
 from .value_range import check_value_range, training_range
-
-_ACCEPTED = (
-    "rows (n, n_features), grey images (n, height, width), colour images (n, height, "
-    "width, n_channels) or a list of images"
-)
 
 
 def check_training_data(
@@ -48,21 +29,45 @@ def check_training_data(
     y : ndarray of shape (n_images,)
         Index of each image's label in `classes_`.
     """
-    found, layout = None, "rows"
-    if is_images(X):
-        images = read_images(X)
-        pixels, layout = check_one_size(images), images.layout
-        found = np.shape(X[0])
-        rows = pixels.reshape(len(pixels), -1)
-    else:
-        rows = readable_rows(X)
+    rows, layout, shape_in_X = _training_rows(X)
     check_labels(y, rows.shape[0], "y")
     rows, y = validate_data(
         estimator, rows, y, ensure_all_finite=False, ensure_min_samples=2
     )
     check_numeric(rows, "X")
+    estimator.classes_, y_index = _index_classes(y, classes, min_classes)
+    shape = infer_image_shape(shape_in_X, rows.shape[1], image_shape)
+    estimator.image_shape_ = shape
+    images = rows_as_images(rows, shape, layout)
+    estimator.value_range_ = training_range(images, warn=_checks_range(estimator))
+    # The name of the type, so that files of estimators hold no type to be trusted.
+    estimator._dtype = images.dtype.name
+    return images, y_index
+
+
+def _training_rows(X) -> tuple[Any, str, tuple[int, ...] | None]:
+    """X as rows, its layout, and the shape of its images if they are not rows."""
+    if not is_images(X):
+        return readable_rows(X), "rows", None
+    images = read_images(X)
+    pixels = check_one_size(images)
+    return pixels.reshape(len(pixels), -1), images.layout, np.shape(X[0])
+
+
+def _index_classes(
+    y: np.ndarray, classes: Any, min_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, sorted, and the index of each label in them.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_images,)
+    classes : array-like or None
+        The classes that the user gave; None: those in y.
+    min_classes : int
+    """
     try:
-        found_classes, y_index = np.unique(y, return_inverse=True)
+        classes_in_y, y_index = np.unique(y, return_inverse=True)
     except TypeError as error:
         types = sorted({type(label).__name__ for label in y})
         raise ValueError(
@@ -70,27 +75,22 @@ def check_training_data(
         ) from error
     check_classification_targets(y)
     if classes is None:
-        classes = found_classes
+        classes = classes_in_y
     else:
         classes = check_classes(classes)
-        y_index = encode(classes, found_classes, "y", "classes")[y_index]
-    estimator.classes_ = classes
+        y_index = encode(classes, classes_in_y, "y", "classes")[y_index]
     if len(classes) < min_classes:
         raise ValueError(
             f"y holds one class, {classes.tolist()[0]!r}; a classifier needs images of "
             "at least 2 classes."
         )
-    shape = infer_image_shape(found, rows.shape[1], image_shape)
-    estimator.image_shape_ = shape
-    images = Images(_as_images(rows, shape), layout)
-    estimator.value_range_ = training_range(images)
-    # A name, as whoever loads the estimator should have no other type to trust.
-    estimator._dtype = images.dtype.name
-    return images, y_index
+    return classes, y_index
 
 
-def check_images(estimator, X, layout: str = "rows") -> Images:
-    """Images of any size, or rows of the trained size; warns of other values.
+def check_images(
+    estimator, X, layout: str = "rows", check_range: bool | None = None
+) -> Images:
+    """Images of any size, or rows of the trained size.
 
     Parameters
     ----------
@@ -99,22 +99,39 @@ def check_images(estimator, X, layout: str = "rows") -> Images:
     layout : {"rows", "grey", "colour"}
         Layout of the images in `fit`; if not "rows", an array of rows gets a warning,
         as it may be an image.
+    check_range : bool, optional
+        Whether to warn of values unlike those of the training images; by default,
+        unless the estimator is told not to.
     """
+    if check_range is None:
+        check_range = _checks_range(estimator)
     images = _read(estimator, X, layout)
-    check_value_range(images, estimator.value_range_, np.dtype(estimator._dtype))
+    dtype = np.dtype(estimator._dtype)
+    check_value_range(images, estimator.value_range_, dtype, warn=check_range)
     return images
 
 
+def image_names(estimator) -> ImageNames:
+    """What messages of an estimator call the images in X."""
+    # Set on a copy that gets a part of X; see `blockwise`.
+    return getattr(estimator, "_image_names", ImageNames())
+
+
+def _checks_range(estimator) -> bool:
+    # Set on an estimator whose caller has checked the range.
+    return getattr(estimator, "_check_range", True)
+
+
 def _read(estimator, X, layout: str) -> Images:
-    trained = estimator.image_shape_
+    names, trained = image_names(estimator), estimator.image_shape_
     if is_images(X):
-        return read_images(X, trained)
+        return read_images(X, trained, names)
     rows = readable_rows(X)
     if isinstance(rows, np.ndarray):
         _check_not_one_image(estimator, rows, layout)
     rows = validate_data(estimator, rows, reset=False, ensure_all_finite=False)
     check_numeric(rows, "X")
-    return Images(_as_images(rows, trained), "rows")
+    return rows_as_images(rows, trained, names=names)
 
 
 def _check_not_one_image(estimator, rows: np.ndarray, layout: str) -> None:
@@ -133,19 +150,24 @@ def _check_not_one_image(estimator, rows: np.ndarray, layout: str) -> None:
         )
 
 
-def check_output_container(estimator, X) -> None:
-    """Raise ValueError if `set_output` asks for a table of what is not one."""
-    container = get_output_config("transform", estimator)["dense"]
-    if container != "default" and is_images(X):
-        raise ValueError(
-            f"set_output asks for {container}, but heatmaps of images are no table; "
-            "pass rows, X.reshape(len(X), -1), or call set_output(transform='default')."
-        )
+def check_trained_size(estimator, X, method: str) -> Images:
+    """Images of the trained size, for a method of that name."""
+    images = check_images(estimator, X)
+    trained = estimator.image_shape_[:2]
+    for index in (members[0] for members in images.group_by_shape()):
+        size = images.pixels[index].shape[:2]
+        if size != trained:
+            raise ValueError(
+                f"{images.names.name(index)} of X is {shape_text(size)}, but {method} "
+                f"wants the trained size {shape_text(trained)}; resize it, or find "
+                "what is in images of any size with InstanceLocalizer."
+            )
+    return images
 
 
 def check_has_importances(estimator, attribute: str = "filter_weights_") -> None:
     """Raise NotFittedError unless an attribute of the importances is there."""
-    # It takes long to find that nothing is missing.
+    # `check_is_fitted` takes long to tell that nothing is missing.
     if hasattr(estimator, "net_") and hasattr(estimator, attribute):
         return
     check_is_fitted(estimator, "net_")
@@ -156,102 +178,61 @@ def check_has_importances(estimator, attribute: str = "filter_weights_") -> None
     check_is_fitted(estimator, attribute, msg=message)
 
 
-def check_trained_size(estimator, X, method: str) -> Images:
-    """Images of the trained size, for a method of that name."""
-    images = check_images(estimator, X)
-    wanted = estimator.image_shape_[:2]
-    for index in (members[0] for members in images.group_by_shape()):
-        found = images.pixels[index].shape[:2]
-        if found != wanted:
-            raise ValueError(
-                f"{image_name(index)} of X is {shape_text(found)}, but {method} wants "
-                f"the trained size {shape_text(wanted)}; resize it, or find what is in "
-                "images of any size with InstanceLocalizer."
-            )
-    return images
+def check_output_container(estimator, X) -> None:
+    """Raise ValueError if `set_output` asks for a table, but X is not one."""
+    container = get_output_config("transform", estimator)["dense"]
+    if container != "default" and is_images(X):
+        raise ValueError(
+            f"set_output asks for {container}, but heatmaps of images are not a table; "
+            "pass rows, X.reshape(len(X), -1), or call set_output(transform='default')."
+        )
 
 
-@contextmanager
-def published_at_end(estimator) -> Iterator[Any]:
-    """A working copy of an estimator, whose state becomes the estimator's at the end.
+def check_out(out: Any, images: Images) -> Any:
+    """Where the heatmap of each image is written; None if the user gave no array.
 
-    Until then, and if anything is raised, the estimator is as before: also in other
-    threads, and for a Ctrl-C that comes at any time. One assignment replaces the state,
-    but for parameters that were set meanwhile.
+    Raises
+    ------
+    ValueError
+        If `out` does not have the shapes of the heatmaps, or does not hold floats.
     """
-    working = _with_state(estimator, vars(estimator).copy())
-    yield working
-    estimator.__dict__ = vars(working) | estimator.get_params(deep=False)
-
-
-def snapshot(estimator):
-    """An estimator in its present state, whatever a later or concurrent fit changes."""
-    return _with_state(estimator, vars(estimator))
-
-
-def _with_state(estimator, state: dict[str, Any]):
-    copied = object.__new__(type(estimator))
-    copied.__dict__ = state
-    return copied
-
-
-def readable_rows(X):
-    """X, where scikit-learn's checks read it; they would print all of other things."""
-    if sparse.issparse(X):
-        return X
-    _check_not_paths(X)
-    if isinstance(X, pd.DataFrame):
-        return _without_extension_types(X)
-    try:
-        X = to_numpy(X)
-    except ValueError as error:
+    if out is None:
+        return None
+    shapes = [tuple(pixels.shape[:2]) for pixels in images.pixels]
+    if images.layout == "list":
+        if not isinstance(out, (list, tuple)) or len(out) != len(shapes):
+            raise ValueError(
+                f"out is a {type(out).__name__}, but X is a list of {len(shapes)} "
+                "images; pass a list of as many arrays."
+            )
+        for index, (array, shape) in enumerate(zip(out, shapes, strict=True)):
+            _check_writable(array, f"out[{index}]", shape)
+        return out
+    is_rows = images.layout == "rows"
+    each = (int(np.prod(shapes[0])),) if is_rows else shapes[0]
+    if not isinstance(out, np.ndarray):
         raise ValueError(
-            f"X is a {type(X).__name__} of sequences of several lengths; pass "
-            f"{_ACCEPTED}."
-        ) from error
-    if X.ndim == 0:
-        raise ValueError(f"X is of type {type(X.item()).__name__}; pass {_ACCEPTED}.")
-    if X.dtype.kind != "O":
-        check_numeric(X, "X")
-    if X.shape == (0,):
-        raise ValueError("X is empty; pass at least one image.")
-    if X.ndim == 1 and X.dtype.kind == "O":
-        raise ValueError("X is an array of objects; pass list(X), if these are images.")
-    if X.ndim == 1:
-        raise ValueError(
-            f"Reshape your data of shape {X.shape} with X.reshape(1, -1), if it is one "
-            f"row, or pass {_ACCEPTED}."
+            f"out is a {type(out).__name__}; pass a NumPy array of the shape "
+            f"{(len(shapes), *each)}, which may be a memory map."
         )
-    return X
+    _check_writable(out, "out", (len(shapes), *each))
+    view = out if isinstance(out, np.memmap) else out.view(np.ndarray)
+    # Splitting an axis never makes a copy.
+    return view.reshape(len(shapes), *shapes[0]) if is_rows else out
 
 
-def _check_not_paths(X) -> None:
-    """Raise ValueError for the path of a file, or for several."""
-    first = X
-    if isinstance(X, np.ndarray) and X.ndim == 0:
-        first = X.item()
-    elif isinstance(X, (list, tuple, np.ndarray, pd.Series)) and len(X):
-        first = X.iloc[0] if isinstance(X, pd.Series) else X[0]
-    elif isinstance(X, pd.DataFrame) and X.shape[1] == 1 and len(X):
-        first = X.iloc[0, 0]
-    if isinstance(first, (str, os.PathLike)):
+def _check_writable(array: Any, name: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless heatmaps of a shape can be written into an array."""
+    given = getattr(array, "shape", None)
+    if given is None or tuple(given) != shape or not hasattr(array, "__setitem__"):
+        kind = "not an array" if given is None else f"an array of {shape_text(given)}"
         raise ValueError(
-            f"X holds text, {os.fspath(first)[:80]!r}; if these are file paths, pass "
-            "the images, as in [np.asarray(PIL.Image.open(path)) for path in paths]."
+            f"{name} is {kind}, but the heatmaps need {shape_text(shape)}; pass an "
+            "array of that shape."
         )
-
-
-def _without_extension_types(X: pd.DataFrame) -> pd.DataFrame:
-    """Integers stay integers, where scikit-learn makes floats of pandas' own types."""
-    own = {
-        name: dtype.numpy_dtype
-        for name, dtype in X.dtypes.items()
-        if pd.api.types.is_extension_array_dtype(dtype)
-        and pd.api.types.is_integer_dtype(dtype)
-        and not X[name].hasnans
-    }
-    return X.astype(own) if own else X
-
-
-def _as_images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return rows.reshape(len(rows), *shape[:2], n_channels(shape))
+    if np.dtype(array.dtype).kind != "f":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}; pass an array of floats, such as float32."
+        )
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        raise ValueError(f"{name} cannot be written to; open it with mode='r+'.")

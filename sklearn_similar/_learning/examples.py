@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._images.grouping import rank_within
 from .._images.rasters import Raster
+from .._images.splits import rank_within
 from .._progress import with_progress
 from .._scenes.backgrounds import make_backgrounds
 from .._scenes.restyling import restyle

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from .._images.batches import batch_slices
-from .._images.grouping import rank_within
-from .._images.images import Images
+from .._images.images import Images, batch_slices
 from .._images.messages import warn_user
 from .._images.rasters import Raster
+from .._images.splits import rank_within
 from .._network.seeding import random_seed
 from .._progress import with_progress
 from .._scenes.backgrounds import make_backgrounds
@@ -265,7 +264,7 @@ def _fit(
     X = np.concatenate([crops, background])
     # The index of background is that of the last name.
     y = np.concatenate([labels, np.full(len(background), BACKGROUND)])
-    trained = clone(estimator).fit(X, data.names[y])
+    trained = _fit_unwarned(clone(estimator), X, data.names[y])
     known = np.asarray(trained.classes_)
     if not np.array_equal(known, np.unique(data.names)):
         raise ValueError(
@@ -279,6 +278,17 @@ def _fit(
         columns=np.searchsorted(known, data.names[:-1]),
         box_regression=box_regression,
     )
+
+
+def _fit_unwarned(estimator: Any, X: np.ndarray, y: np.ndarray) -> Any:
+    """Fit an estimator; the localizer has warned of the range of X already."""
+    if not hasattr(type(estimator), "_tensor_probabilities"):
+        return estimator.fit(X, y)
+    estimator._check_range = False
+    try:
+        return estimator.fit(X, y)
+    finally:
+        del estimator._check_range
 
 
 def _fresh_backgrounds(

@@ -9,8 +9,8 @@ import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
 from .._compat import Interval, validate_params
-from .._images.checks import check_background_images, check_images
 from .._images.images import to_tensor
+from .._images.reading import uint8_image_list, uint8_images
 from .._search.crop_specification import (
     CropSpecification,
     choose_images,
@@ -110,7 +110,7 @@ def make_training_crops(
     >>> X.shape[1:], int((y == -1).sum())
     ((28, 28), 200)
     """
-    images = check_images(images, "images")
+    images = uint8_images(images, "images")
     labels = np.asarray(labels)
     check_consistent_length(images, labels)
     _check_kind(labels, background)
@@ -124,9 +124,7 @@ def make_training_crops(
             f"images[{is_blank.argmax()}] is blank; leave out images that show nothing."
         )
     if background_images is not None:
-        background_images = check_background_images(
-            background_images, "background_images"
-        )
+        background_images = uint8_image_list(background_images, "background_images")
     rng = check_random_state(random_state)
     codes, _ = pd.factorize(labels, use_na_sentinel=False)
     samples = _as_unit_tensor(images[choose_images(codes)])

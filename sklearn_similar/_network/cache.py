@@ -25,8 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._images.batches import batch_slices
-from .._images.images import Images, n_at_once, n_channels, to_tensor
+from .._images.images import Images, batch_slices, n_at_once, n_channels, to_tensor
 from .._images.messages import warn_user
 from .._saving.archive import read_archive, write_archive
 from .activations import eval_mode

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
-from .._images.images import count, shape_text
+from .._images.messages import count, shape_text
 from .hooks import has_hooks_of_others
 
 

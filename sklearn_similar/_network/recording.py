@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._images.batches import batch_slices
+from .._images.images import batch_slices
 from .activations import FeatureMaps, extract_activations
 from .forward import at_least_single
 from .hooks import output_hook

@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._images.batches import batch_slices
-from .._images.images import Images, in_memory_format, n_at_once, n_channels
-from .._images.messages import warn_user
-from .._images.position import image_name
+from .._images.images import (
+    Images,
+    batch_slices,
+    in_memory_format,
+    n_at_once,
+    n_channels,
+)
+from .._images.messages import ImageNames, warn_user
 from .._images.splits import spread_over_classes
 from .._progress import with_progress
 from .activations import KnownFields, eval_mode
@@ -97,7 +101,7 @@ class TrainedNetwork:
             verbose,
             size=lambda batch: len(batch[0]),
         )
-        return self._probabilities(batches, len(images), log)
+        return self._probabilities(batches, len(images), images.names, log)
 
     def tensor_probabilities(self, images: torch.Tensor) -> np.ndarray:
         """Class probabilities of images n_images x n_channels x height x width."""
@@ -106,7 +110,7 @@ class TrainedNetwork:
             (np.arange(part.start, part.stop), self._as_input(images[part]))
             for part in batch_slices(len(images), min(self.batch_size, max_images))
         )
-        return self._probabilities(batches, len(images))
+        return self._probabilities(batches, len(images), ImageNames(noun="Crop"))
 
     def _as_input(self, images: torch.Tensor) -> torch.Tensor:
         """Images in the memory format in which the network takes them."""
@@ -116,6 +120,7 @@ class TrainedNetwork:
         self,
         batches: Iterable[tuple[np.ndarray, torch.Tensor]],
         n_images: int,
+        names: ImageNames,
         log: bool = False,
     ) -> np.ndarray:
         """Class probabilities, or their logarithms, of images that come in batches."""
@@ -129,12 +134,18 @@ class TrainedNetwork:
                     output = to_proba(output, dim=1)
                 elif log:
                     output = self.log_probabilities(output)
-                check_finite(output.exp() if log else output, indices, "scores")
+                values = output.exp() if log else output
+                check_finite(values, indices, "scores", names)
                 result[indices] = output.cpu().numpy()
         return result
 
 
-def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
+def check_finite(
+    values: torch.Tensor,
+    indices: np.ndarray,
+    name: str,
+    names: ImageNames | None = None,
+) -> None:
     """Raise ValueError, which names the image, if scores or heat are not finite.
 
     Parameters
@@ -144,14 +155,17 @@ def check_finite(values: torch.Tensor, indices: np.ndarray, name: str) -> None:
         Positions of the images among those of the user.
     name : str
         Name of the values, in the plural.
+    names : ImageNames, optional
+        Names of the images.
     """
     # A sum takes a fraction of the time; where it is finite, so are the values.
     if not values.sum().isfinite() and not values.isfinite().all():
         bad = ~values.isfinite().flatten(1).all(dim=1).cpu().numpy()
+        image = (names or ImageNames()).name(indices[bad][0])
         raise ValueError(
-            f"{image_name(indices[bad][0])} gets {name} that are not finite; look for "
-            "pixel values too large for float32, for a division by a sum that is 0, or "
-            "for weights that are not finite."
+            f"{image} gets {name} that are not finite; look for pixel values too large "
+            "for float32, for a division by a sum that is 0, or for weights that are "
+            "not finite."
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._images.checks import with_channels
+from .._images.reading import with_channels
 from .recipe import TrainingSceneRecipe
 from .rendering import resize, to_uint8
 from .textures import make_textures

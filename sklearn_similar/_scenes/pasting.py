@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._images.checks import with_channels
-from .._images.images import count, shape_text
+from .._images.messages import count, shape_text
+from .._images.reading import with_channels
 from .rendering import (
     blend,
     brightest_channel,

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from .._images.images import VISIBLE_SHARE, shape_text
+from .._images.images import VISIBLE_SHARE
+from .._images.messages import shape_text
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from .._images.batches import batch_slices
+from .._images.images import batch_slices
 from .._images.rasters import Raster, Window, with_halo, work_tile_rows
 from .contrast import normalise_contrast
 from .crop_specification import CropSpecification

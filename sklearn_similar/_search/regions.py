@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._images.batches import batch_slices
+from .._images.images import batch_slices
 from .._images.max_tree import ImageTree, MaxTree, MergedTree
 from .._images.memory import within_working_memory
 from .._tables.boxes import area, paired_iou

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._images.batches import batch_slices
+from .._images.images import batch_slices
 from .._images.memory import within_working_memory
 from .._tables.boxes import area, common_area, paired_iou
 from .score_calibration import log_odds

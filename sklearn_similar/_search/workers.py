@@ -1,10 +1,8 @@
 """The search of many images, by one worker or by several."""
 
 import math
-import os
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,9 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._images.images import Images
-from .._images.position import image_name
+from .._images.messages import ImageNames
 from .._images.rasters import Raster, explained_memory_error, is_large
-from .._network.threads import usable_threads
+from .._network.threads import limited_threads, same_threads_later, usable_threads
 from .detections import Detections, detections_table
 from .recognizer import Recognizer, SearchSettings
 
@@ -57,6 +55,7 @@ def search(
     recognizer: Recognizer,
     settings: SearchSettings,
     n_jobs: int | None,
+    names: ImageNames,
 ) -> Iterator[Detections]:
     """Search images; yields the detections of each image, in order.
 
@@ -70,19 +69,21 @@ def search(
         As joblib takes it. Processes, unless `joblib.parallel_config` says otherwise:
         threads wait for each other's Python code (two of them measured 1.04 times as
         fast as one, two processes 1.77 times).
+    names : ImageNames
+        What notes of errors call the images.
     """
     n_workers = effective_n_jobs(n_jobs)
     if n_workers == 1:
-        for group, first in _numbered(groups):
-            yield from _search_group(group, first, recognizer, settings)
+        for group, names_of_group in _named(groups, names):
+            yield from _search_group(group, names_of_group, recognizer, settings)
         return
     n_threads = max(1, torch.get_num_threads() // n_workers)
     tasks = (
-        delayed(_search_limited)(n_threads, group, first, recognizer, settings)
-        for group, first in _until_error(_numbered(groups))
+        delayed(_search_limited)(n_threads, group, names_of_group, recognizer, settings)
+        for group, names_of_group in _until_error(_named(groups, names))
     )
     parallel = Parallel(n_jobs=n_jobs, prefer="processes", return_as="generator")
-    with _threads_for_later_threads(), closing(parallel(tasks)) as results:
+    with same_threads_later(), closing(parallel(tasks)) as results:
         for detections in results:
             if isinstance(detections, Exception):
                 raise detections
@@ -98,15 +99,16 @@ def numbered_tables(
         yield table.assign(image=table["image"] + index)
 
 
-def _numbered(groups: Iterable[list[Raster]]) -> Iterator[tuple[list[Raster], int]]:
-    """Each group, and the position of its first image."""
-    first = 0
+def _named(
+    groups: Iterable[list[Raster]], names: ImageNames
+) -> Iterator[tuple[list[Raster], ImageNames]]:
+    """Each group, and the names of its images."""
     for group in groups:
-        yield group, first
-        first += len(group)
+        yield group, names
+        names = names.after(len(group))
 
 
-def _until_error(groups: Iterator[tuple[Any, int]]) -> Iterator[tuple[Any, int]]:
+def _until_error(groups: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     """The groups, and in place of a group that cannot be read, the error.
 
     joblib reads ahead in threads of its own, in which an error would be lost.
@@ -114,7 +116,7 @@ def _until_error(groups: Iterator[tuple[Any, int]]) -> Iterator[tuple[Any, int]]
     try:
         yield from groups
     except Exception as error:
-        yield error, 0
+        yield error, None
 
 
 def _search_limited(n_threads: int, group, *arguments):
@@ -125,11 +127,13 @@ def _search_limited(n_threads: int, group, *arguments):
 
 
 def _search_group(
-    group: list[Raster], first: int, recognizer: Recognizer, settings: SearchSettings
+    group: list[Raster],
+    names: ImageNames,
+    recognizer: Recognizer,
+    settings: SearchSettings,
 ) -> list[Detections]:
     """The detections of some images; a note of an error names the image."""
-    names = [image_name(first + number, "image") for number in range(len(group))]
-    subject = f"{names[0].capitalize()} of X"
+    subject = f"{names.with_noun('Image').name(0)} of X"
     with usable_threads(), explained_memory_error(subject, group[0].size):
         try:
             return recognizer.detect(group, settings).detections
@@ -141,69 +145,17 @@ def _search_group(
 
 def _culprit(
     group: list[Raster],
-    names: list[str],
+    names: ImageNames,
     recognizer: Recognizer,
     settings: SearchSettings,
 ) -> str:
     """The first image that raises an error by itself, or all of them."""
-    if len(group) == 1:
-        return names[0]
-    for image, name in zip(group, names, strict=True):
+    last = len(group) - 1
+    if last == 0:
+        return names.name(0)
+    for number, image in enumerate(group):
         try:
             recognizer.detect([image], settings)
         except Exception:
-            return name
-    return f"{names[0]} to {names[-1]}"
-
-
-class _Limits:
-    """The number of threads that PyTorch had before it was limited, and by how many."""
-
-    lock = threading.Lock()
-    n_active = 0
-    n_before = 1
-
-
-@contextmanager
-def limited_threads(n_threads: int) -> Iterator[None]:
-    """At most so many threads of PyTorch for this thread.
-
-    The number belongs to a thread, and the last one that was set also to threads that
-    begin later. So whoever leaves sets the one from before the first came.
-    """
-    # A thread that has not asked yet would take the number over later.
-    n_before = torch.get_num_threads()
-    with _Limits.lock:
-        if _Limits.n_active == 0:
-            _Limits.n_before = n_before
-        _Limits.n_active += 1
-        torch.set_num_threads(min(n_threads, _Limits.n_before))
-    try:
-        yield
-    finally:
-        with _Limits.lock:
-            torch.set_num_threads(_Limits.n_before)
-            _Limits.n_active -= 1
-
-
-@contextmanager
-def _threads_for_later_threads() -> Iterator[None]:
-    """Threads that begin afterwards have as many threads of PyTorch as this one.
-
-    After an error or an interrupt, workers that are threads finish what they search,
-    and the number to which they are limited would be that of threads begun meanwhile.
-    """
-    try:
-        yield
-    finally:
-        with _Limits.lock:
-            torch.set_num_threads(torch.get_num_threads())
-
-
-if hasattr(os, "register_at_fork"):
-
-    def _forget_limits() -> None:
-        """A forked process has none of the threads that would leave."""
-        _Limits.lock, _Limits.n_active = threading.Lock(), 0
-
-    os.register_at_fork(after_in_child=_forget_limits)
+            return names.name(number)
+    return f"{names.name(0)} to {names.name(last)}"

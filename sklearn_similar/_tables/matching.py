@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
 
-from .._images.grouping import rank_within
 from .._images.messages import warn_user
+from .._images.splits import rank_within
 from .boxes import overlapping_pairs
 from .checks import as_instances
 from .values import shared_codes

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._images.images import count, shape_text, to_numpy
+from .._images.messages import count, shape_text
+from .._images.reading import to_numpy
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:

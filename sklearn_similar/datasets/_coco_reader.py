@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .._images.images import count
-from .._images.messages import warn_user
+from .._images.messages import count, warn_user
 from .._tables.values import type_text
 from ._annotations import Annotations, check_distinct, instances_table, read_bytes
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._images.images import count
+from .._images.messages import count
 from .._saving.files import check_can_write, write_atomically
 from .._tables.boxes import BOX_COLUMNS
 from .._tables.checks import check_columns, check_instances, float_column

@@ -8,18 +8,14 @@ import pandas as pd
 from sklearn.utils import check_random_state
 
 from .._compat import Interval, StrOptions, validate_params
-from .._images.checks import (
-    allocate,
-    check_background_images,
-    check_images,
-    check_range,
-    check_size,
-)
-from .._images.images import count, from_tensor, shape_text
+from .._images.images import from_tensor
+from .._images.messages import count, shape_text
+from .._images.reading import uint8_image_list, uint8_images
 from .._scenes.pasting import SceneRecipe, cover_scenes, paste_scenes
 from .._scenes.scene import SceneImages
 from .._tables.boxes import BOX_COLUMNS
 from .._tables.values import as_labels
+from ._checks import allocate, check_range, check_size
 
 
 @validate_params(
@@ -135,7 +131,7 @@ def make_scenes(
     >>> list(instances.columns)
     ['image', 'label', 'x_min', 'y_min', 'x_max', 'y_max']
     """
-    images = check_images(images, "images")
+    images = uint8_images(images, "images")
     masks = _check_masks(masks, images)
     labels = _check_labels(labels, images, masks)
     size = check_size(size)
@@ -143,7 +139,7 @@ def make_scenes(
     background = background_images
     if not isinstance(background_images, str):
         background = "images"
-        backgrounds = check_background_images(background_images, "background_images")
+        backgrounds = uint8_image_list(background_images, "background_images")
         backgrounds = cover_scenes(backgrounds, size, source.n_channels)
         source = replace(source, backgrounds=backgrounds)
     recipe = SceneRecipe(
@@ -198,7 +194,7 @@ def _check_masks(masks, images):
     if masks is None:
         return None
     given = np.asarray(masks)
-    masks = check_images(masks, "masks")
+    masks = uint8_images(masks, "masks")
     if given.dtype.kind in "iu" and masks.max(initial=0) == 1:
         raise ValueError(
             "masks are integers up to 1, of which 255 is opaque: pass masks of type "

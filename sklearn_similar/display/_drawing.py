@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval, validate_parameter_constraints
-from .._images.images import is_images, is_list_of_images, shape_text, white_level
+from .._images.images import white_level
+from .._images.messages import shape_text
+from .._images.reading import is_images, is_list_of_images
 from .._tables.values import as_numbers, each_array
 
 _CONSTRAINTS: dict[str, list] = {

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._images.images import shape_text
+from .._images.messages import shape_text
 from .._tables.values import as_labels, each_array, has_length
 from ._drawing import (
     axes_for,

@@ -10,20 +10,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from .._compat import HasMethods
-from .._images.batches import batch_slices
-from .._images.image_shape import infer_image_shape
-from .._images.images import (
-    Images,
-    check_numeric,
-    check_one_size,
-    is_images,
-    n_channels,
-    read_images,
-    shape_text,
-)
+from .._images.images import Images, batch_slices, n_channels
 from .._images.labels import find_labels
 from .._images.memory import within_working_memory
-from .._images.validation import readable_rows
+from .._images.messages import shape_text
+from .._images.reading import check_numeric, check_one_size, is_images, read_images
+from .._images.rows import infer_image_shape, readable_rows
 from .._images.value_range import value_ranges
 from .._tables.values import as_labels, as_numbers, each_array, factorize
 from ._heatmaps import check_heatmaps

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from .._compat import StrOptions
-from .._images.images import shape_text
+from .._images.messages import shape_text
 from .._tables.values import as_numbers
 from ._explained import Batch, Explained
 

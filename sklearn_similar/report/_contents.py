@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._images.images import count, n_channels, read_images, to_tensor
-from .._images.value_range import ranges_are_checked
+from .._images.images import n_channels
+from .._images.messages import count
+from .._images.rasters import Raster
+from .._images.reading import read_images
 from .._localizer import InstanceLocalizer
+from .._search.views import NEGATIVES, Views
 from .._tables.checks import check_instances
 from .._tables.matching import find_pairs, matched_rows
 from .._tables.values import as_labels, has_length, shared_codes, type_text
@@ -228,17 +231,19 @@ def _localizer_heatmaps(localizer: Any, arrays: list[np.ndarray]) -> Heatmaps:
     if not recognizer.has_heatmaps:
         return None
     channels = n_channels(localizer.image_shape_)
-    unit = [
-        recognizer.image_format.specification.to_unit(
-            to_tensor(pixels[np.newaxis], channels)[0]
-        )
-        for pixels in read_images(arrays, localizer.image_shape_).pixels
+    views = Views(
+        [
+            Raster.from_pixels(pixels, channels).map(recognizer.specification.to_unit)
+            for pixels in read_images(arrays, localizer.image_shape_).pixels
+        ],
+        NEGATIVES[localizer.polarity],
+    )
+    heat = [heat.whole()[0].numpy() for heat in recognizer.heatmaps(views.rasters)]
+    n_views = len(views.negatives)
+    return [
+        np.maximum.reduce(heat[first : first + n_views])
+        for first in range(0, len(heat), n_views)
     ]
-    negatives = [1 - image for image in unit]
-    views = {"bright": [unit], "dark": [negatives], "both": [unit, negatives]}
-    with ranges_are_checked():
-        heat = [recognizer.heatmaps(view) for view in views[localizer.polarity]]
-    return [np.maximum.reduce(of_image) for of_image in zip(*heat, strict=True)]
 
 
 def _score_facts(truth: pd.DataFrame, table: pd.DataFrame) -> dict[str, str]:

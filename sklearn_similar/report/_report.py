@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__
 from .._images.files import import_pillow
-from .._images.images import count
+from .._images.messages import count
 from .._saving.files import check_can_write, write_atomically
 from ._contents import STATUSES, Contents, report_contents
 

@@ -1,5 +1,6 @@
 """Dask collections: lazy, block by block, equal to what is in memory."""
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -49,8 +50,25 @@ def table(localizer, scenes):
 
 
 @pytest.fixture(scope="module")
-def client():
-    """Two processes of one thread, which a lost one is started again in place of."""
+def fast_start():
+    """Workers are forked, where possible, from a process that has all imported."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        yield
+        return
+    # As Dask does for its tests; the first call would overwrite the list.
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("OMP_NUM_THREADS", "1")
+        context = distributed.utils.get_mp_context()
+        context.set_forkserver_preload(["distributed", "sklearn_similar"])
+        yield
+
+
+@pytest.fixture(scope="module")
+def client(fast_start):
+    """Two processes of one thread; a lost one is replaced."""
     with (
         distributed.LocalCluster(
             n_workers=2,
@@ -261,7 +279,7 @@ class TestErrorsNameTheImage:
         with pytest.raises(ValueError, match=message):
             fitted.predict_proba(bag).compute(scheduler="sync")
 
-    def test_that_only_the_search_of_it_raises(self, localizer, scenes, client):
+    def test_that_only_the_search_of_it_raises(self, localizer, scenes):
         mean = scenes[7].mean() / 255
 
         def proposals(image):
@@ -272,7 +290,7 @@ class TestErrorsNameTheImage:
         failing = pickle.loads(pickle.dumps(localizer)).set_params(proposals=proposals)
         lazy = failing.localize(da.from_array(scenes, chunks=(5, 70, 90)))
         with pytest.raises(KeyError) as caught:
-            lazy.compute(scheduler=client)
+            lazy.compute(scheduler="sync")
         assert caught.value.__notes__ == ["This is about image 7 of X."]
 
 
@@ -341,7 +359,7 @@ class TestCluster:
             serial.cv_results_["mean_test_score"],
         )
 
-    # Last, as the worker that comes instead imports everything again, if it is needed.
+    # Last, as the tests after it would wait for the new worker.
     def test_a_killed_worker_loses_nothing(self, client, localizer, scenes, table):
         def slow(block):
             time.sleep(0.3)

@@ -7,7 +7,7 @@ from sklearn_similar._images.files import (
     ImageFiles,
     fit_into_square,
     read_crops,
-    read_image,
+    read_image_file,
 )
 
 Image = pytest.importorskip("PIL.Image")
@@ -27,17 +27,17 @@ def stored(tmp_path):
 
 @pytest.mark.parametrize("pixels", [GREY, COLOUR, GREY.astype(np.uint16) * 257])
 def test_pixels_are_those_of_the_file(stored, pixels):
-    read = read_image(stored(Image.fromarray(pixels)))
+    read = read_image_file(stored(Image.fromarray(pixels)))
     assert read.dtype == pixels.dtype
     np.testing.assert_array_equal(read, pixels)
 
 
 def test_a_palette_and_black_and_white_are_pixels_like_others(stored):
     palette = Image.fromarray(GREY).convert("P")
-    read = read_image(stored(palette))
+    read = read_image_file(stored(palette))
     np.testing.assert_array_equal(read, np.repeat(GREY[..., None], 3, 2))
     bits = Image.fromarray(GREY > 100)
-    np.testing.assert_array_equal(read_image(stored(bits)), (GREY > 100) * 255)
+    np.testing.assert_array_equal(read_image_file(stored(bits)), (GREY > 100) * 255)
 
 
 @pytest.mark.parametrize("blank", [0, 255])
@@ -46,7 +46,7 @@ def test_what_is_transparent_is_blank_whatever_colour_it_hides(stored, blank):
     alpha[:, 0] = 0
     for pixels in (COLOUR, GREY):
         image = Image.fromarray(np.dstack([pixels, alpha]))
-        read = read_image(stored(image), blank)
+        read = read_image_file(stored(image), blank)
         assert (read[:, 0] == blank).all()
         assert read.shape == pixels.shape
         np.testing.assert_array_equal(read[:, 1:], pixels[:, 1:])
@@ -56,10 +56,10 @@ def test_several_images_in_a_file_and_floats_are_refused(stored):
     images = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     path = stored(images[0], "a.gif", save_all=True, append_images=images[1:])
     with pytest.raises(ValueError, match=r"a\.gif' holds 2 images; save each"):
-        read_image(path)
+        read_image_file(path)
     path = stored(Image.fromarray(GREY.astype(np.float32)), "a.tif")
     with pytest.raises(ValueError, match="has pixels of Pillow's mode 'F'; save"):
-        read_image(path)
+        read_image_file(path)
 
 
 def test_files_are_read_when_they_are_asked_for(stored, tmp_path):

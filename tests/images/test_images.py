@@ -6,18 +6,20 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
+from sklearn.utils import gen_batches
 
 from sklearn_similar._images.images import (
     Images,
-    channels_seem_first,
-    is_images,
-    read_images,
+    LazyPixels,
+    batch_slices,
+    n_at_once,
     release,
     to_grey,
     to_tensor,
     white_level,
 )
-from sklearn_similar._images.value_range import value_ranges
+from sklearn_similar._images.reading import read_images
 
 
 def mixed_images():
@@ -140,36 +142,6 @@ def test_many_sizes_are_grouped_in_one_pass():
         assert members.tolist() == [width - 1, width - 1 + 299]
 
 
-def test_images_are_views_of_what_was_passed():
-    X = np.zeros((3, 4, 4), dtype=np.uint8)
-    assert np.shares_memory(read_images(X).pixels, X)
-    assert np.shares_memory(read_images([X[0]]).pixels[0], X)
-
-
-def test_tensors_are_images_even_with_gradients():
-    X = torch.rand(2, 3, 4, requires_grad=True)
-    np.testing.assert_array_equal(read_images(X).pixels[..., 0], X.detach().numpy())
-    np.testing.assert_array_equal(
-        read_images([X[1]]).pixels[0][..., 0], X[1].detach().numpy()
-    )
-
-
-@pytest.mark.parametrize(
-    ("X", "expected"),
-    [
-        (np.zeros((3, 4)), False),
-        ([[0, 1], [2, 3]], False),
-        ([], False),
-        (np.zeros((3, 4, 4)), True),
-        ([np.zeros((4, 4))], True),
-        ([[[0, 1], [2, 3]]], True),
-        ((np.zeros((4, 4, 3)),), True),
-    ],
-)
-def test_images_are_told_from_rows_by_their_dimensions(X, expected):
-    assert is_images(X) is expected
-
-
 def test_heatmaps_go_back_in_the_layout_of_the_images():
     pixels = np.zeros((2, 3, 4, 1))
     heat = np.arange(24.0).reshape(2, 3, 4)
@@ -187,39 +159,6 @@ def test_room_for_heatmaps_has_the_sizes_of_the_images():
         image.shape[:2] for image in mixed_images()
     ]
     assert all(heat.dtype == np.float32 for heat in room)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -1e39])
-@pytest.mark.parametrize("position", [0, 399])
-def test_values_that_float32_cannot_hold_are_found_wherever_they_are(value, position):
-    pixels = np.zeros((400, 30, 30, 1))
-    pixels[position, -1, -1] = value
-    found = "NaN" if np.isnan(value) else f"{value:.3g}".replace("+", r"\+")
-    with pytest.raises(ValueError, match=f"Image {position} of X contains {found};"):
-        value_ranges(Images(pixels, "images"))
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
-def test_the_largest_finite_values_pass(dtype):
-    largest = min(float(np.finfo(dtype).max), float(np.finfo(np.float32).max))
-    pixels = np.array([largest, -largest], dtype=dtype).reshape(2, 1, 1, 1)
-    value_ranges(Images(pixels, "images"))
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((1, 28, 28), True),
-        ((3, 32, 20), True),
-        ((28, 28, 1), False),
-        ((32, 32, 3), False),
-        ((3, 32, 3), False),
-        ((1, 1, 8), False),
-        ((28, 28), False),
-    ],
-)
-def test_channels_first_is_recognised(shape, expected):
-    assert channels_seem_first(shape) is expected
 
 
 class TestMemoryMaps:
@@ -269,3 +208,64 @@ def test_batches_have_a_bounded_number_of_pixels():
     sizes = [math.prod(batch.shape) for _, batch in images.batches(40, 1)]
     assert sum(sizes) == 40 * 100 * 100
     assert max(sizes) <= 2**18
+
+
+def test_batches_follow_the_working_memory():
+    pixels = np.zeros((100, 100, 1), np.uint8)
+    assert n_at_once(pixels) == 13
+    with config_context(working_memory=512):
+        assert n_at_once(pixels) == 6
+        assert n_at_once(pixels, "cuda") == 104
+    with config_context(working_memory=1):
+        assert n_at_once(pixels) == 1
+    # Larger batches would not fit into the caches of a CPU.
+    with config_context(working_memory=4096):
+        assert n_at_once(pixels) == 13
+        assert n_at_once(pixels, "cuda") == 838
+
+
+@pytest.mark.parametrize("as_user", [np.asarray, list])
+def test_views_cover_all_pixels_and_stop_at_skipped_types(as_user):
+    pixels = np.arange(4 * 30 * 10).reshape(4, 30, 10, 1)
+    images = Images(as_user(pixels), "images")
+    with config_context(working_memory=50 / 2048):
+        parts = list(images.views())
+        assert max(part.size for _, part in parts) == 50
+        together = np.concatenate([part.ravel() for _, part in parts])
+        np.testing.assert_array_equal(together, pixels.ravel())
+        assert [index for index, _ in parts] == np.repeat(range(4), 6).tolist()
+    skipped, n_read = set(), 0
+    for _ in images.views(skipped):
+        skipped.add(pixels.dtype)
+        n_read += 1
+    assert n_read == 1
+
+
+class TestLazyPixels:
+    class Stored:
+        """What zarr and h5py have: a shape, a dtype and slices."""
+
+        def __init__(self, values):
+            self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+        def __getitem__(self, window):
+            return self.values[window]
+
+    @pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3)])
+    def test_windows_have_a_channel_axis(self, shape):
+        values = np.random.default_rng(0).random(shape)
+        pixels = LazyPixels(self.Stored(values))
+        expected = values.reshape(9, 7, -1)
+        assert pixels.shape == expected.shape
+        np.testing.assert_array_equal(pixels[2:5, 1:], expected[2:5, 1:])
+        np.testing.assert_array_equal(np.asarray(pixels), expected)
+
+
+@pytest.mark.parametrize("n", [1, 6, 7])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 8])
+def test_slices_are_those_of_scikit_learn(n, batch_size):
+    assert list(batch_slices(n, batch_size)) == list(gen_batches(n, batch_size))
+
+
+def test_nothing_has_no_slices():
+    assert list(batch_slices(0, 5)) == []

@@ -7,9 +7,9 @@ from numpy.testing import assert_array_equal
 from sklearn import config_context
 from torch.nn import functional as F
 
-from sklearn_similar._images.images import read_images
-from sklearn_similar._images.lazy import LazyPixels
+from sklearn_similar._images.images import LazyPixels
 from sklearn_similar._images.rasters import Raster, explained_memory_error, with_halo
+from sklearn_similar._images.reading import read_images
 from sklearn_similar._images.value_range import value_ranges
 
 
@@ -75,19 +75,19 @@ def test_what_has_a_shape_a_type_and_slices_is_an_image(shape):
     assert_array_equal(np.asarray(pixels), values.reshape(30, 40, -1))
 
 
-def test_the_range_of_values_is_found_part_by_part(monkeypatch):
-    monkeypatch.setattr("sklearn_similar._images.images._MAX_PART", 200)
+def test_the_range_of_values_is_found_part_by_part():
     values = np.random.RandomState(0).uniform(size=(60, 20))
     stored = Stored(values)
-    ((low, high),) = value_ranges(read_images([stored])).values()
+    with config_context(working_memory=200 / 2048):
+        ((low, high),) = value_ranges(read_images([stored])).values()
     assert (low, high) == (values.min(), values.max())
     assert stored.most <= 200
 
 
-def test_no_more_is_read_of_integers_than_tells_their_range(monkeypatch):
-    monkeypatch.setattr("sklearn_similar._images.images._MAX_PART", 200)
+def test_no_more_is_read_of_integers_than_tells_their_range():
     stored = Stored(np.tile(np.array([0, 255], np.uint8), (60, 10)))
-    value_ranges(read_images([stored]))
+    with config_context(working_memory=200 / 2048):
+        value_ranges(read_images([stored]))
     assert stored.total == 200
 
 

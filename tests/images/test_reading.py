@@ -1,217 +1,134 @@
-"""Images that are read when they are needed: iterators, folders, lists of files."""
-
-import gc
-import itertools
-import weakref
-from pathlib import Path
+"""The gate for images in memory: as they are for estimators, uint8 for data sets."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from pandas.testing import assert_frame_equal
-from sklearn.frozen import FrozenEstimator
+import torch
 
-from sklearn_similar import InstanceLocalizer, _localizer
-from sklearn_similar.datasets import make_scenes
+from sklearn_similar._images.messages import ImageNames
+from sklearn_similar._images.reading import (
+    channels_seem_first,
+    check_one_size,
+    is_images,
+    read_image,
+    read_images,
+    uint8_image_list,
+    uint8_images,
+    with_channels,
+)
 
-SIZE = (70, 90)
+
+def test_images_are_views_of_what_was_passed():
+    X = np.zeros((3, 4, 4), dtype=np.uint8)
+    assert np.shares_memory(read_images(X).pixels, X)
+    assert np.shares_memory(read_images([X[0]]).pixels[0], X)
 
 
-@pytest.fixture(scope="module")
-def scenes(digits):
-    return make_scenes(
-        digits.X_test, digits.y_test, n_scenes=12, size=SIZE, random_state=0
+def test_tensors_are_images_even_with_gradients():
+    X = torch.rand(2, 3, 4, requires_grad=True)
+    np.testing.assert_array_equal(read_images(X).pixels[..., 0], X.detach().numpy())
+    np.testing.assert_array_equal(
+        read_images([X[1]]).pixels[0][..., 0], X[1].detach().numpy()
     )
 
 
-@pytest.fixture(scope="module")
-def localizer(fitted, digits):
-    frozen = FrozenEstimator(fitted)
-    return InstanceLocalizer(frozen, random_state=0).fit(digits.X, digits.y)
-
-
-@pytest.fixture(scope="module")
-def table(localizer, scenes):
-    return localizer.localize(scenes[0])
-
-
-@pytest.fixture
-def few_at_once(monkeypatch):
-    """Two of the scenes are searched together."""
-    monkeypatch.setattr(_localizer, "_PIXELS_AT_ONCE", 2 * SIZE[0] * SIZE[1])
-
-
-@pytest.fixture(scope="module")
-def files(scenes, tmp_path_factory):
-    """A folder of scenes, some of them in a folder of it, and one hidden."""
-    pillow = pytest.importorskip("PIL.Image")
-    folder = tmp_path_factory.mktemp("scenes")
-    (folder / "more").mkdir()
-    names = [f"{index:02}.png" for index in range(8)]
-    names += [f"more/{index:02}.png" for index in range(8, 12)]
-    for name, scene in zip(names, scenes[0], strict=True):
-        pillow.fromarray(scene).save(folder / name)
-    (folder / ".hidden.png").touch()
-    return [folder / name for name in names]
-
-
-def n_alive(references):
-    return sum(reference() is not None for reference in references)
-
-
-@pytest.mark.parametrize("n_jobs", [None, 2])
-class TestIterators:
-    def test_a_table_of_each_image_numbered_from_the_first(
-        self, localizer, scenes, table, few_at_once, n_jobs
-    ):
-        localizer.set_params(n_jobs=n_jobs)
-        tables = list(localizer.localize(iter(scenes[0])))
-        assert len(tables) == len(scenes[0])
-        for index, own in enumerate(tables):
-            assert set(own["image"]) <= {index}
-            assert own.dtypes.equals(table.dtypes)
-        assert_frame_equal(pd.concat(tables, ignore_index=True), table)
-
-    def test_images_that_were_searched_are_let_go(
-        self, localizer, scenes, few_at_once, n_jobs
-    ):
-        references = []
-
-        class Image(np.ndarray):
-            pass
-
-        def images():
-            for index in range(40):
-                image = scenes[0][index % 12].copy().view(Image)
-                references.append(weakref.ref(image))
-                yield image
-                del image
-
-        localizer.set_params(n_jobs=n_jobs)
-        most = 0
-        # Else each collection looks through all that the other tests have made.
-        gc.collect()
-        gc.freeze()
-        try:
-            for _ in localizer.localize(images()):
-                gc.collect()
-                most = max(most, n_alive(references))
-        finally:
-            gc.unfreeze()
-        assert most < 20
-
-    def test_values_of_another_range_are_warned_of_once(
-        self, localizer, scenes, few_at_once, n_jobs
-    ):
-        localizer.set_params(n_jobs=n_jobs)
-        with pytest.warns(UserWarning, match="results may be wrong") as caught:
-            list(localizer.localize(iter(scenes[0] * 1.0)))
-        assert len(caught) == 1
-
-    # This one and the next end the processes of joblib, and new ones take seconds.
-    def test_an_endless_one_is_read_no_further_than_needed(
-        self, localizer, scenes, few_at_once, n_jobs
-    ):
-        n_read = itertools.count()
-        images = (scenes[0][next(n_read) % 12] for _ in itertools.count())
-        localizer.set_params(n_jobs=n_jobs)
-        tables = localizer.localize(images)
-        assert next(n_read) == 0
-        for _ in range(4):
-            next(tables)
-        assert next(n_read) < 30
-
-    def test_an_image_that_cannot_be_used_ends_it_where_it_is(
-        self, localizer, scenes, table, few_at_once, n_jobs
-    ):
-        images = list(scenes[0] / 255)
-        images[7] = images[7] * np.nan
-        localizer.set_params(n_jobs=n_jobs)
-        tables = []
-        with pytest.raises(ValueError, match="Image 7 of X contains NaN"):
-            tables.extend(localizer.localize(iter(images)))
-        assert len(tables) == 6
-        with pytest.raises(ValueError, match=r"Image 3 of X has shape \(784,\); pass"):
-            list(localizer.localize(iter([*scenes[0][:3], np.zeros(784)])))
-
-
-def test_parameters_of_the_call_hold_until_the_end(localizer, scenes, table):
-    tables = localizer.localize(iter(scenes[0]))
-    try:
-        localizer.set_params(score_threshold=1.0)
-        assert_frame_equal(pd.concat(tables, ignore_index=True), table)
-    finally:
-        localizer.set_params(score_threshold=0.5)
-
-
-def test_an_empty_iterator_has_no_tables(localizer):
-    assert list(localizer.localize(iter([]))) == []
+@pytest.mark.parametrize(
+    ("X", "expected"),
+    [
+        (np.zeros((3, 4)), False),
+        ([[0, 1], [2, 3]], False),
+        ([], False),
+        (np.zeros((3, 4, 4)), True),
+        ([np.zeros((4, 4))], True),
+        ([[[0, 1], [2, 3]]], True),
+        ((np.zeros((4, 4, 3)),), True),
+    ],
+)
+def test_images_are_told_from_rows_by_their_dimensions(X, expected):
+    assert is_images(X) is expected
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("shape", "expected"),
     [
-        lambda files: files[0].parent,
-        lambda files: str(files[0].parent),
-        list,
-        lambda files: tuple(map(str, files)),
-        lambda files: pd.Series([str(file) for file in files]),
-        lambda files: np.array([str(file) for file in files]),
-    ],
-    ids=["folder", "folder as text", "paths", "text", "Series", "array"],
-)
-def test_files_are_numbered_in_their_order(
-    localizer, files, table, kind, monkeypatch, few_at_once
-):
-    assert_frame_equal(localizer.localize(kind(files)), table)
-
-
-def test_few_files_are_in_memory_at_a_time(localizer, files, monkeypatch, few_at_once):
-    from sklearn_similar._images import files as _image_files
-
-    references, most, read = [], [], _image_files.read_image
-
-    class Image(np.ndarray):
-        pass
-
-    def noted(path):
-        image = read(path).copy().view(Image)
-        references.append(weakref.ref(image))
-        most.append(n_alive(references))
-        return image
-
-    monkeypatch.setattr(_image_files, "read_image", noted)
-    localizer.localize(files * 3)
-    assert len(most) == 36
-    assert max(most) <= 6
-
-
-def test_grey_files_suit_an_estimator_of_colour(quick, digits, files):
-    colour = np.repeat(digits.X[..., np.newaxis], 3, axis=3)
-    trained = quick(max_epochs=4).fit(colour, digits.y)
-    localizer = InstanceLocalizer(FrozenEstimator(trained)).fit(colour, digits.y)
-    assert localizer.localize(files[:2]).columns[0] == "image"
-
-
-def test_score_takes_files(localizer, files, scenes):
-    assert localizer.score(files, scenes[1]) == localizer.score(*scenes)
-
-
-def test_score_refuses_what_has_no_length(localizer, scenes):
-    with pytest.raises(ValueError, match="generator, and score wants all images at on"):
-        localizer.score((image for image in scenes[0]), scenes[1])
-
-
-@pytest.mark.parametrize(
-    ("paths", "message"),
-    [
-        (["a.png"], r"X\[0\] is 'a.png', which is no file that exists; pass paths"),
-        ([Path(__file__), Path()], r"X\[1\] is '.', which is a folder"),
-        ("nowhere", "'nowhere' does not exist"),
-        ([__file__], "test_lazy_images.py' is no image that can be read"),
+        ((1, 28, 28), True),
+        ((3, 32, 20), True),
+        ((28, 28, 1), False),
+        ((32, 32, 3), False),
+        ((3, 32, 3), False),
+        ((1, 1, 8), False),
+        ((28, 28), False),
     ],
 )
-def test_paths_that_are_no_images(localizer, paths, message):
-    pytest.importorskip("PIL")
-    with pytest.raises(ValueError, match=message):
-        localizer.localize(paths)
+def test_channels_first_is_recognised(shape, expected):
+    assert channels_seem_first(shape) is expected
+
+
+def test_messages_use_the_names_of_a_part():
+    names = ImageNames(5, owner=" of block 2")
+    with pytest.raises(ValueError, match=r"^Image 6 of block 2 of X has shape \(3,\);"):
+        read_images([np.zeros((2, 2)), np.zeros(3)], names=names)
+    assert read_images(np.zeros((2, 3, 3)), names=names).names == names
+
+
+def test_an_image_gets_a_channel_axis_and_the_channels_of_the_network():
+    grey, colour = np.zeros((5, 4)), np.zeros((5, 4, 3))
+    assert read_image(grey, "a").shape == (5, 4, 1)
+    assert read_image(colour, "a", trained=(28, 28)).shape == (5, 4, 3)
+    with pytest.raises(ValueError, match=r"^a has shape 5x4 and so 1 channel, but the"):
+        read_image(grey, "a", trained=(28, 28, 3))
+
+
+def test_images_of_one_size_and_type_make_one_array():
+    X = list(np.random.default_rng(0).random((3, 5, 4)))
+    stacked = check_one_size(read_images(X))
+    np.testing.assert_array_equal(stacked[..., 0], X)
+
+
+class TestUint8:
+    @pytest.mark.parametrize(
+        "values",
+        [
+            np.array([0, 51, 255], np.uint8),
+            np.array([0, 51, 255]),
+            np.array([0, 0.2, 1]),
+            np.array([0, 0.2, 1], np.float16),
+        ],
+    )
+    def test_floats_are_scaled_and_integers_kept(self, values):
+        images = values.reshape(3, 1, 1)
+        for converted in (uint8_images(images, "X"), *uint8_image_list(images, "X")):
+            assert converted.dtype == np.uint8
+        assert uint8_images(images, "X").ravel().tolist() == [0, 51, 255]
+
+    def test_masks_are_black_and_white(self):
+        mask = np.array([[[True, False]]])
+        assert uint8_images(mask, "masks").ravel().tolist() == [255, 0]
+
+    @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
+    def test_values_outside_0_to_1_are_refused(self, bad):
+        images = np.full((2, 3, 3), bad)
+        with pytest.raises(ValueError, match="X of dtype float64 must lie between 0"):
+            uint8_images(images, "X")
+        with pytest.raises(ValueError, match=r"X\[0\] of dtype float64 must lie"):
+            uint8_image_list(images, "X")
+
+    @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3), (5, 4, 1)])
+    def test_one_image_is_a_list_of_one(self, shape):
+        (image,) = uint8_image_list(np.zeros(shape), "X")
+        assert image.shape == shape
+
+    def test_sizes_may_differ_only_in_a_list(self):
+        images = [np.zeros((3, 4)), np.zeros((5, 4, 3))]
+        shapes = [image.shape for image in uint8_image_list(images, "X")]
+        assert shapes == [(3, 4), (5, 4, 3)]
+        with pytest.raises(ValueError, match="X must all have one size"):
+            uint8_images([np.zeros((3, 4)), np.zeros((5, 4))], "X")
+
+
+def test_channels_are_made_equal_or_weighted():
+    colour = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 10
+    grey = with_channels(colour, None)
+    np.testing.assert_array_equal(grey, np.rint(colour @ [0.299, 0.587, 0.114]))
+    assert with_channels(colour, 3) is colour
+    np.testing.assert_array_equal(with_channels(grey, 3), np.dstack([grey] * 3))
+    np.testing.assert_array_equal(with_channels(grey[..., None], None), grey)

@@ -1,6 +1,5 @@
 """Bad input: one sentence that says what was found, and nothing is changed."""
 
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,6 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from torch import nn
-
-from sklearn_similar._estimator import check_scales
-from sklearn_similar._images.labels import find_labels
 
 RNG = np.random.default_rng(0)
 FLOATS = RNG.random((6, 28, 28))
@@ -194,7 +190,7 @@ def test_sparse_rows_are_refused(fitted, assert_refuses, method):
         ),
         (
             np.array(["a", None, *"abab"], dtype=object),
-            "y holds None for image 1, which is no label; leave such images out",
+            "y holds None for image 1, which is not a label; leave such images out",
         ),
         (np.where(LABELS == 1, np.nan, LABELS), "y holds nan for image 1, which is no"),
         # NumPy makes the label "nan" of it.
@@ -433,7 +429,7 @@ class TestFitImportance:
                 list("012345"),
                 "was not given: '0', '1', '2', '3', '4', '5'; convert str to int",
             ),
-            ([0, 1, np.nan, 2, 0, 1], "y_val holds nan for image 2, which is no label"),
+            ([0, 1, np.nan, 2, 0, 1], "y_val holds nan for image 2, which is not a"),
             (LABELS[:-1], "X holds 6 images, but y_val holds 5 labels"),
             (np.zeros(6, dtype=[("label", int)]), "y_val has the fields label"),
             (np.eye(3)[LABELS], "y should be a 1d array"),
@@ -470,34 +466,6 @@ class TestTarget:
     def test_unknown_labels_are_refused(self, fitted, assert_refuses, target, message):
         assert_refuses(fitted, "heatmap", FLOATS, target, match=message)
 
-    def test_labels_are_found_in_the_order_asked_for(self):
-        classes = np.array(["a", "b", "c"])
-        assert find_labels(classes, ["c", "a"], "target").tolist() == [2, 0]
-        assert find_labels(classes, "b", "target").tolist() == [1]
-
-    def test_many_classes_are_listed_in_short(self):
-        with pytest.raises(
-            ValueError, match=r"are 0, 1, .*, 9, \.\.\.; pass one"
-        ) as error:
-            find_labels(np.arange(1000), -1, "target")
-        assert len(str(error.value)) < 120
-
-    @pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
-    def test_dates_are_found_by_value_and_text_is_refused(self, unit):
-        classes = np.array(["2020-01-01", "2021-05-03"], f"M8[{unit}]")
-        for date in (
-            np.datetime64("2021-05-03"),
-            pd.Timestamp("2021-05-03"),
-            datetime(2021, 5, 3),
-            classes[1],
-        ):
-            assert find_labels(classes, date, "target").tolist() == [1]
-        with pytest.raises(ValueError, match="convert str to Timestamp"):
-            find_labels(classes, "2021-05-03", "target")
-
-    def test_numbers_are_found_by_value(self):
-        assert find_labels(np.array([0, 3]), 3.0, "target").tolist() == [1]
-
 
 @pytest.mark.parametrize(
     ("background", "message"),
@@ -512,21 +480,6 @@ def test_a_background_that_y_lacks_is_refused(
 ):
     estimator = quick(background=background)
     assert_refuses(estimator, "fit", FLOATS, LABELS, match=message)
-
-
-@pytest.mark.parametrize(
-    "scales", [(), (0,), (-1.0,), (1, np.nan), (np.inf,), "ab", [[1, 2]], None, 1.0]
-)
-def test_scales_are_finite_numbers_above_0(scales):
-    with pytest.raises(
-        ValueError, match=r"scales is .*; pass one or more finite numbers"
-    ):
-        check_scales(scales)
-
-
-def test_scales_become_floats():
-    assert check_scales([1, np.float32(0.5)]) == (1.0, 0.5)
-    assert check_scales(np.array([2])) == (2.0,)
 
 
 class Returning(nn.Module):

@@ -1,4 +1,4 @@
-"""Values unlike those of the training images: one warning, and none in vain."""
+"""Values unlike those of the training images get one warning, all others none."""
 
 import threading
 import warnings
@@ -6,14 +6,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer
-from sklearn_similar._images.images import Images, read_images
+from sklearn_similar._images.images import Images
+from sklearn_similar._images.reading import read_images
 from sklearn_similar._images.value_range import value_ranges
 
-OTHERS = "X reaches the network as values from .* but the images of fit did from"
 # The same images in other types and scales.
 SCALES = {
     "uint8": lambda X: X,
@@ -208,13 +207,8 @@ class TestFit:
 
 
 @pytest.fixture(scope="module")
-def localizer(quick, digits):
-    return InstanceLocalizer(
-        quick(max_epochs=2),
-        n_instance_crops=30,
-        n_background_crops=30,
-        n_mining_rounds=0,
-    ).fit(digits.X, digits.y)
+def localizer(fitted, digits):
+    return InstanceLocalizer(FrozenEstimator(fitted)).fit(digits.X, digits.y)
 
 
 class TestLocalizer:
@@ -226,9 +220,12 @@ class TestLocalizer:
             assert len(warnings_of(localizer.localize, scenes)) == 1
 
     @pytest.mark.usefixtures("small_scenes")
-    def test_warns_once_of_training_images_of_a_tiny_range(self, localizer, digits):
+    def test_warns_once_of_training_images_of_a_tiny_range(self, quick, digits):
+        localizer = InstanceLocalizer(
+            quick(), n_instance_crops=30, n_background_crops=30, n_mining_rounds=0
+        )
         X = SCALES["8 bits in uint16"](digits.X)
-        assert len(warnings_of(clone(localizer).fit, X, digits.y)) == 1
+        assert len(warnings_of(localizer.fit, X, digits.y)) == 1
 
     def test_a_frozen_estimator_says_that_it_was_trained_on_others(
         self, trained, digits
@@ -297,3 +294,20 @@ class TestReading:
         pixels[:, 3, 3] = 255
         value_ranges(Images(pixels.view(Counted), "images"))
         assert Counted.n_read < 500
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -1e39])
+@pytest.mark.parametrize("position", [0, 399])
+def test_values_that_float32_cannot_hold_are_found_wherever_they_are(value, position):
+    pixels = np.zeros((400, 30, 30, 1))
+    pixels[position, -1, -1] = value
+    found = "NaN" if np.isnan(value) else f"{value:.3g}".replace("+", r"\+")
+    with pytest.raises(ValueError, match=f"Image {position} of X contains {found};"):
+        value_ranges(Images(pixels, "images"))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_the_largest_finite_values_pass(dtype):
+    largest = min(float(np.finfo(dtype).max), float(np.finfo(np.float32).max))
+    pixels = np.array([largest, -largest], dtype=dtype).reshape(2, 1, 1, 1)
+    value_ranges(Images(pixels, "images"))

@@ -104,10 +104,7 @@ def test_large_and_small_images_come_in_order(fitted_localizer, small_tiles):
         assert_frame_equal(own[EXACT], alone[EXACT])
 
 
-def test_a_stored_image_is_read_tile_by_tile(
-    fitted_localizer, small_tiles, monkeypatch
-):
-    monkeypatch.setattr("sklearn_similar._images.images._MAX_PART", 150**2)
+def test_a_stored_image_is_read_tile_by_tile(fitted_localizer, small_tiles):
     image = scene(0, False)
     most = 0
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn import config_context
 
-from sklearn_similar._search.instances import Instances, suppress
+from sklearn_similar._search.detections import suppress
 from sklearn_similar._search.proposals import as_proposals
 from sklearn_similar._search.suppression import (
     BoxIndex,
@@ -17,6 +17,7 @@ from sklearn_similar._search.suppression import (
     tightest,
 )
 from sklearn_similar._tables.boxes import area, paired_iou
+from sklearn_similar._tables.checks import Instances
 
 # At which about 50 pairs are compared at a time.
 SMALL_WORKING_MEMORY = 0.1

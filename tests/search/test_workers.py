@@ -12,7 +12,7 @@ from sklearn import config_context
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer
-from sklearn_similar._search.workers import limited_threads
+from sklearn_similar._network.threads import limited_threads
 from sklearn_similar.datasets import make_scenes
 
 

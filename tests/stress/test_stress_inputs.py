@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sklearn_similar import SimilarNetClassifier
 
-N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "20"))
+N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "12"))
 DTYPES = ["uint8", "int64", "uint16", ">i4", "float32", "float64", "float16", "bool"]
 LABELS = {
     "integers": [3, -7, 12],

@@ -1,9 +1,14 @@
-"""The shape of the images in X."""
+"""Rows of pixels: their shapes as images, and tables of them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from sklearn_similar._images.image_shape import infer_image_shape
+from sklearn_similar._images.rows import (
+    infer_image_shape,
+    readable_rows,
+    rows_as_images,
+)
 
 
 def test_rows_are_square_where_possible_else_one_row():
@@ -12,7 +17,7 @@ def test_rows_are_square_where_possible_else_one_row():
     assert infer_image_shape(None, 783, None) == (1, 783)
 
 
-def test_what_is_asked_for_counts():
+def test_the_shape_that_is_asked_for_wins():
     assert infer_image_shape(None, 12, (3, 4)) == (3, 4)
     assert infer_image_shape(None, 12, [2, np.int64(2), 3]) == (2, 2, 3)
 
@@ -29,7 +34,7 @@ def test_channels_first_must_be_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("found", "asked", "message"),
+    ("in_X", "asked", "message"),
     [
         (None, (3, 5), "image_shape 3x5 has 15 values, but the rows of X have 12"),
         ((3, 4), (4, 3), "image_shape is 4x3, but the images in X are 3x4"),
@@ -40,6 +45,22 @@ def test_channels_first_must_be_asked_for():
         (None, ((1, 2), 4), "all positive integers"),
     ],
 )
-def test_what_does_not_fit_is_refused(found, asked, message):
+def test_shapes_that_do_not_fit_are_refused(in_X, asked, message):
     with pytest.raises(ValueError, match=message):
-        infer_image_shape(found, 12, asked)
+        infer_image_shape(in_X, 12, asked)
+
+
+def test_rows_become_images_without_a_copy():
+    rows = np.arange(24).reshape(2, 12)
+    images = rows_as_images(rows, (3, 4))
+    assert images.pixels.shape == (2, 3, 4, 1)
+    assert np.shares_memory(images.pixels, rows)
+    assert images.layout == "rows"
+    assert rows_as_images(rows, (2, 2, 3), "list").pixels.shape == (2, 2, 2, 3)
+
+
+def test_integers_of_extension_types_become_numpys_where_none_is_missing():
+    table = pd.DataFrame({"a": [1, 2], "b": [3, None], "c": [0.5, 1.0]})
+    table = table.astype({"a": "UInt8", "b": "Int64", "c": "Float32"})
+    dtypes = [str(dtype) for dtype in readable_rows(table).dtypes]
+    assert dtypes == ["uint8", "Int64", "Float32"]

@@ -1,0 +1,117 @@
+"""Images that are read when they are needed: those of an iterator, and of files."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .files import ImageFiles, find_image_files
+from .images import Images, is_lazy
+from .messages import ImageNames
+from .reading import is_dask, read_images, to_numpy
+from .validation import check_images, image_names
+from .value_range import check_value_range
+
+
+def read_parts(
+    estimator: Any, X: Any, layout: str, n_channels: int, n_pixels: int
+) -> tuple[Iterator[Images], int | None]:
+    """Check images: those in memory all together, others part by part when asked for.
+
+    Parameters
+    ----------
+    estimator : InstanceLocalizer
+    X : array, DataFrame, list of images, iterator, path or list of paths
+    layout : {"rows", "grey", "colour"}
+        Layout of the images in `fit`.
+    n_channels : int
+        Channels of these images.
+    n_pixels : int
+        Number of pixels that ends a part.
+
+    Returns
+    -------
+    parts : iterator of Images
+    n_images : int or None
+        Number of images, if it is known.
+    """
+    files = _image_files(X, n_channels)
+    if files is not None:
+        return _read_in_parts(estimator, files, n_pixels), len(files)
+    if isinstance(X, Iterator):
+        return _read_in_parts(estimator, X, n_pixels), None
+    images = check_images(estimator, X, layout)
+    return iter([images]), len(images)
+
+
+def check_in_memory(X: Any, method: str) -> None:
+    """Raise ValueError for collections that a method would have to read twice."""
+    if isinstance(X, Iterator) or is_dask(X):
+        raise ValueError(
+            f"X is of the type {type(X).__name__}, and {method} wants all images at "
+            "once; pass an array, a list of images or a list of paths."
+        )
+
+
+def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
+    """The images of a folder, of a file or of a list of files; None for anything else.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder or file; the message names it.
+    """
+    if isinstance(X, (str, os.PathLike)):
+        return ImageFiles(find_image_files(Path(X)), n_channels)
+    if isinstance(X, (pd.Series, np.ndarray)) and X.ndim == 1 and X.dtype.kind in "OUT":
+        X = X.tolist()
+    if not isinstance(X, (list, tuple)) or not X:
+        return None
+    if not all(isinstance(path, (str, os.PathLike)) for path in X):
+        return None
+    paths = [Path(path) for path in X]
+    for index, path in enumerate(paths):
+        if not path.is_file():
+            fact = "is a folder" if path.is_dir() else "does not exist"
+            raise ValueError(
+                f"X[{index}] is {str(path)!r}, which {fact}; pass paths of images."
+            )
+    return ImageFiles(paths, n_channels)
+
+
+def _read_in_parts(
+    estimator: Any, images: Iterable[Any], n_pixels: int
+) -> Iterator[Images]:
+    """The images, checked, part by part; warns once of values of another range."""
+    names, has_warned = image_names(estimator), False
+    trained_range, dtype = estimator.value_range_, np.dtype(estimator._dtype)
+    for first, part in _parts(images, n_pixels, names):
+        read = read_images(part, estimator.image_shape_, names.after(first))
+        warn = not has_warned
+        has_warned |= check_value_range(read, trained_range, dtype, warn=warn)
+        yield read
+
+
+def _parts(
+    images: Iterable[Any], n_pixels: int, names: ImageNames
+) -> Iterator[tuple[int, list]]:
+    """Lists of images, and the position of the first image in each of them."""
+    first, part, n_read = 0, [], 0
+    for index, source in enumerate(images):
+        image = source if is_lazy(source) else to_numpy(source)
+        if len(image.shape) < 2:
+            raise ValueError(
+                f"{names.name(index)} of X has shape {image.shape}; pass an iterator "
+                "of images, (height, width) or (height, width, n_channels) each."
+            )
+        part.append(image)
+        n_read += math.prod(image.shape[:2])
+        if n_read >= n_pixels:
+            yield first, part
+            first, part, n_read = index + 1, [], 0
+    if part:
+        yield first, part
