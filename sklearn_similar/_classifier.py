@@ -39,11 +39,11 @@ from ._images.validation import (
 )
 from ._network.activations import find_layers
 from ._network.cache import cached_training
+from ._network.checks import check_regularity
+from ._network.isolation import restores_torch_state
 from ._network.net import NET_PREFIXES, make_net
 from ._network.net_state import pack_net, restore, unpack_net
-from ._network.regularity import check_regularity
 from ._network.seeding import random_seed
-from ._network.torch_state import restores_torch_state
 from ._network.trained import (
     TrainedNetwork,
     check_output,

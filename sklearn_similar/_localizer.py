@@ -27,7 +27,7 @@ from ._learning.training import (
     frozen_recognizer,
     train_recognizer,
 )
-from ._network.torch_state import restores_torch_state
+from ._network.isolation import restores_torch_state
 from ._progress import with_progress
 from ._search.box_regression import BoxRegression
 from ._search.crop_specification import (

@@ -11,8 +11,8 @@ from torch import nn
 
 from .._images.images import Images
 from .._network.activations import extract_activations
+from .._network.checks import find_irregularity
 from .._network.recording import ActivationRecorder
-from .._network.regularity import find_irregularity
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
 from .strategies import (

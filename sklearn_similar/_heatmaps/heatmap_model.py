@@ -15,7 +15,7 @@ from .._images.rasters import (
     explained_memory_error,
     is_large,
 )
-from .._network.locality import NotLocalError
+from .._network.tile_halo import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
 from .computation import (

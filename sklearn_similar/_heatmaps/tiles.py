@@ -9,7 +9,7 @@ import torch
 
 from .._images.rasters import Raster, Window, tile_rows, tile_side, tiles, with_halo
 from .._network.activations import FeatureMaps, extract_activations
-from .._network.locality import Locality, NotLocalError, find_locality
+from .._network.tile_halo import Locality, NotLocalError, find_locality
 from .._network.trained import TrainedNetwork
 from .computation import HeatmapSpecification, ImageActivations, compute_heatmaps
 from .contrastive import ContrastiveWeights, class_scores_of, shares_of_competing

@@ -13,8 +13,8 @@ from torch import nn
 from .._compat import is_out_of_memory
 from .forward import at_least_single
 from .hooks import forward_hook, has_hooks_of_others, output_hook
+from .isolation import undone_at_end
 from .receptive_field import ReceptiveField, receptive_field, track_receptive_field
-from .torch_state import undone_at_end
 
 
 class FeatureMaps(NamedTuple):

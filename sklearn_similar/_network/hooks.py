@@ -8,7 +8,7 @@ from functools import partial
 from torch import nn
 
 from .._compat import global_forward_hooks
-from .torch_state import undone_at_end
+from .isolation import undone_at_end
 
 
 class _Hook:

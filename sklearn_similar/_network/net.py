@@ -20,9 +20,9 @@ from torch.utils.data import default_collate
 from .._images.messages import warn_user
 from .._progress import EpochBar
 from .activations import KnownFields
+from .architectures import LeNet
 from .device import check_device
 from .image_losses import divisor, no_image_losses, unreduced
-from .lenet import LeNet
 from .memory_format import safe_memory_format
 from .seeding import seeded
 

@@ -9,8 +9,8 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from .._images.messages import warn_user
+from .architectures import LeNet
 from .device import check_device
-from .lenet import LeNet
 from .net import SeededNet, build_net, module_params
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .._compat import TorchDispatchMode, tree_leaves
-from .torch_state import undone_at_end
+from .isolation import undone_at_end
 
 _global_generator = threading.Lock()
 

@@ -19,7 +19,7 @@ from .._images.images import n_channels, to_tensor
 from .._images.messages import warn_user
 from .._localizer import InstanceLocalizer
 from .._network.activations import eval_mode, extract_activations
-from .._network.lenet import LeNet
+from .._network.architectures import LeNet
 from .._network.net import SeededNet, build_net
 from .._network.net_state import check_weights
 from .._network.small_cnn import SmallCNN

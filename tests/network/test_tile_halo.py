@@ -6,7 +6,7 @@ from torch import nn
 
 from sklearn_similar import LeNet, SmallCNN
 from sklearn_similar._network.activations import eval_mode
-from sklearn_similar._network.locality import NotLocalError, find_locality
+from sklearn_similar._network.tile_halo import NotLocalError, find_locality
 
 
 def locality(module, layer, resolution="pooled"):

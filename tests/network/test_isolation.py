@@ -15,7 +15,7 @@ from torch.utils import _python_dispatch
 from sklearn_similar._network import activations, hooks, receptive_field, seeding
 from sklearn_similar._network.activations import find_layer
 from sklearn_similar._network.hooks import forward_hook
-from sklearn_similar._network.torch_state import restores_torch_state, undone_at_end
+from sklearn_similar._network.isolation import restores_torch_state, undone_at_end
 
 # Generators that are closed cannot raise.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in")
