@@ -1,7 +1,7 @@
 """The classifier that recognises crops unless the user names another one."""
 
 from ._classifier import SimilarNetClassifier
-from ._network.small_cnn import SmallCNN
+from ._network.architectures import SmallCNN
 
 # Epochs after which crops of MNIST's training digits gained little.
 _MAX_EPOCHS = 6

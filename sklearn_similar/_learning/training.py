@@ -9,7 +9,7 @@ from sklearn.base import clone
 from .._images.checks import check_background_images
 from .._images.grouping import rank_within
 from .._images.value_range import ranges_are_checked
-from .._network.seeding import random_seed
+from .._network.isolation import random_seed
 from .._progress import with_progress
 from .._scenes.scene import Scene
 from .._scenes.training_scenes import make_backgrounds, make_training_scenes

@@ -1,4 +1,4 @@
-"""How far the activations of a network reach, so that images can be cut into tiles."""
+"""The halo that a tile of an image needs for the activations of the whole image."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,29 +9,28 @@ from torch import nn
 
 from .._compat import is_out_of_memory
 from .activations import FeatureMaps, extract_activations
-from .forward import first_line
-from .hooks import forward_hook
+from .forward import first_line, forward_hook
 
-# Sides of images, in pixels, on which the reach of an activation is looked for.
+# Sides in pixels of the noise images on which the receptive extent is measured.
 _PROBE_SIDES = (64, 128, 256, 512, 1024)
-# Largest difference, as a share of the largest activation, that counts as rounding.
+# Largest rounding difference, as a share of the largest activation.
 _ROUNDING = 1e-5
-# Largest step between tiles, in strides of the layers.
+# Largest step between tiles that is tried, in strides of the layers.
 _MAX_STEPS = 64
-# Buffers of the size of the largest feature map that a forward pass has at a time.
+# Buffers of the size of the largest feature map that a forward pass holds at a time.
 _BUFFERS = 3
 
 
 @dataclass(frozen=True)
-class Locality:
-    """What it takes for the activations in a tile to be those of the whole image.
+class TileHalo:
+    """How to cut an image so that a tile's activations are those of the whole image.
 
     Attributes
     ----------
     halo : int
-        Pixels around a tile that its activations depend on.
+        Pixels around a tile on which its activations depend.
     step : int
-        Tiles begin at multiples of it.
+        Tiles start at multiples of it.
     bytes_per_pixel : float
         Memory that a forward pass needs.
     """
@@ -42,21 +41,22 @@ class Locality:
 
 
 class NotLocalError(ValueError):
-    """An activation depends on all of the image, or on where in it it is."""
+    """An activation depends on the whole image, or on its position in the image."""
 
 
-def find_locality(
+def find_tile_halo(
     module: nn.Module,
     layers: Sequence[str],
     resolution: str,
     n_channels: int,
     device: str | torch.device,
     memory_format: torch.memory_format,
-) -> Locality:
-    """Measure the locality of a network, in evaluation mode, on images of noise.
+) -> TileHalo:
+    """Measure the halo for a network in evaluation mode, on noise images.
 
-    A pixel that is no number makes all activations that depend on it none either. That
-    tiles are right is then tried, as positions, say, are no property of the pixels.
+    NaN in one pixel spreads to all activations that depend on it (NaN propagation).
+    Tiles are then compared with a whole image, as activations may also depend on
+    positions.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def find_locality(
         images = images.to(device).contiguous(memory_format=memory_format)
         try:
             return extract_activations(module, layers, images, resolution)
-        # Networks of others fail in many ways, on images of some sizes.
+        # A user's network may fail with any exception on images of some sizes.
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -78,70 +78,83 @@ def find_locality(
     def noise(side: int) -> torch.Tensor:
         return torch.rand(1, n_channels, side, side, generator=generator)
 
-    reach = _reach(activations, noise)
+    extent = _receptive_extent(activations, noise)
     maps = activations(noise(_PROBE_SIDES[0]))
     strides = [stride for m in maps if not m.is_dense for stride in _strides(m)]
     if any(stride != round(stride) for stride in strides):
-        raise NotLocalError("its layers have no whole strides")
-    # Poolings before a layer that enlarges its maps again have strides of their own.
+        raise NotLocalError("the strides of its layers are not integers")
+    # A layer that enlarges maps again hides the strides of poolings before it, which
+    # larger steps cover.
     unit = max(map(round, strides), default=1)
     step = unit
     while step <= _MAX_STEPS * unit:
-        halo = -(-(reach + step) // step) * step
+        halo = -(-(extent + step) // step) * step
         images = noise(2 * halo + 4 * step + 1)
-        part = images[..., step:-1, step:-1]
-        if _is_same(activations(images), activations(part), halo, step):
+        tile = images[..., step:-1, step:-1]
+        if _is_same(activations(images), activations(tile), halo, step):
             n_bytes = _bytes_per_pixel(module, activations, noise(_PROBE_SIDES[1]))
-            return Locality(halo, step, n_bytes)
+            return TileHalo(halo, step, n_bytes)
         step *= 2
-    raise NotLocalError("its activations depend on where in the image they are")
+    raise NotLocalError("its activations depend on their position in the image")
 
 
 def _strides(maps: FeatureMaps) -> tuple[float, float]:
     return maps.receptive_field.stride
 
 
-def _reach(activations, noise) -> int:
-    """Pixels from one that activations may be away from which depend on it."""
+def _receptive_extent(activations, noise) -> int:
+    """Largest distance in pixels between a pixel and an activation that sees it."""
     for side in _PROBE_SIDES:
         images = noise(side)
         images[..., side // 2, side // 2] = torch.nan
-        reaches = []
-        for maps in activations(images):
-            is_reached = maps.activations.isnan().any(dim=1)[0]
-            for axis in (0, 1):
-                stride = 1 if maps.is_dense else _strides(maps)[axis]
-                start = 0 if maps.is_dense else maps.receptive_field.start[axis]
-                hit = is_reached.any(dim=1 - axis).nonzero()
-                if len(hit) == len(is_reached.any(dim=1 - axis)):
-                    reaches.append(torch.inf)
-                elif len(hit):
-                    centre = start + stride * hit
-                    reaches.append(float((centre - side // 2).abs().max()) + stride)
-        if max(reaches, default=0) < torch.inf:
-            return int(max(reaches, default=0)) + 1
+        extents = [
+            _distance(maps, axis, side // 2)
+            for maps in activations(images)
+            for axis in (0, 1)
+        ]
+        extent = max(extents, default=0)
+        if extent < torch.inf:
+            return int(extent) + 1
     raise NotLocalError("an activation depends on all of the image")
 
 
+def _distance(maps: FeatureMaps, axis: int, pixel: int) -> float:
+    """Distance of the farthest NaN from a pixel along an axis; infinite if all are."""
+    stride = 1 if maps.is_dense else _strides(maps)[axis]
+    start = 0 if maps.is_dense else maps.receptive_field.start[axis]
+    is_nan = maps.activations.isnan().any(dim=1)[0].any(dim=1 - axis)
+    if is_nan.all():
+        return torch.inf
+    if not is_nan.any():
+        return 0
+    centres = start + stride * is_nan.nonzero()
+    return float((centres - pixel).abs().max()) + stride
+
+
 def _is_same(
-    whole: list[FeatureMaps], part: list[FeatureMaps], halo: int, step: int
+    whole: list[FeatureMaps], tile: list[FeatureMaps], halo: int, step: int
 ) -> bool:
-    """Whether activations of a part, far from the cuts, are those of the whole."""
-    for one, other in zip(whole, part, strict=True):
-        cell = [1 if one.is_dense else round(stride) for stride in _strides(one)]
-        cut = [step // length for length in cell]
-        far = [halo // length for length in cell]
-        n = [n - f for n, f in zip(other.activations.shape[2:], far, strict=True)]
-        b = other.activations[..., far[0] : n[0], far[1] : n[1]]
-        a = one.activations[
-            ..., cut[0] + far[0] : cut[0] + n[0], cut[1] + far[1] : cut[1] + n[1]
-        ]
-        largest = one.activations.abs().max()
-        if (
-            a.shape != b.shape
-            or not a.numel()
-            or not (a - b).abs().max() <= _ROUNDING * largest
-        ):
+    """Whether activations of a tile, a halo from its border, are those of the whole.
+
+    The tile starts a step after the image, in both directions.
+    """
+    for in_whole, in_tile in zip(whole, tile, strict=True):
+        whole_window, tile_window = [], []
+        for axis, stride in enumerate(_strides(in_whole)):
+            cell = 1 if in_whole.is_dense else round(stride)
+            first, end = (
+                halo // cell,
+                in_tile.activations.shape[2 + axis] - halo // cell,
+            )
+            tile_window.append(slice(first, end))
+            shift = step // cell
+            whole_window.append(slice(shift + first, shift + end))
+        expected = in_whole.activations[(..., *whole_window)]
+        inner = in_tile.activations[(..., *tile_window)]
+        if expected.shape != inner.shape or not expected.numel():
+            return False
+        largest = in_whole.activations.abs().max()
+        if not (expected - inner).abs().max() <= _ROUNDING * largest:
             return False
     return True
 
@@ -149,13 +162,13 @@ def _is_same(
 def _bytes_per_pixel(module: nn.Module, activations, images: torch.Tensor) -> float:
     largest = images.numel()
 
-    def note(_inputs, output) -> None:
+    def measure(_inputs, output) -> None:
         nonlocal largest
         if isinstance(output, torch.Tensor):
             largest = max(largest, output.numel())
 
     with ExitStack() as stack:
         for layer in module.modules():
-            stack.enter_context(forward_hook(layer, note))
+            stack.enter_context(forward_hook(layer, measure))
         activations(images)
     return _BUFFERS * 4 * largest / images.shape[2:].numel()

@@ -6,7 +6,7 @@ describes what is missing, for the reader of the record to pass.
 
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,11 @@ from .._classifier import SimilarNetClassifier
 from .._images.images import n_channels, to_tensor
 from .._images.messages import warn_user
 from .._localizer import InstanceLocalizer
-from .._network.activations import eval_mode, extract_activations
-from .._network.architectures import LeNet
-from .._network.net import SeededNet, build_net
-from .._network.net_state import check_weights
-from .._network.small_cnn import SmallCNN
+from .._network.activations import extract_activations
+from .._network.architectures import LeNet, SmallCNN
+from .._network.forward import eval_mode
+from .._network.net import SeededNet
+from .._network.specification import NetSpecification
 from .encoding import CannotHold, Damaged, decode, encode
 from .record_checks import check_classifier, check_localizer, require
 
@@ -211,7 +211,7 @@ def _classifier_of(record: Any, arrays, given) -> SimilarNetClassifier:
     state["_net_spec"] = _decode_spec(record["net"], arrays, given)
     probe = decode(record.get("probe"), arrays)
     check_classifier(state, probe)
-    check_weights(state["_net_spec"], state["_net_arrays"])
+    NetSpecification(**state["_net_spec"]).check_weights(state["_net_arrays"])
     classifier.__setstate__(state)
     _check_network(classifier, probe)
     return classifier
@@ -263,13 +263,13 @@ def _decode_values(encoded: dict, arrays) -> dict[str, Any]:
 
 
 def _decode_spec(encoded: Any, arrays, given) -> dict[str, Any]:
-    """Arguments of `build_net`."""
+    """Attributes of a `NetSpecification`."""
     require(isinstance(encoded, dict), "its network")
     spec = _decode_values(encoded, arrays)
     for name in ("module", "net_params"):
         if name not in spec and name in given:
             spec[name] = given[name]
-    names = inspect.signature(build_net).parameters.keys() - {"verbose"}
+    names = {field.name for field in fields(NetSpecification)}
     require(spec.keys() == names, "its network")
     given_to_net = spec["net_params"]
     require(given_to_net is None or isinstance(given_to_net, dict), "net_params")

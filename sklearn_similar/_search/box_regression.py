@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
 from .._images.batches import batch_slices
-from .._network.seeding import seeded
+from .._network.isolation import seeded
 from .._progress import with_progress
 from .._tables.boxes import paired_iou
 from .crop_specification import CropSpecification

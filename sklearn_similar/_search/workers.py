@@ -17,7 +17,6 @@ from .._images.position import image_name, part_of_images
 from .._images.rasters import Raster, explained_memory_error, is_large
 from .._images.value_range import ranges_are_checked
 from .._network.threads import usable_threads
-from .._progress import without_progress
 from .instances import Instances, instances_table
 from .localization import Settings, find_instances
 from .recognizer import Recognizer
@@ -142,7 +141,6 @@ def _search_group(
     with ExitStack() as stack:
         stack.enter_context(usable_threads())
         stack.enter_context(ranges_are_checked())
-        stack.enter_context(without_progress())
         stack.enter_context(part_of_images(0, " of the crops"))
         if isinstance(group, Raster):
             name = f"{names[0].capitalize()} of X"

@@ -4,14 +4,14 @@ import networks
 import numpy as np
 import pytest
 import torch
+from ablation_cases import CASES, draw_images, n_filters_of
 from networks import N_CLASSES, as_images, as_network, trained
 from sklearn.exceptions import NotFittedError
-from test_ablation import CASES, draw_images, n_filters_of
 from torch import nn
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._ablation.single_images import ablate_images
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The network cannot be traced .TypeError"
@@ -62,8 +62,10 @@ def ablation_of(module, layers, images, absent, classes=None):
         )
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("is_zero", [True, False])
+@pytest.mark.parametrize(
+    ("name", "is_zero"),
+    [(name, False) for name in CASES] + [("LeNet", True), ("layer norm", True)],
+)
 def test_scores_without_each_filter_and_with_it_alone_equal_masking(name, is_zero):
     build, layer, _ = CASES[name]
     module = trained(build)
