@@ -1,4 +1,4 @@
-"""The traced graph of a network, seen from one layer."""
+"""The traced graph of a network, and the part of it that depends on a layer."""
 
 import copy
 import operator
@@ -29,7 +29,7 @@ class NotTraceable(Exception):
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """A network's traced operations, seen from a layer.
+    """A network's traced operations, and those that depend on a layer.
 
     Attributes
     ----------

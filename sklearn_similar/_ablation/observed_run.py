@@ -12,7 +12,7 @@ from .._compat import TorchDispatchMode, tree_leaves
 
 
 class _Watch(TorchDispatchMode):
-    """Context that lists the operations on what is computed from the images.
+    """Context that lists the operations on tensors that depend on the images.
 
     Attributes
     ----------

@@ -100,7 +100,7 @@ class AblationStrategy(Protocol):
         ...
 
 
-# Runs the network, or what follows the layer, without the filters of a boolean mask.
+# Runs the network, or the operations after the layer, without the filters of a boolean mask.
 MaskedRun = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -384,12 +384,13 @@ def check_exact(
 
     Scores that are not finite, which no strategy can mend, are reported elsewhere.
     """
-    for value, other in zip(values, expected, strict=True):
-        if value.shape != other.shape:
+    for value, reference in zip(values, expected, strict=True):
+        if value.shape != reference.shape:
             raise NotExact
         # In most cases they are the same operations on the same values.
-        if torch.equal(value, other):
+        if torch.equal(value, reference):
             continue
-        difference = (value - other).abs().flatten(1).amax(dim=1)
-        if (difference > _ROUNDING * other.abs().flatten(1).amax(dim=1)).any():
+        difference = (value - reference).abs().flatten(1).amax(dim=1)
+        largest = reference.abs().flatten(1).amax(dim=1)
+        if (difference > _ROUNDING * largest).any():
             raise NotExact

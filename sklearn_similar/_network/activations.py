@@ -120,7 +120,7 @@ class _RecordedPass:
 
     def run(self, known: dict[str, KnownField] | None) -> None:
         """Run the network, tracking receptive fields unless they are known."""
-        size = self.images.shape[2:]
+        size = self.images.shape[2], self.images.shape[3]
         try:
             with suppress(_LastLayerReached), ExitStack() as stack:
                 if known is None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
+from skorch.history import History
 from torch import nn
 from torch.utils.data import default_collate
 
@@ -87,7 +88,7 @@ class SeededNet(NeuralNetClassifier):
             self.module_.load_state_dict(tensors)
         except RuntimeError as error:
             raise other_network(self.module_.state_dict(), arrays) from error
-        self.history = type(self.history)(history)
+        self.history = History(history)
         self.module_.eval()
 
 

@@ -139,18 +139,16 @@ def _is_same(
     The tile starts a step after the image, in both directions.
     """
     for in_whole, in_tile in zip(whole, tile, strict=True):
-        whole_window, tile_window = [], []
+        windows = []
         for axis, stride in enumerate(_strides(in_whole)):
             cell = 1 if in_whole.is_dense else round(stride)
-            first, end = (
-                halo // cell,
-                in_tile.activations.shape[2 + axis] - halo // cell,
-            )
-            tile_window.append(slice(first, end))
-            shift = step // cell
-            whole_window.append(slice(shift + first, shift + end))
-        expected = in_whole.activations[(..., *whole_window)]
-        inner = in_tile.activations[(..., *tile_window)]
+            length = in_tile.activations.shape[2 + axis]
+            windows.append((halo // cell, length - halo // cell, step // cell))
+        (top, bottom, down), (left, right, across) = windows
+        inner = in_tile.activations[..., top:bottom, left:right]
+        expected = in_whole.activations[
+            ..., down + top : down + bottom, across + left : across + right
+        ]
         if expected.shape != inner.shape or not expected.numel():
             return False
         largest = in_whole.activations.abs().max()

@@ -65,7 +65,7 @@ class TrainedNetwork:
         )
 
     def log_probabilities(self, output: torch.Tensor) -> torch.Tensor:
-        """Logarithms of the class probabilities from what the module returned."""
+        """Logarithms of the class probabilities from the module's output."""
         output = at_least_single(output)
         if self.returns_probabilities:
             return torch.log(output + torch.finfo(output.dtype).tiny)
@@ -139,7 +139,7 @@ def trained_network(
         memory_format=net.memory_format,
         batch_size=int(batch_size),
         n_classes=len(net.classes),
-        # skorch takes the logarithm of what the module returns for this criterion.
+        # skorch takes the logarithm of the module's output for this criterion.
         returns_probabilities=isinstance(net.criterion_, nn.NLLLoss),
         known_fields=net.known_fields,
     )

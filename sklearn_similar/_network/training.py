@@ -124,7 +124,7 @@ def train_network(
         if "valid_" not in str(error):
             raise
         raise ValueError(
-            "A callback needs what only a validation split gives; pass train_split="
+            "A callback needs the results of a validation split; pass train_split="
             f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
         ) from error
     except ValueError as error:
