@@ -195,7 +195,7 @@ class OpaqueComparison(nn.Module):
 
 
 class WritesWithoutReturn(nn.Module):
-    """Operations whose result is only seen in what they overwrite."""
+    """An operation whose result is visible in the overwritten tensor alone."""
 
     def __init__(self):
         super().__init__()

@@ -100,7 +100,7 @@ class AblationStrategy(Protocol):
         ...
 
 
-# Runs the network, or the operations after the layer, without the filters of a boolean mask.
+# Runs the network, or its head, without the filters that are True in a mask.
 MaskedRun = Callable[[torch.Tensor], torch.Tensor]
 
 

@@ -229,7 +229,7 @@ def n_filters_of(module, layer):
 
 
 def state_of(module):
-    """What ablation must leave as it was."""
+    """State that ablation must not change."""
     return {
         "modes": [child.training for child in module.modules()],
         "hooks": [len(child._forward_hooks) for child in module.modules()],

@@ -1,4 +1,4 @@
-"""Cross-channel layers are linear and first to sum over filters, or not found."""
+"""Cross-channel layers: linear, and the first operations that combine filters."""
 
 import pytest
 from ablation_cases import CASES, draw_images, n_filters_of
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name][2] == "head"])
-def test_filters_that_meet_otherwise_are_not_taken_apart(name):
+def test_filters_that_other_operations_combine_are_not_separated(name):
     """Not even where the comparison with masking would not have noticed."""
     build, layer, _ = CASES[name]
     module = trained(build)

@@ -73,7 +73,7 @@ def test_mean_ablation_equals_a_masking_loop(name):
 
 
 @pytest.mark.parametrize("n_filters", [1, 2, 3, 16, 17])
-def test_any_number_of_filters_is_taken_apart(n_filters):
+def test_any_number_of_filters_is_separated(n_filters):
     def build():
         return nn.Sequential(
             nn.Conv2d(3, n_filters, 3),
@@ -92,7 +92,7 @@ def test_any_number_of_filters_is_taken_apart(n_filters):
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("mixing", ["linear", "convolution", "grouped", "per place"])
-def test_permuted_channels_are_taken_apart(mixing, seed):
+def test_permuted_channels_are_separated(mixing, seed):
     order = torch.randperm(8, generator=torch.Generator().manual_seed(seed))
     permutation = networks.Function(lambda x: x[:, order])
     layers = {

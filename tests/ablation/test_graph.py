@@ -54,7 +54,7 @@ def test_interrupts_and_lack_of_memory_while_tracing_are_not_swallowed(error):
         strategy_of(networks.altered_by(Failing(error)))
 
 
-def test_faults_of_our_own_while_tracing_are_not_swallowed(monkeypatch):
+def test_bugs_of_this_package_while_tracing_are_not_swallowed(monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
@@ -70,13 +70,13 @@ def test_the_reason_is_named_where_a_network_is_slower_for_an_exception():
         assert strategy_of(module) == "network"
 
 
-def test_networks_that_decide_by_values_are_masked_without_a_word():
+def test_networks_that_branch_on_values_are_masked_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert strategy_of(trained(networks.DataDependent), "conv2") == "network"
 
 
-def test_networks_can_be_trained_after_they_were_looked_at():
+def test_networks_can_be_trained_after_tracing():
     class Caching(nn.Module):
         """Keeps a tensor that its first forward pass makes."""
 
@@ -107,7 +107,7 @@ def frequent_thread_switches():
 
 
 @pytest.mark.usefixtures("frequent_thread_switches")
-def test_threads_trace_networks_side_by_side():
+def test_threads_trace_networks_at_the_same_time():
     call = nn.Module.__call__
     methods, failures = [], []
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def masked_scores(module, layer, images, present, value):
-    """What the network returns with some filters; the others have a value."""
+    """Output of the network with some filters; absent filters have a value."""
 
     def mask(_module, _inputs, output):
         masked = value.reshape(-1, 1, 1).expand_as(output).clone()
@@ -120,7 +120,7 @@ def test_a_label_for_each_image_picks_its_class():
         np.testing.assert_array_equal(one, all_classes[np.arange(9), classes])
 
 
-def test_filters_that_only_a_linear_layer_follows_drop_what_they_give_alone():
+def test_drops_equal_gains_alone_where_only_a_linear_layer_follows():
     build, layer, _ = CASES["SiLU, global pooling"]
     module = trained(build)
     _, drops, alone = ablation_of(

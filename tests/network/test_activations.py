@@ -109,7 +109,7 @@ def test_a_layer_that_an_image_does_not_reach_is_named():
         feature_maps(module, "1", wide, "pooled")
 
 
-def test_the_trunk_takes_images_that_the_head_cannot():
+def test_the_backbone_takes_images_that_the_head_cannot():
     module = trained(networks.vgg)
     with eval_mode(module):
         assert feature_maps(
@@ -123,7 +123,7 @@ def test_the_trunk_takes_images_that_the_head_cannot():
 
 
 @pytest.mark.parametrize("resolution", ["pooled", "dense"])
-def test_images_that_the_trunk_cannot_take_are_named(resolution):
+def test_images_that_the_backbone_cannot_take_are_named(resolution):
     module = nn.Sequential(nn.Conv2d(3, 4, 5), nn.BatchNorm2d(5), *head(5))
     with pytest.raises(ValueError, match="cannot take images of 16x12 pixels"):
         feature_maps(module, "1", IMAGES[..., :12], resolution)

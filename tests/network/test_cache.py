@@ -4,6 +4,7 @@ import sys
 import textwrap
 import warnings
 from importlib import import_module, reload
+from types import ModuleType
 
 import joblib
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._network import cache
 
 SOURCE = """
+    from skorch.callbacks import Callback
     from torch import nn
 
     class Network(nn.Module):
@@ -28,6 +30,10 @@ SOURCE = """
 
         def forward(self, x):
             return self.fc(self.conv(x).relu().mean(dim=(2, 3)))
+
+    class Note(Callback):
+        def on_train_end(self, net, **kwargs):
+            net.noted = True
 """
 
 
@@ -68,7 +74,7 @@ def entries(tmp_path):
     return sorted((tmp_path / "memory").rglob("*.safetensors"))
 
 
-def test_the_same_fit_is_found_with_all_its_state(fit, count, digits):
+def test_the_same_fit_is_read_with_its_weights_and_history(fit, count, digits):
     first, second = fit(), fit(threshold=0.5, importance="error")
     assert count() == 1
     for name, array in first.net_.module_.state_dict().items():
@@ -76,7 +82,7 @@ def test_the_same_fit_is_found_with_all_its_state(fit, count, digits):
     assert second.net_.history.to_list() == first.net_.history.to_list()
 
 
-def test_a_search_over_what_acts_after_training_trains_once_a_fold(
+def test_a_search_over_parameters_after_training_trains_once_a_fold(
     digits, quick, tmp_path, count
 ):
     grid = {"threshold": [0.1, 0.3, 0.5], "weighting": ["softmax", "linear"]}
@@ -200,7 +206,7 @@ def test_a_damaged_file_is_replaced_with_a_warning(fit, count, tmp_path, damage)
         ({"net_params": {"iterator_train__worker_init_fn": lambda i: i}}, "lambda"),
     ],
 )
-def test_what_cannot_be_told_is_not_cached(fit, tmp_path, params, reason):
+def test_unhashable_parameters_are_not_cached(fit, tmp_path, params, reason):
     with pytest.warns(UserWarning, match=f"memory is not used.*{reason}"):
         fit(**params)
     assert entries(tmp_path) == []
@@ -214,6 +220,25 @@ def test_a_class_of_a_notebook_is_not_cached(fit, tmp_path):
     with pytest.warns(UserWarning, match="defined inside a function"):
         fit(module=nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU(), Local(10)))
     assert entries(tmp_path) == []
+
+
+def test_a_class_without_source_is_not_cached(fit, tmp_path, monkeypatch):
+    typed = ModuleType("typed_in_a_shell")
+    monkeypatch.setitem(sys.modules, "typed_in_a_shell", typed)
+    exec(textwrap.dedent(SOURCE), vars(typed))
+    with pytest.warns(UserWarning, match="the source of .*Network.* is unknown"):
+        fit(module=typed.Network)
+    assert entries(tmp_path) == []
+
+
+def test_callbacks_of_users_are_hashed_with_their_source(module, fit, count, tmp_path):
+    for _ in range(2):
+        fit(net_params={"callbacks": [module.Note()]})
+    assert count() == 1
+    path = tmp_path / "code" / "user_network.py"
+    path.write_text(path.read_text() + "        print('later')\n")
+    fit(net_params={"callbacks": [reload(module).Note()]})
+    assert count() == 2
 
 
 def test_a_folder_that_cannot_be_written_costs_no_training(

@@ -91,7 +91,7 @@ def train(module, **params):
 
 
 @pytest.mark.parametrize("name", IRREGULAR)
-def test_one_warning_in_fit_and_one_in_fit_importance_of_what_is_not_exact(name):
+def test_fit_and_fit_importance_each_warn_once_of_a_random_network(name):
     build, expected = IRREGULAR[name]
     with pytest.warns(UserWarning, match="In evaluation mode") as in_fit:
         model = train(build())
@@ -220,7 +220,9 @@ class TestProbabilities:
         assert not messages(estimator, digits.X, digits.y)
 
     @pytest.mark.parametrize("end", [torch.nn.LogSoftmax(dim=1), torch.relu])
-    def test_are_not_seen_in_other_outputs(self, quick, digits, digits_network, end):
+    def test_are_not_assumed_for_other_outputs(
+        self, quick, digits, digits_network, end
+    ):
         estimator = quick(module=Front(digits_network, end=end), max_epochs=0)
         assert not messages(estimator, digits.X, digits.y)
 
@@ -246,7 +248,7 @@ class TestGuessing:
         assert "of 100 images, which is no better than guessing" in message
         assert "scale X as in its training" in message
 
-    def test_is_not_suspected_of_what_recognises_or_will_be_trained(
+    def test_is_not_warned_of_for_accurate_networks_and_before_training(
         self, quick, digits, digits_network
     ):
         assert not messages(

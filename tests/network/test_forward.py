@@ -48,7 +48,7 @@ def test_hooks_are_gone_after_an_error():
     assert not any(child._forward_hooks for child in module.modules())
 
 
-def test_hooks_of_a_network_in_several_threads_keep_to_their_own():
+def test_hooks_act_in_their_thread_alone():
     module = trained(networks.vgg).eval()
     inside, leave = threading.Event(), threading.Event()
 
@@ -79,7 +79,7 @@ def test_a_hook_acts_inside_its_block_only():
     assert module(torch.zeros(1)) == copied(torch.zeros(1)) == 0
 
 
-def test_hooks_of_others_are_told_from_our_own_and_pytorchs():
+def test_foreign_hooks_are_neither_this_package_s_nor_pytorch_s():
     module = nn.Sequential(
         nn.utils.spectral_norm(nn.Linear(2, 2)),
         nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)),

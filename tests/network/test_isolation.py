@@ -174,7 +174,7 @@ def test_an_interrupt_stays_one_while_pytorch_calls_a_mode(quick, digits):
     assert torch._C._len_torch_function_stack() == 0
 
 
-def test_a_block_undoes_what_a_block_in_it_left():
+def test_a_block_undoes_the_changes_of_an_interrupted_inner_block():
     value = SimpleNamespace(inner=0, outer=0)
 
     def undo(name):
@@ -244,7 +244,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(make):
 
 
 @pytest.mark.parametrize("make", [LeNet, Custom])
-def test_draws_of_other_code_change_nothing(make):
+def test_random_numbers_of_other_code_change_nothing(make):
     expected = build(make, 0)
     with torch.random.fork_rng():
         torch.manual_seed(5)
@@ -324,7 +324,7 @@ def test_layers_draw_from_the_seed(name):
         (nn.Dropout2d(0.3), 2),
     ],
 )
-def test_dropout_keeps_the_mean_and_drops_what_it_should(layer, mask_dims):
+def test_dropout_keeps_the_mean_and_drops_values_or_channels(layer, mask_dims):
     x = torch.ones(60, 50, 4, 4)
     with seeded(0):
         dropped = layer(x.clone())
@@ -352,7 +352,7 @@ def test_dropout_has_gradients():
     assert torch.equal(x.grad, y.detach())
 
 
-def test_a_generator_of_ones_own_is_used():
+def test_a_generator_that_is_passed_is_used():
     with seeded(0):
         found = torch.randn(5, generator=torch.Generator().manual_seed(7))
     expected = torch.randn(5, generator=torch.Generator().manual_seed(7))

@@ -59,7 +59,7 @@ def head(n):
     return networks.pooled_linear(n)
 
 
-# Network, and the layer that is found for it.
+# Network and its default layer.
 DEFAULTS = {
     "LeNet": (lambda: LeNet(4, (16, 16), 3), "features.relu2"),
     "VGG": (networks.vgg, "5"),
@@ -134,7 +134,7 @@ def test_default_layer_ends_the_last_convolutional_block(name):
         (TorchvisionStyle, "layer2.1", "stem"),
         # Batch norm and activation of the next block come before its convolution.
         (networks.densenet, "6", "1.layers.0.1"),
-        # Functional activations are not seen.
+        # Functional activations are not modules.
         (networks.Functional, "conv2", "conv1"),
         # The layer belongs to the block.
         (networks.vgg, "0", None),
@@ -200,7 +200,7 @@ def test_networks_without_convolutions_are_refused(module):
         ("classifier.fc1", "name a convolutional layer"),
     ],
 )
-def test_unusable_layers_are_named_with_a_way_out(layer, said):
+def test_unusable_layers_are_named_with_a_remedy(layer, said):
     module = LeNet(4, (16, 16), 3)
     said = f"{re.escape(repr(layer))}.*{re.escape(said)}"
     with eval_mode(module), pytest.raises(ValueError, match=said):
@@ -226,7 +226,7 @@ def test_a_layer_with_several_outputs_is_refused():
 
 
 @pytest.mark.parametrize("container", [list, tuple])
-def test_layers_are_found_in_the_order_asked(container):
+def test_layers_are_returned_in_the_order_given(container):
     layers = ["features.relu2", "features.conv1"]
     with eval_mode(LeNet(4, (16, 16), 3)) as module:
         assert find_layers(module, container(layers), IMAGES) == layers
@@ -246,7 +246,7 @@ def test_layers_are_found_in_the_order_asked(container):
         (["features.relu1", "classifier.fc1"], "'classifier.fc1' gives (2, 120)"),
     ],
 )
-def test_unusable_lists_of_layers_are_named_with_a_way_out(layers, said):
+def test_unusable_lists_of_layers_are_named_with_a_remedy(layers, said):
     module = LeNet(4, (16, 16), 3)
     with eval_mode(module), pytest.raises(ValueError, match=re.escape(said)):
         find_layers(module, layers, IMAGES)

@@ -129,7 +129,7 @@ def test_only_known_layers_are_given_channels_last(module, is_fast):
 
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_the_order_in_memory_is_the_one_asked_for(n_channels, dtype):
+def test_images_have_the_memory_format_that_is_passed(n_channels, dtype):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (2, 5, 4, 3)).astype(dtype)[..., :n_channels]
     usual = to_tensor(pixels, n_channels)

@@ -15,10 +15,10 @@ def smoothing(**net_params):
     return net.criterion_.label_smoothing
 
 
-def test_labels_are_smoothed_as_much_as_is_asked_for():
+def test_labels_are_smoothed_by_the_share_in_net_params():
     assert smoothing() == 0.05
     assert smoothing(criterion__label_smoothing=0.0) == 0
-    # A criterion of one's own is taken as it is.
+    # A user's criterion is taken as it is.
     assert smoothing(criterion=nn.CrossEntropyLoss) == 0
 
 
@@ -38,16 +38,16 @@ def test_batches_are_small_for_few_images(n_training, expected):
 
 
 class TestModule:
-    def test_class_is_told_what_is_known_of_the_data(self):
+    def test_class_gets_properties_of_the_data(self):
         net = specification(n_classes=7, image_shape=(9, 13, 3)).build()
         assert isinstance(net.module_, LeNet)
         assert net.module_(torch.zeros(2, 3, 9, 13)).shape == (2, 7)
 
-    def test_class_takes_its_own_arguments_from_net_params(self):
+    def test_class_gets_arguments_from_net_params(self):
         net = specification(module=Scores, net_params={"module__width": 11}).build()
         assert net.module_.conv.out_channels == 11
 
-    def test_function_may_make_it(self):
+    def test_function_may_build_it(self):
         net = specification(module=lambda n_classes: Scores(n_classes)).build()
         assert net.module_(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
 
@@ -124,6 +124,6 @@ def test_a_missing_gpu_of_apple_is_refused():
         (int, "cannot be built: .*int"),
     ],
 )
-def test_a_module_that_is_no_network_is_refused(module, message):
+def test_a_module_that_is_not_a_network_is_refused(module, message):
     with pytest.raises(ValueError, match=message):
         specification(module=module).build()

@@ -67,13 +67,13 @@ def test_tiles_begin_at_strides():
     assert tile_halo(SmallCNN(), "features.relu3").step == 4
 
 
-def test_strides_that_a_network_takes_back_are_found():
+def test_strides_before_an_enlargement_count():
     assert tile_halo(DownAndUp(), "last").step == 8
 
 
 @pytest.mark.parametrize(
     ("module", "reason"), [(Squeezed(), "all of the image"), (Positioned(), "position")]
 )
-def test_networks_that_see_more_than_a_tile_are_refused(module, reason):
+def test_networks_that_depend_on_more_than_a_tile_are_refused(module, reason):
     with pytest.raises(NotLocalError, match=reason):
         tile_halo(module, "last")

@@ -206,12 +206,12 @@ class TestCallbacksAndLoaders:
             _, history = train(images, y, net_params={"callbacks": callbacks})
             assert [epoch["note"] for epoch in history] == [1, 2]
 
-    def test_validation_loss_without_a_split_says_what_to_do(self, images, y):
+    def test_a_callback_that_needs_a_validation_split_is_explained(self, images, y):
         params = {"callbacks": [EarlyStopping()]}
         with pytest.raises(ValueError, match=r"pass train_split=skorch.dataset.Valid"):
             train(images, y, net_params=params)
 
-    def test_torch_s_loader_may_be_used(self, images, y):
+    def test_the_loader_of_torch_may_be_used(self, images, y):
         arrays, _ = train(images, y, net_params={"iterator_train": DataLoader})
         assert np.isfinite(arrays["features.conv1.weight"]).all()
 
