@@ -7,8 +7,7 @@ from ._ablation.single_images import FilterAblation
 from ._classifier import SimilarNetClassifier
 from ._learning.training_crops import make_training_crops
 from ._localizer import InstanceLocalizer
-from ._network.lenet import LeNet
-from ._network.small_cnn import SmallCNN
+from ._network.architectures import LeNet, SmallCNN
 from ._saving.persistence import load, save
 
 __all__ = [

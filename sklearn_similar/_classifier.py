@@ -14,7 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from ._ablation.importances import ablate, importances
+from ._ablation.errors import ValidationData, measure_errors
+from ._ablation.importances import importances
 from ._ablation.single_images import FilterAblation, ablate_images
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._estimator import (
@@ -48,19 +49,18 @@ from ._images.validation import (
     check_trained_size,
     check_training_data,
 )
-from ._network.activations import find_layers
 from ._network.cache import cached_training
-from ._network.net import NET_PREFIXES, make_net
-from ._network.net_state import pack_net, restore, unpack_net
-from ._network.regularity import check_regularity
-from ._network.seeding import random_seed
-from ._network.torch_state import restores_torch_state
-from ._network.trained import (
-    TrainedNetwork,
-    check_output,
-    trained_network,
-    warn_if_guessing,
+from ._network.checks import check_determinism, check_output, warn_if_guessing
+from ._network.isolation import random_seed, restores_torch_state
+from ._network.layers import find_layers
+from ._network.specification import (
+    NET_PREFIXES,
+    NetSpecification,
+    pack_net,
+    unpack_net,
 )
+from ._network.trained import TrainedNetwork, trained_network
+from ._network.training import TrainingData
 
 __all__ = ["SimilarNetClassifier"]
 
@@ -378,9 +378,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             y = encode_labels(working, y_val, len(images), "y_val")
             weights = check_sample_weight(sample_weight, len(y))
             network, layers = working._trained_network(), working._layers()
-            is_regular = check_regularity(network, layers, images)
+            is_deterministic = check_determinism(network, layers, images)
             weighing = np.flatnonzero(weights)
-            working._measure(images, y, weighing, weights, is_regular)
+            working._measure(images, y, weighing, weights, is_deterministic)
         return self
 
     @blockwise
@@ -555,9 +555,18 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             y[chosen], weights[chosen], self.validation_fraction, random_state
         )
         draws, loss_weights = sampling_indices(chosen[part], weights, are_copies)
-        own = y[draws], None if loss_weights is None else loss_weights[draws]
-        task = self.classes_, self.image_shape_, *own, random_seed(random_state)
-        self.net_, self._net_spec = make_net(self.get_params(deep=False), *task)
+        data = TrainingData(
+            images=images, y=y, sampling_indices=draws, loss_weights=loss_weights
+        )
+        self._net_spec = NetSpecification.from_parameters(
+            self.get_params(deep=False),
+            classes=self.classes_,
+            image_shape=self.image_shape_,
+            y=data.epoch_labels,
+            loss_weights=data.epoch_weights,
+            seed=random_seed(random_state),
+        )
+        self.net_ = self._net_spec.build(self.verbose)
         network = self._trained_network()
         with network.evaluation():
             _, batch = next(network.batches(images, np.arange(min(_N_PROBES, len(y)))))
@@ -565,9 +574,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.layer_ = find_layers(network.module, self.layer, batch)
             if self.max_epochs == 0 and isinstance(self.module, nn.Module):
                 warn_if_guessing(network, images, y)
-        check_regularity(network, self._layers(), images)
-        data = self.net_, self._net_spec, images, y, draws, loss_weights
-        restore(self.net_, *cached_training(self.memory, self.random_state, *data))
+        check_determinism(network, self._layers(), images)
+        arrays, history = cached_training(
+            self.memory, self.random_state, self.net_, self._net_spec, data
+        )
+        self.net_.restore(arrays, history)
         if held_out is not None:
             self._measure(images, y, chosen[held_out], weights)
 
@@ -594,7 +605,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         return (self.layer_,) if isinstance(self.layer_, str) else tuple(self.layer_)
 
     def _measure(
-        self, images: Images, y, validation, weights, is_regular=False
+        self, images: Images, y, validation, weights, is_deterministic=False
     ) -> None:
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
@@ -605,10 +616,19 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.outline_layer_ = find_outline_layer(*where) if is_outlined else None
             wanted = self.outline_layer_, validation, y, self.resolution
             recorder = reference_recorder(network, layers, *wanted)
-            how = self.ablation, self.verbose, is_regular, recorder
-            methods, sums, self.absent_activations_ = ablate(*where, y, weights, *how)
-        measured = importances(sums, self.importance, background)
-        self.ablation_method_ = methods[0] if isinstance(self.layer_, str) else methods
+            errors = measure_errors(
+                network,
+                layers,
+                ValidationData(images=images, indices=validation, y=y, weights=weights),
+                ablation=self.ablation,
+                is_deterministic=is_deterministic,
+                recorder=recorder,
+                verbose=self.verbose,
+            )
+        measured = importances(errors.sums, self.importance, background)
+        self.absent_activations_ = errors.absent_activations
+        is_single = isinstance(self.layer_, str)
+        self.ablation_method_ = errors.methods[0] if is_single else errors.methods
         self.n_filters_ = measured.n_filters
         self.baseline_error_ = measured.baseline_error
         self.filter_errors_ = measured.filter_errors

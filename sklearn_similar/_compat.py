@@ -1,6 +1,6 @@
 """Private names of scikit-learn and PyTorch that the package uses.
 
-One place to look when a release of either moves them.
+This is the one place to change when a release of either moves them.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,26 +44,26 @@ def global_forward_hooks() -> list[Callable]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on any device."""
+    """Whether an exception reports a lack of memory, on any device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    # PyTorch has no type of its own for the CPU.
+    # PyTorch has no such type for the CPU.
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def n_modes() -> tuple[int, int]:
-    """How many modes of functions and of their dispatch this thread is in."""
+    """Numbers of function modes and of dispatch modes that this thread is in."""
     return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
 
 
 def leave_modes(n_modes_left: tuple[int, int]) -> None:
-    """Leave the innermost modes until so many are left, as `n_modes` counts them."""
+    """Leave the innermost modes until the numbers of `n_modes` are reached."""
     n_function, n_dispatch = n_modes_left
     while torch._C._len_torch_function_stack() > n_function:
         torch._C._pop_torch_function_stack()
     while (depth := torch._C._len_torch_dispatch_stack()) > n_dispatch:
         mode = torch._C._get_dispatch_stack_at(depth - 1)
-        # It keeps flags, of which none is left where it was about to be left.
+        # It fails if the mode was interrupted while it was being left.
         with suppress(IndexError):
             mode.__exit__(None, None, None)
             continue

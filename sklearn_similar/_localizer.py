@@ -40,8 +40,8 @@ from ._learning.training import (
     read_objects,
     train_recognizer,
 )
-from ._network.small_cnn import SmallCNN
-from ._network.torch_state import restores_torch_state
+from ._network.architectures import SmallCNN
+from ._network.isolation import restores_torch_state
 from ._progress import with_progress
 from ._search.box_regression import BoxRegression
 from ._search.crop_specification import (

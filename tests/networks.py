@@ -7,7 +7,9 @@ from torch import nn
 
 from sklearn_similar._images.images import Images
 from sklearn_similar._network.activations import extract_activations
+from sklearn_similar._network.specification import NetSpecification
 from sklearn_similar._network.trained import TrainedNetwork
+from sklearn_similar._network.training import TrainingData, train_network
 
 N_CLASSES = 4
 
@@ -193,7 +195,7 @@ class OpaqueComparison(nn.Module):
 
 
 class WritesWithoutReturn(nn.Module):
-    """Operations whose result is only seen in what they overwrite."""
+    """An operation whose result is visible in the overwritten tensor alone."""
 
     def __init__(self):
         super().__init__()
@@ -597,3 +599,49 @@ def feature_maps(module, layer, images, resolution="pooled"):
     """Activations of one layer."""
     (maps,) = extract_activations(module, (layer,), images, resolution)
     return maps
+
+
+class Scores(nn.Module):
+    """Small network with dropout, for 1 x 8 x 8."""
+
+    def __init__(self, n_classes=3, width=4):
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3)
+        self.norm = nn.BatchNorm2d(width)
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(width, n_classes)
+
+    def forward(self, x):
+        return self.fc(self.dropout(self.norm(self.conv(x)).relu().mean(dim=(2, 3))))
+
+
+class Probabilities(Scores):
+    def forward(self, x):
+        return super().forward(x).softmax(dim=1)
+
+
+def specification(**params):
+    """Specification of a net for images of 8x8 and 3 classes."""
+    defaults = {
+        "module": None,
+        "n_classes": 3,
+        "image_shape": (8, 8),
+        "max_epochs": 2,
+        "lr": 0.01,
+        "lr_decay": 0.1,
+        "batch_size": 7,
+        "net_params": None,
+        "class_weight": None,
+        "device": "cpu",
+        "n_training": 30,
+        "seed": 5,
+    }
+    return NetSpecification(**(defaults | params))
+
+
+def train(images, y, indices=None, **params):
+    """Weights and history of a net that was trained on some images."""
+    indices = np.arange(len(y)) if indices is None else indices
+    data = TrainingData(images=images, y=y, sampling_indices=indices)
+    net_specification = specification(**params)
+    return train_network(net_specification.build(), net_specification, data)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -29,7 +30,7 @@ from sklearn_similar._heatmaps.contrastive import (
     smoothing_for,
 )
 from sklearn_similar._heatmaps.outline import outlined as outlines_of
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 
 
 class Pooled(nn.Module):
@@ -992,7 +993,8 @@ def test_a_network_without_an_answer_is_named(digits):
 def test_a_network_from_a_missing_device_is_read_to_the_cpu(quick, digits):
     estimator = quick().fit(digits.X, digits.y)
     expected = estimator.predict_proba(digits.X_test)
-    estimator.device = estimator._net_spec["device"] = "cuda:77"
+    estimator.device = "cuda:77"
+    estimator._net_spec = replace(estimator._net_spec, device="cuda:77")
     content = pickle.dumps(estimator)
     with pytest.warns(UserWarning, match=r"cuda:77.* The network is on the CPU now"):
         other = pickle.loads(content)

@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils.data import RandomSampler
 
 from sklearn_similar import LeNet, SimilarNetClassifier, _classifier
-from sklearn_similar._network.net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, build_net
+from sklearn_similar._network.net import SAMPLE_WEIGHT, WEIGHTED_IMAGES
+from sklearn_similar._network.specification import NetSpecification
 
 MEASURED_AS_MEANS = (
     "baseline_error_",
@@ -110,17 +111,18 @@ class TestCopies:
     def test_no_copy_of_a_training_image_is_held_out(self, quick, digits, monkeypatch):
         seen = {}
 
-        def train(memory, random_state, net, spec, images, y, draws, loss_weights):
-            seen["training"] = draws
-            return real(memory, random_state, net, spec, images, y, draws, loss_weights)
+        def train(memory, random_state, net, specification, data):
+            seen["training"] = data.sampling_indices
+            return real_train(memory, random_state, net, specification, data)
 
-        def ablate(network, layers, images, indices, *args):
-            seen["held out"] = indices
-            return real_ablate(network, layers, images, indices, *args)
+        def measure(network, layers, data, **params):
+            seen["held out"] = data.indices
+            return real_measure(network, layers, data, **params)
 
-        real, real_ablate = _classifier.cached_training, _classifier.ablate
+        real_train = _classifier.cached_training
+        real_measure = _classifier.measure_errors
         monkeypatch.setattr(_classifier, "cached_training", train)
-        monkeypatch.setattr(_classifier, "ablate", ablate)
+        monkeypatch.setattr(_classifier, "measure_errors", measure)
         X, y = np.tile(digits.X, (3, 1, 1)), np.tile(digits.y, 3)
         quick(max_epochs=0).fit(X, y)
         images = [
@@ -137,8 +139,8 @@ class TestLoss:
     @pytest.fixture(params=[None, [1.0, 2.0, 5.0]], ids=["alike", "class weights"])
     def net(self, request):
         class_weight = request.param and np.array(request.param)
-        return build_net(
-            None,
+        return NetSpecification(
+            module=None,
             n_classes=3,
             image_shape=(16, 16),
             max_epochs=1,
@@ -150,8 +152,7 @@ class TestLoss:
             device="cpu",
             n_training=20,
             seed=0,
-            verbose=0,
-        )
+        ).build()
 
     def test_weights_multiply_the_losses_of_images(self, net):
         generator = torch.Generator().manual_seed(0)
@@ -295,12 +296,12 @@ class TestWhatTheyDo:
     def test_fit_weighs_the_images_that_it_holds_out(self, quick, digits, monkeypatch):
         seen = []
 
-        def spy(network, layers, images, indices, *args):
-            seen.append(indices)
-            return real(network, layers, images, indices, *args)
+        def spy(network, layers, data, **params):
+            seen.append(data.indices)
+            return real(network, layers, data, **params)
 
-        real = _classifier.ablate
-        monkeypatch.setattr(_classifier, "ablate", spy)
+        real = _classifier.measure_errors
+        monkeypatch.setattr(_classifier, "measure_errors", spy)
         weights = np.random.default_rng(0).random(len(digits.y))
         estimator = quick(validation_fraction=0.5)
         estimator.fit(digits.X, digits.y, sample_weight=weights)
@@ -410,7 +411,7 @@ def test_positions_are_warned_of(quick, digits, net_params, is_warned):
         warnings.simplefilter("always")
         estimator.fit(digits.X, digits.y)
     messages = [str(one.message) for one in caught]
-    assert any("in an order of their own" in text for text in messages) == is_warned
+    assert any("in another order" in text for text in messages) == is_warned
 
 
 class TestConventions:

@@ -1,4 +1,4 @@
-"""The first cross-channel layers after a layer, and what each filter adds there."""
+"""The first cross-channel layers after a layer, and each filter's addend there."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -49,7 +49,7 @@ class CrossChannelLayer:
     layer: nn.Linear | nn.Conv2d
 
     def inputs(self, values: torch.Tensor) -> torch.Tensor:
-        """The filters' inputs u side by side, from a tensor of the shape of `source`.
+        """The inputs u of all filters, from a tensor of the shape of `source`.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class CrossChannelLayer:
         group, index_in_group = _split_by_group(self.layer, channels)
         by_group = self.layer.weight.unflatten(0, (self.layer.groups, -1))
         weight = by_group[group, :, index_in_group].transpose(1, 2)
-        # One group for each filter gives each filter's addend by itself.
+        # One group for each filter gives the addends of the filters separately.
         parts = F.conv2d(
             inputs.flatten(1, 2),
             weight.flatten(0, 1),
@@ -124,26 +124,26 @@ def _split_by_group(
 def first_cross_channel_layers(
     graph: LayerGraph, images: torch.Tensor, n_filters: int
 ) -> list[CrossChannelLayer]:
-    """The linear layers that are first to sum over filters, on all paths to the output.
+    """The linear layers that sum over filters first, on all paths to the output.
 
     Parameters
     ----------
     graph : LayerGraph
     images : tensor of shape (n_images, n_channels, height, width)
-        The first is run.
+        The network is run on the first one.
     n_filters : int
 
     Returns
     -------
     list of CrossChannelLayer
-        Empty if filters are also combined by an operation that is not linear, or never.
+        Empty if a nonlinear operation combines filters first, or none ever does.
     """
     propagation = _NaNPropagation(graph, n_filters, images.device)
-    # One image becomes its copies at the layer, unless something comes past it.
+    # The layer's NaN mask makes copies of one image, unless values come past it.
     n_copies = propagation.n_copies if graph.bypasses() else 1
     try:
         propagation.run(images[:1].repeat(n_copies, 1, 1, 1))
-    # Some operations refuse NaN.
+    # Some operations fail with NaN.
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -157,25 +157,33 @@ def first_cross_channel_layers(
         if is_separable and _is_pytorch(graph, node):
             separable.add(node)
             continue
-        layer = _as_linear(graph, node)
+        layer = _cross_channel_layer(graph, node, sources, propagation)
         if layer is None:
             return []
-        (source,) = sources
-        channels = propagation.channels[source]
-        if propagation.n_dims[source] != (4 if isinstance(layer, nn.Conv2d) else 2):
-            return []
-        if isinstance(layer, nn.Conv2d):
-            group, _ = _split_by_group(layer, _input_channels(layer, channels))
-            if (group != group[:, :1]).any():
-                return []
-        layers.append(
-            CrossChannelLayer(node=node, source=source, channels=channels, layer=layer)
-        )
+        layers.append(layer)
     return [] if graph.output in separable else layers
 
 
+def _cross_channel_layer(
+    graph: LayerGraph, node: fx.Node, sources, propagation: "_NaNPropagation"
+) -> CrossChannelLayer | None:
+    """The linear layer at a node, if it sums over whole filters."""
+    layer = _as_linear(graph, node)
+    if layer is None:
+        return None
+    (source,) = sources
+    channels = propagation.channels[source]
+    if propagation.n_dims[source] != (4 if isinstance(layer, nn.Conv2d) else 2):
+        return None
+    if isinstance(layer, nn.Conv2d):
+        group, _ = _split_by_group(layer, _input_channels(layer, channels))
+        if (group != group[:, :1]).any():
+            return None
+    return CrossChannelLayer(node=node, source=source, channels=channels, layer=layer)
+
+
 class _NaNPropagation(fx.Interpreter):
-    """Runs a network on activations with NaN, and finds channel-separable values.
+    """Runs a network on activations with NaN to find channel-separable values.
 
     Notes
     -----
@@ -216,16 +224,16 @@ class _NaNPropagation(fx.Interpreter):
         if len(value) != self.n_copies or not value.is_floating_point():
             return None
         is_nan = value.isnan()
-        # An operation that swallows NaN from other filters shows in other values.
+        # An operation that swallows NaN from several filters changes other values.
         leaked = ~is_nan & ~torch.isclose(value, value[-1:], rtol=1e-3, atol=1e-6)
         if is_nan[-1].any() or leaked.any():
             return None
         spelt = is_nan.flatten(2).any(dim=2) if value.ndim > 2 else is_nan
         ones, zeros = spelt[:-1].cpu().unflatten(0, (2, -1))
-        of_one = (ones ^ zeros).all(dim=0)
-        if not torch.equal(of_one, (ones | zeros).any(dim=0)):
+        is_single = (ones ^ zeros).all(dim=0)
+        if not torch.equal(is_single, (ones | zeros).any(dim=0)):
             return None
-        index = of_one.nonzero()[:, 0]
+        index = is_single.nonzero()[:, 0]
         filters = (ones * self.bits[:, None]).sum(dim=0)[index]
         counts = filters.bincount(minlength=self.n_filters)
         n_per_filter = int(counts[0])
@@ -241,7 +249,7 @@ class _NaNPropagation(fx.Interpreter):
 def _is_pytorch(graph: LayerGraph, node: fx.Node) -> bool:
     """Whether a node is an operation of PyTorch or Python, in which NaN stays NaN.
 
-    A function of the user's own could compare values, and hide what depends on NaN.
+    A user's function could compare values, and hide a dependence on NaN.
     """
     if node.op == "call_module":
         layer = graph.module.get_submodule(graph.path_of(node))
@@ -251,14 +259,14 @@ def _is_pytorch(graph: LayerGraph, node: fx.Node) -> bool:
 
 
 def _as_linear(graph: LayerGraph, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
-    """The linear layer that a node stands for, if its output is A u + b, and once."""
+    """The linear layer of a node, if the node alone runs it and gives A u + b."""
     if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
         return None
     path = graph.path_of(node)
     layer = graph.module.get_submodule(path)
     if [n.target for n in graph.operations.nodes].count(node.target) > 1:
         return None
-    # Subclasses can compute something else; that of a parametrized layer does not.
+    # Subclasses can compute something else, except those of parametrized layers.
     kind = type(layer).__base__ if is_parametrized(layer) else type(layer)
     if kind not in (nn.Linear, nn.Conv2d) or "forward" in vars(layer):
         return None

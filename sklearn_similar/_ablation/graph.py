@@ -1,8 +1,9 @@
-"""The traced graph of a network, seen from one layer."""
+"""The traced graph of a network, and the part of it that depends on a layer."""
 
 import copy
 import operator
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,24 +13,23 @@ from torch import fx, nn
 
 from .._compat import is_out_of_memory
 from .._images.messages import warn_user
-from .._network.forward import first_line
-from .._network.hooks import has_hooks_of_others
+from .._network.forward import first_line, has_foreign_hooks
 from .observed_run import ObservedRun, make_out_of_place, watch_network
 
 # Tracing replaces methods of `torch.nn.Module` for all threads, and puts them back in
 # the wrong order if two traces overlap.
 _tracing = threading.Lock()
-# Before the names of the copy's submodules in its owner.
+# Prefix of the names of the copy's submodules in its owner.
 _PREFIX = "network."
 
 
 class NotTraceable(Exception):
-    """The network's graph cannot be used; it can only be run as a whole."""
+    """The network's graph cannot be used; the network can only be run as a whole."""
 
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """A network's traced operations, seen from a layer.
+    """A network's traced operations, and those that depend on a layer.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class LayerGraph:
     root : torch.nn.Module
         Owner of a copy of the network, which shares its weights.
     operations : torch.fx.Graph
-        All of the network, with no operation that overwrites its input.
+        The whole network, without operations that overwrite their input.
     images, activations, output : torch.fx.Node
-        The network's input, the layer's output, and what the network returns.
+        The network's input, the layer's output, and the network's output.
     n_values : dict of torch.fx.Node to int
-        Values for an image in each node that holds tensors, not shapes and the like.
+        Number of values for each image in each node that holds tensors.
     dependent : frozenset of torch.fx.Node
         The activations and all tensors that are computed from them.
     """
@@ -70,55 +70,40 @@ class LayerGraph:
         Raises
         ------
         NotTraceable
-            If the graph does not show all that the network does, or the layer is not
-            one operation in it.
+            If the graph does not show everything that the network does, or the layer is
+            not one operation in it.
         """
-        # Hooks run on placeholders, which they could keep, or later in the graph.
-        if has_hooks_of_others(module):
+        # Hooks run on placeholders, which they could store, or later in the graph.
+        if has_foreign_hooks(module):
             raise NotTraceable
         root, operations = _trace(module, layer)
-        nodes = list(operations.nodes)
-        layers = [
-            node
-            for node in nodes
-            if node.op == "call_module" and node.target == f"{_PREFIX}{layer}"
-        ]
-        if len(layers) != 1 or not isinstance(nodes[-1].args[0], fx.Node):
-            raise NotTraceable
+        activations = _layer_node(operations, layer)
         run = _run(root, operations, images)
         # Python code can tell placeholders from tensors, and do something else.
         if run.reads_values() or run.operations != watch_network(module, images):
             raise NotTraceable
-        n_nodes = len(nodes)
-        if not make_out_of_place(run, operations, layers[0]):
+        n_nodes = len(operations.nodes)
+        if not make_out_of_place(run, operations, activations):
             raise NotTraceable
         if len(operations.nodes) > n_nodes:
             run = _run(root, operations, images)
         if run.overwrites_values():
             raise NotTraceable
         n_values = run.n_values()
-        dependent = set(layers)
-        for node in operations.nodes:
-            # Shapes and the like do not depend on the activations.
-            if (
-                node.op != "output"
-                and node in n_values
-                and dependent.intersection(node.all_input_nodes)
-            ):
-                dependent.add(node)
-        # The output, too, could have been overwritten.
-        end = nodes[-1].args[0]
-        if end not in dependent:
+        dependent = _dependents(operations, activations, n_values)
+        first, *_, end = operations.nodes
+        output = end.args[0]
+        if output not in dependent:
             raise NotTraceable
         return cls(
             module=module,
             root=root,
             operations=operations,
-            images=nodes[0],
-            activations=layers[0],
-            output=end,
+            images=first,
+            activations=activations,
+            output=output,
             n_values=n_values,
-            dependent=frozenset(dependent),
+            dependent=dependent,
         )
 
     def path_of(self, node: fx.Node) -> str:
@@ -126,23 +111,23 @@ class LayerGraph:
         return str(node.target).removeprefix(_PREFIX)
 
     def constants_of(self, inputs, nodes) -> list[fx.Node]:
-        """Values that some nodes need besides their inputs, in the graph's order."""
+        """Values that some nodes need in addition to inputs, in the graph's order."""
         inside = {*inputs, *nodes}
         for node in self.operations.nodes:
-            # Shapes are read off again, as the number of images may differ.
+            # Shapes are computed again, as the number of images may differ.
             if node not in self.n_values and inside.issuperset(node.all_input_nodes):
                 inside.add(node)
         inner = inside.difference(inputs)
-        needed = {given for node in inner for given in node.all_input_nodes}
+        needed = {source for node in inner for source in node.all_input_nodes}
         return [node for node in self.operations.nodes if node in needed - inside]
 
     def bypasses(self) -> list[fx.Node]:
-        """Values from elsewhere that what follows the activations needs."""
+        """Values from elsewhere that the operations after the activations need."""
         start = [self.activations]
         return self.constants_of(start, self.dependent.difference(start))
 
     def part(self, inputs, outputs) -> fx.GraphModule:
-        """The network between some nodes: their values in, a tuple of values out."""
+        """The part of the network from some nodes' values to a tuple of others'."""
         graph = fx.Graph()
         copies = {node: graph.placeholder(node.name) for node in inputs}
         wanted = set(outputs)
@@ -156,10 +141,38 @@ class LayerGraph:
         return fx.GraphModule(self.root, graph)
 
 
+def _layer_node(operations: fx.Graph, layer: str) -> fx.Node:
+    """The node of a layer, which has to run once; the graph has to end in a tensor."""
+    layers = [
+        node
+        for node in operations.nodes
+        if node.op == "call_module" and node.target == f"{_PREFIX}{layer}"
+    ]
+    *_, end = operations.nodes
+    if len(layers) != 1 or not isinstance(end.args[0], fx.Node):
+        raise NotTraceable
+    return layers[0]
+
+
+def _dependents(
+    operations: fx.Graph, activations: fx.Node, n_values: Mapping[fx.Node, int]
+) -> frozenset[fx.Node]:
+    """The activations and all tensors that are computed from them.
+
+    Nodes without tensors, such as shapes, do not depend on the activations.
+    """
+    dependent = {activations}
+    for node in operations.nodes:
+        is_tensor = node.op != "output" and node in n_values
+        if is_tensor and dependent.intersection(node.all_input_nodes):
+            dependent.add(node)
+    return frozenset(dependent)
+
+
 def _trace(module: nn.Module, layer: str) -> tuple[nn.Module, fx.Graph]:
     """A copy of a network, and the graph of its operations."""
-    # Tracing leaves placeholders in attributes that the network sets; the copy shares
-    # all weights.
+    # Tracing leaves placeholders in attributes that the network sets, so that a copy is
+    # traced, which shares all weights.
     tensors = [*module.parameters(), *module.buffers()]
     try:
         root = _OneArgument(copy.deepcopy(module, {id(t): t for t in tensors}))
@@ -169,15 +182,15 @@ def _trace(module: nn.Module, layer: str) -> tuple[nn.Module, fx.Graph]:
             traced = executor.submit(_trace_operations, root, f"{_PREFIX}{layer}")
             return root, traced.result()
     except fx.proxy.TraceError as error:
-        # Its Python code depends on values, which is its right.
+        # The network's Python code depends on values, which is allowed.
         raise NotTraceable from error
-    # The user's code gets placeholders, and can fail with anything.
+    # The user's code runs on placeholders, and may fail with any exception.
     except Exception as error:
         if is_out_of_memory(error):
             raise
         warn_user(
             f"The network cannot be traced ({type(error).__name__}: "
-            f"{first_line(error)}), and so all of it is run for each filter: the "
+            f"{first_line(error)}), so the whole network is run for each filter: the "
             "importances are the same, but take longer.",
             EfficiencyWarning,
         )
@@ -192,7 +205,7 @@ def _trace_operations(root: nn.Module, layer: str) -> fx.Graph:
 def _run(root: nn.Module, operations: fx.Graph, images: torch.Tensor) -> ObservedRun:
     try:
         return ObservedRun(root, operations, images)
-    # On placeholders, the network took a way that it cannot take with tensors.
+    # On placeholders, the network took a branch that fails with tensors.
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -200,7 +213,7 @@ def _run(root: nn.Module, operations: fx.Graph, images: torch.Tensor) -> Observe
 
 
 class _OneArgument(nn.Module):
-    """A network called with images alone; its other arguments keep their defaults."""
+    """A network called with images; its other arguments keep their defaults."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -238,12 +251,12 @@ for _operation in (
 
 
 class _LayerTracer(fx.Tracer):
-    """Tracer for which the layer is one operation, also when it is a whole block."""
+    """Tracer that records a layer as one operation, even if it is a whole block."""
 
     def __init__(self, layer: str):
         super().__init__()
         self.layer = layer
-        self.owner = threading.get_ident()
+        self.thread = threading.get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name == self.layer or super().is_leaf_module(
@@ -253,13 +266,13 @@ class _LayerTracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return Proxy(node, self)
 
-    # Other threads that run a network meanwhile come here too, and just run it.
+    # Other threads that run a network meanwhile call these methods, too.
     def call_module(self, m, forward, args, kwargs):
-        if threading.get_ident() != self.owner:
+        if threading.get_ident() != self.thread:
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr, attr_val, parameter_proxy_cache):
-        if threading.get_ident() != self.owner:
+        if threading.get_ident() != self.thread:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)

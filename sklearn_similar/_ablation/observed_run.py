@@ -1,8 +1,8 @@
-"""Forward passes that are watched: which operations run, and which tensors they write.
+"""Observed forward passes: which operations run, and which tensors they overwrite.
 
-A graph that `torch.fx` has traced is right only if the network does the same on tensors
-as on the placeholders it was traced with, and if a value that is overwritten is read
-again under the name that the graph knows. Both are seen here, on a few images.
+A graph traced by `torch.fx` is right only if the network does the same with tensors as
+with the placeholders of the trace, and if an overwritten value is read again under the
+name that the graph knows. Both are checked on a few images.
 """
 
 import torch
@@ -12,25 +12,25 @@ from .._compat import TorchDispatchMode, tree_leaves
 
 
 class _Watch(TorchDispatchMode):
-    """Context that lists the operations on what is computed from the images.
+    """Context that lists the operations on tensors that depend on the images.
 
     Attributes
     ----------
     operations : list of tuple
-        Each operation, its constants, and its tensors: where their values come from,
-        their types and strides.
+        Each operation, its constants, and its tensors: numbers of their storages, types
+        and strides.
     written : set of int
-        Storages that were written to; callers empty it.
+        Storages that were written to; callers clear it.
     """
 
     def __init__(self, images: torch.Tensor):
         super().__init__()
         self.operations: list[tuple] = []
         self.written: set[int] = set()
-        # Storages of what depends on the images, numbered as they came.
+        # Storages of the tensors that depend on the images, numbered in order.
         self._numbers = dict.fromkeys(storages(images), 0)
-        # Held, or another tensor could take the storage of a freed one.
-        self._held = [images]
+        # References keep a new tensor from taking the storage of a freed one.
+        self._references = [images]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -42,13 +42,13 @@ class _Watch(TorchDispatchMode):
             for leaf in tree_leaves(output):
                 for storage in storages(leaf):
                     self._numbers.setdefault(storage, len(self._numbers))
-            self._held.append(output)
+            self._references.append(output)
         for position, argument in enumerate(func._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
-                given = kwargs.get(argument.name)
+                value = kwargs.get(argument.name)
                 if position < len(args):
-                    given = args[position]
-                self.written |= storages(given)
+                    value = args[position]
+                self.written |= storages(value)
         return output
 
     def _describe(self, leaf):
@@ -59,7 +59,7 @@ class _Watch(TorchDispatchMode):
 
 
 def storages(value) -> set[int]:
-    """Storages of the tensors in a value; tensors without values have none."""
+    """Storages of the tensors in a value; empty tensors have none."""
     tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
     return {tensor.untyped_storage().data_ptr() for tensor in tensors} - {0}
 
@@ -108,16 +108,16 @@ class ObservedRun(fx.Interpreter):
     def overwrites_values(self) -> bool:
         """Whether a node writes to a value that another node could read."""
         for position, (node, written) in enumerate(self.written.items()):
-            own = node.args[0] if written and node.args else None
-            if isinstance(own, fx.Node) and len(own.users) > 1:
-                own = None
-            for other in list(self.values)[: position if written else 0]:
-                if other is not own and written & storages(self.values[other]):
+            target = node.args[0] if written and node.args else None
+            if isinstance(target, fx.Node) and len(target.users) > 1:
+                target = None
+            for earlier in list(self.values)[: position if written else 0]:
+                if earlier is not target and written & storages(self.values[earlier]):
                     return True
         return False
 
     def n_values(self) -> dict[fx.Node, int]:
-        """Values for an image in each node that holds tensors."""
+        """Number of values for each image in each node that holds tensors."""
         counts = {}
         for node, value in self.values.items():
             tensors = [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
@@ -137,28 +137,28 @@ def make_out_of_place(run: ObservedRun, graph: fx.Graph, layer: fx.Node) -> bool
     graph : torch.fx.Graph
         Changed in place.
     layer : torch.fx.Node
-        Whose output is going to be replaced.
+        The node whose output is going to be replaced.
 
     Returns
     -------
     bool
-        False, and the graph is of no use, if what is overwritten is read again through
-        another tensor that shares its memory.
+        False, and the graph is of no use, if an overwritten tensor is read again
+        through another one that shares its memory.
     """
     order = {node: position for position, node in enumerate(graph.nodes)}
     last_use = {
         node: max((order[user] for user in node.users), default=-1) for node in order
     }
-    # The first of the nodes that stand for one tensor, overwritten several times.
+    # The first node of each tensor that is overwritten several times.
     first: dict[fx.Node, fx.Node] = {}
     for node in list(order):
-        if not run.written[node]:
-            continue
+        written = run.written[node]
         sharing = [
-            other
-            for other in last_use
-            if order[other] < order[node]
-            and not run.written[node].isdisjoint(storages(run.values[other]))
+            earlier
+            for earlier in last_use
+            if written
+            and order[earlier] < order[node]
+            and not written.isdisjoint(storages(run.values[earlier]))
         ]
         if not sharing:
             continue
@@ -169,10 +169,10 @@ def make_out_of_place(run: ObservedRun, graph: fx.Graph, layer: fx.Node) -> bool
         ):
             return False
         original = first.get(target, target)
-        for other in sharing:
-            is_state = other.op == "get_attr"
-            is_renamed = first.get(other, other) is original and node is not layer
-            if is_state or (last_use[other] > order[node] and not is_renamed):
+        for earlier in sharing:
+            is_state = earlier.op == "get_attr"
+            is_renamed = first.get(earlier, earlier) is original and node is not layer
+            if is_state or (last_use[earlier] > order[node] and not is_renamed):
                 return False
         first[node] = original
         # Later uses of the overwritten tensor read the new values.

@@ -9,24 +9,23 @@ import torch
 from .._images.images import Images
 from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
-from .importances import choose_strategies
+from .selection import select_strategies
 from .strategies import (
     AblationStrategy,
     NetworkMasking,
-    NotedPass,
     NotExact,
-    run_noting,
-    sweeps,
+    RecordedPass,
+    record_pass,
 )
 
 
 class FilterAblation(NamedTuple):
-    """Class scores of single images, and what each filter has to do with them.
+    """Class scores of single images, and the part that each filter has in them.
 
     Attributes
     ----------
     scores : ndarray of shape (n_images, n_classes)
-        What the network returns (logits) with all filters.
+        Output of the network (logits) with all filters.
     drops : ndarray of shape (n_images, n_classes, n_filters)
         Score with all filters less the score without this one: the filter's importance
         in the image.
@@ -61,47 +60,54 @@ def ablate_images(
     absent : ndarray of shape (n_filters,)
         Activations of absent filters, one layer after the other.
     classes : ndarray of shape (n_images,) or None
-        Class whose score is asked for in each image; None: all.
+        Class whose score is returned for each image; None: all classes.
 
     Returns
     -------
     FilterAblation
-        The filters of all layers, one layer after the other.
+        Of the filters of all layers, one layer after the other.
     """
     parts: list[list[np.ndarray]] = []
     order: list[np.ndarray] = []
     strategies: list[AblationStrategy] = []
-    values: Sequence[torch.Tensor] = []
+    replacements: Sequence[torch.Tensor] = []
     for indices, batch in network.batches(images):
         if not strategies:
-            strategies, zeros = choose_strategies(network, layers, batch, alone=True)
-            values = torch.from_numpy(absent).to(zeros[0]).split([*map(len, zeros)])
-        noted = run_noting(network.module, batch, strategies)
+            strategies, zeros = select_strategies(
+                network, layers, batch, needs_alone=True
+            )
+            n_filters = [len(values) for values in zeros]
+            replacements = torch.from_numpy(absent).to(zeros[0]).split(n_filters)
+        recorded = record_pass(network.module, batch, strategies)
         changes = []
         for position, layer in enumerate(layers):
+            replacement = replacements[position]
             try:
-                change = _changes(strategies[position], noted, values[position])
+                change = _changes(strategies[position], recorded, replacement)
             except NotExact:
                 strategies[position] = NetworkMasking(network.module, layer)
-                change = _changes(strategies[position], noted, values[position])
+                change = _changes(strategies[position], recorded, replacement)
             changes.append(change)
-        scores = changes[0][0]
+        scores = at_least_single(recorded.output)
         check_finite(scores, indices, "scores")
-        found = [scores, *(torch.cat([c[i] for c in changes], dim=2) for i in (1, 2))]
+        drops, alone = (torch.cat(c, dim=2) for c in zip(*changes, strict=True))
+        values = [scores, drops, alone]
         if classes is not None:
             rows = np.arange(len(indices)), classes[indices]
-            found = [value[rows] for value in found]
+            values = [value[rows] for value in values]
         order.append(indices)
-        parts.append([value.cpu().numpy() for value in found])
+        parts.append([value.cpu().numpy() for value in values])
     positions = np.argsort(np.concatenate(order))
     joined = (np.concatenate(values)[positions] for values in zip(*parts, strict=True))
     return FilterAblation(*joined)
 
 
 def _changes(
-    strategy: AblationStrategy, noted: NotedPass, replacement: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scores of some images, and their changes by each filter, filters last."""
-    found = sweeps(strategy.run(noted, replacement, True))
-    scores, without, empty, alone = map(at_least_single, found)
-    return scores, (scores - without).permute(1, 2, 0), (alone - empty).permute(1, 2, 0)
+    strategy: AblationStrategy, recorded: RecordedPass, replacement: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Drops of the scores, and scores with each filter alone, filters last."""
+    without = torch.cat([*strategy.without_each(recorded, replacement)])
+    empty, alone = strategy.alone(recorded, replacement)
+    drops = at_least_single(recorded.output) - at_least_single(without)
+    gains = at_least_single(alone) - at_least_single(empty)
+    return drops.permute(1, 2, 0), gains.permute(1, 2, 0)

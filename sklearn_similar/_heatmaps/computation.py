@@ -11,7 +11,7 @@ import torch
 
 from .._images.images import Images, batch_slices
 from .._network.activations import FeatureMaps, extract_activations
-from .._network.hooks import forward_hook
+from .._network.forward import forward_hook
 from .._network.trained import TrainedNetwork
 from .contrastive import ContrastiveWeights, contrastive_map
 from .outline import outlined

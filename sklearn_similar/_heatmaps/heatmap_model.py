@@ -11,7 +11,7 @@ from .._images.images import Images, release
 from .._images.memory import within_working_memory
 from .._images.messages import ImageNames, warn_user
 from .._images.rasters import Raster, explained_memory_error, is_large
-from .._network.locality import NotLocalError
+from .._network.tile_halo import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
 from .computation import (

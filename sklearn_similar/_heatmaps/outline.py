@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from .._images.images import Images
-from .._network.activations import FeatureMaps, find_first_block
+from .._network.activations import FeatureMaps
+from .._network.layers import find_first_block
 from .._network.trained import TrainedNetwork
 from .weights import interpolate_to_pixels, sample_on_grid
 

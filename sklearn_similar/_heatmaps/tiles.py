@@ -9,7 +9,7 @@ import torch
 
 from .._images.rasters import Raster, Window, tile_rows, tile_side, tiles, with_halo
 from .._network.activations import FeatureMaps, extract_activations
-from .._network.locality import Locality, NotLocalError, find_locality
+from .._network.tile_halo import NotLocalError, TileHalo, find_tile_halo
 from .._network.trained import TrainedNetwork
 from .computation import HeatmapSpecification, ImageActivations, compute_heatmaps
 from .contrastive import ContrastiveWeights, class_scores_of, shares_of_competing
@@ -29,13 +29,13 @@ class HeatmapTiles:
     specification : HeatmapSpecification
     class_constants : ndarray of shape (n_classes,)
         As in `compute_heatmaps`.
-    locality : Locality
+    locality : TileHalo
     """
 
     network: TrainedNetwork
     specification: HeatmapSpecification
     class_constants: np.ndarray
-    locality: Locality
+    locality: TileHalo
 
     @property
     def halo(self) -> int:
@@ -145,7 +145,7 @@ def heatmap_tiles(
             "heatmaps of some classes have outlines, which depend on all of an image, "
             "but for those of class_heatmap='contrastive'"
         )
-    locality = find_locality(
+    locality = find_tile_halo(
         network.module,
         specification.layers,
         specification.resolution,

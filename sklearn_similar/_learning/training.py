@@ -10,7 +10,7 @@ from .._images.images import Images, batch_slices
 from .._images.messages import warn_user
 from .._images.rasters import Raster
 from .._images.splits import rank_within
-from .._network.seeding import random_seed
+from .._network.isolation import random_seed
 from .._progress import with_progress
 from .._scenes.backgrounds import make_backgrounds
 from .._scenes.scene import Scene

@@ -32,7 +32,7 @@ class ReceptiveField(NamedTuple):
     stride, start : (float, float)
         In pixels of the image, vertical and horizontal.
     padding : (int, int)
-        Rows and columns that a dense map has more than the image.
+        Rows and columns that a dense map has in addition to the image's.
     """
 
     stride: tuple[float, float] = (1, 1)
@@ -62,8 +62,8 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
     Parameters
     ----------
     dense : bool
-        Whether every convolution and pooling is made at stride 1, what follows a
-        stride being dilated by it instead. The activations at the positions that the
+        Whether every convolution and pooling runs at stride 1, and later operations
+        are dilated by the stride instead. The activations at the positions that the
         strides would have kept are then the same as without, away from the border.
     size : (int, int)
         Height and width of the images.
@@ -73,8 +73,8 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
     In dense mode a tensor keeps the image's height and width: windows reach over the
     border as far as needed, where convolutions see zeros and poolings nothing. Index
     (r, c) of a dense activation belongs to the pixel (r, c) + start. A map of another
-    size, which the network has made in a way that is not followed here, raises a
-    RuntimeError where it is next convolved or pooled.
+    size, made by an operation that is not tracked, raises a RuntimeError where it is
+    next convolved or pooled.
     """
 
     def __init__(self, dense: bool, size: tuple[int, int]):
@@ -109,7 +109,7 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
     ):
         kernel, stride, dilation = weight.shape[2:], pair(stride), pair(dilation)
         if padding == "same":
-            # With an even kernel, the odd one of the zeros goes to the far side.
+            # With an even kernel, the odd zero goes to the far side.
             near = _each(lambda d, k: d * (k - 1) // 2, dilation, kernel)
         else:
             near = (0, 0) if padding == "valid" else pair(padding)
@@ -122,30 +122,23 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         output = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
         return _mark(output, field)
 
-    def _pool2d(self, func, input, kernel_size, stride=None, padding=0, *args, **other):
-        kernel, near = pair(kernel_size), pair(padding)
-        is_mean = func is F.avg_pool2d
-        dilation = (1, 1)
+    def _pool2d(
+        self, pool, input, kernel_size, stride=None, padding=0, *args, **kwargs
+    ):
+        kernel, near, dilation = pair(kernel_size), pair(padding), (1, 1)
+        is_mean = pool is F.avg_pool2d
         if not is_mean:
-            dilation = pair(args[0] if args else other.get("dilation", 1))
-        field = receptive_field(input).after(
-            kernel, pair(stride) if stride else kernel, near, dilation
-        )
-        step = receptive_field(input).stride
-        # A kernel that covers all of a map after strides was given by the map's size,
-        # but for those of tiny images.
-        covers = kernel[0] > 3 < kernel[1] and max(step) > 1
-        covers = covers and tuple(kernel) == tuple(input.shape[2:])
-        if not self.dense or covers or self._is_global(input):
-            output = func(input, kernel_size, stride, padding, *args, **other)
-            return _mark(
-                output, receptive_field(input) if self._is_global(output) else field
-            )
-        dilation = _each(lambda d, jump: d * jump, dilation, step)
+            dilation = pair(args[0] if args else kwargs.get("dilation", 1))
+        before = receptive_field(input)
+        field = before.after(kernel, pair(stride) if stride else kernel, near, dilation)
+        if not self.dense or self._is_global(input) or _covers_map(kernel, input):
+            output = pool(input, kernel_size, stride, padding, *args, **kwargs)
+            return _mark(output, before if self._is_global(output) else field)
+        dilation = _each(lambda d, jump: d * jump, dilation, before.stride)
         if not is_mean:
-            input, padding = self._keep_size(input, kernel, near, dilation, -torch.inf)
+            input, _ = self._keep_size(input, kernel, near, dilation, -torch.inf)
             return _mark(_sliding_maximum(input, kernel, dilation), field)
-        divisor = args[2] if len(args) > 2 else other.get("divisor_override")
+        divisor = args[2] if len(args) > 2 else kwargs.get("divisor_override")
         n_channels = input.shape[1]
         window = input.new_full(
             (n_channels, 1, *kernel), 1 / (divisor or kernel[0] * kernel[1])
@@ -158,7 +151,7 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         field = receptive_field(input)
         if input.ndim != 4:
             return _mark(F.pad(input, pad, *args, **kwargs), field)
-        left, right, top, bottom, *others = [*pad, 0, 0][: max(4, len(pad))]
+        left, right, top, bottom, *rest = [*pad, 0, 0][: max(4, len(pad))]
         near, far = (top, left), (bottom, right)
         start = _each(
             lambda first, jump, n: first - jump * n, field.start, field.stride, near
@@ -169,9 +162,9 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
                 _each(lambda jump, n: jump * n, field.stride, side)
                 for side in (near, far)
             )
-            padding = _each(lambda old, a, b: old + a + b, field.padding, near, far)
+            padding = _each(lambda old, n, f: old + n + f, field.padding, near, far)
             field = field._replace(padding=padding)
-            pad = [near[1], far[1], near[0], far[0], *others]
+            pad = [near[1], far[1], near[0], far[0], *rest]
         return _mark(F.pad(input, pad, *args, **kwargs), field)
 
     def _slice(self, input, index):
@@ -185,7 +178,7 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         return _mark(input[index], field)
 
     def _is_global(self, tensor) -> bool:
-        # After a global pooling (squeeze-and-excitation) there are no pixels any more.
+        # A global pooling (squeeze-and-excitation) leaves no positions.
         return tuple(tensor.shape[2:]) == (1, 1) != self.size
 
     def _is_resized(self, input, output) -> bool:
@@ -197,8 +190,8 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         expected = _each(lambda n, more: n + more, self.size, field.padding)
         if tuple(input.shape[2:]) != expected:
             raise RuntimeError(
-                f"it has made a map of {input.shape[2]}x{input.shape[3]} by other "
-                "means than convolutions and poolings; pass resolution='pooled'."
+                f"it has made a map of {input.shape[2]}x{input.shape[3]} by an "
+                "operation that is no convolution or pooling; pass resolution='pooled'."
             )
         near = _each(lambda n, jump: n * jump, near, field.stride)
         far = _each(
@@ -235,9 +228,9 @@ def _widest(values: tuple) -> ReceptiveField:
 
 
 def _leaves(values: tuple):
-    """The values, and those in containers among them."""
+    """The values, with those inside containers."""
     is_flat = not any(isinstance(value, tuple | list | dict) for value in values)
-    # Walking a tree takes longer than many an operation on a small map.
+    # Walking a tree takes longer than most operations on a small map.
     return values if is_flat else tree_leaves(values)
 
 
@@ -253,8 +246,18 @@ def _is_window(input, index) -> bool:
     )
 
 
+def _covers_map(kernel, input) -> bool:
+    """Whether a kernel was chosen to cover all of a map, for a global pooling.
+
+    Small kernels after no stride cover all of tiny images by chance.
+    """
+    has_strides = max(receptive_field(input).stride) > 1
+    is_large = kernel[0] > 3 < kernel[1]
+    return has_strides and is_large and tuple(kernel) == tuple(input.shape[2:])
+
+
 def _sliding_maximum(input, kernel, dilation) -> torch.Tensor:
-    # Many times faster than max_pool2d, which looks at each window by itself.
+    # Many times faster than max_pool2d, which scans every window by itself.
     for axis, length, spacing in zip((2, 3), kernel, dilation, strict=True):
         n_windows = input.shape[axis] - spacing * (length - 1)
         shifted = [input.narrow(axis, spacing * i, n_windows) for i in range(length)]
@@ -263,5 +266,5 @@ def _sliding_maximum(input, kernel, dilation) -> torch.Tensor:
 
 
 def _each(function, *pairs) -> tuple:
-    """The function of the vertical and of the horizontal values."""
+    """Apply a function to the vertical and to the horizontal values."""
     return tuple(function(*values) for values in zip(*pairs, strict=True))

@@ -10,8 +10,7 @@ import torch
 
 from .._images.images import batch_slices
 from .activations import FeatureMaps, extract_activations
-from .forward import at_least_single
-from .hooks import output_hook
+from .forward import at_least_single, output_hook
 from .trained import TrainedNetwork
 
 # Values of activations that are held, so that they need not be extracted again, and

@@ -1,23 +1,56 @@
 """Training the skorch net on images that are read a batch at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
 
-from .._images.images import Images, n_channels, to_tensor
-from .activations import eval_mode
-from .forward import explained_batch_error
+from .._images.images import Images, to_tensor
+from .forward import eval_mode, explained_batch_error
 from .net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, SeededNet
-from .net_state import get_arrays
+from .specification import NetSpecification
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Labelled images of one size, and how often and with what weight each is used.
+
+    Attributes
+    ----------
+    images : Images
+    y : ndarray of shape (n_images,)
+        Class index of each image.
+    sampling_indices : ndarray of int
+        Positions of the images of an epoch, with repeats.
+    loss_weights : ndarray of shape (n_images,), float32, or None
+        Weight of each image in the loss.
+    """
+
+    images: Images
+    y: np.ndarray
+    sampling_indices: np.ndarray
+    loss_weights: np.ndarray | None = None
+
+    @property
+    def epoch_labels(self) -> np.ndarray:
+        """Class indices of the images of an epoch."""
+        return self.y[self.sampling_indices]
+
+    @property
+    def epoch_weights(self) -> np.ndarray | None:
+        """Weights in the loss of the images of an epoch."""
+        if self.loss_weights is None:
+            return None
+        return self.loss_weights[self.sampling_indices]
 
 
 class PixelDataset(Dataset):
     """Labelled images of one size for skorch, read a batch at a time.
 
-    With weights, the images of a batch are a dict that holds those, too.
+    With weights, the input of the net is a dict of images and their weights.
     """
 
     def __init__(
@@ -44,39 +77,28 @@ class PixelDataset(Dataset):
         return images[0], y[0]
 
     def __getitems__(self, indices) -> tuple[Any, torch.Tensor]:
-        """Images and class indices at some positions: what a loader asks for."""
-        chosen = np.asarray(indices)
-        pixels = self.images.select(chosen)
+        """Images and class indices at some positions, for a loader."""
+        indices = np.asarray(indices)
+        pixels = self.images.select(indices)
         images = to_tensor(pixels, self.n_channels, self.memory_format)
-        y = torch.from_numpy(self.y[chosen])
+        y = torch.from_numpy(self.y[indices])
         if self.weights is None:
             return images, y
-        weights = torch.from_numpy(self.weights[chosen])
+        weights = torch.from_numpy(self.weights[indices])
         return {WEIGHTED_IMAGES: images, SAMPLE_WEIGHT: weights}, y
 
 
 def train_network(
-    net: SeededNet,
-    spec: Mapping[str, Any],
-    images: Images,
-    y: np.ndarray,
-    draws: np.ndarray,
-    loss_weights: np.ndarray | None,
+    net: SeededNet, specification: NetSpecification, data: TrainingData
 ) -> tuple[dict[str, np.ndarray], list]:
-    """Train a new net; returns its weights and history, which a cache can hold.
+    """Train a new net; returns its weights and its history.
 
     Parameters
     ----------
     net : SeededNet
-        As `build_net` made it.
-    spec : dict
-        Arguments of `build_net`.
-    images : Images
-        All of one size.
-    y : ndarray of shape (n_images,)
-        Class index of each image.
-    draws, loss_weights
-        The images that an epoch shows, and what their losses weigh; see `draws_of`.
+        Built by the specification.
+    specification : NetSpecification
+    data : TrainingData
 
     Raises
     ------
@@ -84,19 +106,25 @@ def train_network(
         If the loss diverged, the criterion cannot weigh images, or batch normalisation
         meets a batch of one image.
     """
-    channels = n_channels(spec["image_shape"])
-    dataset = PixelDataset(images, y, channels, net.memory_format, loss_weights)
-    # The labels are in the dataset already; here they serve a stratified train_split.
+    dataset = PixelDataset(
+        data.images,
+        data.y,
+        specification.n_channels,
+        net.memory_format,
+        data.loss_weights,
+    )
+    indices = data.sampling_indices
     try:
-        # An array: a list of as many numbers takes five times its memory.
-        chosen = Subset(dataset, cast(Sequence[int], draws))
+        # The array itself: a list of as many numbers takes five times its memory.
+        epoch = Subset(dataset, cast(Sequence[int], indices))
         with explained_batch_error(net.batch_size):
-            net.partial_fit(chosen, y[draws])
+            # The data set holds the labels, too; these serve a stratified train_split.
+            net.partial_fit(epoch, data.epoch_labels)
     except KeyError as error:
         if "valid_" not in str(error):
             raise
         raise ValueError(
-            "A callback needs what only a validation split gives; pass train_split="
+            "A callback needs the results of a validation split; pass train_split="
             f"skorch.dataset.ValidSplit(5) in net_params ({error.args[0]})"
         ) from error
     except ValueError as error:
@@ -104,26 +132,27 @@ def train_network(
             raise
         raise ValueError(
             "Batch normalisation cannot learn from a batch of one image, which "
-            f"{len(draws)} images in batches of {net.batch_size} leave; choose "
+            f"{len(indices)} images in batches of {net.batch_size} leave; choose "
             "another batch_size."
         ) from error
     net.module_.zero_grad(set_to_none=True)
-    _check_converged(net, to_tensor(images.select(draws[:1]), channels))
-    return get_arrays(net), net.history.to_list()
+    first = data.images.select(indices[:1])
+    _check_converged(net, to_tensor(first, specification.n_channels))
+    return net.arrays(), net.history.to_list()
 
 
 def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
     """Raise ValueError unless losses, and scores after the last update, are finite."""
-    found = None
+    problem = None
     for epoch in net.history:
         loss = epoch.get("train_loss", 0.0)
         if not np.isfinite(loss):
-            found = f"the loss is {loss} in epoch {epoch['epoch']}"
+            problem = f"the loss is {loss} in epoch {epoch['epoch']}"
             break
     with eval_mode(net.module_) as module:
-        if not found and not module(images.to(net.device)).isfinite().all():
-            found = "scores are not finite"
-    if found:
+        if not problem and not module(images.to(net.device)).isfinite().all():
+            problem = "scores are not finite"
+    if problem:
         raise ValueError(
-            f"Training diverged: {found} with lr={net.lr}; lower lr or scale X."
+            f"Training diverged: {problem} with lr={net.lr}; lower lr or scale X."
         )

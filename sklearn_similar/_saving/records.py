@@ -6,7 +6,7 @@ what is missing, for whoever loads the record to pass.
 
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,11 @@ from .._classifier import SimilarNetClassifier
 from .._images.images import n_channels, to_tensor
 from .._images.messages import warn_user
 from .._localizer import InstanceLocalizer
-from .._network.activations import eval_mode, extract_activations
-from .._network.lenet import LeNet
-from .._network.net import SeededNet, build_net
-from .._network.net_state import check_weights
-from .._network.small_cnn import SmallCNN
+from .._network.activations import extract_activations
+from .._network.architectures import LeNet, SmallCNN
+from .._network.forward import eval_mode
+from .._network.net import SeededNet
+from .._network.specification import NetSpecification
 from .encoding import Arrays, CannotHold, Damaged, decode, encode
 from .schema import (
     ADDED_PARAMETERS,
@@ -157,7 +157,7 @@ def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
     check_state({**state, "probe": probe}, CLASSIFIER)
     if "filter_weights_" in state:
         check_state(state, IMPORTANCES)
-    check_weights(state["_net_spec"], state["_net_arrays"])
+    NetSpecification(**state["_net_spec"]).check_weights(state["_net_arrays"])
     estimator.__setstate__(state)
     _check_network(estimator, probe["image"], probe["scores"])
     return estimator
@@ -212,11 +212,11 @@ def _decode_values(encoded: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
 def _decode_spec(
     encoded: Any, arrays: Arrays, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Arguments of `build_net`."""
+    """Attributes of a `NetSpecification`."""
     require(isinstance(encoded, dict), "its network")
     spec = {name: given[name] for name in ("module", "net_params") if name in given}
     spec |= _decode_values(encoded, arrays)
-    names = inspect.signature(build_net).parameters.keys() - {"verbose"}
+    names = {field.name for field in fields(NetSpecification)}
     require(spec.keys() == names, "its network")
     net_params = spec["net_params"] if spec["net_params"] is not None else {}
     require(isinstance(net_params, dict), "net_params")

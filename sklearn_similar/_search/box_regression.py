@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
-from .._network.seeding import seeded
+from .._network.isolation import seeded
 from .._progress import with_progress
 from .._tables.boxes import paired_iou
 from .crop_specification import CropSpecification

@@ -4,14 +4,14 @@ import networks
 import numpy as np
 import pytest
 import torch
+from ablation_cases import CASES, draw_images, n_filters_of
 from networks import N_CLASSES, as_images, as_network, trained
 from sklearn.exceptions import NotFittedError
-from test_ablation import CASES, draw_images, n_filters_of
 from torch import nn
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._ablation.single_images import ablate_images
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The network cannot be traced .TypeError"
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def masked_scores(module, layer, images, present, value):
-    """What the network returns with some filters; the others have a value."""
+    """Output of the network with some filters; absent filters have a value."""
 
     def mask(_module, _inputs, output):
         masked = value.reshape(-1, 1, 1).expand_as(output).clone()
@@ -62,8 +62,10 @@ def ablation_of(module, layers, images, absent, classes=None):
         )
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("is_zero", [True, False])
+@pytest.mark.parametrize(
+    ("name", "is_zero"),
+    [(name, False) for name in CASES] + [("LeNet", True), ("layer norm", True)],
+)
 def test_scores_without_each_filter_and_with_it_alone_equal_masking(name, is_zero):
     build, layer, _ = CASES[name]
     module = trained(build)
@@ -118,7 +120,7 @@ def test_a_label_for_each_image_picks_its_class():
         np.testing.assert_array_equal(one, all_classes[np.arange(9), classes])
 
 
-def test_filters_that_only_a_linear_layer_follows_drop_what_they_give_alone():
+def test_drops_equal_gains_alone_where_only_a_linear_layer_follows():
     build, layer, _ = CASES["SiLU, global pooling"]
     module = trained(build)
     _, drops, alone = ablation_of(

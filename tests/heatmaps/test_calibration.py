@@ -16,7 +16,7 @@ from sklearn_similar._heatmaps.computation import (
     image_activations,
 )
 from sklearn_similar._heatmaps.contrastive import ContrastiveWeights, class_scores
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 
 LAYERS = ("1", "5")
 ALL = np.arange(3, 20)

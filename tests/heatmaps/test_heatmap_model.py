@@ -17,7 +17,7 @@ from sklearn_similar._heatmaps.computation import (
 )
 from sklearn_similar._heatmaps.contrastive import ContrastiveWeights, contrastive_map
 from sklearn_similar._heatmaps.weights import interpolate_to_pixels, weighted_sum
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 
 CONSTANTS = np.linspace(0.5, 2, N_CLASSES)
 

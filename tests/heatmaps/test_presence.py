@@ -13,7 +13,7 @@ from sklearn_similar._heatmaps.presence import (
     class_presence,
     probabilities_in_windows,
 )
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import pointing_game
 

@@ -1,13 +1,15 @@
-"""Trained networks in a folder: found when all is the same, and never otherwise."""
+"""Trained networks in a folder: used if nothing has changed, and never otherwise."""
 
 import sys
 import textwrap
 import warnings
 from importlib import import_module, reload
+from types import ModuleType
 
 import joblib
 import numpy as np
 import pytest
+import skorch
 import torch
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import EpochScoring
@@ -17,25 +19,22 @@ from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._network import cache
 
 SOURCE = """
-    import torch
+    from skorch.callbacks import Callback
     from torch import nn
-    from helper_of_network import activate
-
-    SCALE = 1.0
 
     class Network(nn.Module):
-        power = 1
-
         def __init__(self, n_classes):
             super().__init__()
             self.conv = nn.Conv2d(1, 4, 3, padding=1)
             self.fc = nn.Linear(4, n_classes)
 
         def forward(self, x):
-            maps = activate(self.conv(x)) * SCALE
-            return self.fc(maps.mean(dim=(2, 3)) ** self.power)
+            return self.fc(self.conv(x).relu().mean(dim=(2, 3)))
+
+    class Note(Callback):
+        def on_train_end(self, net, **kwargs):
+            net.noted = True
 """
-HELPER = "def activate(x):\n    return x.relu()\n"
 
 
 @pytest.fixture
@@ -58,11 +57,9 @@ def module(tmp_path, monkeypatch):
     folder = tmp_path / "code"
     folder.mkdir()
     (folder / "user_network.py").write_text(textwrap.dedent(SOURCE))
-    (folder / "helper_of_network.py").write_text(HELPER)
     monkeypatch.syspath_prepend(folder)
     yield import_module("user_network")
-    for name in ("user_network", "helper_of_network"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("user_network", None)
 
 
 @pytest.fixture
@@ -77,7 +74,7 @@ def entries(tmp_path):
     return sorted((tmp_path / "memory").rglob("*.safetensors"))
 
 
-def test_the_same_fit_is_found_with_all_its_state(fit, count, digits):
+def test_the_same_fit_is_read_with_its_weights_and_history(fit, count, digits):
     first, second = fit(), fit(threshold=0.5, importance="error")
     assert count() == 1
     for name, array in first.net_.module_.state_dict().items():
@@ -85,7 +82,7 @@ def test_the_same_fit_is_found_with_all_its_state(fit, count, digits):
     assert second.net_.history.to_list() == first.net_.history.to_list()
 
 
-def test_a_search_over_what_acts_after_training_trains_once_a_fold(
+def test_a_search_over_parameters_after_training_trains_once_a_fold(
     digits, quick, tmp_path, count
 ):
     grid = {"threshold": [0.1, 0.3, 0.5], "weighting": ["softmax", "linear"]}
@@ -134,20 +131,10 @@ def test_other_data_are_another_network(fit, count, digits):
     assert count() == 4
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("user_network.py", "dim=(2, 3)) **", "dim=(3, 2)) **"),
-        ("helper_of_network.py", "x.relu()", "x.relu() + 0"),
-    ],
-)
-def test_a_change_of_the_source_is_another_network(
-    module, fit, count, tmp_path, file, old, new
-):
+def test_a_change_of_the_source_is_another_network(module, fit, count, tmp_path):
     fit(module=module.Network)
-    path = tmp_path / "code" / file
-    path.write_text(path.read_text().replace(old, new))
-    reload(sys.modules["helper_of_network"])
+    path = tmp_path / "code" / "user_network.py"
+    path.write_text(path.read_text().replace(".relu()", ".tanh()"))
     fit(module=reload(module).Network)
     assert count() == 2
 
@@ -155,26 +142,21 @@ def test_a_change_of_the_source_is_another_network(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda module, patch: patch.setattr(module, "SCALE", 2.0),
-        lambda module, patch: patch.setattr(module.Network, "power", 2),
-        lambda module, patch: patch.setattr(module, "activate", torch.tanh),
-        lambda module, patch: patch.setattr(torch, "__version__", "9.9"),
-        lambda module, patch: patch.setattr(
-            sys.modules["skorch"], "__version__", "9.9"
-        ),
-        lambda module, patch: patch.setattr(cache, "package_source", lambda: "other"),
-        lambda module, patch: patch.setattr(torch, "get_num_threads", lambda: 7),
+        lambda patch: patch.setattr(torch, "__version__", "9.9"),
+        lambda patch: patch.setattr(skorch, "__version__", "9.9"),
+        lambda patch: patch.setattr(cache, "__version__", "9.9"),
+        lambda patch: patch.setattr(torch, "get_num_threads", lambda: 7),
     ],
 )
-def test_a_change_at_run_time_is_another_network(
-    module, fit, count, monkeypatch, change
+def test_other_versions_and_threads_make_another_network(
+    fit, count, monkeypatch, change
 ):
-    fit(module=module.Network)
+    fit()
     with monkeypatch.context() as patch:
-        change(module, patch)
-        fit(module=module.Network)
+        change(patch)
+        fit()
     assert count() == 2
-    fit(module=module.Network)
+    fit()
     assert count() == 2
 
 
@@ -224,7 +206,7 @@ def test_a_damaged_file_is_replaced_with_a_warning(fit, count, tmp_path, damage)
         ({"net_params": {"iterator_train__worker_init_fn": lambda i: i}}, "lambda"),
     ],
 )
-def test_what_cannot_be_told_is_not_cached(fit, tmp_path, params, reason):
+def test_unhashable_parameters_are_not_cached(fit, tmp_path, params, reason):
     with pytest.warns(UserWarning, match=f"memory is not used.*{reason}"):
         fit(**params)
     assert entries(tmp_path) == []
@@ -240,13 +222,32 @@ def test_a_class_of_a_notebook_is_not_cached(fit, tmp_path):
     assert entries(tmp_path) == []
 
 
+def test_a_class_without_source_is_not_cached(fit, tmp_path, monkeypatch):
+    typed = ModuleType("typed_in_a_shell")
+    monkeypatch.setitem(sys.modules, "typed_in_a_shell", typed)
+    exec(textwrap.dedent(SOURCE), vars(typed))
+    with pytest.warns(UserWarning, match="the source of .*Network.* is unknown"):
+        fit(module=typed.Network)
+    assert entries(tmp_path) == []
+
+
+def test_callbacks_of_users_are_hashed_with_their_source(module, fit, count, tmp_path):
+    for _ in range(2):
+        fit(net_params={"callbacks": [module.Note()]})
+    assert count() == 1
+    path = tmp_path / "code" / "user_network.py"
+    path.write_text(path.read_text() + "        print('later')\n")
+    fit(net_params={"callbacks": [reload(module).Note()]})
+    assert count() == 2
+
+
 def test_a_folder_that_cannot_be_written_costs_no_training(
     quick, digits, tmp_path, monkeypatch
 ):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "write_archive", full)
+    monkeypatch.setattr(cache, "save_file", full)
     with pytest.warns(UserWarning, match="No space left"):
         estimator = quick(memory=tmp_path).fit(digits.X, digits.y)
     assert estimator.predict(digits.X_test).shape == (100,)

@@ -11,7 +11,7 @@ from torch import nn
 
 from sklearn_similar import LeNet
 from sklearn_similar._heatmaps.weights import interpolate_to_pixels, weighted_sum
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 
 
 class Slices(nn.Module):

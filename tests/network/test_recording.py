@@ -12,7 +12,7 @@ from sklearn_similar._heatmaps.computation import (
     HeatmapSpecification,
     image_activations,
 )
-from sklearn_similar._network.activations import eval_mode
+from sklearn_similar._network.forward import eval_mode
 from sklearn_similar._network.recording import ActivationRecorder
 
 LAYERS, OUTLINE = ("5",), "1"

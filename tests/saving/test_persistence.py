@@ -533,7 +533,8 @@ class TestDevice:
     def test_a_missing_device_is_replaced_with_a_warning(self, fit, path, images):
         model = fit()
         expected = model.predict_proba(images[0])
-        model.device = model._net_spec["device"] = "cuda:77"
+        model.device = "cuda:77"
+        model._net_spec = replace(model._net_spec, device="cuda:77")
         save(model, path)
         with pytest.warns(UserWarning, match="PyTorch sees . GPUs.*on the CPU now"):
             loaded = load(path)

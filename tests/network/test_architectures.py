@@ -1,4 +1,4 @@
-"""LeNet is the network of the paper's Table 1, and takes images of any size."""
+"""LeNet is that of the paper's Table 1; both networks take images of any size."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_similar import LeNet
+from sklearn_similar import LeNet, SimilarNetClassifier, SmallCNN
+from sklearn_similar.datasets import load_mnist_sample
 
 
 def shapes_of_layers(module, images):
@@ -78,3 +79,23 @@ def test_images_of_odd_sizes_keep_their_last_row(row):
     before = module(images)
     images[:, :, row] = 5
     assert not torch.allclose(module(images), before)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4), st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_small_cnn_takes_images_of_any_size(height, width, in_channels, n_classes):
+    module = SmallCNN(n_classes, in_channels).eval()
+    output = module(torch.rand(2, in_channels, height, width))
+    assert output.shape == (2, n_classes)
+    assert output.isfinite().all()
+
+
+def test_small_cnn_learns_digits_and_its_last_filters_are_ablated_exactly():
+    X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+    similar = SimilarNetClassifier(
+        SmallCNN, max_epochs=3, batch_size=20, lr=2e-3, random_state=0
+    ).fit(X[::8], y[::8])
+    assert similar.score(X_test[::2], y_test[::2]) > 0.8
+    assert similar.layer_ == "features.relu4"
+    assert similar.ablation_method_ == "linear"
+    assert similar.n_filters_ == (64,)

@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from sklearn_similar import LeNet, SmallCNN
-from sklearn_similar._network.activations import eval_mode
-from sklearn_similar._network.locality import NotLocalError, find_locality
+from sklearn_similar._network.forward import eval_mode
+from sklearn_similar._network.tile_halo import NotLocalError, find_tile_halo
 
 
-def locality(module, layer, resolution="pooled"):
+def tile_halo(module, layer, resolution="pooled"):
     with eval_mode(module):
-        return find_locality(
+        return find_tile_halo(
             module, [layer], resolution, 1, "cpu", torch.contiguous_format
         )
 
@@ -57,23 +57,23 @@ class DownAndUp(nn.Module):
 def test_the_halo_covers_the_receptive_field_and_little_more(
     module, layer, radius, resolution
 ):
-    found = locality(module, layer, resolution)
+    found = tile_halo(module, layer, resolution)
     assert radius <= found.halo <= radius + 12
     assert found.bytes_per_pixel > 0
 
 
 def test_tiles_begin_at_strides():
-    assert locality(LeNet(), "features.relu2").step == 2
-    assert locality(SmallCNN(), "features.relu3").step == 4
+    assert tile_halo(LeNet(), "features.relu2").step == 2
+    assert tile_halo(SmallCNN(), "features.relu3").step == 4
 
 
-def test_strides_that_a_network_takes_back_are_found():
-    assert locality(DownAndUp(), "last").step == 8
+def test_strides_before_an_enlargement_count():
+    assert tile_halo(DownAndUp(), "last").step == 8
 
 
 @pytest.mark.parametrize(
-    ("module", "reason"), [(Squeezed(), "all of the image"), (Positioned(), "where")]
+    ("module", "reason"), [(Squeezed(), "all of the image"), (Positioned(), "position")]
 )
-def test_networks_that_see_more_than_a_tile_are_refused(module, reason):
+def test_networks_that_depend_on_more_than_a_tile_are_refused(module, reason):
     with pytest.raises(NotLocalError, match=reason):
-        locality(module, "last")
+        tile_halo(module, "last")
