@@ -16,9 +16,9 @@ from ._ablation.single_images import FilterAblation, ablate_images
 from ._compat import check_feature_names_in, fit_context
 from ._estimator import NestedParametersMixin, check_parameters
 from ._heatmaps.calibration import calibrate, reference_recorder
-from ._heatmaps.contrastive import class_filter_weights, contrastive_weights
 from ._heatmaps.heatmap_model import HeatmapModel, HeatmapSpecification
-from ._heatmaps.outline import find_outline_layer
+from ._heatmaps.methods.contrastive import class_filter_weights, contrastive_weights
+from ._heatmaps.methods.guided_upsampling import find_outline_layer
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._images.blockwise import blockwise
 from ._images.constraints import CLASSIFIER_CONSTRAINTS

@@ -23,12 +23,12 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_similar import InstanceLocalizer, LeNet, SimilarNetClassifier
-from sklearn_similar._heatmaps.contrastive import (
+from sklearn_similar._heatmaps.methods.contrastive import (
     ContrastiveWeights,
     class_scores,
     smoothing_for,
 )
-from sklearn_similar._heatmaps.outline import outlined as outlines_of
+from sklearn_similar._heatmaps.methods.guided_upsampling import outlined as outlines_of
 from sklearn_similar._network.activations import eval_mode
 
 

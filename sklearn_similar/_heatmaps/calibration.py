@@ -9,15 +9,15 @@ from .._images.images import Images
 from .._images.splits import spread_over_classes
 from .._network.recording import MAX_HELD, ActivationRecorder
 from .._network.trained import TrainedNetwork
-from .computation import (
+from .class_probability import Presence
+from .extraction import (
     HeatmapSpecification,
     ImageActivations,
     compute_heatmaps,
     image_activations,
 )
-from .contrastive import ContrastiveWeights, class_scores
-from .presence import Presence
-from .weights import median_maximum
+from .maps import median_maximum
+from .methods.contrastive import ContrastiveWeights, class_scores
 
 # The constants are medians, which more images hardly change.
 _MAX_REFERENCE_IMAGES = 128

@@ -18,15 +18,15 @@ from .._images.rasters import (
 from .._network.locality import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
-from .computation import (
+from .class_probability import Presence
+from .extraction import (
     HeatmapSpecification,
     batch_activations,
     compute_heatmaps,
     image_activations,
 )
-from .presence import Presence
+from .maps import normalize_per_image
 from .tiles import HeatmapTiles, heatmap_tiles
-from .weights import normalize_per_image
 
 # Pixels of an image beyond which it is worth a warning that there are no tiles.
 _MAX_UNTILED = 2**23

@@ -11,8 +11,12 @@ from .._images.rasters import Raster, Window, tile_rows, tile_side, tiles, with_
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.locality import Locality, NotLocalError, find_locality
 from .._network.trained import TrainedNetwork
-from .computation import HeatmapSpecification, ImageActivations, compute_heatmaps
-from .contrastive import ContrastiveWeights, class_scores_of, shares_of_competing
+from .extraction import HeatmapSpecification, ImageActivations, compute_heatmaps
+from .methods.contrastive import (
+    ContrastiveWeights,
+    class_scores_of,
+    shares_of_competing,
+)
 
 # Radius of the smoothing of contrastive maps, in standard deviations.
 _SMOOTHED = 3

@@ -35,7 +35,7 @@ from sklearn_similar._ablation.strategies import (
     choose_strategy,
     run_noting,
 )
-from sklearn_similar._heatmaps.contrastive import mean_log_odds_drops
+from sklearn_similar._heatmaps.methods.contrastive import mean_log_odds_drops
 from sklearn_similar._network.activations import eval_mode
 
 pytestmark = pytest.mark.filterwarnings(

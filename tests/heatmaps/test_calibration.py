@@ -10,12 +10,15 @@ import torch
 from networks import N_CLASSES, as_images, as_network, feature_maps, trained
 
 from sklearn_similar._heatmaps.calibration import CachedActivations, calibrate
-from sklearn_similar._heatmaps.computation import (
+from sklearn_similar._heatmaps.extraction import (
     HeatmapSpecification,
     compute_heatmaps,
     image_activations,
 )
-from sklearn_similar._heatmaps.contrastive import ContrastiveWeights, class_scores
+from sklearn_similar._heatmaps.methods.contrastive import (
+    ContrastiveWeights,
+    class_scores,
+)
 from sklearn_similar._network.activations import eval_mode
 
 LAYERS = ("1", "5")

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from sklearn_similar._heatmaps.contrastive import (
+from sklearn_similar._heatmaps.maps import smooth
+from sklearn_similar._heatmaps.methods.contrastive import (
     ContrastiveWeights,
     class_scores,
     contrastive_map,
     mean_log_odds_drops,
     signed_weights,
-    smooth,
     smoothing_for,
 )
 from sklearn_similar._network.activations import FeatureMaps

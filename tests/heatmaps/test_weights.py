@@ -7,13 +7,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sklearn_similar._heatmaps.weights import (
-    filter_weights,
+from sklearn_similar._heatmaps.maps import (
     interpolate_to_pixels,
     median_maximum,
     normalize_per_image,
     weighted_sum,
 )
+from sklearn_similar._heatmaps.weights import filter_weights
 from sklearn_similar._network.activations import FeatureMaps
 from sklearn_similar._network.receptive_field import ReceptiveField
 

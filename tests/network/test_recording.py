@@ -8,7 +8,7 @@ from networks import as_images, as_network, trained
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._heatmaps.calibration import recorded_activations
-from sklearn_similar._heatmaps.computation import (
+from sklearn_similar._heatmaps.extraction import (
     HeatmapSpecification,
     image_activations,
 )

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .._images.images import Images
-from .._network.activations import FeatureMaps, find_first_block
-from .._network.trained import TrainedNetwork
-from .weights import interpolate_to_pixels, sample_on_grid
+from ..._images.images import Images
+from ..._network.activations import FeatureMaps, find_first_block
+from ..._network.trained import TrainedNetwork
+from ..maps import interpolate_to_pixels, sample_on_grid
 
 # Penalty of the coefficients of activations that are scaled to unit variance. Chosen on
 # scenes of training images; from 0.03 to 1, it makes little difference.

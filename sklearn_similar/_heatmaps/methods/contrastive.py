@@ -10,16 +10,15 @@ their class scores in it.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from .._ablation.importances import Importances
-from .._images.batches import batch_slices
-from .._network.activations import FeatureMaps
-from .weights import filter_weights, split_by_layer, weighted_sum
+from ..._ablation.importances import Importances
+from ..._images.batches import batch_slices
+from ..._network.activations import FeatureMaps
+from ..maps import smooth, weighted_sum
+from ..weights import filter_weights, split_by_layer
 
 # Three numbers that were chosen on scenes of training images (digits, clothes) on
 # training photographs. The first is a share of the trained size: the standard deviation
@@ -32,8 +31,6 @@ _COMPETITION = 2
 # Exponent of the positive share: the greater, the smaller the parts that are left of
 # an object, and the more probably they belong to it.
 _SHARPNESS = 2
-# Pixels that are smoothed at once along an axis.
-_MAX_TILE = 64
 # Drops of log-odds that are gathered at once for the classes of some images.
 _MAX_VALUES = 2**22
 
@@ -206,63 +203,3 @@ def shares_of_competing(
     scores = torch.where(scores.any(dim=1, keepdim=True), scores, uniform)
     shares = (scores / scores.amax(dim=1, keepdim=True)) ** _COMPETITION
     return (shares / shares.sum(dim=1, keepdim=True))[:, None]
-
-
-def smooth(
-    heat: torch.Tensor, maps: FeatureMaps, smoothing: tuple[float, float]
-) -> torch.Tensor:
-    """Heat after a Gaussian filter; the border's values go on outside.
-
-    Parameters
-    ----------
-    heat : tensor of shape (n_images, n_maps, height, width)
-        On the grid of `maps`.
-    maps : FeatureMaps
-    smoothing : (float, float)
-        Standard deviations in pixels of the image.
-    """
-    for axis in (0, 1):
-        stride = 1 if maps.is_dense else maps.receptive_field.stride[axis]
-        heat = _smooth_rows(heat.mT, smoothing[axis] / stride)
-    return heat
-
-
-def _smooth_rows(heat: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Smooth along the last axis: products of tiles with a matrix of the kernel.
-
-    That is a multiple faster than a convolution of so many small maps.
-    """
-    radius, length = math.ceil(3 * sigma), heat.shape[-1]
-    n_tiles = math.ceil(length / _MAX_TILE)
-    tile = math.ceil(length / n_tiles)
-    kernel = _kernel(tile, radius, sigma, n_tiles == 1, heat.device, heat.dtype)
-    if n_tiles == 1:
-        return heat @ kernel
-    padding = (radius, radius + n_tiles * tile - length, 0, 0)
-    tiles = F.pad(heat, padding, mode="replicate").unfold(-1, tile + 2 * radius, tile)
-    # Flat, or the product would be taken row by row.
-    smoothed = tiles.flatten(0, -2) @ kernel
-    return smoothed.reshape(*heat.shape[:-1], -1)[..., :length]
-
-
-@lru_cache(maxsize=64)
-def _kernel(
-    length: int,
-    radius: int,
-    sigma: float,
-    is_whole: bool,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    """Matrix that smooths a tile, padded by the radius unless it is a whole row."""
-    places = torch.arange(length + 2 * radius)[:, None] - radius - torch.arange(length)
-    kernel = torch.exp(-((places.to(device, dtype) / sigma) ** 2) / 2)
-    kernel[places.abs() > radius] = 0
-    kernel = kernel / kernel.sum(dim=0)
-    if not is_whole:
-        return kernel
-    # Pixels outside have the border's value, which therefore gets their weights.
-    inside = kernel[radius:-radius]
-    inside[0] += kernel[:radius].sum(dim=0)
-    inside[-1] += kernel[-radius:].sum(dim=0)
-    return inside

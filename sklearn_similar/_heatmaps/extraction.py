@@ -14,9 +14,9 @@ from .._images.images import Images
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.hooks import forward_hook
 from .._network.trained import TrainedNetwork
-from .contrastive import ContrastiveWeights, contrastive_map
-from .outline import outlined
-from .weights import interpolate_to_pixels, weighted_sum
+from .maps import interpolate_to_pixels, weighted_sum
+from .methods.contrastive import ContrastiveWeights, contrastive_map
+from .methods.guided_upsampling import outlined
 
 # Dense activations are many; in parts of this many pixels they are up to three times as
 # fast on a CPU, as they fit into its caches.

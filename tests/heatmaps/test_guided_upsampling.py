@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_similar._heatmaps.outline import outlined
+from sklearn_similar._heatmaps.methods.guided_upsampling import outlined
 from sklearn_similar._network.activations import FeatureMaps
 from sklearn_similar._network.receptive_field import ReceptiveField
 
@@ -27,7 +27,7 @@ def by_scikit_learn(activations, heat):
     return np.maximum(ridge.predict(scaled), 0).reshape(heat.shape)
 
 
-def test_outlines_are_what_ridge_regression_predicts():
+def test_guided_upsamplings_are_what_ridge_regression_predicts():
     maps, heat = draw(np.random.default_rng(0))
     found = outlined(heat, maps, (24, 27))
     assert found.shape == heat.shape

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 from networks import N_CLASSES, as_network, feature_maps, trained
-from test_outline import draw
+from test_guided_upsampling import draw
 
 from sklearn_similar import LeNet, SimilarNetClassifier
-from sklearn_similar._heatmaps.presence import (
+from sklearn_similar._heatmaps.class_probability import (
     ClassHead,
     class_presence,
     probabilities_in_windows,
@@ -77,7 +77,9 @@ def test_windows_of_few_values_at_once_give_the_same(monkeypatch):
         head = ClassHead.trace(as_network(module), layer, (16, 16))
         maps = feature_maps(module, layer, draw_images(2, 40, 30))
         whole = probabilities_in_windows(head, maps)
-        monkeypatch.setattr("sklearn_similar._heatmaps.presence._MAX_VALUES", 1000)
+        monkeypatch.setattr(
+            "sklearn_similar._heatmaps.class_probability._MAX_VALUES", 1000
+        )
         parts = probabilities_in_windows(head, maps)
     torch.testing.assert_close(parts.activations, whole.activations)
 

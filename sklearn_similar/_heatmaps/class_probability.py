@@ -16,9 +16,8 @@ from torch.nn import functional as F
 from .._ablation.graph import LayerGraph, NotTraceable
 from .._network.activations import FeatureMaps, extract_activations
 from .._network.trained import TrainedNetwork
-from .computation import HeatmapSpecification, ImageActivations
-from .contrastive import smooth
-from .weights import interpolate_to_pixels
+from .extraction import HeatmapSpecification, ImageActivations
+from .maps import interpolate_to_pixels, smooth
 
 # Windows in the length of one, and the share of it that may lie outside of the image.
 _OVERLAPPING = 8

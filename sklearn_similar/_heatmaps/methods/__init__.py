@@ -1,0 +1,1 @@
+"""Class maps: how heatmaps of some classes are made, one method a file."""
