@@ -3,6 +3,7 @@
 from . import datasets, display, metrics, report
 from ._ablation.single_images import FilterAblation
 from ._classifier import SimilarNetClassifier
+from ._heatmaps.class_map import ClassMap
 from ._learning.training_crops import make_training_crops
 from ._localizer import InstanceLocalizer
 from ._network.lenet import LeNet
@@ -11,6 +12,7 @@ from ._saving.persistence import load, save
 from ._version import __version__
 
 __all__ = [
+    "ClassMap",
     "FilterAblation",
     "InstanceLocalizer",
     "LeNet",

@@ -1,7 +1,6 @@
 """The error of a network without each filter of its layers, exactly."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ from torch import nn
 
 from .._images.images import Images
 from .._network.activations import extract_activations
-from .._network.recording import ActivationRecorder
 from .._network.regularity import find_irregularity
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
@@ -85,7 +83,6 @@ def ablate(
     ablation: str,
     verbose: int = 0,
     is_regular: bool = False,
-    recorder: ActivationRecorder | None = None,
 ) -> tuple[list[str], list[ErrorSums], np.ndarray]:
     """Errors of a network with all filters of some layers and without each of them.
 
@@ -104,8 +101,6 @@ def ablate(
         Whether to show progress bars.
     is_regular : bool, default=False
         As in `choose_strategies`.
-    recorder : ActivationRecorder, default=None
-        Records activations in the network's pass over the images.
 
     Returns
     -------
@@ -137,7 +132,6 @@ def ablate(
         y,
         weights,
         verbose,
-        recorder,
     )
     for index, total in enumerate(sums):
         if total is None:
@@ -203,7 +197,6 @@ def sum_errors(
     y: np.ndarray,
     weights: np.ndarray,
     verbose: int = 0,
-    recorder: ActivationRecorder | None = None,
 ) -> list[ErrorSums | None]:
     """The errors by several strategies; None for one that turns out to be inexact."""
     exact = {
@@ -222,8 +215,7 @@ def sum_errors(
         if not exact:
             break
         # One pass for all layers.
-        with recorder.recording(batch_indices, batch) if recorder else nullcontext():
-            noted = run_noting(network.module, batch, [strategies[i] for i in exact])
+        noted = run_noting(network.module, batch, [strategies[i] for i in exact])
         for position, sums in list(exact.items()):
             strategy, replacement = strategies[position], replacements[position]
             try:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 import torch
@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from .._network.activations import FeatureMaps
 
-# Pixels that are smoothed at once along an axis.
+# Radius of the Gaussian filter in standard deviations.
+SMOOTHING_RADIUS = 3
+# Pixels that are smoothed together along an axis.
 _MAX_TILE = 64
 
 
@@ -29,7 +31,7 @@ def weighted_sum(maps: FeatureMaps, weights: torch.Tensor) -> torch.Tensor:
     tensor of shape (n_images, n_maps, height, width)
     """
     activations = maps.activations.relu()
-    # One product an image: in one for all, rounding would depend on the neighbours.
+    # One product per image: in one for all, rounding would depend on the neighbours.
     products = torch.bmm(
         weights.expand(len(activations), -1, -1), activations.flatten(2)
     )
@@ -94,16 +96,17 @@ def _places(
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-    """Cells before and after each pixel along an axis, and the share of the second.
+    """Cells before and after each pixel along an axis, and the weight of the second.
 
-    None where pixels lie on cells. The share broadcasts along the axis of height, 0,
-    or width, 1. Small images take less time than this.
+    The second is None where all pixels lie on cells. The weight broadcasts along the
+    axis of height, 0, or width, 1. Cached, as this takes longer than interpolating a
+    small image.
     """
     # In double precision, or far from the origin they would be inexact.
     pixels = torch.arange(n_pixels, device=device, dtype=torch.float64)
     # Whole pixels only, so that dense activations are not interpolated.
     position = pixels - int(start) if is_dense else (pixels - start) / stride
-    # The border's values go on outside.
+    # Outside the grid, the values of its border are repeated.
     position = position.clamp(0, n_cells - 1)
     below = position.floor()
     share = (position - below).to(dtype)
@@ -125,10 +128,23 @@ def _interpolate(
     return high.sub_(low).mul_(share).add_(low)
 
 
+def geometric_mean(*heat: torch.Tensor) -> torch.Tensor:
+    """Geometric mean of heatmaps that are not negative."""
+    if len(heat) == 1:
+        return heat[0]
+    # The roots first, as the product could be too large a number.
+    return reduce(torch.mul, [factor ** (1 / len(heat)) for factor in heat])
+
+
 def normalize_per_image(heat: np.ndarray) -> np.ndarray:
-    """Each heatmap of (..., height, width) from 0 to 1; constant ones become 0."""
+    """Scale each heatmap of (..., height, width) to [0, 1]; constant ones become 0."""
     low = heat.min(axis=(-2, -1), keepdims=True)
-    contrast = heat.max(axis=(-2, -1), keepdims=True) - low
+    return normalize_range(heat, low, heat.max(axis=(-2, -1), keepdims=True))
+
+
+def normalize_range(heat: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Scale heat so that `low` becomes 0 and `high` 1; where they are equal, to 0."""
+    contrast = high - low
     return (heat - low) / np.where(contrast > 0, contrast, 1)
 
 
@@ -141,7 +157,7 @@ def median_maximum(maxima: np.ndarray) -> float:
 def smooth(
     heat: torch.Tensor, maps: FeatureMaps, smoothing: tuple[float, float]
 ) -> torch.Tensor:
-    """Heat after a Gaussian filter; the border's values go on outside.
+    """Smooth heat by a Gaussian filter that repeats the border's values outside.
 
     Parameters
     ----------
@@ -160,9 +176,9 @@ def smooth(
 def _smooth_rows(heat: torch.Tensor, sigma: float) -> torch.Tensor:
     """Smooth along the last axis: products of tiles with a matrix of the kernel.
 
-    That is a multiple faster than a convolution of so many small maps.
+    That is several times faster than a convolution of many small maps.
     """
-    radius, length = math.ceil(3 * sigma), heat.shape[-1]
+    radius, length = math.ceil(SMOOTHING_RADIUS * sigma), heat.shape[-1]
     n_tiles = math.ceil(length / _MAX_TILE)
     tile = math.ceil(length / n_tiles)
     kernel = _kernel(tile, radius, sigma, n_tiles == 1, heat.device, heat.dtype)
@@ -170,7 +186,7 @@ def _smooth_rows(heat: torch.Tensor, sigma: float) -> torch.Tensor:
         return heat @ kernel
     padding = (radius, radius + n_tiles * tile - length, 0, 0)
     tiles = F.pad(heat, padding, mode="replicate").unfold(-1, tile + 2 * radius, tile)
-    # Flat, or the product would be taken row by row.
+    # Flattened, or the product would be computed row by row.
     smoothed = tiles.flatten(0, -2) @ kernel
     return smoothed.reshape(*heat.shape[:-1], -1)[..., :length]
 

@@ -28,9 +28,6 @@ CLASSIFIER_CONSTRAINTS: dict[str, Any] = {
     "ablation": [StrOptions({"zero", "mean"})],
     "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
     "temperature": [Interval(Real, 0, None, closed="neither")],
-    "class_heatmap": [
-        StrOptions({"outlined", "contrastive", "softmax", "linear", "uniform"})
-    ],
     "resolution": [StrOptions({"dense", "pooled"})],
     "normalize": [StrOptions({"validation", "image"}), None],
     "threshold": [Interval(Real, 0, 1, closed="both")],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._heatmaps.methods import CLASS_MAPS
 from .._images.images import n_channels
 from .._search.box_regression import box_weights
 from .._search.crop_specification import CropSpecification
@@ -89,8 +90,12 @@ def _check_measured(state: _State, n_classes: int, n_layers: int) -> None:
     }
     if "class_score_constants_" in state and state["class_score_constants_"] is None:
         del shapes["class_score_constants_"]
-    # Estimators that were saved before there were these attributes lack them.
+    # Estimators that were saved before there were these attributes lack them, and the
+    # name of a class map is not there if it is the user's.
     require(isinstance(state.get("outline_layer_"), str | None), "outline_layer_")
+    class_heatmap = state.get("_class_heatmap")
+    is_name = isinstance(class_heatmap, str) and class_heatmap in CLASS_MAPS
+    require(is_name or class_heatmap is None, "_class_heatmap")
     if "absent_activations_" in state:
         shapes["absent_activations_"] = (total,)
     for name, shape in shapes.items():

@@ -95,7 +95,7 @@ class Recognizer:
             return Raster.from_tensor(
                 torch.from_numpy(self.heatmaps([image.whole()])[0])[None]
             )
-        model, normalize = make_model(), self.estimator.normalize
+        model = make_model()
 
         def as_in_training(pixels: torch.Tensor) -> torch.Tensor:
             layout = "grey" if len(pixels) == 1 else "colour"
@@ -104,20 +104,8 @@ class Recognizer:
             images = images[..., np.newaxis] if layout == "grey" else images
             return to_tensor(images, model.network.n_channels)[0]
 
-        with model.network.evaluation():
-            heat = model.raster(
-                image.map(as_in_training),
-                None,
-                model.normalization_constant,
-                normalize,
-                None,
-            )
-
-        def read(rows: slice, columns: slice) -> torch.Tensor:
-            with model.network.evaluation():
-                return heat.read(rows, columns)
-
-        return Raster(heat.size, read)
+        (heat,) = model.rasters([image.map(as_in_training)])
+        return heat
 
 
 def recognize(

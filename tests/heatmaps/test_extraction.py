@@ -10,15 +10,19 @@ import torch
 from networks import N_CLASSES, feature_maps, trained
 
 from sklearn_similar import LeNet
+from sklearn_similar._heatmaps.class_map import ClassMapState
 from sklearn_similar._heatmaps.extraction import (
+    ActivationExtractor,
     HeatmapSpecification,
     compute_heatmaps,
-    image_activations,
 )
 from sklearn_similar._heatmaps.maps import interpolate_to_pixels, weighted_sum
+from sklearn_similar._heatmaps.methods import CLASS_MAPS
 from sklearn_similar._heatmaps.methods.contrastive import (
-    ContrastiveWeights,
+    class_scores,
+    competing_shares,
     contrastive_map,
+    contrastive_weights,
 )
 from sklearn_similar._network.activations import eval_mode
 
@@ -49,22 +53,21 @@ def maps_of(module, layer, images, resolution="pooled"):
         return feature_maps(module, layer, images, resolution)
 
 
-def specify(module, layers, resolution="pooled", is_contrastive=True):
+def specify(module, layers, resolution="pooled", class_map="contrastive"):
     rng = np.random.default_rng(0)
     images = draw_images(1)
-    counts = [maps_of(module, one, images).activations.shape[1] for one in layers]
-    contrastive = None
-    if is_contrastive:
-        contrastive = ContrastiveWeights(
-            log_odds_drops=rng.normal(size=(N_CLASSES, N_CLASSES, counts[-1])),
-            score_constants=rng.uniform(0.5, 2, N_CLASSES),
-            smoothing=(2.0, 3.0),
-        )
+    counts = [maps_of(module, name, images).activations.shape[1] for name in layers]
     return HeatmapSpecification(
         layers=tuple(layers),
         filter_weights=tuple(np.linspace(0.1, 1, count) for count in counts),
-        class_filter_weights=rng.random((N_CLASSES, counts[-1])),
-        contrastive=contrastive,
+        class_map=CLASS_MAPS[class_map],
+        class_state=ClassMapState(
+            log_odds_drops=rng.normal(size=(N_CLASSES, N_CLASSES, counts[-1])),
+            score_constants=rng.uniform(0.5, 2, N_CLASSES),
+            filter_weights=rng.random((N_CLASSES, counts[-1])),
+            normalization_constants=CONSTANTS,
+            trained_size=(16, 24),
+        ),
         resolution=resolution,
     )
 
@@ -81,10 +84,11 @@ def heat_of(module, images, specification, targets=None, parts=None):
         batches=lambda images, _: ((part, images[part]) for part in parts),
     )
     with eval_mode(module):
-        for activations in image_activations(network, specification, images):
+        extractor = ActivationExtractor(network, specification, targets is not None)
+        for activations in extractor.batches(images):
             indices = activations.indices
             classes = None if targets is None else targets[indices].copy()
-            heat = compute_heatmaps(activations, specification, classes, CONSTANTS)
+            heat = compute_heatmaps(activations, specification, classes)
             found.update(zip(indices.tolist(), heat, strict=True))
     return np.stack([found[index] for index in range(len(images))])
 
@@ -114,16 +118,16 @@ def test_an_image_alone_in_a_batch_or_in_any_order_has_the_same_heat(
         np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("is_contrastive", [False, True])
-def test_each_image_can_have_its_own_targets(is_contrastive):
+@pytest.mark.parametrize("class_map", ["linear", "contrastive"])
+def test_targets_can_differ_between_images(class_map):
     module, images = trained(lenet), draw_images(5)
     layers = ("features.relu1", "features.relu2")
-    specification = specify(module, layers, is_contrastive=is_contrastive)
+    specification = specify(module, layers, class_map=class_map)
     targets = np.array([[3, 0], [1, 2], [0, 1], [3, 0], [2, 3]])
     parts = [np.array([4, 1]), np.array([0, 3, 2])]
     found = heat_of(module, images, specification, targets, parts)
-    for index, own in enumerate(targets):
-        alone = heat_of(module, images[index : index + 1], specification, own)
+    for index, of_image in enumerate(targets):
+        alone = heat_of(module, images[index : index + 1], specification, of_image)
         np.testing.assert_allclose(found[index], alone[0], rtol=1e-5, atol=1e-7)
 
 
@@ -160,45 +164,47 @@ def test_heat_of_several_layers_is_the_geometric_mean_of_theirs(name, resolution
     expected = np.prod(single, axis=0) ** (1 / len(layers))
     found = heat_of(module, images, specification)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
-    # Whatever their order.
-    turned = replace(
+    # In any order.
+    reordered = replace(
         specification,
         layers=layers[::-1],
         filter_weights=specification.filter_weights[::-1],
     )
-    np.testing.assert_allclose(heat_of(module, images, turned), found, rtol=1e-5)
+    np.testing.assert_allclose(heat_of(module, images, reordered), found, rtol=1e-5)
 
 
 @pytest.mark.parametrize("resolution", ["pooled", "dense"])
 @pytest.mark.parametrize("n_layers", [1, 2])
 @pytest.mark.parametrize("targets", [[3], [0, 1]])
-def test_heat_of_a_class_is_the_geometric_mean_of_extent_and_contrast(
+def test_heat_of_a_class_is_the_geometric_mean_with_the_contrastive_map(
     n_layers, targets, resolution
 ):
     module, images = trained(lenet), draw_images(3, (24, 19))
     layers = ("features.relu1", "features.relu2")[-n_layers:]
     specification = specify(module, layers, resolution)
-    extent = heat_of(module, images, specification)
+    of_all_classes = heat_of(module, images, specification)
     maps = maps_of(module, "features.relu2", images, resolution)
-    contrast = contrastive_map(
-        maps, specification.contrastive, torch.tensor([targets] * 3)
-    )
+    weights = contrastive_weights(specification.class_state)
+    scores = class_scores(maps.activations.relu().mean(dim=(2, 3)), weights)
+    classes = torch.tensor([targets] * 3)
+    shares = competing_shares(scores, weights, classes)
+    contrast = contrastive_map(maps, weights, classes, shares)
     contrast = interpolate_to_pixels(contrast, maps, (24, 19))[:, 0].numpy()
     assert contrast.max() > 0
     found = heat_of(module, images, specification, targets)
-    np.testing.assert_allclose(found, np.sqrt(extent * contrast), 1e-5, 1e-7)
+    np.testing.assert_allclose(found, np.sqrt(of_all_classes * contrast), 1e-5, 1e-7)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
-def test_without_contrast_heat_of_classes_has_their_mean_weights_in_the_last_layer(
+def test_weighted_heat_of_classes_has_their_mean_weights_in_the_last_layer(
     n_layers,
 ):
     module, images = trained(lenet), draw_images(3)
     layers = ("features.relu1", "features.relu2")[-n_layers:]
-    specification = specify(module, layers, is_contrastive=False)
+    specification = specify(module, layers, class_map="linear")
     # Only one factor of the geometric mean has the classes' weights.
     scales = CONSTANTS[[1, 3]] ** n_layers
-    shares = specification.class_filter_weights[[1, 3]] / scales[:, None]
+    shares = specification.class_state.filter_weights[[1, 3]] / scales[:, None]
     mean = shares.mean(axis=0) * scales.mean()
     expected = replace(
         specification, filter_weights=(*specification.filter_weights[:-1], mean)

@@ -1,10 +1,10 @@
-"""The outline of what a heatmap shows, from early activations in the same image.
+"""Guided upsampling: heatmaps of a class with the edges of the image.
 
-A late layer knows what is where, on a coarse grid; an early one has a fine grid, but
-responds to anything. How each early filter goes together with the heat differs from
-image to image: bright objects on dark ground, or dark ones on bright. So it is asked in
-each image by itself: ridge regression predicts the heat of a place from the early
-activations there. The prediction is what the heatmap shows, with edges of the image.
+A late layer discriminates classes, on a coarse grid. An early layer has a fine grid,
+but responds to anything. How each early filter correlates with the heat differs between
+images: objects are bright on dark ground, or dark on bright. So it is fitted in each
+image by itself: ridge regression predicts the heat of a place from the early
+activations there. The prediction replaces the heat, and has the edges of the image.
 """
 
 from collections.abc import Sequence
@@ -12,70 +12,90 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..._images.images import Images
 from ..._network.activations import FeatureMaps, find_first_block
-from ..._network.trained import TrainedNetwork
-from ..maps import interpolate_to_pixels, sample_on_grid
+from ..class_map import ClassMapState, ImageActivations, Measurement
+from ..class_probability import weigh_by_probability
+from ..maps import geometric_mean, interpolate_to_pixels, sample_on_grid
+from .contrastive import Contrastive, smoothing_for
 
-# Penalty of the coefficients of activations that are scaled to unit variance. Chosen on
-# scenes of training images; from 0.03 to 1, it makes little difference.
-_PENALTY = 0.1
-# Standard deviations, as a share of the largest, of filters that respond the same
-# everywhere.
+# Share of the largest standard deviation below which a filter counts as constant.
 _CONSTANT = 1e-4
-# Images on which the early layer is looked for.
-_N_PROBES = 3
 
 
-def find_outline_layer(
-    network: TrainedNetwork, layers: Sequence[str], images: Images, indices: np.ndarray
-) -> str | None:
-    """The early layer for the outlines of heatmaps of one layer.
+class GuidedUpsampling(Contrastive):
+    """Contrastive maps with outlines, weighted by the probability of the classes.
 
-    Several layers have an early one among them: None.
+    With several layers, of which an early one gives the outline, plain contrastive
+    maps.
     """
-    if len(layers) > 1:
-        return None
-    _, batch = next(network.batches(images, indices[:_N_PROBES]))
-    return find_first_block(network.module, layers[0], batch)
+
+    def outline_layer(self, measurement: Measurement) -> str | None:
+        """The network's first block, if there is an early layer before the only one."""
+        if len(measurement.layers) > 1:
+            return None
+        module = measurement.network.module
+        return find_first_block(module, measurement.layers[0], measurement.probes)
+
+    def reads_probabilities(self, state: ClassMapState) -> bool:
+        """Whether there is an outline."""
+        return state.outline_layer is not None
+
+    def needs_whole_image(self, state: ClassMapState) -> bool:
+        """Whether there is an outline, which is fitted in the whole image."""
+        return state.outline_layer is not None
+
+    def heat(
+        self, activations: ImageActivations, classes: np.ndarray, state: ClassMapState
+    ) -> torch.Tensor:
+        """Outlined heat where the filters favour the classes, and the network does."""
+        if activations.outline_maps is None:
+            return super().heat(activations, classes, state)
+        outline = upsample_guided(
+            activations.heat(), activations.outline_maps, activations.size
+        )
+        heat = geometric_mean(outline, self.contrast(activations, classes, state))
+        smoothing = smoothing_for(state.trained_size)
+        return weigh_by_probability(heat, activations, classes, smoothing)
 
 
-def outlined(
-    heat: torch.Tensor, maps: FeatureMaps, size: Sequence[int]
+def upsample_guided(
+    heat: torch.Tensor, maps: FeatureMaps, size: Sequence[int], penalty: float = 0.1
 ) -> torch.Tensor:
-    """Heatmaps as early activations in the same image predict them; 0 at the least.
+    """Heatmaps as early activations in the same image predict them, clipped at 0.
 
     Parameters
     ----------
     heat : tensor of shape (n_images, 1, height, width)
         At every pixel.
     maps : FeatureMaps
-        Of the early layer.
+        Those of the early layer.
     size : (int, int)
         Height and width of the images in pixels.
+    penalty : float, default=0.1
+        Penalty of the coefficients of activations that are scaled to unit variance.
+        Chosen on scenes of training images; from 0.03 to 1, it makes little difference.
 
     Returns
     -------
     tensor of shape (n_images, 1, height, width)
     """
-    activations = maps.activations.flatten(2)
-    wanted = sample_on_grid(heat, maps).flatten(2)
+    heat_on_grid = sample_on_grid(heat, maps).flatten(2)
     # In place, as the many activations of an early layer take longer to allocate than
     # to compute.
-    values = torch.cat([activations, wanted], dim=1)
+    values = torch.cat([maps.activations.flatten(2), heat_on_grid], dim=1)
     features = values[:, :-1].relu_()
     largest = features.amax(dim=(1, 2), keepdim=True)
     # Squares of very large activations would not be finite.
     features /= largest.clamp(min=torch.finfo(largest.dtype).tiny)
     means = values.mean(dim=2, keepdim=True)
     values -= means
-    # One product an image, of more than a row: rounding must not depend on the others.
+    # One product per image, of more than a row: rounding must not depend on the others.
     covariances = torch.bmm(values, values.mT)[:, :-1] / values.shape[2]
     deviation = covariances.diagonal(dim1=1, dim2=2).sqrt()
     varies = deviation > _CONSTANT * deviation.amax(dim=1, keepdim=True)
     scale = torch.where(varies, 1 / deviation, 0)[:, :, None]
     correlations = covariances[:, :, :-1] * scale * scale.mT
-    correlations.diagonal(dim1=1, dim2=2).add_(_PENALTY)
+    correlations.diagonal(dim1=1, dim2=2).add_(penalty)
     # Without a check, which would not name the image whose heat is not finite.
     coefficients, _ = torch.linalg.solve_ex(
         correlations, scale * covariances[:, :, -1:]
