@@ -159,8 +159,10 @@ def weigh_by_probability(
         )
     else:
         return heat
-    # The root, as it is one of the factors of a geometric mean.
-    return heat * at_pixels.sqrt()
+    # The root, as it is one of the factors of a geometric mean; NumPy's is the rounded
+    # exact root on all machines.
+    root = torch.from_numpy(np.sqrt(at_pixels.cpu().numpy()))
+    return heat * root.to(heat.device)
 
 
 def probability_at_pixels(
