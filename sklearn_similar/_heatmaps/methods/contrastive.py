@@ -156,7 +156,8 @@ def class_scores(mean: torch.Tensor, weights: ContrastiveWeights) -> torch.Tenso
     signed = torch.cat([drops.relu(), (-drops).relu()])
     # One product per image: in one for all, rounding would depend on the neighbours.
     sums = torch.bmm(signed.expand(len(mean), -1, -1), mean[..., None])[..., 0]
-    scores = _discount(*sums.chunk(2, dim=1), weights.sharpness)
+    positive, negative = sums.chunk(2, dim=1)
+    scores = _discount(positive, negative, weights.sharpness)
     return scores / torch.from_numpy(weights.score_constants).to(scores)
 
 
@@ -189,7 +190,8 @@ def contrastive_map(
         drops = _drops_against(shares, weights, classes)
         signed = torch.cat([drops.relu(), (-drops).relu()], dim=1)
         sums = smooth(weighted_sum(maps, signed), maps, weights.smoothing)
-        total = total + _discount(*sums.chunk(2, dim=1), weights.sharpness)
+        positive, negative = sums.chunk(2, dim=1)
+        total = total + _discount(positive, negative, weights.sharpness)
     return total / targets.shape[1]
 
 
