@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._ablation.errors import ValidationData, measure_errors
-from ._ablation.importances import importances
+from ._ablation.importances import Importances, importances
 from ._ablation.single_images import FilterAblation, ablate_images
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._estimator import (
@@ -24,11 +24,11 @@ from ._estimator import (
     published_at_end,
     snapshot,
 )
-from ._heatmaps.calibration import calibrate, reference_recorder
-from ._heatmaps.computation import HeatmapSpecification
-from ._heatmaps.contrastive import class_filter_weights, contrastive_weights
+from ._heatmaps.calibration import calibrate
+from ._heatmaps.class_map import ClassMap, ClassMapState, Measurement, fit_class_map
+from ._heatmaps.extraction import HeatmapSpecification
 from ._heatmaps.heatmap_model import HeatmapModel
-from ._heatmaps.outline import find_outline_layer
+from ._heatmaps.methods import CLASS_MAPS, class_heatmap_of, find_class_map
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._images.blockwise import blockwise
 from ._images.images import Images, n_channels
@@ -48,6 +48,7 @@ from ._images.validation import (
     check_output_container,
     check_trained_size,
     check_training_data,
+    image_names,
 )
 from ._network.cache import cached_training
 from ._network.checks import check_determinism, check_output, warn_if_guessing
@@ -121,12 +122,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     temperature : float, default=1.0
         Temperature of the softmax. At 1, which is the paper's, weights are almost
         uniform, as importances are small; the heatmap then covers the whole object.
-    class_heatmap : {"outlined", "contrastive", "linear", "softmax", "uniform"}, \
-            default="outlined"
+    class_heatmap : {"outlined", "contrastive", "linear", "softmax", "uniform"} or \
+            ClassMap, default="outlined"
         How the heatmap of one class is made. "contrastive": the heatmap of all classes
         where the filters favour this class over the others in the image. "outlined":
-        the same with the outlines that the network's first layer sees, if `layer` is
-        one layer. Others: activations, weighted by the importances for the class.
+        the same with the outlines that the network's first layer detects, if `layer` is
+        one layer. The other names: activations, weighted by the importances for the
+        class. An instance of a subclass of `ClassMap` is your own method.
     resolution : {"pooled", "dense"}, default="pooled"
         Activations at the layer's own stride, interpolated, or at every pixel, which
         is many times slower; see the user guide.
@@ -182,8 +184,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     filter_weights_ : ndarray of shape (n_filters,)
         Weights of the activations in a heatmap; they sum to 1 in each layer.
     class_filter_weights_ : ndarray of shape (n_classes, n_filters)
-        Weights of the last layer in the heatmap of each class; for "contrastive",
-        against all other classes equally, with signs, absolute values summing to 1.
+        Weights of the last layer in the heatmap of each class; for "outlined" and
+        "contrastive", against all other classes equally, with signs, absolute values
+        summing to 1.
     normalization_constant_ : float
         Median maximum of the heatmaps of the validation images.
     class_normalization_constants_ : ndarray of shape (n_classes,)
@@ -244,9 +247,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         "ablation": [StrOptions({"zero", "mean"})],
         "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "class_heatmap": [
-            StrOptions({"outlined", "contrastive", "softmax", "linear", "uniform"})
-        ],
+        "class_heatmap": [StrOptions(set(CLASS_MAPS)), ClassMap],
         "resolution": [StrOptions({"dense", "pooled"})],
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -275,7 +276,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ablation: Literal["zero", "mean"] = "zero",
         weighting: Weighting | Callable[[np.ndarray], ArrayLike] = "softmax",
         temperature: float = 1.0,
-        class_heatmap: Weighting | Literal["outlined", "contrastive"] = "outlined",
+        class_heatmap: str | ClassMap = "outlined",
         resolution: Literal["pooled", "dense"] = "pooled",
         normalize: Literal["validation", "image"] | None = "validation",
         threshold: float = 0.15,
@@ -596,7 +597,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _heatmap_rasters(self, images: list[Raster]) -> list[Raster]:
         """`heatmap` of images whose values are as the network takes them, unchecked."""
-        return self._heatmap_model().rasters(images, self.normalize)
+        return self._heatmap_model().rasters(images)
 
     def _trained_network(self) -> TrainedNetwork:
         return trained_network(self.net_, self.image_shape_, self.batch_size)
@@ -611,24 +612,33 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
         with network.evaluation():
-            where = network, layers, images, validation
-            is_outlined = self.class_heatmap == "outlined"
-            self.outline_layer_ = find_outline_layer(*where) if is_outlined else None
-            wanted = self.outline_layer_, validation, y, self.resolution
-            recorder = reference_recorder(network, layers, *wanted)
             errors = measure_errors(
                 network,
                 layers,
                 ValidationData(images=images, indices=validation, y=y, weights=weights),
                 ablation=self.ablation,
                 is_deterministic=is_deterministic,
-                recorder=recorder,
                 verbose=self.verbose,
             )
-        measured = importances(errors.sums, self.importance, background)
-        self.absent_activations_ = errors.absent_activations
-        is_single = isinstance(self.layer_, str)
-        self.ablation_method_ = errors.methods[0] if is_single else errors.methods
+            measured = importances(errors.sums, self.importance, background)
+            self.absent_activations_ = errors.absent_activations
+            is_single = isinstance(self.layer_, str)
+            self.ablation_method_ = errors.methods[0] if is_single else errors.methods
+            self._set_importances(measured)
+            state = self._fit_class_map(measured, images, validation)
+            constants = calibrate(
+                network,
+                self._heatmap_specification(state),
+                images=images,
+                indices=validation,
+                y=y,
+                background=background,
+            )
+        self.normalization_constant_ = constants.normalization_constant
+        self.class_normalization_constants_ = constants.class_normalization_constants
+        self.class_score_constants_ = constants.class_score_constants
+
+    def _set_importances(self, measured: Importances) -> None:
         self.n_filters_ = measured.n_filters
         self.baseline_error_ = measured.baseline_error
         self.filter_errors_ = measured.filter_errors
@@ -636,41 +646,57 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.class_importances_ = measured.class_importances
         self.log_odds_drops_ = measured.log_odds_drops
         self.filter_weights_ = layer_weights(
-            self.filter_importances_, self.n_filters_, self.weighting, self.temperature
+            measured.filter_importances,
+            measured.n_filters,
+            self.weighting,
+            self.temperature,
         )
-        self.class_filter_weights_ = class_filter_weights(
-            measured, self.class_heatmap, self.temperature
-        )
-        is_contrastive = self.class_heatmap in ("outlined", "contrastive")
-        constants = np.ones(len(self.classes_)) if is_contrastive else None
-        specification = self._heatmap_specification(constants)
-        with network.evaluation():
-            data = images, validation, y, background, recorder
-            found = calibrate(network, specification, *data)
-        self.normalization_constant_ = found.normalization
-        self.class_normalization_constants_ = found.class_normalization
-        self.class_score_constants_ = found.class_scores
 
-    def _heatmap_specification(self, constants) -> HeatmapSpecification:
-        outline = getattr(self, "outline_layer_", None)
-        measured = self.log_odds_drops_, self.image_shape_, constants
-        contrastive = None if constants is None else contrastive_weights(*measured)
+    def _fit_class_map(
+        self, measured: Importances, images: Images, validation
+    ) -> ClassMapState:
+        """Set what the class map learns before it is calibrated."""
+        network = self._trained_network()
+        _, probes = next(network.batches(images, validation[:_N_PROBES]))
+        measurement = Measurement(
+            network=network,
+            layers=self._layers(),
+            importances=measured,
+            temperature=self.temperature,
+            trained_size=self.image_shape_[:2],
+            probes=probes,
+        )
+        state = fit_class_map(find_class_map(self.class_heatmap), measurement)
+        self._class_heatmap = self.class_heatmap
+        self.class_filter_weights_ = state.filter_weights
+        self.outline_layer_ = state.outline_layer
+        return state
+
+    def _heatmap_specification(self, state: ClassMapState) -> HeatmapSpecification:
         return HeatmapSpecification(
             layers=self._layers(),
             filter_weights=tuple(split_by_layer(self.filter_weights_, self.n_filters_)),
-            class_filter_weights=self.class_filter_weights_,
-            contrastive=contrastive,
+            class_map=find_class_map(self._class_heatmap),
+            class_state=state,
             resolution=self.resolution,
-            outline_layer=outline,
-            trained_size=None if outline is None else self.image_shape_[:2],
         )
 
     def _heatmap_model(self) -> HeatmapModel:
+        state = ClassMapState(
+            filter_weights=self.class_filter_weights_,
+            log_odds_drops=self.log_odds_drops_,
+            trained_size=self.image_shape_[:2],
+            # Estimators of early versions lack it.
+            outline_layer=getattr(self, "outline_layer_", None),
+            score_constants=self.class_score_constants_,
+            normalization_constants=self.class_normalization_constants_,
+        )
         return HeatmapModel(
             network=self._trained_network(),
-            specification=self._heatmap_specification(self.class_score_constants_),
+            specification=self._heatmap_specification(state),
             normalization_constant=self.normalization_constant_,
-            class_normalization_constants=self.class_normalization_constants_,
+            normalize=self.normalize,
+            names=image_names(self),
         )
 
     @restores_torch_state
@@ -680,15 +706,24 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         images = check_images(self, X)
         arrays = check_out(out, images)
         classes = find_targets(self, target, labels, images)
-        how = self.normalize, threshold, arrays, self.verbose
-        heat = self._heatmap_model().heatmaps(images, classes, *how)
+        heat = self._heatmap_model().heatmaps(
+            images, classes, threshold=threshold, out=arrays, verbose=self.verbose
+        )
         return images.in_layout(heat) if out is None else out
 
     def __getstate__(self):
-        return pack_net(super().__getstate__())
+        state = pack_net(super().__getstate__())
+        is_users = isinstance(self.class_heatmap, ClassMap)
+        # Files hold no code: `load` is given the parameter, which stands for both.
+        if is_users and state.get("_class_heatmap") is self.class_heatmap:
+            del state["_class_heatmap"]
+        return state
 
     def __setstate__(self, state):
-        super().__setstate__(unpack_net(state))
+        state = unpack_net(state)
+        if "filter_weights_" in state and "_class_heatmap" not in state:
+            state["_class_heatmap"] = class_heatmap_of(state)
+        super().__setstate__(state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -24,12 +24,14 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_similar import InstanceLocalizer, LeNet, SimilarNetClassifier
-from sklearn_similar._heatmaps.contrastive import (
-    ContrastiveWeights,
+from sklearn_similar._heatmaps.methods.contrastive import (
     class_scores,
+    contrastive_weights,
     smoothing_for,
 )
-from sklearn_similar._heatmaps.outline import outlined as outlines_of
+from sklearn_similar._heatmaps.methods.guided_upsampling import (
+    upsample_guided,
+)
 from sklearn_similar._network.forward import eval_mode
 
 
@@ -431,12 +433,11 @@ class TestClassHeatmaps:
         images = torch.from_numpy(digits.X_test[:, np.newaxis] / np.float32(255))
         with eval_mode(estimator.net_.module_) as module:
             maps = feature_maps(module, "features.relu2", images, "pooled")
-        weights = ContrastiveWeights(
-            log_odds_drops=estimator.log_odds_drops_,
-            score_constants=estimator.class_score_constants_,
-            smoothing=smoothing_for((28, 28)),
+        weights = contrastive_weights(
+            estimator._heatmap_model().specification.class_state
         )
-        found = class_scores(maps, weights).numpy()
+        means = maps.activations.relu().mean(dim=(2, 3))
+        found = class_scores(means, weights).numpy()
         for label in range(10):
             own = found[digits.y_test == label, label]
             assert np.median(own) == pytest.approx(1, rel=1e-4)
@@ -462,7 +463,9 @@ class TestClassHeatmaps:
         images = torch.from_numpy(digits.X_test[:, np.newaxis] / np.float32(255))
         with eval_mode(outlined.net_.module_) as module:
             maps = feature_maps(module, "features.relu1", images, "pooled")
-        outline = outlines_of(torch.from_numpy(all_classes)[:, None], maps, (28, 28))
+        outline = upsample_guided(
+            torch.from_numpy(all_classes)[:, None], maps, (28, 28)
+        )
         probability = outlined.predict_proba(digits.X_test)[:, 3]
         expected = np.sqrt(
             outline[:, 0].numpy() * contrast * probability[:, np.newaxis, np.newaxis]
@@ -483,10 +486,9 @@ class TestClassHeatmaps:
         self, quick, digits
     ):
         estimator = quick().fit(digits.X[:, 4:24], digits.y)
-        assert (
-            estimator._heatmap_model().specification.contrastive.smoothing
-            == smoothing_for((20, 28))
-        )
+        assert contrastive_weights(
+            estimator._heatmap_model().specification.class_state
+        ).smoothing == smoothing_for((20, 28))
 
     @pytest.mark.parametrize("class_heatmap", ["outlined", "contrastive", "linear"])
     def test_each_image_can_have_its_own_label(self, quick, digits, class_heatmap):

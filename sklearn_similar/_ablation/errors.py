@@ -1,7 +1,6 @@
 """The error of a network with all filters of its layers and without each, exactly."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
@@ -13,7 +12,6 @@ from torch import nn
 from .._images.images import Images
 from .._images.memory import within_working_memory
 from .._network.activations import extract_activations
-from .._network.recording import ActivationRecorder
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
 from .selection import select_strategies
@@ -110,7 +108,6 @@ def measure_errors(
     *,
     ablation: str,
     is_deterministic: bool = False,
-    recorder: ActivationRecorder | None = None,
     verbose: int = 0,
 ) -> LayerErrors:
     """Errors of a network with all filters of some layers and without each of them.
@@ -143,7 +140,7 @@ def measure_errors(
     )
     if ablation == "mean":
         replacements = mean_activations(network, layers, data)
-    sums = sum_errors(network, strategies, replacements, data, verbose, recorder)
+    sums = sum_errors(network, strategies, replacements, data, verbose)
     for index, layer in enumerate(layers):
         if sums[index] is None:
             # Masking is always exact.
@@ -167,7 +164,6 @@ def sum_errors(
     replacements: Sequence[torch.Tensor],
     data: ValidationData,
     verbose: int = 0,
-    recorder: ActivationRecorder | None = None,
 ) -> list[ErrorSums | None]:
     """The errors by several strategies; None for one that turns out to be inexact."""
     exact = {
@@ -186,10 +182,7 @@ def sum_errors(
         if not exact:
             break
         # One pass for all layers.
-        with recorder.recording(indices, batch) if recorder else nullcontext():
-            recorded = record_pass(
-                network.module, batch, [strategies[i] for i in exact]
-            )
+        recorded = record_pass(network.module, batch, [strategies[i] for i in exact])
         for position, sums in list(exact.items()):
             strategy, replacement = strategies[position], replacements[position]
             try:

@@ -1,28 +1,23 @@
 """Normalisation constants of heatmaps, measured on reference images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .._images.images import Images
+from .._images.memory import within_working_memory
 from .._images.splits import spread_over_classes
-from .._network.recording import MAX_HELD, ActivationRecorder
 from .._network.trained import TrainedNetwork
-from .computation import (
-    HeatmapSpecification,
-    ImageActivations,
-    compute_heatmaps,
-    image_activations,
-)
-from .contrastive import ContrastiveWeights, class_scores
-from .presence import Presence
-from .weights import median_maximum
+from .class_map import ClassMap, ClassMapState, ImageActivations
+from .extraction import ActivationExtractor, HeatmapSpecification, compute_heatmaps
+from .maps import median_maximum
 
 # The constants are medians, which more images hardly change.
 _MAX_REFERENCE_IMAGES = 128
-# Least share of the images that the reference images are, if they are recorded.
-_MIN_SHARE = 0.05
+# Values of activations that are held, so that they need not be extracted again, at
+# scikit-learn's default working memory.
+_MAX_CACHED = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,95 +26,46 @@ class Calibration:
 
     Attributes
     ----------
-    normalization : float
-    class_normalization : ndarray of shape (n_classes,)
-    class_scores : ndarray of shape (n_classes,) or None
+    normalization_constant : float
+    class_normalization_constants : ndarray of shape (n_classes,)
+    class_score_constants : ndarray of shape (n_classes,) or None
     """
 
-    normalization: float
-    class_normalization: np.ndarray
-    class_scores: np.ndarray | None
+    normalization_constant: float
+    class_normalization_constants: np.ndarray
+    class_score_constants: np.ndarray | None
 
 
 class CachedActivations:
     """Activations for some images, to be iterated several times.
 
-    They are extracted once, unless they are there already, and again only if they are
-    too many to hold.
+    They are extracted once, and again only if they are too many to hold.
     """
 
     def __init__(
-        self,
-        network: TrainedNetwork,
-        specification: HeatmapSpecification,
-        images: Images,
-        indices: np.ndarray,
-        recorded: list[ImageActivations] | None = None,
+        self, extractor: ActivationExtractor, images: Images, indices: np.ndarray
     ):
-        self._source = network, specification, images, indices
-        self._cache = recorded
+        self._extractor, self._images, self._indices = extractor, images, indices
+        self._cache: list[ImageActivations] | None = None
 
     def __iter__(self) -> Iterator[ImageActivations]:
         if self._cache is not None:
             yield from self._cache
             return
         cache: list[ImageActivations] = []
-        n_values = 0
-        for activations in image_activations(*self._source):
+        max_values, n_values = within_working_memory(_MAX_CACHED), 0
+        for activations in self._extractor.batches(self._images, self._indices):
             maps = [*activations.feature_maps]
             if activations.outline_maps is not None:
                 maps.append(activations.outline_maps)
             n_values += sum(m.activations.numel() for m in maps)
-            if n_values <= MAX_HELD:
+            if n_values <= max_values:
                 cache.append(activations)
             else:
                 cache.clear()
             yield activations
-        if n_values <= MAX_HELD:
+        if n_values <= max_values:
             self._cache = cache
-
-
-def reference_images(indices: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The images, some of those with the indices, that constants are measured on."""
-    return indices[spread_over_classes(y[indices], _MAX_REFERENCE_IMAGES)]
-
-
-def reference_recorder(
-    network: TrainedNetwork,
-    layers: Sequence[str],
-    outline_layer: str | None,
-    indices: np.ndarray,
-    y: np.ndarray,
-    resolution: str,
-) -> ActivationRecorder:
-    """A recorder of the activations that `calibrate` needs for the same images."""
-    chosen = reference_images(indices, y)
-    # Dense activations come from another pass, and a pass over few images takes less
-    # time than recording some in each batch of many.
-    is_worth_it = resolution == "pooled" and len(chosen) >= _MIN_SHARE * len(indices)
-    return ActivationRecorder(
-        network, layers, outline_layer, chosen if is_worth_it else chosen[:0]
-    )
-
-
-def recorded_activations(
-    recorder: ActivationRecorder, specification: HeatmapSpecification
-) -> list[ImageActivations] | None:
-    """What was recorded, for heatmaps; None unless all of it was."""
-    recordings = recorder.recordings()
-    if recordings is None:
-        return None
-    n_layers = len(specification.layers)
-    return [
-        ImageActivations(
-            indices=one.indices,
-            feature_maps=one.feature_maps[:n_layers],
-            size=one.size,
-            outline_maps=one.feature_maps[-1] if specification.outline_layer else None,
-            output=one.output,
-        )
-        for one in recordings
-    ]
 
 
 def calibrate(
@@ -129,7 +75,6 @@ def calibrate(
     indices: np.ndarray,
     y: np.ndarray,
     background: int | None,
-    recorder: ActivationRecorder | None = None,
 ) -> Calibration:
     """Measure the normalisation constants of a specification.
 
@@ -138,7 +83,7 @@ def calibrate(
     network : TrainedNetwork
         In evaluation mode.
     specification : HeatmapSpecification
-        The score constants of its contrastive weights, if any, are ones.
+        Without constants in the state of its class map.
     images : Images
     indices : ndarray of int
         Images to choose the reference images from.
@@ -146,75 +91,73 @@ def calibrate(
         Class index of each image.
     background : int or None
         Class whose images are left out of the constant of all classes together.
-    recorder : ActivationRecorder, default=None
-        The `reference_recorder`, after the network was run on the images.
     """
-    n_classes = network.n_classes
-    chosen = reference_images(indices, y)
-    foreground = chosen[y[chosen] != background]
+    references = indices[spread_over_classes(y[indices], _MAX_REFERENCE_IMAGES)]
+    foreground = references[y[references] != background]
     if len(foreground) == 0:
-        foreground = chosen
-    recorded = recorded_activations(recorder, specification) if recorder else None
-    references = CachedActivations(network, specification, images, chosen, recorded)
+        foreground = references
+    extractor = ActivationExtractor(network, specification, for_classes=True)
+    cached = CachedActivations(extractor, images, references)
     maxima = [
         compute_heatmaps(activations, specification).max(axis=(1, 2))[
             np.isin(activations.indices, foreground)
         ]
-        for activations in references
+        for activations in cached
     ]
-    score_constants = None
-    if specification.contrastive:
-        weights = specification.contrastive
-        score_constants = class_score_constants(references, y, weights)
-        weights = replace(weights, score_constants=score_constants)
-        specification = replace(specification, contrastive=weights)
+    score_constants = class_score_constants(
+        cached, y, specification.class_map, specification.class_state
+    )
+    state = replace(specification.class_state, score_constants=score_constants)
     return Calibration(
-        normalization=median_maximum(np.concatenate(maxima)),
-        class_normalization=class_normalization_constants(
-            references, specification, Presence(network, specification), y, n_classes
+        normalization_constant=median_maximum(np.concatenate(maxima)),
+        class_normalization_constants=class_normalization_constants(
+            cached, y, replace(specification, class_state=state)
         ),
-        class_scores=score_constants,
+        class_score_constants=score_constants,
     )
 
 
 def class_score_constants(
-    references: CachedActivations, y: np.ndarray, weights: ContrastiveWeights
-) -> np.ndarray:
-    """Median score of each class on its images; on all, if it has none."""
-    parts = [
-        (y[activations.indices], class_scores(activations.feature_maps[-1], weights))
-        for activations in references
-    ]
-    labels = np.concatenate([part for part, _ in parts])
-    scores = np.concatenate([part.cpu().numpy() for _, part in parts])
+    references: CachedActivations,
+    y: np.ndarray,
+    class_map: ClassMap,
+    state: ClassMapState,
+) -> np.ndarray | None:
+    """Median score of each class on its images; on all images, if it has none.
+
+    None if the class map has no scores.
+    """
+    labels, parts = [], []
+    for activations in references:
+        scores = class_map.class_scores(activations, state)
+        if scores is None:
+            return None
+        labels.append(y[activations.indices])
+        parts.append(scores.cpu().numpy())
+    label, score = np.concatenate(labels), np.concatenate(parts)
     return np.array(
         [
-            median_maximum(column[labels == index] if index in labels else column)
-            for index, column in enumerate(scores.T)
+            median_maximum(column[label == index] if index in label else column)
+            for index, column in enumerate(score.T)
         ]
     )
 
 
 def class_normalization_constants(
-    references: CachedActivations,
-    specification: HeatmapSpecification,
-    presence: Presence,
-    y: np.ndarray,
-    n_classes: int,
+    references: CachedActivations, y: np.ndarray, specification: HeatmapSpecification
 ) -> np.ndarray:
     """Median maximum of the heatmaps of each class on its images.
 
-    A class without images has the median of the others.
+    A class without images has the median of the other constants.
     """
     labels, maxima = [], []
     for activations in references:
-        part = y[activations.indices]
-        classes = part[:, np.newaxis]
-        heat = compute_heatmaps(activations, specification, classes)
-        heat = presence.darken(heat, activations, classes)
-        labels.append(part)
+        label = y[activations.indices]
+        heat = compute_heatmaps(activations, specification, label[:, np.newaxis])
+        labels.append(label)
         maxima.append(heat.max(axis=(1, 2)))
     label, maximum = np.concatenate(labels), np.concatenate(maxima)
     constants = {c: median_maximum(maximum[label == c]) for c in np.unique(label)}
     fallback = float(np.median(list(constants.values())))
+    n_classes = len(specification.class_state.filter_weights)
     return np.array([constants.get(index, fallback) for index in range(n_classes)])

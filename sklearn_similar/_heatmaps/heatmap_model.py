@@ -1,31 +1,56 @@
 """Heatmaps of images, from the activations of a trained network."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from .._images.images import Images, release
+from .._images.images import Images, batch_slices, release
 from .._images.memory import within_working_memory
 from .._images.messages import ImageNames, warn_user
-from .._images.rasters import Raster, explained_memory_error, is_large
+from .._images.rasters import (
+    Raster,
+    Window,
+    explained_memory_error,
+    is_large,
+    max_tile_pixels,
+    tiles,
+)
 from .._network.tile_halo import NotLocalError
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
-from .computation import (
-    HeatmapSpecification,
-    batch_activations,
-    compute_heatmaps,
-    image_activations,
-)
-from .presence import Presence
-from .tiles import HeatmapTiles, heatmap_tiles
-from .weights import normalize_per_image
+from .class_map import ImageActivations
+from .extraction import ActivationExtractor, HeatmapSpecification, compute_heatmaps
+from .maps import normalize_per_image, normalize_range
+from .tiles import HeatmapTiles
 
-# Pixels of an image beyond which it is worth a warning that there are no tiles.
+# Pixels of an image beyond which it is worth a warning that there are no tiles, at
+# scikit-learn's default working memory.
 _MAX_UNTILED = 2**23
+
+
+class HeatBlock(NamedTuple):
+    """Heatmaps of some images of one size, or a part of the heatmap of one image.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (n_images,)
+        Positions of the images.
+    window : (slice, slice)
+        Where in the heatmaps the heat is.
+    heat : ndarray of shape (n_images, height, width)
+    n_finished : int
+        Images whose heatmaps are complete after this block.
+    """
+
+    indices: np.ndarray
+    window: Window
+    heat: np.ndarray
+    n_finished: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,175 +61,253 @@ class HeatmapModel:
     ----------
     network : TrainedNetwork
     specification : HeatmapSpecification
+        With calibrated constants in the state of its class map: they divide heatmaps of
+        a class, and their mean divides those of several.
     normalization_constant : float
         Divides heatmaps of all classes.
-    class_normalization_constants : ndarray of shape (n_classes,)
-        Divide heatmaps of each class; their mean those of several classes.
+    normalize : {"validation", "image"} or None
+    names : ImageNames
+        What messages call the images.
     """
 
     network: TrainedNetwork
     specification: HeatmapSpecification
     normalization_constant: float
-    class_normalization_constants: np.ndarray
+    normalize: str | None
+    names: ImageNames = field(default_factory=ImageNames)
 
     def heatmaps(
         self,
         images: Images,
-        classes: np.ndarray | None,
-        normalize: str | None,
-        threshold: float | None,
+        classes: np.ndarray | None = None,
+        threshold: float | None = None,
         out: Any = None,
         verbose: int = 0,
     ) -> Any:
-        """Heatmaps, height x width each; large images are worked on in tiles.
+        """Heatmaps, height x width each; large images are computed in tiles.
 
         Parameters
         ----------
         images : Images
-        classes : ndarray of shape (n_images, n_targets) or None
-            Classes to draw for each image; None: all of them together.
-        normalize : {"validation", "image"} or None
-        threshold : float or None
+        classes : ndarray of shape (n_images, n_targets), default=None
+            Classes to show for each image; None: all of them together.
+        threshold : float, default=None
             Values below it become 0. Without normalisation it is a share of the
             normalisation constant.
         out : array or list of arrays, default=None
             Where heatmaps are written, one height x width for each image.
         verbose : int, default=0
-            Whether to show progress bars.
+            Whether to show a progress bar.
         """
-        # All classes together have no others to be contrasted with.
-        if classes is not None and self.specification.contrastive:
-            n_classes = len(self.class_normalization_constants)
-            classes = classes if classes.shape[1] < n_classes else None
-        constants = np.full(len(images), self.normalization_constant)
-        if classes is not None:
-            constants = self.class_normalization_constants[classes].mean(axis=1)
-        specification = self._specification_for(classes)
         heatmaps = images.empty_heatmaps() if out is None else out
-        large = np.array([is_large(pixels) for pixels in images.pixels], bool)
+        blocks = with_progress(
+            self._blocks(images, self._contrasted(classes), threshold),
+            "heatmaps",
+            len(images),
+            "image",
+            verbose,
+            size=lambda block: block.n_finished,
+        )
         with self.network.evaluation():
-            presence = Presence(self.network, specification)
-            for activations in with_progress(
-                image_activations(
-                    self.network,
-                    specification,
-                    images,
-                    np.flatnonzero(~large) if large.any() else None,
-                ),
-                "heatmaps",
-                int((~large).sum()),
-                "image",
-                verbose,
-                size=lambda activations: len(activations.indices),
-            ):
-                indices = activations.indices
-                heat = compute_heatmaps(
-                    activations,
-                    specification,
-                    None if classes is None else classes[indices],
-                    self.class_normalization_constants,
-                )
-                if classes is not None:
-                    heat = presence.darken(heat, activations, classes[indices])
-                values = torch.from_numpy(heat)
-                check_finite(values, indices, "heat values", images.names)
-                constant = constants[indices, np.newaxis, np.newaxis].astype(np.float32)
-                heat = _normalize(heat, constant, normalize, threshold)
-                for index, heatmap in zip(indices, heat, strict=True):
-                    heatmaps[index][...] = heatmap
-                release(heatmaps)
-            for index in with_progress(
-                np.flatnonzero(large).tolist(),
-                "heatmaps in tiles",
-                int(large.sum()),
-                "image",
-                verbose if large.any() else 0,
-            ):
-                image = Raster.from_pixels(
-                    images.pixels[index], self.network.n_channels
-                )
-                name = f"{images.names.name(index)} of X"
-                with explained_memory_error(name, image.size):
-                    raster = self.raster(
-                        image,
-                        None if classes is None else classes[[index]],
-                        constants[index],
-                        normalize,
-                        threshold,
-                        index,
-                        images.names,
-                    )
-                    raster.write(heatmaps[index])
+            for block in blocks:
+                for index, heat in zip(block.indices, block.heat, strict=True):
+                    heatmaps[index][block.window] = heat
+                release(heatmaps[block.indices[-1]])
         return heatmaps
 
-    def rasters(self, images, normalize):
-        out = []
-        for image in images:
-            with self.network.evaluation():
-                heat = self.raster(
-                    image, None, self.normalization_constant, normalize, None
-                )
+    def rasters(
+        self, images: Sequence[Raster], classes: np.ndarray | None = None
+    ) -> list[Raster]:
+        """Heatmaps as rasters, 1 x height x width, computed when they are read.
 
-            def read(rows, columns, heat=heat):
-                with self.network.evaluation():
-                    return heat.read(rows, columns)
+        Small images of one size are run together, when one of them is read.
 
-            out.append(Raster(heat.size, read).cached())
-        return out
-
-    def raster(
-        self,
-        image: Raster,
-        classes: np.ndarray | None,
-        constant: float,
-        normalize: str | None,
-        threshold: float | None,
-        index: int = 0,
-        names: ImageNames | None = None,
-    ) -> Raster:
-        """Heatmap, 1 x height x width, of a large image.
-
-        In evaluation mode; `classes` and `constant` are those of the image, `index` is
-        its position, and `names` are those of all images.
+        Parameters
+        ----------
+        images : sequence of Raster
+            Images as the network takes them, float32.
+        classes : ndarray of shape (n_images, n_targets), default=None
+            Classes to show for each image; None: all of them together.
         """
-        specification = self._specification_for(classes)
-        tiles = self._tiles(image.size, specification)
-        if tiles is None:
-            heat = self._untiled(image, specification, classes)
-        else:
-            heat = tiles.raster(image, classes)
+        classes = self._contrasted(classes)
+        extractor = self._extractor(classes)
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            by_size.setdefault(image.size, []).append(index)
+        heatmaps: dict[int, Raster] = {}
+        for size, indices in by_size.items():
+            if math.prod(size) > max_tile_pixels():
+                with self.network.evaluation():
+                    tiled = self._tiles(extractor, size)
+                    if tiled is not None:
+                        for index in indices:
+                            heat = self._tiled(
+                                tiled, images[index], index, classes, None
+                            )
+                            heatmaps[index] = self._in_evaluation(heat)
+                        continue
+            n_at_once = max(1, max_tile_pixels() // math.prod(size))
+            n_at_once = min(n_at_once, self.network.batch_size)
+            for part in batch_slices(len(indices), n_at_once):
+                batch = np.array(indices[part])
+                heatmaps |= self._batch_rasters(extractor, images, batch, classes)
+        return [heatmaps[index] for index in range(len(images))]
+
+    def _blocks(
+        self, images: Images, classes: np.ndarray | None, threshold: float | None
+    ) -> Iterator[HeatBlock]:
+        """Compute heatmaps, first those of small images."""
+        extractor = self._extractor(classes)
+        large = np.array([is_large(pixels) for pixels in images.pixels], bool)
+        small_images = np.flatnonzero(~large) if large.any() else None
+        for activations in extractor.batches(images, small_images):
+            yield self._whole_block(activations, classes, threshold)
+        for index in np.flatnonzero(large).tolist():
+            image = Raster.from_pixels(images.pixels[index], self.network.n_channels)
+            with explained_memory_error(f"{self.names.name(index)} of X", image.size):
+                tiled = self._tiles(extractor, image.size)
+                if tiled is None:
+                    batch = self._on_device(image.whole()[None])
+                    activations = extractor.extract(batch, np.array([index]))
+                    yield self._whole_block(activations, classes, threshold)
+                    continue
+                heat = self._tiled(tiled, image, index, classes, threshold)
+                for window in tiles(image.size, math.isqrt(max_tile_pixels())):
+                    is_last = tuple(part.stop for part in window) == image.size
+                    values = heat.read(*window).numpy()
+                    yield HeatBlock(np.array([index]), window, values, int(is_last))
+
+    def _whole_block(
+        self,
+        activations: ImageActivations,
+        classes: np.ndarray | None,
+        threshold: float | None,
+    ) -> HeatBlock:
+        indices, window = activations.indices, (slice(None), slice(None))
+        heat = self._heat(activations, classes, threshold)
+        return HeatBlock(indices, window, heat, len(indices))
+
+    def _batch_rasters(
+        self,
+        extractor: ActivationExtractor,
+        images: Sequence[Raster],
+        indices: np.ndarray,
+        classes: np.ndarray | None,
+    ) -> dict[int, Raster]:
+        """Heatmaps of images of one size, all computed when one of them is read."""
+
+        @cache
+        def heat() -> torch.Tensor:
+            batch = torch.stack([images[index].whole() for index in indices])
+            with self.network.evaluation():
+                parts = [
+                    self._heat(activations, classes, None)
+                    for activations in extractor.parts(self._on_device(batch), indices)
+                ]
+            return torch.from_numpy(np.concatenate(parts))
+
+        def raster(row: int, size: tuple[int, int]) -> Raster:
+            return Raster(
+                size, lambda rows, columns: heat()[row : row + 1, rows, columns]
+            )
+
+        return {
+            index: raster(row, images[index].size)
+            for row, index in enumerate(indices.tolist())
+        }
+
+    def _in_evaluation(self, heat: Raster) -> Raster:
+        """A raster that puts the network into evaluation mode when it is read."""
+
+        def read(rows: slice, columns: slice) -> torch.Tensor:
+            with self.network.evaluation():
+                return heat.read(rows, columns)
+
+        return Raster(heat.size, read)
+
+    def _heat(
+        self,
+        activations: ImageActivations,
+        classes: np.ndarray | None,
+        threshold: float | None,
+    ) -> np.ndarray:
+        """Normalised heatmaps, n_images x height x width, 0 below the threshold."""
+        indices = activations.indices
+        of_images = None if classes is None else classes[indices]
+        heat = compute_heatmaps(activations, self.specification, of_images)
+        check_finite(torch.from_numpy(heat), indices, "heat values", self.names)
+        constants = self._constants(of_images, len(indices))
+        if self.normalize == "image":
+            heat = normalize_per_image(heat)
+        return self._scaled(heat, constants, threshold)
+
+    def _tiled(
+        self,
+        tiled: HeatmapTiles,
+        image: Raster,
+        index: int,
+        classes: np.ndarray | None,
+        threshold: float | None,
+    ) -> Raster:
+        """Normalised heatmap, 1 x height x width, of a large image."""
+        of_image = None if classes is None else classes[[index]]
 
         def check(values: torch.Tensor) -> torch.Tensor:
-            check_finite(values, np.array([index]), "heat values", names)
+            check_finite(values, np.array([index]), "heat values", self.names)
             return values
 
-        heat = heat.map(check)
-        if normalize == "image":
-            low, high = heat.value_range()
-            contrast = high - low if high > low else 1.0
-            heat = heat.map(lambda values: (values - low) / contrast)
-            normalize, constant = None, 1.0
-        value = np.float32(constant)
-        return heat.map(
-            lambda values: torch.from_numpy(
-                _normalize(values.numpy(), value, normalize, threshold)
-            ),
+        heat = tiled.raster(image, of_image).map(check)
+        constants = self._constants(of_image, 1)
+        limits = None
+        if self.normalize == "image":
+            limits = np.array(heat.value_range(), np.float32)
+
+        def normalize(values: torch.Tensor) -> torch.Tensor:
+            part = values.numpy()
+            if limits is not None:
+                part = normalize_range(part, *limits)
+            return torch.from_numpy(self._scaled(part, constants, threshold))
+
+        return heat.map(normalize)
+
+    def _scaled(
+        self, heat: np.ndarray, constants: np.ndarray, threshold: float | None
+    ) -> np.ndarray:
+        """Heat in units of the constants, where it is normalised by them, and cut."""
+        if self.normalize == "validation":
+            heat = heat / constants
+        if self.normalize is not None:
+            constants = np.ones_like(constants)
+        if threshold is None:
+            return heat
+        return np.where(heat < threshold * constants, 0, heat)
+
+    def _constants(self, classes: np.ndarray | None, n_images: int) -> np.ndarray:
+        """Normalisation constant of each image, n_images x 1 x 1."""
+        constants = np.full(n_images, self.normalization_constant)
+        of_classes = self.specification.class_state.normalization_constants
+        if classes is not None and of_classes is not None:
+            constants = of_classes[classes].mean(axis=1)
+        return constants[:, np.newaxis, np.newaxis].astype(np.float32)
+
+    def _contrasted(self, classes: np.ndarray | None) -> np.ndarray | None:
+        """None where there are no other classes to contrast the classes with."""
+        n_classes = len(self.specification.class_state.filter_weights)
+        if classes is None or classes.shape[1] < n_classes:
+            return classes
+        return None if self.specification.class_map.contrasts_classes else classes
+
+    def _extractor(self, classes: np.ndarray | None) -> ActivationExtractor:
+        return ActivationExtractor(
+            self.network, self.specification, for_classes=classes is not None
         )
 
-    def _specification_for(self, classes: np.ndarray | None) -> HeatmapSpecification:
-        """Without what is only there for heatmaps of some classes, where it is not."""
-        if classes is not None:
-            return self.specification
-        return replace(self.specification, outline_layer=None, trained_size=None)
-
     def _tiles(
-        self, size: tuple[int, int], specification: HeatmapSpecification
+        self, extractor: ActivationExtractor, size: tuple[int, int]
     ) -> HeatmapTiles | None:
-        """None, with a warning where that needs much, if there can be no tiles."""
+        """None, with a warning where that takes much memory, if tiles would differ."""
         try:
-            return heatmap_tiles(
-                self.network, specification, self.class_normalization_constants
-            )
+            return HeatmapTiles(extractor=extractor, locality=extractor.locality)
         except NotLocalError as reason:
             if math.prod(size) > within_working_memory(_MAX_UNTILED):
                 warn_user(
@@ -215,35 +318,6 @@ class HeatmapModel:
                 )
             return None
 
-    def _untiled(
-        self,
-        image: Raster,
-        specification: HeatmapSpecification,
-        classes: np.ndarray | None,
-    ) -> Raster:
-        pixels = image.whole()[None]
-        batch = pixels.contiguous(memory_format=self.network.memory_format)
-        activations = batch_activations(
-            self.network, specification, batch.to(self.network.device), np.zeros(1, int)
-        )
-        heat = compute_heatmaps(
-            activations, specification, classes, self.class_normalization_constants
-        )
-        if classes is not None:
-            presence = Presence(self.network, specification)
-            heat = presence.darken(heat, activations, classes)
-        return Raster.from_tensor(torch.from_numpy(heat))
-
-
-def _normalize(
-    heat: np.ndarray,
-    constant: np.ndarray | np.float32,
-    normalize: str | None,
-    threshold: float | None,
-) -> np.ndarray:
-    """Normalised heatmaps, 0 below the threshold."""
-    if normalize == "validation":
-        heat, constant = heat / constant, np.float32(1)
-    elif normalize == "image":
-        heat, constant = normalize_per_image(heat), np.float32(1)
-    return heat if threshold is None else np.where(heat < threshold * constant, 0, heat)
+    def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
+        batch = batch.contiguous(memory_format=self.network.memory_format)
+        return batch.to(self.network.device)

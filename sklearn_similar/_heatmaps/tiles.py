@@ -1,21 +1,16 @@
 """Heatmaps of large images, tile by tile, equal to those of the whole image."""
 
-import math
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
 
 from .._images.rasters import Raster, Window, tile_rows, tile_side, tiles, with_halo
-from .._network.activations import FeatureMaps, extract_activations
-from .._network.tile_halo import NotLocalError, TileHalo, find_tile_halo
-from .._network.trained import TrainedNetwork
-from .computation import HeatmapSpecification, ImageActivations, compute_heatmaps
-from .contrastive import ContrastiveWeights, class_scores_of, shares_of_competing
-
-# Radius of the smoothing of contrastive maps, in standard deviations.
-_SMOOTHED = 3
+from .._network.activations import FeatureMaps
+from .._network.tile_halo import TileHalo
+from .class_map import ImageActivations
+from .extraction import ActivationExtractor, compute_heatmaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,31 +19,24 @@ class HeatmapTiles:
 
     Attributes
     ----------
-    network : TrainedNetwork
-        In evaluation mode, whenever heat is computed.
-    specification : HeatmapSpecification
-    class_constants : ndarray of shape (n_classes,)
-        As in `compute_heatmaps`.
+    extractor : ActivationExtractor
+        Of a network in evaluation mode, whenever heat is computed.
     locality : TileHalo
     """
 
-    network: TrainedNetwork
-    specification: HeatmapSpecification
-    class_constants: np.ndarray
+    extractor: ActivationExtractor
     locality: TileHalo
 
     @property
     def halo(self) -> int:
         """Pixels around a tile that its heat depends on."""
-        halo = self.locality.halo + self.locality.step
-        contrastive = self.specification.contrastive
-        if contrastive:
-            halo += math.ceil(_SMOOTHED * max(contrastive.smoothing)) + 2
-        return halo
+        specification = self.extractor.specification
+        halo = specification.class_map.halo(specification.class_state)
+        return self.locality.halo + self.locality.step + halo
 
     @property
     def side(self) -> int:
-        """Side of the tiles that fit into the memory budget."""
+        """Side of the tiles that fit into the working memory."""
         locality = self.locality
         return tile_side(locality.bytes_per_pixel, self.halo, locality.step)
 
@@ -61,64 +49,48 @@ class HeatmapTiles:
         classes : ndarray of shape (1, n_targets), default=None
             As in `compute_heatmaps`.
         """
-        shares = None
-        weights = self.specification.contrastive
-        if classes is not None and weights:
-            shares = self._shares(image, classes, weights)
-        compute = partial(self._heat, image, classes, shares)
+
+        @cache
+        def whole_image_means() -> torch.Tensor:
+            return self._mean_activations(image)
+
+        def compute(window: Window) -> torch.Tensor:
+            activations, inner = self._activations(image, window, self.halo)
+            heat = compute_heatmaps(
+                replace(activations, whole_image_means=whole_image_means),
+                self.extractor.specification,
+                classes,
+            )
+            return torch.from_numpy(heat[:, *inner])
 
         def read(rows: slice, columns: slice) -> torch.Tensor:
             bands = [
-                torch.cat([compute(part) for part in band], dim=2)
+                torch.cat([compute(tile) for tile in band], dim=2)
                 for band in tile_rows((rows, columns), self.side)
             ]
             return torch.cat(bands, dim=1)
 
         return Raster(image.size, read)
 
-    def _heat(
-        self,
-        image: Raster,
-        classes: np.ndarray | None,
-        shares: torch.Tensor | None,
-        window: Window,
-    ) -> torch.Tensor:
-        activations, inner = self._activations(image, window, self.halo)
-        heat = compute_heatmaps(
-            activations, self.specification, classes, self.class_constants, shares
-        )
-        return torch.from_numpy(heat[:, *inner])
-
     def _activations(
         self, image: Raster, window: Window, halo: int
     ) -> tuple[ImageActivations, Window]:
         """Activations around a window, and where in their image it lies."""
         outer, inner = with_halo(window, halo, image.size, self.locality.step)
-        batch = image.read(*outer)[None].contiguous(
-            memory_format=self.network.memory_format
-        )
-        feature_maps = extract_activations(
-            self.network.module,
-            self.specification.layers,
-            batch.to(self.network.device),
-            self.specification.resolution,
-        )
-        return ImageActivations(np.zeros(1, int), feature_maps, batch.shape[2:]), inner
+        network = self.extractor.network
+        batch = image.read(*outer)[None].contiguous(memory_format=network.memory_format)
+        activations = self.extractor.extract(batch.to(network.device), np.zeros(1, int))
+        return activations, inner
 
-    def _shares(
-        self, image: Raster, classes: np.ndarray, weights: ContrastiveWeights
-    ) -> torch.Tensor:
-        """Weights of the competing classes, from the activations of all tiles."""
+    def _mean_activations(self, image: Raster) -> torch.Tensor:
+        """Means of the last layer's positive activations, from those of all tiles."""
         total, count = torch.zeros((), dtype=torch.float64), 0
         for window in tiles(image.size, self.side):
             activations, inner = self._activations(image, window, self.locality.halo)
-            own = _cells(activations.feature_maps[-1], inner, window, image.size)
-            part = own.relu().sum(dim=(2, 3), dtype=torch.float64)
-            total = part + total
-            count += own.shape[2:].numel()
-        mean = (total / count).float()
-        targets = torch.from_numpy(classes).to(mean.device)
-        return shares_of_competing(class_scores_of(mean, weights), weights, targets)
+            cells = _cells(activations.feature_maps[-1], inner, window, image.size)
+            total = cells.relu().sum(dim=(2, 3), dtype=torch.float64) + total
+            count += cells.shape[2:].numel()
+        return (total / count).float()
 
 
 def _cells(
@@ -128,34 +100,7 @@ def _cells(
     parts = []
     for axis, (part, place, length) in enumerate(zip(inner, window, size, strict=True)):
         stride = 1 if maps.is_dense else round(maps.receptive_field.stride[axis])
-        # The last tile has what padding gives beyond the image.
+        # The last tile includes cells that padding adds beyond the image.
         stop = None if place.stop == length else -(-part.stop // stride)
         parts.append(slice(-(-part.start // stride), stop))
     return maps.activations[..., parts[0], parts[1]]
-
-
-def heatmap_tiles(
-    network: TrainedNetwork,
-    specification: HeatmapSpecification,
-    class_constants: np.ndarray,
-) -> HeatmapTiles:
-    """Tiles of a network's heatmaps; NotLocalError if they would differ."""
-    if specification.outline_layer or specification.trained_size:
-        raise NotLocalError(
-            "heatmaps of some classes have outlines, which depend on all of an image, "
-            "but for those of class_heatmap='contrastive'"
-        )
-    locality = find_tile_halo(
-        network.module,
-        specification.layers,
-        specification.resolution,
-        network.n_channels,
-        network.device,
-        network.memory_format,
-    )
-    return HeatmapTiles(
-        network=network,
-        specification=specification,
-        class_constants=class_constants,
-        locality=locality,
-    )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._heatmaps.methods import CLASS_MAPS
 from .._images.images import n_channels
 from .._search.box_regression import box_weights
 from .._search.crop_specification import CropSpecification
@@ -29,6 +30,7 @@ _OPTIONAL = {
     "outline_layer_",
     "absent_activations_",
     "box_regression_",
+    "_class_heatmap",
 }
 
 
@@ -202,6 +204,10 @@ IMPORTANCES: dict[str, Check] = {
         or _array("classes", 1, "filters of last layer")(value, state)
     ),
     "outline_layer_": _optional(_instance(str)),
+    # Absent where the class map is the user's.
+    "_class_heatmap": lambda value, state: (
+        isinstance(value, str) and value in CLASS_MAPS
+    ),
     "normalization_constant_": _instance(float),
     "class_normalization_constants_": _array("classes"),
     "class_score_constants_": _optional(_array("classes")),

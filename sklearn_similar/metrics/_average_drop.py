@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._compat import validate_params
-from .._heatmaps.weights import normalize_per_image
+from .._heatmaps.maps import normalize_per_image
 from ._explained import EXPLAINED, Batch, Explained
 from ._perturbation import to_dtype
 

@@ -19,7 +19,7 @@ from sklearn import config_context
 
 from sklearn_similar._ablation.errors import ErrorSums
 from sklearn_similar._ablation.importances import importances
-from sklearn_similar._heatmaps.contrastive import mean_log_odds_drops
+from sklearn_similar._heatmaps.methods.contrastive import mean_log_odds_drops
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The network cannot be traced .TypeError"

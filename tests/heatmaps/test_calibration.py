@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 import torch
 from networks import N_CLASSES, as_images, as_network, feature_maps, trained
+from sklearn import config_context
 
 from sklearn_similar._heatmaps.calibration import CachedActivations, calibrate
-from sklearn_similar._heatmaps.computation import (
+from sklearn_similar._heatmaps.class_map import ClassMapState
+from sklearn_similar._heatmaps.extraction import (
+    ActivationExtractor,
     HeatmapSpecification,
     compute_heatmaps,
-    image_activations,
 )
-from sklearn_similar._heatmaps.contrastive import ContrastiveWeights, class_scores
+from sklearn_similar._heatmaps.methods import CLASS_MAPS
+from sklearn_similar._heatmaps.methods.contrastive import (
+    class_scores,
+    contrastive_weights,
+)
 from sklearn_similar._network.forward import eval_mode
 
 LAYERS = ("1", "5")
@@ -32,11 +38,11 @@ def setting():
     specification = HeatmapSpecification(
         layers=LAYERS,
         filter_weights=(rng.random(6), rng.random(8)),
-        class_filter_weights=rng.random((N_CLASSES, 8)),
-        contrastive=ContrastiveWeights(
+        class_map=CLASS_MAPS["contrastive"],
+        class_state=ClassMapState(
+            filter_weights=rng.random((N_CLASSES, 8)),
             log_odds_drops=drops,
-            smoothing=(2.0, 2.0),
-            score_constants=np.ones(N_CLASSES),
+            trained_size=(16, 16),
         ),
         resolution="pooled",
     )
@@ -62,7 +68,8 @@ def measure(setting, indices=ALL, background=None):
 
 def maximum(setting, index, specification, target=None):
     image = as_images(setting.images[index : index + 1])
-    (alone,) = image_activations(setting.network, specification, image)
+    extractor = ActivationExtractor(setting.network, specification, for_classes=True)
+    (alone,) = extractor.batches(image)
     classes = None if target is None else np.array([[target]])
     return compute_heatmaps(alone, specification, classes).max()
 
@@ -70,7 +77,9 @@ def maximum(setting, index, specification, target=None):
 def scores(setting, indices, label, resolution="pooled"):
     module = setting.network.module
     maps = feature_maps(module, LAYERS[-1], setting.images[indices], resolution)
-    return class_scores(maps, setting.specification.contrastive)[:, label].numpy()
+    weights = contrastive_weights(setting.specification.class_state)
+    means = maps.activations.relu().mean(dim=(2, 3))
+    return class_scores(means, weights)[:, label].numpy()
 
 
 def test_the_normalization_constant_is_the_median_maximum_on_the_foreground(setting):
@@ -78,28 +87,26 @@ def test_the_normalization_constant_is_the_median_maximum_on_the_foreground(sett
     expected = np.median(
         [maximum(setting, index, setting.specification) for index in foreground]
     )
-    found = measure(setting, background=3).normalization
+    found = measure(setting, background=3).normalization_constant
     assert found == pytest.approx(expected, rel=1e-5)
-    assert found != pytest.approx(measure(setting).normalization, rel=1e-3)
+    assert found != pytest.approx(measure(setting).normalization_constant, rel=1e-3)
 
 
 def test_background_alone_gives_a_constant_too(setting):
     indices = np.flatnonzero(setting.y == 1)
-    expected = measure(setting, indices).normalization
-    assert measure(setting, indices, background=1).normalization == expected
+    expected = measure(setting, indices).normalization_constant
+    found = measure(setting, indices, background=1)
+    assert found.normalization_constant == expected
 
 
-@pytest.mark.parametrize("is_contrastive", [False, True])
-def test_the_constant_of_a_class_is_the_median_maximum_on_its_images(
-    setting, is_contrastive
-):
-    if not is_contrastive:
-        setting.specification = replace(setting.specification, contrastive=None)
+@pytest.mark.parametrize("name", ["linear", "contrastive"])
+def test_the_constant_of_a_class_is_the_median_maximum_on_its_images(setting, name):
+    setting.specification = replace(setting.specification, class_map=CLASS_MAPS[name])
     found = measure(setting)
-    specification = setting.specification
-    if is_contrastive:
-        weights = replace(specification.contrastive, score_constants=found.class_scores)
-        specification = replace(specification, contrastive=weights)
+    state = replace(
+        setting.specification.class_state, score_constants=found.class_score_constants
+    )
+    specification = replace(setting.specification, class_state=state)
     expected = {
         label: np.median(
             [
@@ -110,10 +117,10 @@ def test_the_constant_of_a_class_is_the_median_maximum_on_its_images(
         )
         for label in (0, 1, 3)
     }
-    # A class without images has a constant like the others'.
+    # A class without images has the median of the other constants.
     expected[2] = np.median(list(expected.values()))
     for label, constant in expected.items():
-        actual = found.class_normalization[label]
+        actual = found.class_normalization_constants[label]
         assert actual == pytest.approx(constant, rel=1e-5)
 
 
@@ -122,41 +129,43 @@ def test_the_score_constant_of_a_class_is_the_median_score_on_its_images(
     setting, resolution
 ):
     setting.specification = replace(setting.specification, resolution=resolution)
-    found = measure(setting).class_scores
+    found = measure(setting).class_score_constants
     for label in range(N_CLASSES):
         # For a class without images, on all images.
-        own = [index for index in ALL if setting.y[index] == label] or list(ALL)
-        expected = np.median(scores(setting, own, label, resolution))
+        indices = [index for index in ALL if setting.y[index] == label] or list(ALL)
+        expected = np.median(scores(setting, indices, label, resolution))
         assert found[label] == pytest.approx(expected, rel=1e-4)
 
 
-def test_without_contrastive_weights_there_are_no_score_constants(setting):
-    setting.specification = replace(setting.specification, contrastive=None)
-    assert measure(setting).class_scores is None
+def test_class_maps_without_scores_have_no_score_constants(setting):
+    class_map = CLASS_MAPS["linear"]
+    setting.specification = replace(setting.specification, class_map=class_map)
+    assert measure(setting).class_score_constants is None
 
 
 def test_without_activations_constants_are_1(setting):
     setting.images.zero_()
     torch.nn.init.constant_(setting.network.module[4].bias, -1e3)
     found = measure(setting)
-    assert found.normalization == 1
-    assert found.class_normalization.tolist() == [1] * N_CLASSES
-    assert found.class_scores.tolist() == [1] * N_CLASSES
+    assert found.normalization_constant == 1
+    assert found.class_normalization_constants.tolist() == [1] * N_CLASSES
+    assert found.class_score_constants.tolist() == [1] * N_CLASSES
 
 
-@pytest.mark.parametrize(("room", "n_extractions"), [(2**24, 1), (2000, 3)])
-def test_activations_are_cached_while_there_is_room(
-    setting, monkeypatch, room, n_extractions
+@pytest.mark.parametrize(("working_memory", "n_extractions"), [(1024, 1), (0.1, 3)])
+def test_activations_are_cached_while_they_fit_into_the_working_memory(
+    setting, working_memory, n_extractions
 ):
-    monkeypatch.setattr("sklearn_similar._heatmaps.calibration.MAX_HELD", room)
     runs = []
     setting.network.module.register_forward_pre_hook(
         lambda _module, inputs: runs.append(len(inputs[0]))
     )
-    references = CachedActivations(
-        setting.network, setting.specification, as_images(setting.images), ALL
+    extractor = ActivationExtractor(
+        setting.network, setting.specification, for_classes=True
     )
-    for _ in range(3):
-        found = np.concatenate([part.indices for part in references])
-        np.testing.assert_array_equal(found, ALL)
+    references = CachedActivations(extractor, as_images(setting.images), ALL)
+    with config_context(working_memory=working_memory):
+        for _ in range(3):
+            found = np.concatenate([part.indices for part in references])
+            np.testing.assert_array_equal(found, ALL)
     assert sum(runs) == n_extractions * len(ALL)

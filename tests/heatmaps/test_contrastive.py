@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from sklearn_similar._heatmaps.contrastive import (
+from sklearn_similar._heatmaps.methods.contrastive import (
     ContrastiveWeights,
     class_scores,
+    competing_shares,
     contrastive_map,
     mean_log_odds_drops,
     signed_weights,
-    smooth,
     smoothing_for,
 )
 from sklearn_similar._network.activations import FeatureMaps
@@ -36,17 +36,27 @@ def as_weights(drops, constants, smoothing):
     )
 
 
-def draw_weights(rng, n_competing=N_CLASSES, n_filters=5, spread=(5.0, 8.0)):
+def draw_weights(rng, n_competing=N_CLASSES, n_filters=5, smoothing=(5.0, 8.0)):
     drops = rng.normal(size=(N_CLASSES, n_competing, n_filters))
     if n_competing == N_CLASSES:
         drops[np.diag_indices(N_CLASSES)] = 0
-    return as_weights(drops, rng.uniform(0.5, 2, N_CLASSES), spread)
+    return as_weights(drops, rng.uniform(0.5, 2, N_CLASSES), smoothing)
 
 
 def map_of(maps, contrast, targets):
-    """Evidence for the same targets in all images."""
+    """Contrastive maps of the same targets in all images."""
     same = torch.tensor(targets).expand(len(maps.activations), -1)
-    return contrastive_map(maps, contrast, same)
+    return contrastive_maps(maps, contrast, same)
+
+
+def contrastive_maps(maps, contrast, targets):
+    """Contrastive maps against the classes that have scores in the images."""
+    shares = competing_shares(scores_of(maps, contrast), contrast, targets)
+    return contrastive_map(maps, contrast, targets, shares)
+
+
+def scores_of(maps, contrast):
+    return class_scores(maps.activations.relu().mean(dim=(2, 3)), contrast)
 
 
 def silent(maps):
@@ -54,7 +64,7 @@ def silent(maps):
 
 
 def discount(positive, negative):
-    """Positive contributions times their squared share in all."""
+    """Positive contributions times the square of their share in all."""
     total = positive + negative
     return positive * (positive / total) ** 2 if total > 0 else 0.0
 
@@ -75,14 +85,14 @@ def positive_responses(maps, image):
     return np.maximum(maps.activations[image].numpy().astype(float), 0)
 
 
-def naive_map(maps, image, weights, spread):
+def naive_map(maps, image, weights, smoothing):
     sigma = [
-        spread[axis]
+        smoothing[axis]
         if maps.is_dense
-        else spread[axis] / maps.receptive_field.stride[axis]
+        else smoothing[axis] / maps.receptive_field.stride[axis]
         for axis in (0, 1)
     ]
-    radius = [math.ceil(3 * one) for one in sigma]
+    radius = [math.ceil(3 * deviation) for deviation in sigma]
     positive, negative = (
         gaussian_filter(heat, sigma, mode="nearest", radius=radius)
         for heat in naive_sums(positive_responses(maps, image), weights)
@@ -103,7 +113,7 @@ def naive_class_scores(maps, contrast):
 
 
 def naive_contrastive_map(maps, contrast, targets):
-    presence_of = naive_class_scores(maps, contrast) ** 2
+    scores = naive_class_scores(maps, contrast) ** 2
     competing = [k for k in range(N_CLASSES) if k not in targets]
     found = []
     for image in range(len(maps.activations)):
@@ -113,7 +123,7 @@ def naive_contrastive_map(maps, contrast, targets):
             if len(drops) == 1:
                 weights = drops[0]
             else:
-                shares = presence_of[image, competing]
+                shares = scores[image, competing]
                 weights = np.average(
                     drops[competing], axis=0, weights=shares if shares.any() else None
                 )
@@ -123,23 +133,7 @@ def naive_contrastive_map(maps, contrast, targets):
     return np.array(found)[:, np.newaxis]
 
 
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (4, 3)])
-@pytest.mark.parametrize("spread", [(3.5, 3.5), (2.0, 7.0), (0.125, 40.0)])
-@pytest.mark.parametrize("size", [(20, 17), (3, 5), (1, 1), (64, 65), (150, 193)])
-def test_smoothing_is_a_gaussian_filter_over_pixels(size, spread, stride, dense):
-    rng = np.random.default_rng(0)
-    maps = draw_maps(rng, (2, 3, *size), stride, dense)
-    found = smooth(maps.activations, maps, spread)
-    sigma = np.array(spread) / (1 if dense else stride)
-    radius = [math.ceil(3 * one) for one in sigma]
-    for index in np.ndindex(2, 3):
-        heat = maps.activations[index].numpy().astype(float)
-        expected = gaussian_filter(heat, sigma, mode="nearest", radius=radius)
-        np.testing.assert_allclose(found[index], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_the_spread_follows_the_height_and_width_of_the_trained_images():
+def test_the_smoothing_follows_the_height_and_width_of_the_trained_images():
     height, width = smoothing_for((28, 40))
     assert height / width == pytest.approx(28 / 40)
     assert smoothing_for((28, 40, 3)) == (height, width)
@@ -147,17 +141,19 @@ def test_the_spread_follows_the_height_and_width_of_the_trained_images():
 
 @pytest.mark.parametrize("n_competing", [N_CLASSES, 1])
 @pytest.mark.parametrize("dense", [False, True])
-def test_presence_is_what_speaks_for_each_class_against_all_others(n_competing, dense):
+def test_class_scores_equal_a_loop_over_images_and_classes(n_competing, dense):
     rng = np.random.default_rng(1)
     maps, contrast = draw_maps(rng, dense=dense), draw_weights(rng, n_competing)
-    found = class_scores(maps, contrast)
+    found = scores_of(maps, contrast)
     np.testing.assert_allclose(found, naive_class_scores(maps, contrast), rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_competing", [N_CLASSES, 1])
 @pytest.mark.parametrize("targets", [[0], [2], [3, 1], [0, 1, 3]])
 @pytest.mark.parametrize("dense", [False, True])
-def test_evidence_equals_a_loop_over_images_and_classes(n_competing, targets, dense):
+def test_contrastive_maps_equal_a_loop_over_images_and_classes(
+    n_competing, targets, dense
+):
     rng = np.random.default_rng(2)
     maps, contrast = draw_maps(rng, dense=dense), draw_weights(rng, n_competing)
     found = map_of(maps, contrast, targets)
@@ -167,7 +163,7 @@ def test_evidence_equals_a_loop_over_images_and_classes(n_competing, targets, de
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_rival_that_is_in_the_image_counts_most():
+def test_the_competing_class_in_the_image_counts_most():
     # Filter k is what class k alone has; filter 3 tells 0 from 1, but 2 has it too.
     drops = np.zeros((3, 3, 4))
     for label, other in np.ndindex(3, 3):
@@ -187,16 +183,16 @@ def test_the_rival_that_is_in_the_image_counts_most():
 
 
 @pytest.mark.parametrize("n_competing", [N_CLASSES, 1])
-def test_where_nothing_responds_there_is_no_evidence(n_competing):
+def test_where_no_filter_responds_contrastive_maps_are_0(n_competing):
     rng = np.random.default_rng(3)
     maps, contrast = silent(draw_maps(rng)), draw_weights(rng, n_competing)
-    assert not class_scores(maps, contrast).any()
+    assert not scores_of(maps, contrast).any()
     for targets in ([1], [0, 2, 3]):
         found = map_of(maps, contrast, targets)
         assert torch.equal(found, torch.zeros(3, 1, 7, 6))
 
 
-def test_competing_without_presence_count_alike():
+def test_competing_classes_without_scores_have_the_same_weight():
     rng = np.random.default_rng(4)
     maps, contrast = draw_maps(rng), draw_weights(rng)
     # No class but 2 has a score.
@@ -213,7 +209,7 @@ def test_competing_without_presence_count_alike():
         )
 
 
-def test_evidence_of_a_class_without_drops_is_nothing():
+def test_the_map_of_a_class_without_drops_is_0():
     rng = np.random.default_rng(5)
     maps, contrast = draw_maps(rng), draw_weights(rng)
     contrast.log_odds_drops[1] = 0
@@ -240,11 +236,11 @@ symmetry = settings(max_examples=25, deadline=None)
 
 @given(problems())
 @symmetry
-def test_evidence_is_finite_and_not_negative(problem):
+def test_contrastive_maps_are_finite_and_not_negative(problem):
     maps, contrast, targets, _ = problem
     for found in (
         map_of(maps, contrast, targets),
-        class_scores(maps, contrast),
+        scores_of(maps, contrast),
     ):
         assert (found >= 0).all()
         assert torch.isfinite(found).all()
@@ -276,14 +272,14 @@ def test_the_order_of_the_classes_does_not_matter(problem):
     places = [int(np.flatnonzero(classes == label)[0]) for label in targets]
     assert_close(map_of(maps, other, places), map_of(maps, contrast, targets))
     assert_close(
-        class_scores(maps, other),
-        class_scores(maps, contrast)[:, classes],
+        scores_of(maps, other),
+        scores_of(maps, contrast)[:, classes],
     )
 
 
 @given(problems(), st.integers(0, N_CLASSES - 1), st.floats(1e-3, 1e3))
 @symmetry
-def test_a_class_is_in_units_of_its_own_scale_as_target_and_as_rival(
+def test_the_scale_of_a_class_does_not_matter_as_target_or_competing(
     problem, label, factor
 ):
     maps, contrast, targets, _ = problem
@@ -293,13 +289,13 @@ def test_a_class_is_in_units_of_its_own_scale_as_target_and_as_rival(
     assert_close(map_of(maps, contrast, targets), expected)
 
 
-def test_each_image_can_have_its_own_targets():
+def test_targets_can_differ_between_images():
     rng = np.random.default_rng(8)
     maps, contrast = draw_maps(rng), draw_weights(rng)
     targets = torch.tensor([[0, 2], [1, 2], [3, 0]])
-    found = contrastive_map(maps, contrast, targets)
-    for index, own in enumerate(targets.tolist()):
-        expected = naive_contrastive_map(maps, contrast, own)[index]
+    found = contrastive_maps(maps, contrast, targets)
+    for index, of_image in enumerate(targets.tolist()):
+        expected = naive_contrastive_map(maps, contrast, of_image)[index]
         np.testing.assert_allclose(found[index], expected, rtol=1e-4, atol=1e-6)
 
 
@@ -309,7 +305,7 @@ def test_the_order_of_the_targets_does_not_matter():
     assert_close(map_of(maps, contrast, [3, 0]), map_of(maps, contrast, [0, 3]))
 
 
-def test_the_margin_over_all_is_the_mean_over_the_others():
+def test_the_drop_against_all_classes_is_the_mean_over_the_other_classes():
     drops = draw_weights(np.random.default_rng(7)).log_odds_drops
     for label in range(N_CLASSES):
         others = [drops[label, k] for k in range(N_CLASSES) if k != label]

@@ -1,215 +1,209 @@
-"""Heatmaps before normalisation, and their independence of other images."""
+"""Heatmaps in tiles and as rasters, against those of whole images."""
 
-from dataclasses import replace
-from types import SimpleNamespace
+import re
 
-import networks
 import numpy as np
 import pytest
 import torch
-from networks import N_CLASSES, feature_maps, trained
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from torch import nn
 
-from sklearn_similar import LeNet
-from sklearn_similar._heatmaps.computation import (
-    HeatmapSpecification,
-    compute_heatmaps,
-    image_activations,
+from sklearn_similar import SimilarNetClassifier, SmallCNN
+from sklearn_similar._images.rasters import Raster
+
+LARGE = (121, 107)
+
+
+def small_tiles():
+    """Images of more than 48 x 48 pixels are large."""
+    return config_context(working_memory=48**2 / 1024)
+
+
+@pytest.fixture(scope="module")
+def page(digits):
+    """Digits on noise, and some across the borders of tiles."""
+    rng = np.random.RandomState(0)
+    image = rng.randint(0, 100, LARGE).astype(np.uint8)
+    for row, digit in zip(range(3, 93, 40), digits.X, strict=False):
+        for left in range(2, 79, 45):
+            image[row : row + 28, left : left + 28] = digit
+    return image
+
+
+@pytest.fixture(scope="module")
+def models(digits, quick):
+    two_layers = ["features.relu2", "features.relu3"]
+    return {
+        "LeNet": quick(class_heatmap="contrastive").fit(digits.X, digits.y),
+        "two layers": quick(module=SmallCNN, layer=two_layers).fit(digits.X, digits.y),
+        "class weights": quick(class_heatmap="softmax").fit(digits.X, digits.y),
+        "outlined": quick().fit(digits.X, digits.y),
+    }
+
+
+@pytest.mark.parametrize("resolution", ["pooled", "dense"])
+@pytest.mark.parametrize("name", ["LeNet", "two layers", "class weights"])
+@pytest.mark.parametrize(
+    ("target", "normalize"),
+    [(None, "validation"), (3, "image"), ([1, 2], "validation")],
 )
-from sklearn_similar._heatmaps.contrastive import ContrastiveWeights, contrastive_map
-from sklearn_similar._heatmaps.weights import interpolate_to_pixels, weighted_sum
-from sklearn_similar._network.forward import eval_mode
-
-CONSTANTS = np.linspace(0.5, 2, N_CLASSES)
-
-
-def lenet():
-    return LeNet(N_CLASSES, (16, 16), 3)
-
-
-# Network, and its layers from the last one back.
-NETWORKS = {
-    "LeNet": (lenet, ("features.relu2", "features.relu1")),
-    "VGG": (networks.vgg, ("5", "1", "4")),
-    "residual": (networks.resnet, ("2", "1")),
-    "densely connected": (networks.densenet, ("6", "1")),
-    "separable": (networks.separable, ("10", "5")),
-    "squeeze and excitation": (networks.squeeze_excitation, ("6", "1")),
-}
-
-
-def draw_images(n_images, size=(16, 16)):
-    return torch.rand(n_images, 3, *size, generator=torch.Generator().manual_seed(0))
-
-
-def maps_of(module, layer, images, resolution="pooled"):
-    with eval_mode(module):
-        return feature_maps(module, layer, images, resolution)
-
-
-def specify(module, layers, resolution="pooled", is_contrastive=True):
-    rng = np.random.default_rng(0)
-    images = draw_images(1)
-    counts = [maps_of(module, one, images).activations.shape[1] for one in layers]
-    contrastive = None
-    if is_contrastive:
-        contrastive = ContrastiveWeights(
-            log_odds_drops=rng.normal(size=(N_CLASSES, N_CLASSES, counts[-1])),
-            score_constants=rng.uniform(0.5, 2, N_CLASSES),
-            smoothing=(2.0, 3.0),
-        )
-    return HeatmapSpecification(
-        layers=tuple(layers),
-        filter_weights=tuple(np.linspace(0.1, 1, count) for count in counts),
-        class_filter_weights=rng.random((N_CLASSES, counts[-1])),
-        contrastive=contrastive,
-        resolution=resolution,
-    )
-
-
-def heat_of(module, images, specification, targets=None, parts=None):
-    """Heatmaps of images in batches of these indices, in the order of the images."""
-    found = {}
-    parts = [np.arange(len(images))] if parts is None else parts
-    if targets is not None:
-        targets = np.broadcast_to(targets, (len(images), np.shape(targets)[-1]))
-    network = SimpleNamespace(
-        known_fields={},
-        module=module,
-        batches=lambda images, _: ((part, images[part]) for part in parts),
-    )
-    with eval_mode(module):
-        for activations in image_activations(network, specification, images):
-            indices = activations.indices
-            classes = None if targets is None else targets[indices].copy()
-            heat = compute_heatmaps(activations, specification, classes, CONSTANTS)
-            found.update(zip(indices.tolist(), heat, strict=True))
-    return np.stack([found[index] for index in range(len(images))])
-
-
-@pytest.mark.parametrize("resolution", ["pooled", "dense"])
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("n_layers", [1, 2])
-@pytest.mark.parametrize("targets", [None, [1], [0, 2]])
-def test_an_image_alone_in_a_batch_or_in_any_order_has_the_same_heat(
-    name, n_layers, targets, resolution
+def test_tiles_give_the_heatmap_of_the_whole_image(
+    models, page, name, resolution, target, normalize
 ):
-    build, layers = NETWORKS[name]
-    module = trained(build)
-    size = (16, 16) if targets else (37, 22)
-    specification = specify(module, layers[:n_layers][::-1], resolution)
-    images = draw_images(7, size)
-    together = heat_of(module, images, specification, targets)
-    assert together.shape == (7, *size)
-    assert together.dtype == np.float32
-    assert together.max() > 0
-    order = np.array([4, 0, 6, 1, 3, 2, 5])
-    for parts in ([order[:3], order[3:]], np.arange(7)[:, np.newaxis]):
-        other = heat_of(module, images, specification, targets, parts)
-        scale = together.max(axis=(1, 2), keepdims=True)
-        # Near zero, the root in the mean of several layers enlarges what is rounded.
-        actual, expected = (other / scale) ** n_layers, (together / scale) ** n_layers
-        np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-6)
+    model = models[name].set_params(resolution=resolution, normalize=normalize)
+    (whole,) = model.heatmap([page], target)
+    with small_tiles():
+        (tiled,) = model.heatmap([page], target)
+    # Near zero, the root in the mean of two layers enlarges rounding.
+    power = 2 if name == "two layers" else 1
+    scale = max(1, whole.max())
+    actual, expected = (tiled / scale) ** power, (whole / scale) ** power
+    assert_allclose(actual, expected, rtol=0, atol=power * 1e-5)
 
 
-@pytest.mark.parametrize("is_contrastive", [False, True])
-def test_each_image_can_have_its_own_targets(is_contrastive):
-    module, images = trained(lenet), draw_images(5)
-    layers = ("features.relu1", "features.relu2")
-    specification = specify(module, layers, is_contrastive=is_contrastive)
-    targets = np.array([[3, 0], [1, 2], [0, 1], [3, 0], [2, 3]])
-    parts = [np.array([4, 1]), np.array([0, 3, 2])]
-    found = heat_of(module, images, specification, targets, parts)
-    for index, own in enumerate(targets):
-        alone = heat_of(module, images[index : index + 1], specification, own)
-        np.testing.assert_allclose(found[index], alone[0], rtol=1e-5, atol=1e-7)
+def test_heat_that_depends_on_the_whole_image_is_not_tiled(models, page):
+    model = models["outlined"].set_params(normalize="image")
+    image = page[:60, :60]
+    (whole,) = model.heatmap([image], 3)
+    with small_tiles():
+        (untiled,) = model.heatmap([image], 3)
+    assert_allclose(untiled, whole, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("resolution", ["pooled", "dense"])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_heat_of_one_layer_is_its_weighted_sum_bit_for_bit(name, resolution):
-    build, (layer, *_) = NETWORKS[name]
-    module, images = trained(build), draw_images(3)
-    specification = specify(module, (layer,), resolution)
-    maps = maps_of(module, layer, images, resolution)
-    heat = weighted_sum(
-        maps, torch.from_numpy(specification.filter_weights[0][None]).float()
-    )
-    expected = interpolate_to_pixels(heat, maps, (16, 16))[:, 0]
-    np.testing.assert_array_equal(heat_of(module, images, specification), expected)
+def test_large_and_small_images_can_be_mixed(models, page):
+    model = models["LeNet"].set_params(resolution="pooled", normalize="validation")
+    images = [page, page[:30, :40], page[20:, 5:], page[30:60, :40]]
+    with small_tiles():
+        together = model.heatmap(images, labels=[1, 2, 3, 4])
+        for image, label, heat in zip(images, range(1, 5), together, strict=True):
+            (alone,) = model.heatmap([image], label)
+            assert_allclose(heat, alone, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("resolution", ["pooled", "dense"])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_heat_of_several_layers_is_the_geometric_mean_of_theirs(name, resolution):
-    build, layers = NETWORKS[name]
-    module, images = trained(build), draw_images(3)
-    specification = specify(module, layers, resolution)
-    single = [
-        heat_of(
-            module,
-            images,
-            replace(specification, layers=(layer,), filter_weights=(weights,)),
-        )
-        for layer, weights in zip(
-            specification.layers, specification.filter_weights, strict=True
-        )
+@pytest.mark.parametrize(
+    ("name", "normalize"),
+    [("LeNet", "validation"), ("LeNet", "image"), ("LeNet", None), ("outlined", None)],
+)
+def test_rasters_have_the_heat_of_the_images(models, page, name, normalize):
+    model = models[name].set_params(resolution="pooled", normalize=normalize)
+    images = [page[:70, :60], page[:30, :40], page[40:, 50:], page[30:60, :40]]
+    rasters = [
+        Raster.from_tensor(torch.from_numpy(image / np.float32(255))[None])
+        for image in images
     ]
-    expected = np.prod(single, axis=0) ** (1 / len(layers))
-    found = heat_of(module, images, specification)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
-    # Whatever their order.
-    turned = replace(
-        specification,
-        layers=layers[::-1],
-        filter_weights=specification.filter_weights[::-1],
+    labels = np.array([[1], [2], [3], [4]])
+    for classes in (None, labels):
+        with small_tiles():
+            heatmaps = model._heatmap_model().rasters(rasters, classes)
+            whole = [heat.whole() for heat in heatmaps]
+            window = heatmaps[0].read(slice(50, 60), slice(7, 50))
+            given = None if classes is None else labels[:, 0]
+            expected = model.heatmap(images, labels=given)
+        for heat, other in zip(whole, expected, strict=True):
+            assert_allclose(heat[0], other, rtol=1e-4, atol=1e-5)
+        assert_allclose(window[0], expected[0][50:60, 7:50], rtol=1e-4, atol=1e-5)
+
+
+def test_rasters_are_computed_when_they_are_read_and_small_ones_together(models):
+    model = models["LeNet"].set_params(resolution="pooled", normalize="validation")
+    reads = []
+
+    def image(index):
+        def read(rows, columns):
+            reads.append(index)
+            return torch.full((1, rows.stop - rows.start, columns.stop), 0.5)
+
+        return Raster((28, 28), read)
+
+    heatmaps = model._heatmap_model().rasters([image(index) for index in range(4)])
+    assert reads == []
+    heatmaps[2].whole()
+    assert reads == [0, 1, 2, 3]
+    heatmaps[0].read(slice(3, 5), slice(0, 9))
+    assert reads == [0, 1, 2, 3]
+
+
+def test_rasters_leave_the_network_in_its_mode(models):
+    model = models["LeNet"].set_params(resolution="pooled", normalize="validation")
+    module = model.net_.module_.train()
+    (heat,) = model._heatmap_model().rasters(
+        [Raster.from_tensor(torch.rand(1, 28, 28))]
     )
-    np.testing.assert_allclose(heat_of(module, images, turned), found, rtol=1e-5)
+    heat.whole()
+    assert module.training
+    module.eval()
 
 
-@pytest.mark.parametrize("resolution", ["pooled", "dense"])
-@pytest.mark.parametrize("n_layers", [1, 2])
-@pytest.mark.parametrize("targets", [[3], [0, 1]])
-def test_heat_of_a_class_is_the_geometric_mean_of_extent_and_contrast(
-    n_layers, targets, resolution
+def test_a_stored_image_is_read_by_tiles_into_a_stored_heatmap(models, page, tmp_path):
+    model = models["LeNet"].set_params(resolution="pooled", normalize="validation")
+
+    pages = np.tile(page, (2, 2))
+
+    class Stored:
+        shape, dtype = pages.shape, pages.dtype
+        # The range of the values is read in full rows.
+        n_reads_of_tiles = 0
+
+        def __getitem__(self, window):
+            part = pages[window]
+            Stored.n_reads_of_tiles += part.shape[1] < pages.shape[1]
+            return part
+
+    with small_tiles():
+        expected = model.transform([pages])
+        out = np.memmap(tmp_path / "heat", np.float32, "w+", shape=pages.shape)
+        returned = model.transform([Stored()], out=[out])
+    assert returned[0] is out
+    assert Stored.n_reads_of_tiles > 1
+    assert_array_equal(out, expected[0])
+
+
+def test_memory_maps_of_images_go_into_memory_maps_of_heatmaps(
+    fitted, digits, tmp_path
 ):
-    module, images = trained(lenet), draw_images(3, (24, 19))
-    layers = ("features.relu1", "features.relu2")[-n_layers:]
-    specification = specify(module, layers, resolution)
-    extent = heat_of(module, images, specification)
-    maps = maps_of(module, "features.relu2", images, resolution)
-    contrast = contrastive_map(
-        maps, specification.contrastive, torch.tensor([targets] * 3)
-    )
-    contrast = interpolate_to_pixels(contrast, maps, (24, 19))[:, 0].numpy()
-    assert contrast.max() > 0
-    found = heat_of(module, images, specification, targets)
-    np.testing.assert_allclose(found, np.sqrt(extent * contrast), 1e-5, 1e-7)
+    rows = digits.X_test.reshape(len(digits.X_test), -1)
+    for X in (digits.X_test, rows):
+        out = np.memmap(tmp_path / "heat", np.float32, "w+", shape=X.shape)
+        assert fitted.transform(X, out=out) is out
+        assert_array_equal(out, fitted.transform(X))
 
 
-@pytest.mark.parametrize("n_layers", [1, 2])
-def test_without_contrast_heat_of_classes_has_their_mean_weights_in_the_last_layer(
-    n_layers,
-):
-    module, images = trained(lenet), draw_images(3)
-    layers = ("features.relu1", "features.relu2")[-n_layers:]
-    specification = specify(module, layers, is_contrastive=False)
-    # Only one factor of the geometric mean has the classes' weights.
-    scales = CONSTANTS[[1, 3]] ** n_layers
-    shares = specification.class_filter_weights[[1, 3]] / scales[:, None]
-    mean = shares.mean(axis=0) * scales.mean()
-    expected = replace(
-        specification, filter_weights=(*specification.filter_weights[:-1], mean)
-    )
-    np.testing.assert_allclose(
-        heat_of(module, images, specification, [1, 3]),
-        heat_of(module, images, expected),
-        rtol=1e-5,
-    )
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (np.empty((3, 28, 27), np.float32), "out is an array of 3x28x27"),
+        (np.empty((3, 28, 28), np.uint8), "out has dtype uint8"),
+        ([np.empty((28, 28))] * 3, "out is a list"),
+    ],
+)
+def test_output_of_another_shape_or_type_is_refused(fitted, digits, out, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fitted.transform(digits.X_test[:3], out=out)
 
 
-def test_an_image_without_activations_has_no_heat():
-    module, images = trained(networks.vgg), draw_images(2)
-    torch.nn.init.constant_(module[4].bias, -1e3)
-    specification = specify(module, ("1", "5"))
-    for targets in (None, [1]):
-        assert not heat_of(module, images, specification, targets).any()
+class Squeezed(nn.Module):
+    """Every activation depends on the whole image."""
+
+    def __init__(self, n_classes=10):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.last = nn.Conv2d(4, 4, 3, padding=1)
+        self.linear = nn.Linear(4, n_classes)
+
+    def forward(self, images):
+        maps = self.conv(images).relu()
+        maps = self.last(maps * maps.mean(dim=(2, 3), keepdim=True).sigmoid()).relu()
+        return self.linear(maps.mean(dim=(2, 3)))
+
+
+def test_a_network_that_needs_the_whole_image_gets_it_with_a_warning(digits, page):
+    model = SimilarNetClassifier(Squeezed, "last", max_epochs=1, random_state=0)
+    model.fit(digits.X, digits.y)
+    (whole,) = model.heatmap([page])
+    with (
+        config_context(working_memory=1),
+        pytest.warns(UserWarning, match="121x107 pixels is made in one piece.*all of"),
+    ):
+        (untiled,) = model.heatmap([page])
+    assert_array_equal(untiled, whole)

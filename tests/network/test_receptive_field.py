@@ -10,7 +10,7 @@ from networks import SqueezeExcitation, feature_maps
 from torch import nn
 
 from sklearn_similar import LeNet
-from sklearn_similar._heatmaps.weights import interpolate_to_pixels, weighted_sum
+from sklearn_similar._heatmaps.maps import interpolate_to_pixels, weighted_sum
 from sklearn_similar._network.forward import eval_mode
 
 

@@ -1,17 +1,18 @@
-"""Where a network sees a class, against crops of the feature maps."""
+"""Class probabilities at each pixel, against crops of the feature maps."""
 
 import networks
 import numpy as np
 import pytest
 import torch
 from networks import N_CLASSES, as_network, feature_maps, trained
-from test_outline import draw
+from sklearn import config_context
+from test_guided_upsampling import draw
 
 from sklearn_similar import LeNet, SimilarNetClassifier
-from sklearn_similar._heatmaps.presence import (
+from sklearn_similar._heatmaps.class_probability import (
     ClassHead,
-    class_presence,
-    probabilities_in_windows,
+    probability_at_pixels,
+    window_probabilities,
 )
 from sklearn_similar._network.forward import eval_mode
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
@@ -37,7 +38,7 @@ def test_a_window_that_is_all_of_an_image_has_the_networks_probabilities(name):
     with eval_mode(trained(build)) as module:
         head = ClassHead.trace(as_network(module), layer, (16, 16))
         maps = feature_maps(module, layer, images)
-        windows = probabilities_in_windows(head, maps)
+        windows = window_probabilities(head, maps)
         expected = module(images).softmax(dim=1)
     middle = [length // 2 for length in windows.activations.shape[2:]]
     found = windows.activations[:, :, middle[0], middle[1]]
@@ -56,7 +57,7 @@ def test_each_window_has_the_probabilities_of_its_part_of_the_map():
     with eval_mode(trained(build)) as module:
         head = ClassHead.trace(as_network(module), layer, (16, 16))
         maps = feature_maps(module, layer, draw_images(2, 40, 30))
-        windows = probabilities_in_windows(head, maps)
+        windows = window_probabilities(head, maps)
         # Windows of 8 places begin 2 places outside, and there is one for each place.
         padded = torch.nn.functional.pad(maps.activations, (2, 2, 2, 2))
         assert windows.activations.shape[2:] == (20 + 4 - 7, 15 + 4 - 7)
@@ -71,14 +72,14 @@ def test_each_window_has_the_probabilities_of_its_part_of_the_map():
     np.testing.assert_allclose(stride, 2)
 
 
-def test_windows_of_few_values_at_once_give_the_same(monkeypatch):
+def test_windows_that_are_run_a_few_at_a_time_give_the_same():
     build, layer = BUILDS["VGG"]
     with eval_mode(trained(build)) as module:
         head = ClassHead.trace(as_network(module), layer, (16, 16))
         maps = feature_maps(module, layer, draw_images(2, 40, 30))
-        whole = probabilities_in_windows(head, maps)
-        monkeypatch.setattr("sklearn_similar._heatmaps.presence._MAX_VALUES", 1000)
-        parts = probabilities_in_windows(head, maps)
+        whole = window_probabilities(head, maps)
+        with config_context(working_memory=0.2):
+            parts = window_probabilities(head, maps)
     torch.testing.assert_close(parts.activations, whole.activations)
 
 
@@ -87,26 +88,26 @@ def test_images_smaller_than_the_trained_ones_have_a_window():
     with eval_mode(trained(build)) as module:
         head = ClassHead.trace(as_network(module), layer, (16, 16))
         maps = feature_maps(module, layer, draw_images(2, 9, 30))
-        windows = probabilities_in_windows(head, maps)
+        windows = window_probabilities(head, maps)
     assert windows.activations.shape[2] >= 1
     assert windows.activations.isfinite().all()
 
 
-def test_networks_that_cannot_be_traced_are_not_asked():
+def test_networks_that_cannot_be_traced_have_no_head():
     with eval_mode(trained(networks.DataDependent)) as module:
         assert ClassHead.trace(as_network(module), "conv2", (16, 16)) is None
 
 
-def test_the_presence_of_several_classes_is_their_sum():
+def test_the_probability_of_several_classes_is_the_sum_of_theirs():
     maps, _ = draw(np.random.default_rng(0), shape=(3, 4, 12, 9))
     maps = maps._replace(activations=maps.activations.softmax(dim=1))
     every, one, two, both = (
-        class_presence(maps, np.array([targets] * 3), (24, 27), (3.0, 3.0))
+        probability_at_pixels(maps, np.array([targets] * 3), (24, 27), (3.0, 3.0))
         for targets in ([0, 1, 2, 3], [1], [3], [1, 3])
     )
     np.testing.assert_allclose(every, 1, rtol=1e-5)
     np.testing.assert_allclose(both, one + two, rtol=1e-5)
-    assert np.abs(one - two).max() > 0.05
+    assert (one - two).abs().max() > 0.05
 
 
 @pytest.fixture(scope="module")
