@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._images.images import Images, batch_slices, release
+from .._images.images import Images, batch_slices, n_at_once, release
 from .._images.memory import within_working_memory
 from .._images.messages import ImageNames, warn_user
 from .._images.rasters import (
@@ -146,9 +146,9 @@ class HeatmapModel:
                             )
                             heatmaps[index] = self._in_evaluation(heat)
                         continue
-            n_at_once = max(1, max_tile_pixels() // math.prod(size))
-            n_at_once = min(n_at_once, self.network.batch_size)
-            for part in batch_slices(len(indices), n_at_once):
+            max_images = n_at_once(size, self.network.device)
+            batch_size = min(max_images, self.network.batch_size)
+            for part in batch_slices(len(indices), batch_size):
                 batch = np.array(indices[part])
                 heatmaps |= self._batch_rasters(extractor, images, batch, classes)
         return [heatmaps[index] for index in range(len(images))]
@@ -167,7 +167,7 @@ class HeatmapModel:
             with explained_memory_error(f"{self.names.name(index)} of X", image.size):
                 tiled = self._tiles(extractor, image.size)
                 if tiled is None:
-                    batch = self._on_device(image.whole()[None])
+                    batch = self.network.as_input(image.whole()[None])
                     activations = extractor.extract(batch, np.array([index]))
                     yield self._whole_block(activations, classes, threshold)
                     continue
@@ -202,7 +202,9 @@ class HeatmapModel:
             with self.network.evaluation():
                 parts = [
                     self._heat(activations, classes, None)
-                    for activations in extractor.parts(self._on_device(batch), indices)
+                    for activations in extractor.parts(
+                        self.network.as_input(batch), indices
+                    )
                 ]
             return torch.from_numpy(np.concatenate(parts))
 
@@ -317,7 +319,3 @@ class HeatmapModel:
                     "an earlier layer."
                 )
             return None
-
-    def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
-        batch = batch.contiguous(memory_format=self.network.memory_format)
-        return batch.to(self.network.device)

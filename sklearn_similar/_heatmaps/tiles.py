@@ -78,7 +78,7 @@ class HeatmapTiles:
         """Activations around a window, and where in their image it lies."""
         outer, inner = with_halo(window, halo, image.size, self.locality.step)
         network = self.extractor.network
-        batch = image.read(*outer)[None].contiguous(memory_format=network.memory_format)
+        batch = network.as_input(image.read(*outer)[None])
         activations = self.extractor.extract(batch.to(network.device), np.zeros(1, int))
         return activations, inner
 

@@ -7,7 +7,7 @@ memory is bounded by a batch.
 import math
 import mmap
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -159,7 +159,7 @@ class Images:
             Where the tensors are.
         """
         for members in self.group_by_shape():
-            n_images = min(batch_size, n_at_once(self.pixels[members[0]], device))
+            n_images = min(batch_size, n_at_once(self.pixels[members[0]].shape, device))
             if indices is not None:
                 members = indices[np.isin(indices, members)]
                 if len(members) == 0:
@@ -177,7 +177,7 @@ class Images:
         A part is used before the next one is read. Images of the types in `skipped`,
         to which the caller may add meanwhile, are not read.
         """
-        n_images = n_at_once(self.pixels[0])
+        n_images = n_at_once(self.pixels[0].shape)
         if isinstance(self.pixels, np.ndarray) and n_images > 1:
             for batch in batch_slices(len(self), n_images):
                 if self.dtype in skipped:
@@ -207,8 +207,8 @@ class Images:
         return list(heatmaps) if self.layout == "list" else heatmaps
 
 
-def n_at_once(pixels: np.ndarray, device: str | torch.device = "cpu") -> int:
-    """How many images of this size are read together.
+def n_at_once(size: Sequence[int], device: str | torch.device = "cpu") -> int:
+    """How many images of a height and width are read together.
 
     The number follows scikit-learn's `working_memory`; on a CPU, more than the default
     would not make larger batches faster.
@@ -217,7 +217,7 @@ def n_at_once(pixels: np.ndarray, device: str | torch.device = "cpu") -> int:
         n_pixels = min(_BATCH_PIXELS, within_working_memory(_BATCH_PIXELS))
     else:
         n_pixels = within_working_memory(_DEVICE_BATCH_PIXELS)
-    return max(1, n_pixels // math.prod(pixels.shape[:2]))
+    return max(1, n_pixels // math.prod(size[:2]))
 
 
 def to_tensor(
@@ -249,16 +249,15 @@ def to_tensor(
 def in_memory_format(
     images: torch.Tensor, memory_format: torch.memory_format
 ) -> torch.Tensor:
-    """Images n x n_channels x height x width, in a memory format without doubt.
+    """Images n x n_channels x height x width, unambiguously in a memory format.
 
-    The strides of an axis of length 1 mean nothing, but PyTorch chooses kernels by
-    them.
+    PyTorch chooses kernels by the strides, which mean nothing along an axis of length
+    1. By way of a single axis, they are those of the memory format.
     """
     if memory_format == torch.channels_last:
-        return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    if images.shape[1] == 1:
-        return images.reshape(len(images), 1, *images.shape[2:])
-    return images.contiguous()
+        pixels = images.permute(0, 2, 3, 1)
+        return pixels.reshape(-1).view(pixels.shape).permute(0, 3, 1, 2)
+    return images.reshape(-1).view(images.shape)
 
 
 def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarray:

@@ -40,6 +40,8 @@ def mine_hard_negatives(
         As the estimator takes images, the most probable first.
     """
     settings = replace(settings, polarity="both", score_threshold=np.inf)
+    refinement = replace(recognizer.refinement, min_objectness=recipe.min_objectness)
+    recognizer = replace(recognizer, refinement=refinement)
     specification = recognizer.specification
     crops = [np.empty((0, *image_format.shape), image_format.dtype)]
     probabilities = [np.empty(0)]

@@ -43,6 +43,10 @@ class MiningRecipe:
 
     Attributes
     ----------
+    min_objectness : float
+        As in `RefinementRecipe`. With 0, all proposals are also recognised unmoved and
+        split, among them those that are sure background in a search; without these,
+        fewer hard negatives are mined.
     min_probability : float
         Minimum probability of a class: less probable crops teach nothing new.
     share : float
@@ -61,6 +65,7 @@ class MiningRecipe:
         Maximum height and width of what is searched, in pixels.
     """
 
+    min_objectness: float = 0.0
     min_probability: float = 0.02
     share: float = 0.5
     max_crops: int = 10_000

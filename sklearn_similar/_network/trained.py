@@ -100,15 +100,15 @@ class TrainedNetwork:
 
     def tensor_probabilities(self, images: torch.Tensor) -> np.ndarray:
         """Class probabilities of images n_images x n_channels x height x width."""
-        max_images = n_at_once(images[0, 0], self.device) if len(images) else 1
+        max_images = n_at_once(images.shape[2:], self.device)
         batches = (
-            (np.arange(part.start, part.stop), self._as_input(images[part]))
+            (np.arange(part.start, part.stop), self.as_input(images[part]))
             for part in batch_slices(len(images), min(self.batch_size, max_images))
         )
         return self._probabilities(batches, len(images), ImageNames(noun="Crop"))
 
-    def _as_input(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in the memory format in which the network takes them."""
+    def as_input(self, images: torch.Tensor) -> torch.Tensor:
+        """Images on the device and in the memory format of the network."""
         return in_memory_format(images.to(self.device), self.memory_format)
 
     def _probabilities(

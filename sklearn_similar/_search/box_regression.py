@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
+from .._images.images import in_memory_format
 from .._network.isolation import seeded
 from .._progress import with_progress
 from .._tables.boxes import paired_iou
@@ -309,7 +310,7 @@ def _train(
     for _ in epochs:
         order = rng.permutation(n_examples)[: n_updates * batch_size]
         for rows in order.reshape(n_updates, batch_size):
-            batch = examples.crops[rows].contiguous(memory_format=torch.channels_last)
+            batch = in_memory_format(examples.crops[rows], torch.channels_last)
             offsets = network(batch)
             refined = boxes[rows] + offsets
             loss = _loss(boxes[rows], refined, truth[rows], recipe.beta)

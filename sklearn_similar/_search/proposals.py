@@ -94,7 +94,7 @@ class Proposals:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def select(self, rows: np.ndarray) -> "Proposals":
+    def select(self, rows: np.ndarray | slice) -> "Proposals":
         """The proposals at some rows, or where a mask is true."""
         return Proposals(self.boxes[rows], self.source[rows], self.level[rows])
 

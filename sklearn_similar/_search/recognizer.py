@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -302,7 +303,7 @@ class CropRecognizer(Recognizer):
         return replace(self, calibration=calibration)
 
 
-def tensor_method(estimator: Any, name: str) -> Callable | None:
+def tensor_method(estimator: Any, name: str) -> MethodType | None:
     """A private method for tensors of this package's classifier, if it is as it was.
 
     A subclass or an instance with a `predict_proba` or `heatmap` of its own is asked by

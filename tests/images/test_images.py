@@ -212,16 +212,16 @@ def test_batches_have_a_bounded_number_of_pixels():
 
 def test_batches_follow_the_working_memory():
     pixels = np.zeros((100, 100, 1), np.uint8)
-    assert n_at_once(pixels) == 13
+    assert n_at_once(pixels.shape) == 13
     with config_context(working_memory=512):
-        assert n_at_once(pixels) == 6
-        assert n_at_once(pixels, "cuda") == 104
+        assert n_at_once(pixels.shape) == 6
+        assert n_at_once(pixels.shape, "cuda") == 104
     with config_context(working_memory=1):
-        assert n_at_once(pixels) == 1
+        assert n_at_once(pixels.shape) == 1
     # Larger batches would not fit into the caches of a CPU.
     with config_context(working_memory=4096):
-        assert n_at_once(pixels) == 13
-        assert n_at_once(pixels, "cuda") == 838
+        assert n_at_once(pixels.shape) == 13
+        assert n_at_once(pixels.shape, "cuda") == 838
 
 
 @pytest.mark.parametrize("as_user", [np.asarray, list])
