@@ -2,6 +2,7 @@
 
 import copy
 from copy import deepcopy
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -488,8 +489,18 @@ def test_a_tenth_of_each_class_is_held_out_to_calibrate_scores(fits):
     assert set(np.unique(labels)) == {-1, *range(10)}
 
 
-def test_of_many_images_only_some_are_trained_on_as_they_are(fits, monkeypatch):
-    monkeypatch.setattr(training, "_MIN_PLAIN", 50)
+@pytest.fixture
+def few_plain_images(monkeypatch, small_recipes):
+    """As few as 50 images are trained on as they are."""
+
+    def choose(has_context):
+        return replace(small_recipes(has_context), min_plain=50)
+
+    monkeypatch.setattr(InstanceLocalizer, "_choose_recipe", staticmethod(choose))
+
+
+@pytest.mark.usefixtures("few_plain_images")
+def test_of_many_images_only_some_are_trained_on_as_they_are(fits):
     X, y = DIGITS.X_train[::5], DIGITS.y_train[::5]
     params = FEW | {"n_instance_crops": 200}
     InstanceLocalizer(Recorder(), **params).fit(X, y)
@@ -500,8 +511,8 @@ def test_of_many_images_only_some_are_trained_on_as_they_are(fits, monkeypatch):
     assert 250 < (labels != -1).sum() <= 250 + 200
 
 
-def test_no_class_is_left_out_of_many_images(fits, monkeypatch):
-    monkeypatch.setattr(training, "_MIN_PLAIN", 50)
+@pytest.mark.usefixtures("few_plain_images")
+def test_no_class_is_left_out_of_many_images(fits):
     X, y = DIGITS.X_train[::10], DIGITS.y_train[::10].copy()
     y[-1] = 77
     for seed in range(2):

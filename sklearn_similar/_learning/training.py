@@ -1,6 +1,7 @@
 """Training of a recogniser: examples, hard negatives, calibration of its scores."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from .._network.isolation import random_seed
 from .._progress import with_progress
 from .._scenes.backgrounds import make_backgrounds
 from .._scenes.scene import Scene
-from .._scenes.training_scenes import training_scenes
+from .._scenes.training_scenes import n_scenes, training_scenes
 from .._search.box_regression import BoxRegression, fit_box_regression
 from .._search.image_format import ImageFormat
 from .._search.recognizer import CropRecognizer, SearchSettings
@@ -336,21 +337,17 @@ def _calibrate(
     specification, calibration = recognizer.specification, recipe.calibration
     empty = _fresh_backgrounds(data, settings, recipe, 1, rng)
     n_pasted = int(calibration.share * settings.n_instance_crops)
-    scenes = list(
+    objects = data.objects[held_out]
+    n_objects = max(len(held_out), min(calibration.min_objects, n_pasted))
+    scenes = chain(
         training_scenes(
-            data.objects[held_out],
-            empty,
-            max(len(held_out), min(calibration.min_objects, n_pasted)),
-            settings.rotation,
-            recipe.scenes,
-            rng,
-        )
+            objects, empty, n_objects, settings.rotation, recipe.scenes, rng
+        ),
+        map(Scene.from_levels, empty),
     )
-    scenes += map(Scene.from_levels, empty)
+    total = n_scenes(objects, n_objects, recipe.scenes) + len(empty)
     probabilities, objectness, is_right, weight = [], [], [], []
-    for scene in with_progress(
-        scenes, "calibration", len(scenes), "scene", settings.verbose
-    ):
+    for scene in with_progress(scenes, "calibration", total, "scene", settings.verbose):
         search = replace(
             settings.search,
             polarity="bright" if len(scene.boxes) else "both",

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from joblib import parallel_config
 from pandas.testing import assert_frame_equal
+from sklearn import config_context
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_similar import InstanceLocalizer, _localizer
+from sklearn_similar import InstanceLocalizer
 from sklearn_similar.datasets import make_scenes
 
 SIZE = (70, 90)
@@ -37,9 +38,10 @@ def table(localizer, scenes):
 
 
 @pytest.fixture
-def few_at_once(monkeypatch):
+def few_at_once():
     """Two of the scenes are searched together."""
-    monkeypatch.setattr(_localizer, "_PIXELS_AT_ONCE", 2 * SIZE[0] * SIZE[1])
+    with config_context(working_memory=2 * SIZE[0] * SIZE[1] / 512):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Instances of large images, against those of an image that is searched whole."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
@@ -123,15 +125,16 @@ def test_a_stored_image_is_read_tile_by_tile(fitted_localizer, small_tiles):
 
 
 def test_memory_that_runs_out_says_which_image_and_what_to_do(
-    fitted_localizer, small_tiles, monkeypatch
+    fitted_localizer, small_tiles
 ):
-    def out_of_memory(*_):
-        raise MemoryError
+    def out_of_memory(image):
+        if image.shape == (420, 510):
+            raise MemoryError
+        return []
 
-    module = "sklearn_similar._search.localization"
-    monkeypatch.setattr(f"{module}.propose_in_tiles", out_of_memory)
+    localizer = deepcopy(fitted_localizer).set_params(proposals=out_of_memory)
     small, large = np.zeros((50, 60), np.uint8), scene(0, False)
     with pytest.raises(
         MemoryError, match=r"Image 1 of X, 420x510 pixels.*cut the image into parts"
     ):
-        fitted_localizer.localize([small, large])
+        localizer.localize([small, large])

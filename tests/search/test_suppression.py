@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn import config_context
 
-from sklearn_similar._search.detections import suppress
-from sklearn_similar._search.proposals import as_proposals
+from sklearn_similar._search.detections import Detections, suppress
+from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.suppression import (
     BoxIndex,
     contains_more_confident,
@@ -17,7 +17,6 @@ from sklearn_similar._search.suppression import (
     tightest,
 )
 from sklearn_similar._tables.boxes import area, paired_iou
-from sklearn_similar._tables.checks import Instances
 
 # At which about 50 pairs are compared at a time.
 SMALL_WORKING_MEMORY = 0.1
@@ -135,23 +134,30 @@ def test_a_box_contains_no_more_confident_box_of_its_own_size():
     ).any()
 
 
-def instances(boxes, score):
+def detections(boxes, score, label=None, heat=None):
+    """Detections whose labels differ, unless they are given."""
     n = len(boxes)
-    label = np.arange(n)
-    nothing = np.full(n, np.nan)
-    return Instances(as_proposals(np.array(boxes, float)), label, score, nothing, score)
+    score = np.array(score, float)
+    return Detections(
+        proposals=Proposals.from_boxes(boxes),
+        label=np.arange(n) if label is None else np.array(label),
+        probability=score,
+        objectness=score,
+        score=score,
+        heat=np.full(n, np.nan) if heat is None else np.array(heat),
+    )
 
 
 def test_digits_of_a_sign_are_kept_where_its_rim_is_doubtful():
     boxes = [[0, 0, 100, 60], [10, 10, 40, 50], [50, 10, 80, 50]]
-    doubtful = [instances(boxes, np.array([0.7, 0.9, 0.88]))]
+    doubtful = detections(boxes, [0.7, 0.9, 0.88])
     moved = suppress(doubtful, 0.3, is_refined=True)
     assert_array_equal(np.sort(moved.label), [1, 2])
     # Parts of an object look like others, and are not much surer; if no box was moved
     # to the whole, they may be.
-    sure = [instances(boxes, np.array([0.9, 0.95, 0.9]))]
+    sure = detections(boxes, [0.9, 0.95, 0.9])
     assert_array_equal(suppress(sure, 0.3, is_refined=True).label, [0])
-    assert_array_equal(suppress(doubtful, 0.3).label, [0])
+    assert_array_equal(suppress(doubtful, 0.3, is_refined=False).label, [0])
 
 
 def is_duplicate(boxes, downsampling, row, other):
@@ -200,24 +206,18 @@ def test_a_small_object_is_not_as_large_as_its_region_in_a_smaller_channel():
     assert tightest(boxes, np.array([1, 2]), np.array([7, 7]), row) == [1]
 
 
-def four_instances(boxes, score):
-    """Four instances; all but the third have the same label."""
-    return Instances(
-        as_proposals(boxes),
-        np.array([5, 5, 3, 5]),
-        np.array(score),
-        np.array([1.0, 0.1, 0.2, 0.3]),
-        np.ones(4),
-    )
+def four_detections(boxes, score):
+    """Four detections; all but the third have the same label."""
+    return detections(boxes, score, label=[5, 5, 3, 5], heat=[1.0, 0.1, 0.2, 0.3])
 
 
 def test_an_instance_has_its_score_and_the_box_of_its_tightest_duplicate():
     boxes = np.array([[0, 0, 40, 40], [2, 2, 38, 38], [4, 4, 36, 38], [60, 0, 80, 20]])
-    found = four_instances(boxes, [0.9, 0.6, 0.8, 0.7])
-    instances = suppress([found], 0.3)
-    assert_array_equal(instances.proposals["box"], boxes[[1, 3]])
-    assert_array_equal(instances.score, [0.9, 0.7])
-    assert_array_equal(instances.heat, [1.0, 0.3])
+    found = four_detections(boxes, [0.9, 0.6, 0.8, 0.7])
+    distinct = suppress(found, 0.3, is_refined=False)
+    assert_array_equal(distinct.proposals.boxes, boxes[[1, 3]])
+    assert_array_equal(distinct.score, [0.9, 0.7])
+    assert_array_equal(distinct.heat, [1.0, 0.3])
 
 
 @given(st.integers(0, 10_000))
@@ -225,14 +225,10 @@ def test_an_instance_has_its_score_and_the_box_of_its_tightest_duplicate():
 def test_tight_boxes_do_not_overlap_more_than_the_threshold(seed):
     rng = np.random.RandomState(seed)
     corner, size = rng.randint(0, 30, size=(40, 2)), rng.randint(8, 14, size=(40, 2))
-    found = Instances(
-        as_proposals(np.hstack([corner, corner + size])),
-        np.zeros(40, int),
-        rng.uniform(size=40),
-        np.zeros(40),
-        np.ones(40),
-    )
-    boxes = suppress([found], 0.1).proposals["box"].astype(float)
+    boxes = np.hstack([corner, corner + size])
+    found = detections(boxes, rng.uniform(size=40), label=np.zeros(40, int))
+    distinct = suppress(found, 0.1, is_refined=False)
+    boxes = distinct.proposals.boxes.astype(float)
     overlap = paired_iou(boxes[:, np.newaxis], boxes)
     assert (overlap[~np.eye(len(boxes), dtype=bool)] <= 0.1).all()
 
@@ -257,10 +253,10 @@ def test_the_mean_box_is_that_of_a_naive_search(seed):
 
 def test_a_refined_instance_has_the_mean_box_of_its_duplicates():
     boxes = np.array([[0, 0, 40, 40], [4, 4, 40, 44], [4, 4, 36, 38], [60, 0, 80, 20]])
-    found = four_instances(boxes, [0.9, 0.3, 0.8, 0.7])
-    instances = suppress([found], 0.3, is_refined=True)
-    assert_array_equal(instances.proposals["box"], [[1, 1, 40, 41], boxes[3]])
-    assert_array_equal(instances.score, [0.9, 0.7])
+    found = four_detections(boxes, [0.9, 0.3, 0.8, 0.7])
+    distinct = suppress(found, 0.3, is_refined=True)
+    assert_array_equal(distinct.proposals.boxes, [[1, 1, 40, 41], boxes[3]])
+    assert_array_equal(distinct.score, [0.9, 0.7])
 
 
 def test_boxes_of_weight_0_are_unchanged():
