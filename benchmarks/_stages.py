@@ -43,15 +43,8 @@ def stages(localizer, images, truth):
 def _search(localizer, image):
     """All stages of the search of an image of the trained type, in 8 bits."""
     pixels = torch.from_numpy(np.atleast_3d(image).astype(np.float32) / 255)
-    settings = localizer._search_settings(
-        polarity=localizer.polarity,
-        scales=localizer.scales,
-        heat_threshold=localizer.heat_threshold,
-        score_threshold=localizer.score_threshold,
-        nms_threshold=localizer.nms_threshold,
-    )
     raster = Raster.from_tensor(pixels.movedim(-1, 0))
-    return localizer._recognizer().detect([raster], settings)
+    return localizer._recognizer().detect([raster], localizer._search_settings())
 
 
 def _are_right(localizer, detections, boxes, labels):

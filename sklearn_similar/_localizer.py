@@ -26,12 +26,11 @@ from ._estimator import (
 )
 from ._images.blockwise import blockwise
 from ._images.images import Images, n_channels, to_tensor
-from ._images.labels import comparable_labels, unused_label, without_class
+from ._images.labels import BACKGROUND, comparable_labels, unused_label, without_class
 from ._images.memory import within_working_memory
 from ._images.reading import uint8_image_list
 from ._images.streams import check_in_memory, read_parts
 from ._images.validation import check_training_data, image_names
-from ._learning.examples import BACKGROUND
 from ._learning.recipe import learning_recipe
 from ._learning.training import (
     TrainingImages,
@@ -44,6 +43,7 @@ from ._network.architectures import SmallCNN
 from ._network.isolation import restores_torch_state
 from ._progress import with_progress
 from ._search.box_regression import BoxRegression
+from ._search.crop_recognizer import CropRecognizer
 from ._search.crop_specification import (
     choose_images,
     learn_crop_specification,
@@ -53,8 +53,9 @@ from ._search.crop_specification import (
 from ._search.detections import detections_table
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
-from ._search.recognizer import CropRecognizer, SearchSettings
 from ._search.score_calibration import ScoreCalibration
+from ._search.settings import ProposalSettings, SearchSettings
+from ._search.sources import PROPOSAL_SOURCES
 from ._search.workers import groups, numbered_tables, search
 from ._tables.matching import count_matches
 
@@ -99,14 +100,15 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Factors by which an image is resized for its heatmaps (image pyramid); the
         maximum over the scales is used.
     heat_threshold : float, default=0.15
-        Minimum heat of a detection, between 0 and 1.
+        Minimum heat of a detection, and with proposals="heat" of a region, between 0
+        and 1.
     score_threshold : float, default=0.5
         Minimum score of a detection, between 0 and 1.
     nms_threshold : float, default=0.3
         Maximum intersection over union of two detections (non-maximum suppression).
     n_instance_crops : int, default=40_000
-        Maximum number of synthetic object crops. Next to them, half as many images of
-        X, and at least 2,000, are learnt as they are.
+        Maximum number of synthetic object crops. In addition, 1.25 times as many images
+        of X, and at least 2,000, are learnt as they are.
     n_background_crops : int, default=30_000
         Maximum number of background crops.
     n_mining_rounds : int, default=2
@@ -182,7 +184,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     }
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "proposals": [StrOptions({"image", "grey", "heat"}), callable],
+        "proposals": [StrOptions(set(PROPOSAL_SOURCES)), callable],
         "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
         "polarity": [StrOptions({"bright", "dark", "both"})],
         "scales": ["array-like"],
@@ -258,8 +260,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Raises
         ------
         ValueError
-            If X, y, a parameter or the estimator cannot be used; the localizer is as
-            before.
+            If X, y, a parameter or the estimator cannot be used; the localizer is left
+            unchanged.
         """
         with published_at_end(self) as working:
             working._fit(X, y, background_images)
@@ -274,8 +276,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         ----------
         X : array, DataFrame or list of images, iterator, path or list of paths, \
                 dask.array or dask.bag
-            Rows have the trained size. Images of an iterator and image files are read
-            when they are searched. A folder stands for all image files in it.
+            Rows are images of the trained size. Iterators and image files are read
+            while they are searched; a folder means all image files in it.
 
         Returns
         -------
@@ -332,15 +334,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     def _localize(self, X) -> pd.DataFrame:
         """A table, or for an iterator one of each image as soon as it is searched."""
-        settings = self._search_settings(
-            polarity=self.polarity,
-            scales=check_scales(self.scales),
-            heat_threshold=self.heat_threshold,
-            score_threshold=self.score_threshold,
-            nms_threshold=self.nms_threshold,
-        )
+        settings = self._search_settings()
         recognizer = self._recognizer()
-        if settings.proposals == "heat" and not recognizer.has_heatmaps:
+        if self.proposals == "heat" and not recognizer.has_heatmaps:
             raise ValueError(
                 "proposals='heat' needs heatmaps, which the estimator does not have; "
                 "pass proposals='image'."
@@ -366,10 +362,17 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             return numbered_tables(detections, self.classes_)
         return detections_table(list(detections), self.classes_)
 
-    def _search_settings(self, **settings) -> SearchSettings:
-        """Settings of a search with the proposals of this localizer."""
+    def _proposal_settings(self) -> ProposalSettings:
+        return ProposalSettings(source=self.proposals, n_thresholds=self.n_thresholds)
+
+    def _search_settings(self) -> SearchSettings:
         return SearchSettings(
-            proposals=self.proposals, n_thresholds=self.n_thresholds, **settings
+            proposals=self._proposal_settings(),
+            polarity=self.polarity,
+            scales=check_scales(self.scales),
+            heat_threshold=self.heat_threshold,
+            score_threshold=self.score_threshold,
+            nms_threshold=self.nms_threshold,
         )
 
     def _fit(self, X, y, background_images) -> None:
@@ -399,10 +402,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         recognizer, classes = frozen_recognizer(
             frozen, self.classes_, self.background_, image_format
         )
-        # An estimator for images of another size says so.
+        # Raises if the estimator takes images of another size.
         frozen.predict_proba(image_format.select(images, np.arange(1)))
         self.classes_ = classes
-        self._publish(recognizer)
+        self._set_recognizer(recognizer)
 
     def _train(self, images: Images, labels: np.ndarray, background_images) -> None:
         """Train the estimator on crops of scenes that are made of the images."""
@@ -440,17 +443,15 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 n_background_crops=self.n_background_crops,
                 n_mining_rounds=self.n_mining_rounds,
                 rotation=self.rotation,
-                search=self._search_settings(
-                    polarity="bright", score_threshold=0.0, nms_threshold=1.0
-                ),
+                proposals=self._proposal_settings(),
                 verbose=self.verbose,
             ),
             self._choose_recipe(self.crop_specification_.fills_frame),
             random_state,
         )
-        self._publish(recognizer)
+        self._set_recognizer(recognizer)
 
-    def _publish(self, recognizer: CropRecognizer) -> None:
+    def _set_recognizer(self, recognizer: CropRecognizer) -> None:
         self.estimator_, self._columns = recognizer.estimator, recognizer.columns
         self.score_calibration_ = tuple(recognizer.calibration)
         regression = recognizer.box_regression

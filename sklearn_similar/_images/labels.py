@@ -12,6 +12,9 @@ from .images import Images
 from .messages import count
 from .reading import to_numpy
 
+# Code of background, and of objects in the wrong polarity, among indices of classes.
+BACKGROUND = -1
+
 
 def unused_label(classes: np.ndarray):
     """A label that is not a class: a negative integer, a date or "background"."""
@@ -126,12 +129,12 @@ def find_background(classes: np.ndarray, background) -> int | None:
 def without_class(
     classes: np.ndarray, labels: np.ndarray, background
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Classes without that of background, and indices in them: -1 for background."""
+    """Classes without that of background, and indices in them or `BACKGROUND`."""
     comparable_labels([background], "background", classes, None)
     is_background = classes == background
     if is_background.all():
         raise ValueError(f"y holds the background {background!r} alone.")
-    code = np.where(is_background, -1, np.cumsum(~is_background) - 1)
+    code = np.where(is_background, BACKGROUND, np.cumsum(~is_background) - 1)
     return classes[~is_background], code[labels]
 
 

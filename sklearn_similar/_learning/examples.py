@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._images.labels import BACKGROUND
 from .._images.rasters import Raster
 from .._images.splits import rank_within
 from .._progress import with_progress
@@ -12,18 +13,15 @@ from .._scenes.backgrounds import make_backgrounds
 from .._scenes.restyling import restyle
 from .._scenes.scene import Scene
 from .._scenes.training_scenes import n_scenes, training_scenes
-from .._search.box_regression import BoxExamples
 from .._search.crop_specification import CropSpecification
 from .._search.crops import crop_boxes, crop_windows
 from .._search.image_format import ImageFormat
-from .._search.proposals import propose
-from .._search.recognizer import SearchSettings
+from .._search.settings import ProposalSettings
+from .._search.sources import propose
 from .._search.views import Views
 from .._tables.boxes import area, paired_iou
+from .box_regression import BoxExamples
 from .recipe import CropRecipe, LearningRecipe
-
-# The label of what is not an object.
-BACKGROUND = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,25 +33,25 @@ class TrainingExamples:
     crops : ndarray of shape (n_crops, ...)
     labels : ndarray of int of shape (n_crops,)
         Row of the image that each crop shows; `BACKGROUND` for others.
-    boxes : BoxExamples
+    box_examples : BoxExamples
     """
 
     crops: np.ndarray
     labels: np.ndarray
-    boxes: BoxExamples
+    box_examples: BoxExamples
 
 
 def make_examples(
     images: np.ndarray,
     background_images: list[np.ndarray],
     image_format: ImageFormat,
-    settings: SearchSettings,
+    settings: ProposalSettings,
     recipe: LearningRecipe,
     rng: np.random.RandomState,
     *,
     n_objects: int,
     n_background: int,
-    n_boxes: int,
+    n_box_examples: int,
     rotation: float,
     verbose: int,
 ) -> TrainingExamples:
@@ -66,11 +64,10 @@ def make_examples(
     background_images : list of ndarray
         Images without objects, uint8; textures are added.
     image_format : ImageFormat
-    settings : SearchSettings
-        Where proposals come from.
+    settings : ProposalSettings
     recipe : LearningRecipe
     rng : RandomState
-    n_objects, n_background, n_boxes : int
+    n_objects, n_background, n_box_examples : int
         Maximum numbers of crops of objects and of background, and of proposals to
         learn box regression from.
     rotation : float
@@ -118,11 +115,11 @@ def make_examples(
             recipe,
             rng,
             max_background=n_spare,
-            with_boxes=n_boxes > 0,
+            with_box_examples=n_box_examples > 0,
         )
         for scene in scenes
     ]
-    return _sample(parts, chosen, rng, n_objects, n_background, n_boxes)
+    return _sample(parts, chosen, rng, n_objects, n_background, n_box_examples)
 
 
 def _with_empty_scenes(
@@ -139,18 +136,18 @@ def _with_empty_scenes(
 def crop_scene(
     scene: Scene,
     image_format: ImageFormat,
-    settings: SearchSettings,
+    settings: ProposalSettings,
     recipe: LearningRecipe,
     rng: np.random.RandomState,
     *,
     max_background: int,
-    with_boxes: bool,
+    with_box_examples: bool,
 ) -> TrainingExamples:
     """Crops of a scene's proposals: all of objects, and some of background."""
     specification = image_format.specification
     image = Raster.from_tensor(scene.pixels)
     views = Views([image], any_contrast=specification.fills_frame)
-    proposals = propose(views, settings, None)
+    proposals = propose(views, settings)
     boxes = np.concatenate(
         [proposals.boxes, proposals.split().boxes, _jittered(scene, recipe.crops, rng)]
     )
@@ -168,13 +165,13 @@ def crop_scene(
     rows = np.flatnonzero(iou >= recipe.crops.example_iou)
     # In a scene of the wrong polarity, nothing is an object.
     rows = rows[scene.labels[nearest[rows]] != BACKGROUND]
-    n_boxes = with_boxes * recipe.crops.examples_per_object * len(scene.boxes)
+    n_boxes = with_box_examples * recipe.crops.examples_per_object * len(scene.boxes)
     rows = rng.permutation(rows)[:n_boxes]
     context_crop = recipe.refinement.context_crop(specification)
     return TrainingExamples(
         crops=image_format.array_from_unit(crops),
         labels=label[is_cropped],
-        boxes=BoxExamples(
+        box_examples=BoxExamples(
             crop_boxes(image, boxes[rows], context_crop),
             boxes[rows].astype(np.float64),
             scene.boxes[nearest[rows]],
@@ -224,11 +221,11 @@ def _sample(
     rng: np.random.RandomState,
     n_objects: int,
     n_background: int,
-    n_boxes: int,
+    n_box_examples: int,
 ) -> TrainingExamples:
-    """At most some examples of each kind, background as evenly over scenes as it goes.
+    """Sample examples of each kind, background evenly from all scenes.
 
-    `chosen` are the images whose rows are the labels of the parts.
+    Labels of the parts are indices into `chosen`, which are rows of all images.
     """
     crops = np.concatenate([part.crops for part in parts])
     label = np.concatenate([part.labels for part in parts])
@@ -237,11 +234,11 @@ def _sample(
     background = rng.permutation(np.flatnonzero(label == BACKGROUND))
     rank = rank_within(scene[background])
     background = background[np.argsort(rank, kind="stable")[:n_background]]
-    boxes = BoxExamples.concatenate(part.boxes for part in parts)
+    boxes = BoxExamples.concatenate(part.box_examples for part in parts)
     rows = np.concatenate([objects, background])
     labels = np.where(label[rows] == BACKGROUND, BACKGROUND, chosen[label[rows]])
     return TrainingExamples(
         crops=crops[rows],
         labels=labels,
-        boxes=boxes.select(rng.permutation(len(boxes))[:n_boxes]),
+        box_examples=boxes.select(rng.permutation(len(boxes))[:n_box_examples]),
     )

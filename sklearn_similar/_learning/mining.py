@@ -9,7 +9,8 @@ from .._images.rasters import Raster
 from .._scenes.scene import Scene
 from .._search.crops import crop_boxes
 from .._search.image_format import ImageFormat
-from .._search.recognizer import Recognizer, SearchSettings
+from .._search.recognizer import Recognizer
+from .._search.settings import ProposalSettings, SearchSettings
 from .recipe import MiningRecipe
 
 
@@ -17,7 +18,7 @@ def mine_hard_negatives(
     recognizer: Recognizer,
     images: Iterable[np.ndarray],
     image_format: ImageFormat,
-    settings: SearchSettings,
+    settings: ProposalSettings,
     recipe: MiningRecipe,
     max_crops: int,
 ) -> np.ndarray:
@@ -30,7 +31,7 @@ def mine_hard_negatives(
         Images of any sizes without objects, uint8.
     image_format : ImageFormat
         How the estimator takes crops.
-    settings : SearchSettings
+    settings : ProposalSettings
     recipe : MiningRecipe
     max_crops : int
 
@@ -39,7 +40,10 @@ def mine_hard_negatives(
     ndarray of shape (n_crops, ...)
         As the estimator takes images, the most probable first.
     """
-    settings = replace(settings, polarity="both", score_threshold=np.inf)
+    # All recognised boxes are looked at, and no detections are asked for.
+    search = SearchSettings(
+        proposals=settings, polarity="both", score_threshold=np.inf, nms_threshold=1.0
+    )
     refinement = replace(recognizer.refinement, min_objectness=recipe.min_objectness)
     recognizer = replace(recognizer, refinement=refinement)
     specification = recognizer.specification
@@ -47,12 +51,12 @@ def mine_hard_negatives(
     probabilities = [np.empty(0)]
     for image in images:
         pixels = specification.from_unit(Scene.from_levels(image).pixels)
-        result = recognizer.detect([Raster.from_tensor(pixels)], settings)
+        result = recognizer.detect([Raster.from_tensor(pixels)], search)
         hard = result.recognised.select(
             result.recognised.probability >= recipe.min_probability
         )
         for number, view in enumerate(result.views.rasters):
-            of_view = hard.select(hard.proposals.source == number)
+            of_view = hard.select(hard.proposals.view == number)
             boxes = of_view.proposals.boxes
             crops.append(
                 image_format.array_from_unit(crop_boxes(view, boxes, specification))

@@ -1,26 +1,25 @@
 """Training of a recogniser: examples, hard negatives, calibration of its scores."""
 
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from .._images.images import Images, batch_slices
+from .._images.labels import BACKGROUND
 from .._images.messages import warn_user
-from .._images.rasters import Raster
 from .._images.splits import rank_within
 from .._network.isolation import random_seed
 from .._progress import with_progress
 from .._scenes.backgrounds import make_backgrounds
-from .._scenes.scene import Scene
-from .._scenes.training_scenes import n_scenes, training_scenes
-from .._search.box_regression import BoxRegression, fit_box_regression
+from .._search.box_regression import BoxRegression
+from .._search.crop_recognizer import CropRecognizer
 from .._search.image_format import ImageFormat
-from .._search.recognizer import CropRecognizer, SearchSettings
-from .._search.score_calibration import ScoreCalibration, fit_calibration
-from .examples import BACKGROUND, make_examples, object_overlap
+from .._search.settings import ProposalSettings
+from .box_regression import fit_box_regression
+from .calibration import calibrate
+from .examples import make_examples
 from .mining import mine_hard_negatives
 from .recipe import LearningRecipe
 
@@ -30,16 +29,13 @@ _IMAGES_AT_ONCE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Parameters of `InstanceLocalizer` that act in `fit`.
-
-    `search` says where region proposals come from.
-    """
+    """Parameters of `InstanceLocalizer` that act in `fit`."""
 
     n_instance_crops: int
     n_background_crops: int
     n_mining_rounds: int
     rotation: float
-    search: SearchSettings
+    proposals: ProposalSettings
     verbose: int
 
 
@@ -128,17 +124,17 @@ def train_recognizer(
         data.objects[training],
         data.background_images,
         image_format,
-        settings.search,
+        settings.proposals,
         recipe,
         rng,
         n_objects=settings.n_instance_crops,
         n_background=settings.n_background_crops,
-        n_boxes=settings.n_instance_crops,
+        n_box_examples=settings.n_instance_crops,
         rotation=settings.rotation,
         verbose=settings.verbose,
     )
     box_regression = fit_box_regression(
-        examples.boxes, recipe.box_regression, random_seed(rng), settings.verbose
+        examples.box_examples, recipe.box_regression, random_seed(rng), settings.verbose
     )
     labels = data.labels[training]
     n_plain = int(recipe.plain_share * settings.n_instance_crops)
@@ -155,19 +151,20 @@ def train_recognizer(
         recognizer = _fit(
             estimator, crops[few], crop_labels[few], data, image_format, box_regression
         )
+        images = _fresh_backgrounds(
+            data, settings, recipe, recipe.mining.n_variations, rng
+        )
         hard_negatives = mine_hard_negatives(
             recognizer,
             with_progress(
-                images := _fresh_backgrounds(
-                    data, settings, recipe, recipe.mining.n_variations, rng
-                ),
+                images,
                 "hard negatives",
                 len(images),
                 "image",
                 settings.verbose,
             ),
             image_format,
-            settings.search,
+            settings.proposals,
             recipe.mining,
             int(recipe.mining.share * settings.n_background_crops),
         )
@@ -178,7 +175,18 @@ def train_recognizer(
     recognizer = _fit(estimator, crops, crop_labels, data, image_format, box_regression)
     if not len(held_out):
         return recognizer
-    calibration = _calibrate(recognizer, data, held_out, settings, recipe, rng)
+    calibration = calibrate(
+        recognizer,
+        data.objects[held_out],
+        data.labels[held_out],
+        _fresh_backgrounds(data, settings, recipe, 1, rng),
+        settings.proposals,
+        recipe,
+        rng,
+        max_pasted=int(recipe.calibration.share * settings.n_instance_crops),
+        rotation=settings.rotation,
+        verbose=settings.verbose,
+    )
     return replace(recognizer, calibration=calibration)
 
 
@@ -222,7 +230,7 @@ def _held_out(
     order = rng.permutation(len(labels))
     counts = np.bincount(labels)
     calibration = recipe.calibration
-    share = min(1 / calibration.held_out, calibration.max_held_out / len(labels))
+    share = min(calibration.held_out_fraction, calibration.max_held_out / len(labels))
     n_held_out = np.floor(share * counts).astype(int)
     return order[rank_within(labels[order]) < n_held_out[labels[order]]]
 
@@ -323,54 +331,3 @@ def _random_part(
 ) -> np.ndarray:
     y, x = (rng.randint(max(1, n - max_side + 1)) for n in image.shape[:2])
     return image[y : y + max_side, x : x + max_side]
-
-
-def _calibrate(
-    recognizer: CropRecognizer,
-    data: TrainingImages,
-    held_out: np.ndarray,
-    settings: TrainingSettings,
-    recipe: LearningRecipe,
-    rng: np.random.RandomState,
-) -> ScoreCalibration:
-    """Calibration on scenes of held-out images, and on images without objects."""
-    specification, calibration = recognizer.specification, recipe.calibration
-    empty = _fresh_backgrounds(data, settings, recipe, 1, rng)
-    n_pasted = int(calibration.share * settings.n_instance_crops)
-    objects = data.objects[held_out]
-    n_objects = max(len(held_out), min(calibration.min_objects, n_pasted))
-    scenes = chain(
-        training_scenes(
-            objects, empty, n_objects, settings.rotation, recipe.scenes, rng
-        ),
-        map(Scene.from_levels, empty),
-    )
-    total = n_scenes(objects, n_objects, recipe.scenes) + len(empty)
-    probabilities, objectness, is_right, weight = [], [], [], []
-    for scene in with_progress(scenes, "calibration", total, "scene", settings.verbose):
-        search = replace(
-            settings.search,
-            polarity="bright" if len(scene.boxes) else "both",
-            score_threshold=calibration.min_score,
-            nms_threshold=calibration.nms_threshold,
-        )
-        pixels = specification.from_unit(scene.pixels)
-        result = recognizer.detect([Raster.from_tensor(pixels)], search)
-        (detections,) = result.detections
-        overlap = object_overlap(detections.proposals.boxes, scene.boxes, specification)
-        labels = data.labels[held_out][scene.labels]
-        labels = np.where(scene.labels == BACKGROUND, BACKGROUND, labels)
-        is_same = detections.label[:, np.newaxis] == labels
-        is_near = overlap >= calibration.right_iou
-        probabilities.append(detections.probability)
-        objectness.append(detections.objectness)
-        is_right.append((is_near & is_same).any(axis=1))
-        is_empty = len(scene.boxes) == 0
-        counts = calibration.background_weight if is_empty else 1.0
-        weight.append(np.full(len(detections), counts))
-    return fit_calibration(
-        np.concatenate(probabilities),
-        np.concatenate(objectness),
-        np.concatenate(is_right),
-        np.concatenate(weight),
-    )

@@ -10,6 +10,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 
 from .._compat import Interval, validate_params
 from .._images.images import to_tensor
+from .._images.labels import BACKGROUND
 from .._images.reading import uint8_image_list, uint8_images
 from .._search.crop_specification import (
     CropSpecification,
@@ -18,8 +19,8 @@ from .._search.crop_specification import (
 )
 from .._search.image_format import ImageFormat
 from .._search.polarity import warn_if_dark_on_light
-from .._search.recognizer import SearchSettings
-from .examples import BACKGROUND, make_examples
+from .._search.settings import ProposalSettings
+from .examples import make_examples
 from .recipe import LearningRecipe, learning_recipe
 
 
@@ -175,18 +176,12 @@ def training_crops(
             dtype=np.dtype(np.uint8),
             layout="grey" if images.ndim == 3 else "colour",
         ),
-        SearchSettings(
-            proposals="image",
-            n_thresholds=n_thresholds,
-            polarity="bright",
-            score_threshold=0.0,
-            nms_threshold=1.0,
-        ),
+        ProposalSettings(source="image", n_thresholds=n_thresholds),
         recipe,
         rng,
         n_objects=n_instances,
         n_background=n_background,
-        n_boxes=0,
+        n_box_examples=0,
         rotation=rotation,
         verbose=verbose,
     )

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,10 @@ from .._images.images import batch_slices
 from .._images.rasters import Raster, Window, with_halo, work_tile_rows
 from .contrast import normalise_contrast
 from .crop_specification import CropSpecification
+from .proposals import Proposals
 
+# Crops that are recognised together, at least: enough to hide the cost of a call.
+_MIN_CROPS = 512
 # Crops that are computed together.
 _CROPS_AT_ONCE = 1024
 # Bytes for each pixel of a tile, as large as those of the region proposals.
@@ -69,6 +72,31 @@ def crop_boxes(
     return cropped
 
 
+def crops_of_views(
+    views: Sequence[Raster],
+    proposals: Proposals,
+    specification: CropSpecification,
+    device: torch.device | str,
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Rows of proposals in several views, and their crops; see `crops`.
+
+    Small batches are joined, as many images have few crops each.
+    """
+    rows, batches, n_crops = [], [], 0
+    for number in np.unique(proposals.view):
+        of_view = np.flatnonzero(proposals.view == number)
+        boxes = proposals.boxes[of_view]
+        for part, cropped in crops(views[number], boxes, specification, device):
+            rows.append(of_view[part])
+            batches.append(cropped)
+            n_crops += len(part)
+            if n_crops >= _MIN_CROPS:
+                yield np.concatenate(rows), torch.cat(batches)
+                rows, batches, n_crops = [], [], 0
+    if rows:
+        yield np.concatenate(rows), torch.cat(batches)
+
+
 def crop_windows(boxes: np.ndarray, specification: CropSpecification) -> np.ndarray:
     """The part of the image in each crop: boxes of one aspect ratio."""
     factor = downsampling_factor(boxes, specification)
@@ -89,7 +117,7 @@ def downsampling_factor(
 def _octaves(factor: torch.Tensor) -> torch.Tensor:
     """Number of times that the image is halved before a box is cropped from it.
 
-    A crop has two samples a pixel, and so its level need not be coarser than that.
+    A crop has two samples a pixel, so that no coarser level is needed.
     """
     return torch.log2((factor / 2).clamp(min=1)).long()
 

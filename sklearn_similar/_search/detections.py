@@ -1,14 +1,13 @@
 """Detections: recognised region proposals, and their table."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 
 from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
 from .proposals import Proposals
-from .suppression import suppress_duplicates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,33 +58,6 @@ class Detections:
             if field.name != "proposals"
         }
         return Detections(proposals=self.proposals.select(rows), **arrays)
-
-
-def suppress(
-    detections: Detections, nms_threshold: float, is_refined: bool
-) -> Detections:
-    """Detections of an image without duplicates, in descending order of score.
-
-    Parameters
-    ----------
-    detections : Detections
-        Of one image, in all of its views.
-    nms_threshold : float
-        Maximum intersection over union of two detections.
-    is_refined : bool
-        Whether boxes come from a box regression.
-    """
-    proposals = detections.proposals
-    rows, boxes, level = suppress_duplicates(
-        proposals.boxes,
-        proposals.level,
-        detections.label,
-        detections.score,
-        nms_threshold=nms_threshold,
-        is_refined=is_refined,
-    )
-    fitted = Proposals(boxes, proposals.source[rows], level)
-    return replace(detections.select(rows), proposals=fitted)
 
 
 def detections_table(detections: list[Detections], classes: np.ndarray) -> pd.DataFrame:

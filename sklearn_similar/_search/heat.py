@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from .._images.rasters import Raster, work_tile_rows
+from .proposals import Proposals
 
 # Bytes for each pixel of a tile, as large as those of the region proposals.
 _BYTES_PER_PIXEL = 256
@@ -25,11 +26,18 @@ class Heatmaps:
         Makes heatmaps of some views.
     scales : sequence of float
         Factors by which a view is resized; the maximum over the scales is used.
+    threshold : float
+        Minimum heat of a detection, and of regions of a heatmap.
     """
 
     def __init__(
-        self, views: Sequence[Raster], make: MakeHeatmaps, scales: Sequence[float]
+        self,
+        views: Sequence[Raster],
+        make: MakeHeatmaps,
+        scales: Sequence[float],
+        threshold: float,
     ):
+        self.threshold = threshold
         self._views = views
         self._make = make
         self._scales = scales
@@ -42,6 +50,18 @@ class Heatmaps:
             heatmaps = self._at_scales([self._views[index] for index in missing])
             self._heatmaps.update(zip(missing, heatmaps, strict=True))
         return [self._heatmaps[index] for index in indices]
+
+    def maximum_in(self, proposals: Proposals) -> np.ndarray:
+        """Maximum heat in the box of each proposal, float64.
+
+        Few views have any boxes when this is asked for; others need no heatmap.
+        """
+        numbers = np.unique(proposals.view).tolist()
+        heat = np.empty(len(proposals))
+        for number, heatmap in zip(numbers, self.of(numbers), strict=True):
+            rows = np.flatnonzero(proposals.view == number)
+            heat[rows] = maximum_in_boxes(heatmap, proposals.boxes[rows])
+        return heat
 
     def _at_scales(self, views: list[Raster]) -> Sequence[Raster]:
         if tuple(self._scales) == (1.0,):

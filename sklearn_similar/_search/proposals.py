@@ -1,27 +1,9 @@
-"""Region proposals: boxes in which an object may be, and the sources they come from.
+"""Region proposals: boxes in views of images."""
 
-A source is a function from `Views` to `Proposals`, with an entry in `PROPOSAL_SOURCES`.
-`fit`, mining and calibration of the localizer use the source that `localize` uses.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-
-from .._images.images import to_grey
-from .._images.rasters import Raster, with_halo, work_tile_rows
-from .channels import Channel, grey_channel, shared_channels, smooth_channel
-from .heat import Heatmaps
-from .regions import RegionRecipe, StableRegions, heat_regions
-from .views import Views
-
-# Bytes that component trees, channels and the pixels themselves take for each pixel.
-_BYTES_PER_PIXEL = 256
-# Pixels around a tile on which its channels depend, twice those at half the size.
-_CHANNEL_HALO = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,27 +40,27 @@ class Proposals:
     ----------
     boxes : ndarray of shape (n_proposals, 4), float32
         x_min, y_min, x_max, y_max in pixels, half-open.
-    source : ndarray of int of shape (n_proposals,)
+    view : ndarray of int of shape (n_proposals,)
         Index of the view that each box is in.
-    level : ndarray of int of shape (n_proposals,)
-        Pixels of the image in one pixel, along each axis, of the channel that a box
-        comes from: the larger, the less exact the box.
+    coarseness : ndarray of int of shape (n_proposals,)
+        How inexact each box is, in pixels: the downsampling factor of the channel that
+        it comes from, and 1 for refined boxes.
     """
 
     boxes: np.ndarray
-    source: np.ndarray
-    level: np.ndarray
+    view: np.ndarray
+    coarseness: np.ndarray
 
     @classmethod
     def from_boxes(
-        cls, boxes: np.ndarray, source: int | np.ndarray = 0, level: int = 1
+        cls, boxes: np.ndarray, view: int | np.ndarray = 0, coarseness: int = 1
     ) -> "Proposals":
-        """Proposals of one level; a single source stands for all boxes."""
+        """Proposals of one coarseness; a single view stands for all boxes."""
         n = len(boxes)
         return cls(
             boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
-            source=np.broadcast_to(np.asarray(source, np.int64), n).copy(),
-            level=np.full(n, level, np.int64),
+            view=np.broadcast_to(np.asarray(view, np.int64), n).copy(),
+            coarseness=np.full(n, coarseness, np.int64),
         )
 
     @classmethod
@@ -87,8 +69,8 @@ class Proposals:
         parts = [cls.from_boxes(np.empty((0, 4))), *parts]
         return cls(
             boxes=np.concatenate([part.boxes for part in parts]),
-            source=np.concatenate([part.source for part in parts]),
-            level=np.concatenate([part.level for part in parts]),
+            view=np.concatenate([part.view for part in parts]),
+            coarseness=np.concatenate([part.coarseness for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -96,7 +78,7 @@ class Proposals:
 
     def select(self, rows: np.ndarray | slice) -> "Proposals":
         """The proposals at some rows, or where a mask is true."""
-        return Proposals(self.boxes[rows], self.source[rows], self.level[rows])
+        return Proposals(self.boxes[rows], self.view[rows], self.coarseness[rows])
 
     def near_duplicate_groups(
         self, recipe: ProposalRecipe = DEFAULT_RECIPE
@@ -112,7 +94,7 @@ class Proposals:
         """
         octave = np.floor(np.log2(self.boxes[:, 2:] - self.boxes[:, :2]))
         cell = np.rint(self.boxes / np.tile(recipe.duplicate_shift * 2**octave, 2))
-        key = np.hstack([self.source[:, np.newaxis], octave, cell])
+        key = np.hstack([self.view[:, np.newaxis], octave, cell])
         _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
         order = np.argsort(first)
         rank = np.empty_like(order)
@@ -137,7 +119,7 @@ class Proposals:
         regions of the full resolution are split, as coarser channels show the same
         objects.
         """
-        fine = self.select(self.level == 1)
+        fine = self.full_resolution()
         parts = [fine.select(slice(0))]
         for axis, n_parts, min_ratio in recipe.cuts:
             parts += fine._split_along(axis, n_parts, min_ratio, recipe.min_side)
@@ -156,198 +138,24 @@ class Proposals:
             boxes[:, axis] = np.floor(low + length * number / n_parts)
             boxes[:, axis + 2] = np.ceil(low + length * (number + 1) / n_parts)
             is_large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= min_side
-            part = Proposals(boxes, long.source, long.level)
+            part = Proposals(boxes, long.view, long.coarseness)
             parts.append(part.select(is_large))
         return parts
 
-    def unrefined(self) -> "Proposals":
-        """Boxes of the full resolution, to be recognised where they are.
+    def full_resolution(self) -> "Proposals":
+        """The proposals that come from channels of the full resolution."""
+        return self.select(self.coarseness == 1)
 
-        Where an object is crisp, they are exact; elsewhere refined boxes are better, so
-        that these rank as boxes of the next coarser level.
-        """
-        fine = self.select(self.level == 1)
-        return Proposals(fine.boxes, fine.source, 2 * fine.level)
+    def with_coarseness(self, coarseness: int) -> "Proposals":
+        """The same boxes with another coarseness."""
+        return Proposals.from_boxes(self.boxes, self.view, coarseness)
+
+    def in_view(self, view: int) -> "Proposals":
+        """The same boxes in another view."""
+        return replace(self, view=np.full(len(self), view))
 
     def clip(self, sizes: np.ndarray) -> "Proposals":
         """The boxes clipped to their views, whose heights and widths are given."""
-        height, width = sizes[self.source].T.astype(np.float32)
+        height, width = sizes[self.view].T.astype(np.float32)
         limit = np.stack([width, height, width, height], axis=1)
-        return Proposals(self.boxes.clip(0, limit), self.source, self.level)
-
-
-ProposalSource = Callable[[Views, Any, Heatmaps | None], Proposals]
-
-
-def propose(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
-    """Propose boxes in some views.
-
-    Parameters
-    ----------
-    views : Views
-    settings : SearchSettings
-        With the attributes `proposals`, `n_thresholds` and `heat_threshold`.
-    heatmaps : Heatmaps or None
-        Of the views, for the sources that use them.
-    """
-    source = settings.proposals
-    if callable(source):
-        return _boxes_of_function(views, source)
-    return PROPOSAL_SOURCES[source](views, settings, heatmaps)
-
-
-def image_regions(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
-    """Stable extremal regions of grey levels, edges and colours."""
-    return _regions_of_channels(
-        views, fine_and_smooth_channels, shared_channels, settings.n_thresholds
-    )
-
-
-def grey_regions(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
-    """Stable extremal regions of grey levels."""
-    return _regions_of_channels(
-        views, lambda pixels: [grey_channel(pixels)], None, settings.n_thresholds
-    )
-
-
-def heat_proposals(views: Views, settings: Any, heatmaps: Heatmaps | None) -> Proposals:
-    """Connected regions of heatmaps, tightened around bright pixels."""
-    if heatmaps is None:
-        return image_regions(views, settings, heatmaps)
-    parts = []
-    for number, heat in enumerate(heatmaps.of(range(len(views)))):
-        boxes = heat_regions(
-            heat.whole()[0].numpy(),
-            to_grey(views.rasters[number].whole()).numpy(),
-            settings.heat_threshold,
-            settings.n_thresholds,
-        )
-        parts.append(Proposals.from_boxes(boxes, number))
-    return Proposals.concatenate(parts)
-
-
-PROPOSAL_SOURCES: dict[str, ProposalSource] = {
-    "image": image_regions,
-    "grey": grey_regions,
-    "heat": heat_proposals,
-}
-
-
-def fine_and_smooth_channels(pixels: torch.Tensor) -> list[Channel]:
-    """Channels whose regions differ between an image and its negative."""
-    return [grey_channel(pixels), smooth_channel(pixels)]
-
-
-def _regions_of_channels(
-    views: Views,
-    channels: Callable[[torch.Tensor], list[Channel]],
-    shared: Callable[[torch.Tensor], list[Channel]] | None,
-    n_thresholds: int,
-) -> Proposals:
-    """Regions of the channels of each view, and of those that all views share."""
-    parts = []
-    contrasts = (False, True) if views.any_contrast else views.negatives
-    for number, image in enumerate(views.images):
-        makers = [_of_contrast(channels, is_negative) for is_negative in contrasts]
-        if shared is not None:
-            makers.append(shared)
-        regions = _tiled_regions(image, makers, n_thresholds)
-        of_all = regions[len(contrasts) :]
-        for position in range(len(views.negatives)):
-            of_view = (
-                regions[: len(contrasts)] if views.any_contrast else [regions[position]]
-            )
-            boxes = Proposals.concatenate([*of_view, *of_all])
-            source = np.full(len(boxes), number * len(views.negatives) + position)
-            parts.append(Proposals(boxes.boxes, source, boxes.level))
-    return Proposals.concatenate(parts).clip(views.sizes).distinct()
-
-
-def _of_contrast(
-    channels: Callable[[torch.Tensor], list[Channel]], is_negative: bool
-) -> Callable[[torch.Tensor], list[Channel]]:
-    return lambda pixels: channels(1 - pixels if is_negative else pixels)
-
-
-def _tiled_regions(
-    image: Raster,
-    makers: Sequence[Callable[[torch.Tensor], list[Channel]]],
-    n_thresholds: int,
-) -> list[Proposals]:
-    """Stable regions of the channels that each function makes of an image."""
-    trees: list[list[tuple[StableRegions, int]]] = []
-    for row in work_tile_rows(image.size, _BYTES_PER_PIXEL, multiple=2):
-        tiles = [_channels_of_tile(image, window, makers) for window in row]
-        if not trees:
-            trees = [
-                [
-                    (_tree_of(channel, image.size, n_thresholds), channel.downsampling)
-                    for channel in channels
-                ]
-                for channels in tiles[0]
-            ]
-        for maker, maker_trees in enumerate(trees):
-            for number, (tree, _) in enumerate(maker_trees):
-                tree.add_row([tile[maker][number].values for tile in tiles])
-    return [
-        Proposals.concatenate(
-            Proposals.from_boxes(tree.boxes() * np.float32(level), level=level)
-            for tree, level in maker_trees
-        )
-        for maker_trees in trees
-    ]
-
-
-def _tree_of(channel: Channel, size: tuple[int, int], n_thresholds: int):
-    """The regions of a channel of an image of a size."""
-    level = channel.downsampling
-    height, width = (-(-length // level) for length in size)
-    return StableRegions(
-        (height, width), n_thresholds, RegionRecipe().for_channel(level)
-    )
-
-
-def _channels_of_tile(image: Raster, window, makers) -> list[list[Channel]]:
-    """Channels of a window of an image, from each of some functions."""
-    outer, inner = with_halo(window, _CHANNEL_HALO, image.size, multiple=2)
-    pixels = image.read(*outer)
-    return [[channel.crop(inner) for channel in maker(pixels)] for maker in makers]
-
-
-def _boxes_of_function(
-    views: Views, function: Callable[[np.ndarray], Any]
-) -> Proposals:
-    """Boxes that a user's function proposes for each image, clipped to it."""
-    parts = []
-    n_views = len(views.negatives)
-    for number, image in enumerate(views.images):
-        boxes = _checked_boxes(function, image.whole())
-        parts += [
-            Proposals.from_boxes(boxes, number * n_views + position)
-            for position in range(n_views)
-        ]
-    return Proposals.concatenate(parts)
-
-
-def _checked_boxes(
-    function: Callable[[np.ndarray], Any], image: torch.Tensor
-) -> np.ndarray:
-    n_channels, height, width = image.shape
-    pixels = image.permute(1, 2, 0).numpy()
-    boxes = np.asarray(function(pixels[..., 0] if n_channels == 1 else pixels))
-    if boxes.size == 0:
-        return np.empty((0, 4), np.float32)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
-        raise ValueError(
-            "proposals must return finite boxes x_min, y_min, x_max, y_max, of the "
-            f"shape (n_boxes, 4); got {boxes.dtype} of the shape {boxes.shape}."
-        )
-    boxes = boxes.astype(np.float32).clip(0, [width, height, width, height])
-    is_empty = ~(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-    if is_empty.any():
-        raise ValueError(
-            f"proposals returned the box {boxes[is_empty][0].tolist()}, which holds "
-            f"no pixel of an image of {width} x {height}; boxes are x_min, y_min, "
-            "x_max, y_max in pixels."
-        )
-    return boxes
+        return Proposals(self.boxes.clip(0, limit), self.view, self.coarseness)

@@ -1,65 +1,53 @@
-"""The detection pipeline: from images to detections, with `Recognizer.detect`.
+"""The detection pipeline, from images to detections: `Recognizer.detect`.
 
-`localize`, hard-negative mining, calibration and the benchmark of the stages all run
-it.
+1. Images are scaled to [0, 1]; they, their negatives, or both are searched (`views`).
+2. Boxes are proposed (`sources`).
+3. Box regression moves the boxes to the objects that they show (`box_regression`).
+4. The content of the boxes is recognised and scored (`score_calibration`).
+5. Proposals that may show an object are also recognised unmoved, and split into parts,
+   as objects that touch are one region.
+6. Boxes with low scores, or without heat, are left out (`heat`).
+7. Near-duplicates are suppressed (`suppression`).
+
+`localize`, hard-negative mining, calibration and the benchmark of the stages run it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from types import MethodType
-from typing import Any
 
 import numpy as np
 import torch
 
 from .._images.rasters import Raster
-from .._images.validation import check_has_importances
 from .box_regression import BoxRegression, RefinementRecipe
 from .crop_specification import CropSpecification
-from .crops import crops
-from .detections import Detections, suppress
-from .heat import Heatmaps, maximum_in_boxes
-from .image_format import ImageFormat
-from .proposals import Proposals, propose
+from .crops import crops_of_views
+from .detections import Detections
+from .heat import Heatmaps
+from .proposals import Proposals
 from .score_calibration import UNCALIBRATED, ScoreCalibration
+from .settings import SearchSettings
+from .sources import propose
+from .suppression import suppress
 from .views import NEGATIVES, Views
-
-# Crops that are recognised together: enough to hide the cost of a call.
-_MIN_CROPS = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """Parameters of `InstanceLocalizer` that act when it searches.
-
-    Where `heat_threshold` is None, no heatmaps are computed for detections.
-    """
-
-    proposals: str | Callable[[np.ndarray], Any]
-    n_thresholds: int
-    polarity: str
-    scales: Sequence[float] = (1.0,)
-    heat_threshold: float | None = None
-    score_threshold: float
-    nms_threshold: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """Detections of some images, and those of the stages before.
+    """Detections of some images, and the stages before.
 
     Attributes
     ----------
     views : Views
         The images that were searched and their negatives.
     recognised : Detections
-        All boxes that were recognised, in all views.
+        All boxes that were recognised, in all views; most are background.
     confident : Detections
-        Those that reach the thresholds.
+        Those that reach the thresholds of the score and of the heat.
     detections : list of Detections
-        Those of each image, without duplicates.
+        Those of each image, without near-duplicates.
     """
 
     views: Views
@@ -70,7 +58,7 @@ class SearchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Recognizer(ABC):
-    """Detects and labels objects; a subclass says what is in a box.
+    """Detects and labels objects; a subclass tells what is in a box.
 
     Attributes
     ----------
@@ -106,17 +94,17 @@ class Recognizer(ABC):
         of_classes : ndarray of shape (n_proposals, n_classes)
             Of the classes of objects.
         of_background : ndarray of shape (n_proposals,)
-            The largest probability of what is not an object; 0 without background.
+            Maximum probability of the labels that are not objects; 0 without any.
         """
-
-    @abstractmethod
-    def heatmaps(self, views: list[Raster]) -> Sequence[Raster]:
-        """Heatmaps, 1 x height x width, of views in [0, 1]."""
 
     @property
     def has_heatmaps(self) -> bool:
         """Whether there are heatmaps."""
         return False
+
+    def heatmaps(self, views: list[Raster]) -> Sequence[Raster]:
+        """Heatmaps, 1 x height x width, of views in [0, 1]; see `has_heatmaps`."""
+        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
@@ -146,13 +134,16 @@ class Recognizer(ABC):
         )
         heatmaps = None
         if self.has_heatmaps and settings.heat_threshold is not None:
-            heatmaps = Heatmaps(views.rasters, self.heatmaps, settings.scales)
-        proposals = propose(views, settings, heatmaps)
+            heatmaps = Heatmaps(
+                views.rasters, self.heatmaps, settings.scales, settings.heat_threshold
+            )
+        proposals = propose(views, settings.proposals, heatmaps)
         recognised = self._recognise_refined(views, proposals)
         confident = recognised.select(recognised.score >= settings.score_threshold)
         if heatmaps is not None:
-            confident = _with_heat(confident, heatmaps)
-            confident = confident.select(confident.heat >= settings.heat_threshold)
+            heat = heatmaps.maximum_in(confident.proposals)
+            confident = replace(confident, heat=heat)
+            confident = confident.select(heat >= heatmaps.threshold)
         return SearchResult(
             views=views,
             recognised=recognised,
@@ -168,25 +159,27 @@ class Recognizer(ABC):
         )
 
     def _recognise_refined(self, views: Views, proposals: Proposals) -> Detections:
-        """Recognise proposals where box regression moves them.
+        """Recognise proposals where box regression moves them, then look again.
 
-        Most are surely background there. The proposals of the others may show an object
-        whose box was right already, or several objects that touch: they are recognised
-        unmoved as well, and split into parts, which are refined in their turn.
+        Most proposals are background for sure, and are recognised once.
         """
         if self.box_regression is None:
             return self._recognise(views, proposals)
         proposals = proposals.distinct()
-        refined = self._refine(views, proposals)
-        first, group = refined.near_duplicate_groups()
-        refined = refined.select(first)
+        moved = self._refine(views, proposals)
+        # Several proposals may be moved to one box, which is recognised once.
+        first, group = moved.near_duplicate_groups()
+        refined = moved.select(first)
         recognised = self._recognise(views, refined)
-        may_be_object = recognised.objectness[group] >= self.refinement.min_objectness
-        uncertain = proposals.select(may_be_object)
-        parts = uncertain.split().without_duplicates_of(proposals)
-        candidates = [self._refine(views, parts), uncertain.unrefined()]
-        closer = Proposals.concatenate(candidates).without_duplicates_of(refined)
-        return Detections.concatenate([recognised, self._recognise(views, closer)])
+        may_be_object = recognised.objectness >= self.refinement.min_objectness
+        uncertain = proposals.select(may_be_object[group])
+        second_look = Proposals.concatenate(
+            [
+                self._refine(views, uncertain.split().without_duplicates_of(proposals)),
+                self._unmoved(uncertain),
+            ]
+        ).without_duplicates_of(refined)
+        return Detections.concatenate([recognised, self._recognise(views, second_look)])
 
     def _refine(self, views: Views, proposals: Proposals) -> Proposals:
         """Move boxes to the objects that they show in full or in part."""
@@ -200,13 +193,22 @@ class Recognizer(ABC):
             views.rasters, proposals, context_crop, self.device
         ):
             moved[rows] = regression(cropped, boxes[rows])
-        height, width = views.sizes[proposals.source].T
+        height, width = views.sizes[proposals.view].T
         moved = moved.clip(0, np.stack([width, height, width, height], axis=1))
         sides = moved[:, 2:] - moved[:, :2]
         is_box = sides.min(axis=1, initial=np.inf) >= self.refinement.min_side
         return Proposals.from_boxes(
-            np.where(is_box[:, np.newaxis], moved, boxes), proposals.source
+            np.where(is_box[:, np.newaxis], moved, boxes), proposals.view
         )
+
+    def _unmoved(self, proposals: Proposals) -> Proposals:
+        """Proposals of the full resolution where they are.
+
+        Where an object is crisp, they are exact; elsewhere refined boxes are better, so
+        that unmoved ones count as coarser.
+        """
+        coarseness = self.refinement.unmoved_coarseness
+        return proposals.full_resolution().with_coarseness(coarseness)
 
     def _recognise(self, views: Views, proposals: Proposals) -> Detections:
         """Recognise proposals where they are."""
@@ -224,146 +226,10 @@ class Recognizer(ABC):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class CropRecognizer(Recognizer):
-    """Recognises crops by a classifier of images of one size.
-
-    Attributes
-    ----------
-    estimator : object with `predict_proba`, and `heatmap` if it has heatmaps
-    image_format : ImageFormat
-        Images that the estimator takes.
-    columns : ndarray of int
-        Columns of `predict_proba` that stand for classes of objects.
-    """
-
-    estimator: Any
-    image_format: ImageFormat
-    columns: np.ndarray
-
-    @property
-    def has_heatmaps(self) -> bool:
-        """Whether the estimator makes heatmaps."""
-        return hasattr(self.estimator, "heatmap")
-
-    @property
-    def device(self) -> torch.device:
-        """The network's device, if it knows double precision; else the CPU."""
-        net = getattr(self.estimator, "net_", None)
-        device = torch.device(getattr(net, "device", "cpu"))
-        return device if device.type == "cuda" else torch.device("cpu")
-
-    def check_heatmaps(self) -> None:
-        """Raise NotFittedError if the package's classifier cannot make heatmaps yet.
-
-        Whether any are needed depends on the images.
-        """
-        make = tensor_method(self.estimator, "_heatmap_rasters")
-        if make is not None:
-            check_has_importances(make.__self__)
-
-    def probabilities(
-        self, views: Sequence[Raster], proposals: Proposals
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Class probabilities of the crops of boxes; see `Recognizer`."""
-        of_classes = np.empty((len(proposals), len(self.columns)))
-        of_background = np.zeros(len(proposals))
-        for rows, cropped in crops_of_views(
-            views, proposals, self.specification, self.device
-        ):
-            proba = self._predict_proba(cropped)
-            of_classes[rows] = proba[:, self.columns]
-            background = np.delete(proba, self.columns, axis=1)
-            of_background[rows] = background.max(axis=1, initial=0)
-        return of_classes, of_background
-
-    def _predict_proba(self, cropped: torch.Tensor) -> np.ndarray:
-        """Probabilities of crops n x n_channels x height x width in [0, 1]."""
-        predict = tensor_method(self.estimator, "_tensor_probabilities")
-        if predict is not None:
-            return predict(self.image_format.tensor_from_unit(cropped)).astype(float)
-        images = self.image_format.array_from_unit(cropped)
-        return np.asarray(self.estimator.predict_proba(images), dtype=np.float64)
-
-    def heatmaps(self, views: list[Raster]) -> Sequence[Raster]:
-        """Heatmaps of views by the estimator; see `Recognizer`."""
-        make = tensor_method(self.estimator, "_heatmap_rasters")
-        if make is not None:
-            return make(
-                [view.map(self.image_format.tensor_from_unit) for view in views]
-            )
-        images = [self.image_format.image_from_unit(view.whole()) for view in views]
-        return [
-            Raster.from_tensor(torch.from_numpy(np.asarray(heat, np.float32))[None])
-            for heat in self.estimator.heatmap(images)
-        ]
-
-    def with_calibration(self, calibration: ScoreCalibration) -> "CropRecognizer":
-        """The same recogniser with another calibration."""
-        return replace(self, calibration=calibration)
-
-
-def tensor_method(estimator: Any, name: str) -> MethodType | None:
-    """A private method for tensors of this package's classifier, if it is as it was.
-
-    A subclass or an instance with a `predict_proba` or `heatmap` of its own is asked by
-    these, as any other estimator.
-    """
-    method = getattr(estimator, name, None)
-    if method is None:
-        return None
-    owner = method.__self__
-    is_replaced = any(
-        public in vars(owner)
-        or getattr(type(owner), public).__module__ != method.__func__.__module__
-        for public in ("predict_proba", "heatmap")
-    )
-    return None if is_replaced else method
-
-
-def crops_of_views(
-    views: Sequence[Raster],
-    proposals: Proposals,
-    specification: CropSpecification,
-    device: torch.device | str,
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Rows of proposals in several views, and their crops.
-
-    Small batches are joined, as many images have few crops each.
-    """
-    rows, batches, n_crops = [], [], 0
-    for number in np.unique(proposals.source):
-        of_view = np.flatnonzero(proposals.source == number)
-        boxes = proposals.boxes[of_view]
-        for part, cropped in crops(views[number], boxes, specification, device):
-            rows.append(of_view[part])
-            batches.append(cropped)
-            n_crops += len(part)
-            if n_crops >= _MIN_CROPS:
-                yield np.concatenate(rows), torch.cat(batches)
-                rows, batches, n_crops = [], [], 0
-    if rows:
-        yield np.concatenate(rows), torch.cat(batches)
-
-
-def _with_heat(detections: Detections, heatmaps: Heatmaps) -> Detections:
-    """The detections with the maximum heat in their boxes.
-
-    Few views have any detections, and the others need no heatmap.
-    """
-    source = detections.proposals.source
-    numbers = np.unique(source).tolist()
-    heat = np.empty(len(detections))
-    for number, heatmap in zip(numbers, heatmaps.of(numbers), strict=True):
-        rows = np.flatnonzero(source == number)
-        heat[rows] = maximum_in_boxes(heatmap, detections.proposals.boxes[rows])
-    return replace(detections, heat=heat)
-
-
 def _by_image(detections: Detections, views: Views) -> Iterator[Detections]:
     """The detections of each image, in the order of its views."""
-    order = np.argsort(detections.proposals.source, kind="stable")
-    image = views.image_of(detections.proposals.source[order])
+    order = np.argsort(detections.proposals.view, kind="stable")
+    image = views.image_of(detections.proposals.view[order])
     ends = np.searchsorted(image, np.arange(len(views.images) + 1))
     for first, last in pairwise(ends):
         yield detections.select(order[first:last])

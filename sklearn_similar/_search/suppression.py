@@ -1,6 +1,7 @@
 """Non-maximum suppression, and the box of an object from its near-duplicates."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,15 +9,44 @@ import numpy as np
 from .._images.images import batch_slices
 from .._images.memory import within_working_memory
 from .._tables.boxes import area, common_area, paired_iou
+from .detections import Detections
+from .proposals import Proposals
 from .score_calibration import log_odds
 
 # Pairs of boxes that are compared at a time, at scikit-learn's default working memory.
 _MAX_PAIRS = 2**19
 
 
+def suppress(
+    detections: Detections, nms_threshold: float, is_refined: bool
+) -> Detections:
+    """Detections of an image without duplicates, in descending order of score.
+
+    Parameters
+    ----------
+    detections : Detections
+        Of one image, in all of its views.
+    nms_threshold : float
+        Maximum intersection over union of two detections.
+    is_refined : bool
+        Whether boxes come from a box regression.
+    """
+    proposals = detections.proposals
+    rows, boxes, coarseness = suppress_duplicates(
+        proposals.boxes,
+        proposals.coarseness,
+        detections.label,
+        detections.score,
+        nms_threshold=nms_threshold,
+        is_refined=is_refined,
+    )
+    fitted = Proposals(boxes, proposals.view[rows], coarseness)
+    return replace(detections.select(rows), proposals=fitted)
+
+
 def suppress_duplicates(
     boxes: np.ndarray,
-    downsampling: np.ndarray,
+    coarseness: np.ndarray,
     label: np.ndarray,
     score: np.ndarray,
     *,
@@ -29,8 +59,8 @@ def suppress_duplicates(
     ----------
     boxes : ndarray of float32 of shape (n_boxes, 4)
         Boxes of an image, x_min, y_min, x_max, y_max.
-    downsampling : ndarray of int of shape (n_boxes,)
-        Downsampling factor of the channel from which each box comes.
+    coarseness : ndarray of int of shape (n_boxes,)
+        As in `Proposals`.
     label : ndarray of int of shape (n_boxes,)
     score : ndarray of shape (n_boxes,)
     nms_threshold : float
@@ -44,27 +74,28 @@ def suppress_duplicates(
     rows : ndarray of int of shape (n_detections,)
         Rows of the detections, in descending order of score.
     boxes : ndarray of float32 of shape (n_detections, 4)
-    downsampling : ndarray of int of shape (n_detections,)
+    coarseness : ndarray of int of shape (n_detections,)
     """
     rows = np.arange(len(boxes))
     if is_refined:
-        # Boxes of parts were moved to the whole: what is inside is another object.
+        # Proposals of parts were moved to the whole object. So a more confident box
+        # inside is another object, as a digit on a sign.
         rows = np.flatnonzero(~contains_more_confident(boxes, score))
-        boxes, downsampling = boxes[rows], downsampling[rows]
+        boxes, coarseness = boxes[rows], coarseness[rows]
         label, score = label[rows], score[rows]
-    rank = nms_rank(score, boxes, downsampling)
+    rank = nms_rank(score, boxes, coarseness)
     best = nms(boxes, rank, nms_threshold)
     if is_refined:
-        fitted = mean_boxes(boxes, label, score / downsampling**2, best)
+        fitted = mean_boxes(boxes, label, score / coarseness**2, best)
         fitted = fitted.astype(np.float32)
-        fitted_downsampling = np.ones(len(best), downsampling.dtype)
+        fitted_coarseness = np.ones(len(best), coarseness.dtype)
     else:
-        tight = tightest(boxes, downsampling, label, best)
-        fitted, fitted_downsampling = boxes[tight], downsampling[tight]
+        tight = tightest(boxes, coarseness, label, best)
+        fitted, fitted_coarseness = boxes[tight], coarseness[tight]
     # Refitted boxes may overlap more.
     distinct = nms(fitted, rank[best], nms_threshold)
     distinct = distinct[np.argsort(-score[best[distinct]], kind="stable")]
-    return rows[best[distinct]], fitted[distinct], fitted_downsampling[distinct]
+    return rows[best[distinct]], fitted[distinct], fitted_coarseness[distinct]
 
 
 def nms(
@@ -131,7 +162,7 @@ def _select_greedily(excludes: np.ndarray) -> np.ndarray:
 
 
 def nms_rank(
-    score: np.ndarray, boxes: np.ndarray, downsampling: np.ndarray
+    score: np.ndarray, boxes: np.ndarray, coarseness: np.ndarray
 ) -> np.ndarray:
     """Rank of detections: log(score / (1 - score)) + log(area).
 
@@ -139,7 +170,7 @@ def nms_rank(
     the larger ranks higher. The area is in pixels of the channel from which a box
     comes, as boxes of downsampled channels are less exact.
     """
-    return log_odds(score) + np.log(area(boxes) / downsampling**2)
+    return log_odds(score) + np.log(area(boxes) / coarseness**2)
 
 
 def contains_more_confident(
@@ -220,7 +251,7 @@ def mean_boxes(
 
 def tightest(
     boxes: np.ndarray,
-    downsampling: np.ndarray,
+    coarseness: np.ndarray,
     label: np.ndarray,
     rows: np.ndarray,
     *,
@@ -236,7 +267,7 @@ def tightest(
     Parameters
     ----------
     boxes : ndarray of shape (n_boxes, 4)
-    downsampling : ndarray of int of shape (n_boxes,)
+    coarseness : ndarray of int of shape (n_boxes,)
         Downsampling factor of the channel from which each box comes.
     label : ndarray of int of shape (n_boxes,)
     rows : ndarray of int
@@ -252,7 +283,7 @@ def tightest(
     ndarray of int of shape (n_rows,)
     """
     boxes = boxes.astype(np.float64)
-    inner = _without_rim(boxes[rows], downsampling[rows])
+    inner = _without_rim(boxes[rows], coarseness[rows])
     queries, duplicates = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for query, near in _pairs_of_one_label(boxes, label, rows):
         iou = paired_iou(boxes[near], boxes[rows[query]])
@@ -262,16 +293,16 @@ def tightest(
         queries.append(query[is_duplicate])
         duplicates.append(near[is_duplicate])
     query, near = np.concatenate(queries), np.concatenate(duplicates)
-    preference = (near, boxes[near, 0], area(boxes[near]), downsampling[near])
+    preference = (near, boxes[near, 0], area(boxes[near]), coarseness[near])
     order = np.lexsort((*preference, query))
     # Each box is a near-duplicate of itself.
     _, first = np.unique(query[order], return_index=True)
     return near[order[first]]
 
 
-def _without_rim(boxes: np.ndarray, downsampling: np.ndarray) -> np.ndarray:
+def _without_rim(boxes: np.ndarray, coarseness: np.ndarray) -> np.ndarray:
     """Boxes without the pixel by which a downsampled channel may widen a region."""
-    rim = np.where(downsampling > 1, downsampling, 0)
+    rim = np.where(coarseness > 1, coarseness, 0)
     inner = boxes + rim[:, np.newaxis] * np.array([1, 1, -1, -1])
     is_empty = (inner[:, 2:] <= inner[:, :2]).any(axis=1, keepdims=True)
     return np.where(is_empty, boxes, inner)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -45,9 +46,14 @@ class Views:
         sizes = [image.size for image in self.images]
         return np.repeat(np.reshape(sizes, (-1, 2)), len(self.negatives), axis=0)
 
+    @property
+    def contrasts(self) -> tuple[bool, ...]:
+        """For each contrast in which regions are proposed, whether it is negative."""
+        return (False, True) if self.any_contrast else self.negatives
+
     def __len__(self) -> int:
         return len(self.images) * len(self.negatives)
 
-    def image_of(self, source: np.ndarray) -> np.ndarray:
-        """Index of the image of each view."""
-        return source // len(self.negatives)
+    def image_of(self, view: Any) -> Any:
+        """Index of the image that a view, or each of several, shows."""
+        return view // len(self.negatives)

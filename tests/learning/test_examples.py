@@ -18,7 +18,7 @@ from sklearn_similar._scenes.scene import Scene
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.crops import crop_boxes
 from sklearn_similar._search.image_format import ImageFormat
-from sklearn_similar._search.recognizer import SearchSettings
+from sklearn_similar._search.settings import ProposalSettings
 from sklearn_similar._tables.boxes import paired_iou
 from sklearn_similar.datasets import load_mnist_sample
 
@@ -34,14 +34,8 @@ def format_for(specification, n_channels=1):
     )
 
 
-def settings(proposals="image"):
-    return SearchSettings(
-        proposals=proposals,
-        n_thresholds=31,
-        polarity="bright",
-        score_threshold=0.0,
-        nms_threshold=1.0,
-    )
+def settings(source="image"):
+    return ProposalSettings(source=source, n_thresholds=31)
 
 
 def examples_of(scene, specification, proposals="image"):
@@ -52,7 +46,7 @@ def examples_of(scene, specification, proposals="image"):
         learning_recipe(specification.fills_frame),
         np.random.RandomState(0),
         max_background=10,
-        with_boxes=True,
+        with_box_examples=True,
     )
 
 
@@ -75,7 +69,7 @@ def test_objects_are_cropped_where_nothing_is_proposed(fills_frame):
     examples = examples_of(scene, specification)
     assert len(examples.crops) == len(examples.labels)
     assert set(examples.labels) == {7, 3}
-    assert {tuple(box) for box in examples.boxes.truth} == {
+    assert {tuple(box) for box in examples.box_examples.truth} == {
         tuple(box) for box in scene.boxes
     }
 
@@ -92,7 +86,7 @@ def bars():
 
 def test_boxes_are_learnt_from_regions_that_show_some_of_an_object(bars):
     specification = CropSpecification(size=(20, 20), object_extent=0.5)
-    boxes = examples_of(bars, specification).boxes
+    boxes = examples_of(bars, specification).box_examples
     assert 0 < len(boxes) <= 2
     assert_array_equal(boxes.truth, bars.boxes.repeat(len(boxes), axis=0))
     assert (paired_iou(boxes.boxes, boxes.truth) >= 0.3).all()
@@ -107,7 +101,7 @@ def test_boxes_are_learnt_from_regions_that_show_some_of_an_object(bars):
 def test_in_the_wrong_polarity_nothing_is_an_object(bars):
     examples = examples_of(bars.negative(), CropSpecification(size=(20, 20)))
     assert set(examples.labels) == {-1}
-    assert len(examples.boxes) == 0
+    assert len(examples.box_examples) == 0
 
 
 def test_crops_are_those_of_the_source_of_proposals_that_localize_uses(bars):
@@ -126,7 +120,7 @@ def test_crops_are_those_of_the_source_of_proposals_that_localize_uses(bars):
 
 def made_examples(images, recipe=None, **params):
     n_channels = images.shape[3] if images.ndim == 4 else 1
-    numbers = {"n_objects": 0, "n_background": 50, "n_boxes": 0} | params
+    numbers = {"n_objects": 0, "n_background": 50, "n_box_examples": 0} | params
     return make_examples(
         images,
         [],
@@ -143,7 +137,9 @@ def made_examples(images, recipe=None, **params):
 @pytest.mark.parametrize("n_boxes", [0, 10])
 def test_as_many_boxes_are_learnt_from_as_asked_for(n_boxes, small_recipes):
     images = np.stack([IMAGES] * 3, axis=-1)
-    boxes = made_examples(images, small_recipes(False), n_boxes=n_boxes).boxes
+    boxes = made_examples(
+        images, small_recipes(False), n_box_examples=n_boxes
+    ).box_examples
     assert boxes.crops.shape == (n_boxes, 3, 28, 28)
     assert boxes.boxes.shape == boxes.truth.shape == (n_boxes, 4)
 

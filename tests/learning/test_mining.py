@@ -9,18 +9,13 @@ import torch
 from sklearn_similar._images.rasters import Raster
 from sklearn_similar._learning.mining import mine_hard_negatives
 from sklearn_similar._learning.recipe import MiningRecipe
+from sklearn_similar._search.crop_recognizer import CropRecognizer
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.crops import crop_boxes
 from sklearn_similar._search.image_format import ImageFormat
-from sklearn_similar._search.recognizer import CropRecognizer, SearchSettings
+from sklearn_similar._search.settings import ProposalSettings
 
-SETTINGS = SearchSettings(
-    proposals="image",
-    n_thresholds=15,
-    polarity="bright",
-    score_threshold=0.5,
-    nms_threshold=0.3,
-)
+SETTINGS = ProposalSettings(source="image", n_thresholds=15)
 
 
 class Tall:

@@ -9,19 +9,18 @@ from numpy.testing import assert_array_equal
 from sklearn import config_context
 
 from sklearn_similar._images.rasters import Raster
+from sklearn_similar._learning.box_regression import BoxExamples, fit_box_regression
+from sklearn_similar._learning.recipe import BoxRegressionRecipe
 from sklearn_similar._search.box_regression import (
-    BoxExamples,
     BoxRegression,
-    BoxRegressionRecipe,
     RefinementRecipe,
     box_weights,
-    fit_box_regression,
 )
+from sklearn_similar._search.crop_recognizer import CropRecognizer
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.crops import crop_boxes
 from sklearn_similar._search.image_format import ImageFormat
 from sklearn_similar._search.proposals import Proposals
-from sklearn_similar._search.recognizer import CropRecognizer
 from sklearn_similar._search.views import Views
 from sklearn_similar._tables.boxes import paired_iou
 

@@ -14,11 +14,13 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_training_crops
 from sklearn_similar._images.rasters import Raster
+from sklearn_similar._search.crop_recognizer import CropRecognizer
 from sklearn_similar._search.crop_specification import CropSpecification
-from sklearn_similar._search.detections import Detections, detections_table, suppress
+from sklearn_similar._search.detections import Detections, detections_table
 from sklearn_similar._search.image_format import ImageFormat
 from sklearn_similar._search.proposals import Proposals
-from sklearn_similar._search.recognizer import CropRecognizer, SearchSettings
+from sklearn_similar._search.settings import ProposalSettings, SearchSettings
+from sklearn_similar._search.suppression import suppress
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import detection_f1_score, detection_scores
 
@@ -418,8 +420,7 @@ def test_the_greatest_heat_of_the_image_pyramid_is_used(scales, heat):
         columns=np.array([0]),
     )
     settings = SearchSettings(
-        proposals="image",
-        n_thresholds=15,
+        proposals=ProposalSettings(source="image", n_thresholds=15),
         polarity="bright",
         scales=scales,
         heat_threshold=0.0,

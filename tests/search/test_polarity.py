@@ -84,7 +84,7 @@ def test_training_crops_of_dark_objects_are_warned_of_once(digits, quick, invert
             fit()
         (message,) = [str(warning.message) for warning in caught]
         # A tenth may be held out.
-        assert re.match(r"(\d+) of \1 images looked at are dark on light, and", message)
+        assert re.match(r"(\d+) of \1 sampled images are dark on light, and", message)
         assert "pass the negative, 255 - X for 8-bit images, 1 - X" in message
 
 

@@ -10,9 +10,10 @@ from sklearn import config_context
 
 from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.channels import shared_channels
-from sklearn_similar._search.proposals import Proposals, propose
-from sklearn_similar._search.recognizer import SearchSettings
+from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.regions import RegionRecipe, stable_regions
+from sklearn_similar._search.settings import ProposalSettings
+from sklearn_similar._search.sources import propose
 from sklearn_similar._search.views import Views
 from sklearn_similar._tables.boxes import paired_iou
 
@@ -33,15 +34,8 @@ def square(shape=(50, 60), box=(10, 20, 25, 40), level=1.0, background=0.0):
 def proposals_of(pixels, source, negatives=(False,), any_contrast=False):
     """Proposals in each view of an image n_channels x height x width."""
     views = Views([Raster.from_tensor(pixels)], negatives, any_contrast)
-    search = SearchSettings(
-        proposals=source,
-        n_thresholds=31,
-        polarity="bright",
-        score_threshold=0.5,
-        nms_threshold=0.3,
-    )
-    proposals = propose(views, search, None)
-    return [proposals.select(proposals.source == n) for n in range(len(negatives))]
+    proposals = propose(views, ProposalSettings(source=source, n_thresholds=31))
+    return [proposals.select(proposals.view == n) for n in range(len(negatives))]
 
 
 def boxes_of(proposals):
@@ -175,19 +169,19 @@ def test_with_any_contrast_darker_regions_are_proposed_as_well(proposals):
     ],
 )
 def test_wide_and_tall_regions_are_split(box, parts):
-    found = Proposals.from_boxes([box, [0, 0, 30, 45]], source=3).split()
+    found = Proposals.from_boxes([box, [0, 0, 30, 45]], view=3).split()
     assert boxes_of(found) == set(parts)
-    assert (found.level == 1).all()
-    assert (found.source == 3).all()
+    assert (found.coarseness == 1).all()
+    assert (found.view == 3).all()
 
 
 def test_regions_of_coarse_channels_are_not_split():
-    assert not len(Proposals.from_boxes([[10, 20, 26, 40]], level=2).split())
+    assert not len(Proposals.from_boxes([[10, 20, 26, 40]], coarseness=2).split())
 
 
 def test_near_duplicates_are_those_of_the_same_view():
     boxes = [[10, 20, 50, 60], [11, 20, 51, 60], [10, 20, 50, 60], [90, 20, 130, 60]]
-    proposals = Proposals.from_boxes(boxes, source=[0, 0, 1, 0])
+    proposals = Proposals.from_boxes(boxes, view=[0, 0, 1, 0])
     first, group = proposals.near_duplicate_groups()
     assert first.tolist() == [0, 2, 3]
     assert group.tolist() == [0, 0, 1, 2]

@@ -9,14 +9,11 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._images.rasters import Raster
+from sklearn_similar._search.crop_recognizer import CropRecognizer, tensor_method
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.image_format import ImageFormat
 from sklearn_similar._search.proposals import Proposals
-from sklearn_similar._search.recognizer import (
-    CropRecognizer,
-    SearchSettings,
-    tensor_method,
-)
+from sklearn_similar._search.settings import ProposalSettings, SearchSettings
 
 PIXELS = torch.from_numpy(np.random.RandomState(0).rand(1, 60, 60).astype(np.float32))
 # Twice as wide as high: it is split into halves and thirds.
@@ -53,8 +50,7 @@ def recognised_boxes(move, probability, boxes=(BOX,)):
         box_regression=move,
     )
     settings = SearchSettings(
-        proposals=lambda image: boxes,
-        n_thresholds=15,
+        proposals=ProposalSettings(source=lambda image: boxes, n_thresholds=15),
         polarity="bright",
         score_threshold=0.5,
         nms_threshold=0.3,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn import config_context
 
-from sklearn_similar._search.detections import Detections, suppress
+from sklearn_similar._search.detections import Detections
 from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.suppression import (
     BoxIndex,
@@ -14,6 +14,7 @@ from sklearn_similar._search.suppression import (
     mean_boxes,
     nms,
     nms_rank,
+    suppress,
     tightest,
 )
 from sklearn_similar._tables.boxes import area, paired_iou

@@ -1,0 +1,199 @@
+"""Sources of region proposals.
+
+A source is a function with an entry in `PROPOSAL_SOURCES`. Its signature is that of
+`propose`. The fit of a localizer, mining and calibration use the source that `localize`
+uses.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._images.images import to_grey
+from .._images.rasters import Raster, Window, with_halo, work_tile_rows
+from .channels import Channel, grey_channel, shared_channels, smooth_channel
+from .heat import Heatmaps
+from .proposals import Proposals
+from .regions import RegionRecipe, StableRegions, heat_regions
+from .settings import ProposalSettings
+from .views import Views
+
+# Bytes that component trees, channels and the pixels themselves take for each pixel.
+_BYTES_PER_PIXEL = 256
+# Pixels around a tile on which its channels depend, twice those at half the size.
+_CHANNEL_HALO = 8
+
+ProposalSource = Callable[[Views, ProposalSettings, Heatmaps | None], Proposals]
+# From an image in [0, 1] to some channels.
+MakeChannels = Callable[[torch.Tensor], list[Channel]]
+
+
+def propose(
+    views: Views, settings: ProposalSettings, heatmaps: Heatmaps | None = None
+) -> Proposals:
+    """Propose boxes in some views.
+
+    Parameters
+    ----------
+    views : Views
+    settings : ProposalSettings
+    heatmaps : Heatmaps, default=None
+        Of the views, for the sources that use them.
+    """
+    source = settings.source
+    if callable(source):
+        return _boxes_of_function(views, source)
+    return PROPOSAL_SOURCES[source](views, settings, heatmaps)
+
+
+def image_regions(
+    views: Views, settings: ProposalSettings, heatmaps: Heatmaps | None = None
+) -> Proposals:
+    """Stable extremal regions of grey levels, edges and colours."""
+    return _stable_regions(
+        views,
+        settings.n_thresholds,
+        of_view=lambda pixels: [grey_channel(pixels), smooth_channel(pixels)],
+        of_all=shared_channels,
+    )
+
+
+def grey_regions(
+    views: Views, settings: ProposalSettings, heatmaps: Heatmaps | None = None
+) -> Proposals:
+    """Stable extremal regions of grey levels."""
+    return _stable_regions(
+        views,
+        settings.n_thresholds,
+        of_view=lambda pixels: [grey_channel(pixels)],
+        of_all=lambda pixels: [],
+    )
+
+
+def regions_of_heatmaps(
+    views: Views, settings: ProposalSettings, heatmaps: Heatmaps | None = None
+) -> Proposals:
+    """Connected regions of heatmaps, tightened around bright pixels.
+
+    Before there are any heatmaps, as in `fit`, those of `image_regions`.
+    """
+    if heatmaps is None:
+        return image_regions(views, settings)
+    heat = heatmaps.of(range(len(views)))
+    return Proposals.concatenate(
+        Proposals.from_boxes(
+            heat_regions(
+                heat[view].whole()[0].numpy(),
+                to_grey(views.rasters[view].whole()).numpy(),
+                heatmaps.threshold,
+                settings.n_thresholds,
+            ),
+            view,
+        )
+        for view in range(len(views))
+    )
+
+
+PROPOSAL_SOURCES: dict[str, ProposalSource] = {
+    "image": image_regions,
+    "grey": grey_regions,
+    "heat": regions_of_heatmaps,
+}
+
+
+def _stable_regions(
+    views: Views, n_thresholds: int, *, of_view: MakeChannels, of_all: MakeChannels
+) -> Proposals:
+    """Regions of the channels of each view, and of those that all views share."""
+    parts = []
+    n_views = len(views.negatives)
+    for image_index, image in enumerate(views.images):
+        shared = _regions_of_image(image, of_all, n_thresholds)
+        regions = {
+            is_negative: _regions_of_image(
+                image, _of_contrast(of_view, is_negative), n_thresholds
+            )
+            for is_negative in views.contrasts
+        }
+        for position, is_negative in enumerate(views.negatives):
+            contrasts = views.contrasts if views.any_contrast else (is_negative,)
+            boxes = [*(regions[contrast] for contrast in contrasts), shared]
+            view = image_index * n_views + position
+            parts.append(Proposals.concatenate(boxes).in_view(view))
+    return Proposals.concatenate(parts).clip(views.sizes).distinct()
+
+
+def _of_contrast(channels: MakeChannels, is_negative: bool) -> MakeChannels:
+    return lambda pixels: channels(1 - pixels if is_negative else pixels)
+
+
+def _regions_of_image(
+    image: Raster, channels: MakeChannels, n_thresholds: int
+) -> Proposals:
+    """Stable regions of some channels of an image, read tile by tile."""
+    trees: list[StableRegions] = []
+    factors: list[int] = []
+    for row in work_tile_rows(image.size, _BYTES_PER_PIXEL, multiple=2):
+        tiles = [_channels_of_tile(image, window, channels) for window in row]
+        if not trees:
+            factors = [channel.downsampling for channel in tiles[0]]
+            trees = [_empty_tree(image.size, n, n_thresholds) for n in factors]
+        for number, tree in enumerate(trees):
+            tree.add_row([tile[number].values for tile in tiles])
+    return Proposals.concatenate(
+        Proposals.from_boxes(tree.boxes() * np.float32(factor), coarseness=factor)
+        for tree, factor in zip(trees, factors, strict=True)
+    )
+
+
+def _channels_of_tile(
+    image: Raster, window: Window, channels: MakeChannels
+) -> list[Channel]:
+    outer, inner = with_halo(window, _CHANNEL_HALO, image.size, multiple=2)
+    return [channel.crop(inner) for channel in channels(image.read(*outer))]
+
+
+def _empty_tree(
+    size: tuple[int, int], downsampling: int, n_thresholds: int
+) -> StableRegions:
+    """Regions of a channel of an image of a size, before any tile."""
+    height, width = (-(-length // downsampling) for length in size)
+    recipe = RegionRecipe().for_channel(downsampling)
+    return StableRegions((height, width), n_thresholds, recipe)
+
+
+def _boxes_of_function(
+    views: Views, function: Callable[[np.ndarray], Any]
+) -> Proposals:
+    """Boxes that a user's function proposes for each image, clipped to it."""
+    boxes = [_checked_boxes(function, image.whole()) for image in views.images]
+    return Proposals.concatenate(
+        Proposals.from_boxes(boxes[views.image_of(view)], view)
+        for view in range(len(views))
+    )
+
+
+def _checked_boxes(
+    function: Callable[[np.ndarray], Any], image: torch.Tensor
+) -> np.ndarray:
+    n_channels, height, width = image.shape
+    pixels = image.permute(1, 2, 0).numpy()
+    boxes = np.asarray(function(pixels[..., 0] if n_channels == 1 else pixels))
+    if boxes.size == 0:
+        return np.empty((0, 4), np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise ValueError(
+            "proposals must return finite boxes x_min, y_min, x_max, y_max, of the "
+            f"shape (n_boxes, 4); got {boxes.dtype} of the shape {boxes.shape}."
+        )
+    boxes = boxes.astype(np.float32).clip(0, [width, height, width, height])
+    is_empty = ~(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    if is_empty.any():
+        raise ValueError(
+            f"proposals returned the box {boxes[is_empty][0].tolist()}, which holds "
+            f"no pixel of an image of {width} x {height}; boxes are x_min, y_min, "
+            "x_max, y_max in pixels."
+        )
+    return boxes
