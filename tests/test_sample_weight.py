@@ -114,9 +114,9 @@ class TestCopies:
             seen["training"] = draws
             return real(memory, random_state, net, spec, images, y, draws, loss_weights)
 
-        def ablate(network, layers, images, indices, *args):
+        def ablate(network, layers, *, indices, **data):
             seen["held out"] = indices
-            return real_ablate(network, layers, images, indices, *args)
+            return real_ablate(network, layers, indices=indices, **data)
 
         real, real_ablate = _classifier.cached_training, _classifier.ablate
         monkeypatch.setattr(_classifier, "cached_training", train)
@@ -295,9 +295,9 @@ class TestWhatTheyDo:
     def test_fit_weighs_the_images_that_it_holds_out(self, quick, digits, monkeypatch):
         seen = []
 
-        def spy(network, layers, images, indices, *args):
+        def spy(network, layers, *, indices, **data):
             seen.append(indices)
-            return real(network, layers, images, indices, *args)
+            return real(network, layers, indices=indices, **data)
 
         real = _classifier.ablate
         monkeypatch.setattr(_classifier, "ablate", spy)
@@ -324,6 +324,7 @@ class TestWhatTheyDo:
         means = (both[0] + both[1]).numpy() / 2
         expected = np.average(means, axis=0, weights=weights)
         np.testing.assert_allclose(estimator.absent_activations_, expected, rtol=1e-4)
+        assert estimator.heatmap(digits.X_test).shape == (100, 28, 28)
 
     def test_wrong_labels_of_little_weight_do_little(self, quick, digits):
         rng = np.random.default_rng(0)
