@@ -152,6 +152,12 @@ class ActivationExtractor:
                 to_end=is_to_end,
                 known_fields=self.network.known_fields,
             )
+        # A network may run its layers on further images, such as flipped copies, which
+        # follow those that it is given.
+        feature_maps = [
+            maps._replace(activations=maps.activations[: len(batch)])
+            for maps in feature_maps
+        ]
         outline_maps = feature_maps.pop() if self._has_outline else None
         class_probabilities = windows = None
         if outputs:

@@ -16,7 +16,8 @@ from .._images.messages import ImageNames
 from .._images.rasters import Raster, explained_memory_error, is_large
 from .._network.threads import limited_threads, same_threads_later, usable_threads
 from .detections import Detections, detections_table
-from .recognizer import Recognizer, SearchSettings
+from .recognizer import Recognizer
+from .settings import SearchSettings
 
 
 def groups(

@@ -87,24 +87,24 @@ def test_the_normalization_constant_is_the_median_maximum_on_the_foreground(sett
     expected = np.median(
         [maximum(setting, index, setting.specification) for index in foreground]
     )
-    found = measure(setting, background=3).normalization_constant
-    assert found == pytest.approx(expected, rel=1e-5)
-    assert found != pytest.approx(measure(setting).normalization_constant, rel=1e-3)
+    result = measure(setting, background=3).normalization_constant
+    assert result == pytest.approx(expected, rel=1e-5)
+    assert result != pytest.approx(measure(setting).normalization_constant, rel=1e-3)
 
 
 def test_background_alone_gives_a_constant_too(setting):
     indices = np.flatnonzero(setting.y == 1)
     expected = measure(setting, indices).normalization_constant
-    found = measure(setting, indices, background=1)
-    assert found.normalization_constant == expected
+    result = measure(setting, indices, background=1)
+    assert result.normalization_constant == expected
 
 
 @pytest.mark.parametrize("name", ["linear", "contrastive"])
 def test_the_constant_of_a_class_is_the_median_maximum_on_its_images(setting, name):
     setting.specification = replace(setting.specification, class_map=CLASS_MAPS[name])
-    found = measure(setting)
+    result = measure(setting)
     state = replace(
-        setting.specification.class_state, score_constants=found.class_score_constants
+        setting.specification.class_state, score_constants=result.class_score_constants
     )
     specification = replace(setting.specification, class_state=state)
     expected = {
@@ -120,7 +120,7 @@ def test_the_constant_of_a_class_is_the_median_maximum_on_its_images(setting, na
     # A class without images has the median of the other constants.
     expected[2] = np.median(list(expected.values()))
     for label, constant in expected.items():
-        actual = found.class_normalization_constants[label]
+        actual = result.class_normalization_constants[label]
         assert actual == pytest.approx(constant, rel=1e-5)
 
 
@@ -129,12 +129,12 @@ def test_the_score_constant_of_a_class_is_the_median_score_on_its_images(
     setting, resolution
 ):
     setting.specification = replace(setting.specification, resolution=resolution)
-    found = measure(setting).class_score_constants
+    result = measure(setting).class_score_constants
     for label in range(N_CLASSES):
         # For a class without images, on all images.
         indices = [index for index in ALL if setting.y[index] == label] or list(ALL)
         expected = np.median(scores(setting, indices, label, resolution))
-        assert found[label] == pytest.approx(expected, rel=1e-4)
+        assert result[label] == pytest.approx(expected, rel=1e-4)
 
 
 def test_class_maps_without_scores_have_no_score_constants(setting):
@@ -146,10 +146,10 @@ def test_class_maps_without_scores_have_no_score_constants(setting):
 def test_without_activations_constants_are_1(setting):
     setting.images.zero_()
     torch.nn.init.constant_(setting.network.module[4].bias, -1e3)
-    found = measure(setting)
-    assert found.normalization_constant == 1
-    assert found.class_normalization_constants.tolist() == [1] * N_CLASSES
-    assert found.class_score_constants.tolist() == [1] * N_CLASSES
+    result = measure(setting)
+    assert result.normalization_constant == 1
+    assert result.class_normalization_constants.tolist() == [1] * N_CLASSES
+    assert result.class_score_constants.tolist() == [1] * N_CLASSES
 
 
 @pytest.mark.parametrize(("working_memory", "n_extractions"), [(1024, 1), (0.1, 3)])
@@ -166,6 +166,6 @@ def test_activations_are_cached_while_they_fit_into_the_working_memory(
     references = CachedActivations(extractor, as_images(setting.images), ALL)
     with config_context(working_memory=working_memory):
         for _ in range(3):
-            found = np.concatenate([part.indices for part in references])
-            np.testing.assert_array_equal(found, ALL)
+            result = np.concatenate([part.indices for part in references])
+            np.testing.assert_array_equal(result, ALL)
     assert sum(runs) == n_extractions * len(ALL)

@@ -41,8 +41,8 @@ def test_a_window_that_is_all_of_an_image_has_the_networks_probabilities(name):
         windows = window_probabilities(head, maps)
         expected = module(images).softmax(dim=1)
     middle = [length // 2 for length in windows.activations.shape[2:]]
-    found = windows.activations[:, :, middle[0], middle[1]]
-    torch.testing.assert_close(found, expected)
+    result = windows.activations[:, :, middle[0], middle[1]]
+    torch.testing.assert_close(result, expected)
     field = windows.receptive_field
     centre = [
         start + stride * index
@@ -64,8 +64,8 @@ def test_each_window_has_the_probabilities_of_its_part_of_the_map():
         for row, column in ((0, 0), (5, 3), (16, 11)):
             part = padded[:, :, row : row + 8, column : column + 8]
             expected = module.classifier(module.features.pool2(part)).softmax(dim=1)
-            found = windows.activations[:, :, row, column]
-            torch.testing.assert_close(found, expected)
+            result = windows.activations[:, :, row, column]
+            torch.testing.assert_close(result, expected)
     stride, start = (np.array(v) for v in windows.receptive_field[:2])
     places = np.array(maps.receptive_field.start)
     np.testing.assert_allclose(start, places + 2 * (3.5 - 2))

@@ -101,21 +101,21 @@ def naive_map(maps, image, weights, smoothing):
 
 
 def naive_class_scores(maps, contrast):
-    found = np.zeros((len(maps.activations), N_CLASSES))
-    for image, label in np.ndindex(found.shape):
+    result = np.zeros((len(maps.activations), N_CLASSES))
+    for image, label in np.ndindex(result.shape):
         drops = contrast.log_odds_drops[label]
         if len(drops) == N_CLASSES:
             drops = [drops[k] for k in range(N_CLASSES) if k != label]
         means = positive_responses(maps, image).mean(axis=(1, 2))
         sums = naive_sums(means, np.mean(drops, axis=0))
-        found[image, label] = discount(*sums) / contrast.score_constants[label]
-    return found
+        result[image, label] = discount(*sums) / contrast.score_constants[label]
+    return result
 
 
 def naive_contrastive_map(maps, contrast, targets):
     scores = naive_class_scores(maps, contrast) ** 2
     competing = [k for k in range(N_CLASSES) if k not in targets]
-    found = []
+    result = []
     for image in range(len(maps.activations)):
         of_targets = []
         for label in targets:
@@ -129,8 +129,8 @@ def naive_contrastive_map(maps, contrast, targets):
                 )
             heat = naive_map(maps, image, weights, contrast.smoothing)
             of_targets.append(heat / contrast.score_constants[label])
-        found.append(np.mean(of_targets, axis=0))
-    return np.array(found)[:, np.newaxis]
+        result.append(np.mean(of_targets, axis=0))
+    return np.array(result)[:, np.newaxis]
 
 
 def test_the_smoothing_follows_the_height_and_width_of_the_trained_images():
@@ -144,8 +144,8 @@ def test_the_smoothing_follows_the_height_and_width_of_the_trained_images():
 def test_class_scores_equal_a_loop_over_images_and_classes(n_competing, dense):
     rng = np.random.default_rng(1)
     maps, contrast = draw_maps(rng, dense=dense), draw_weights(rng, n_competing)
-    found = scores_of(maps, contrast)
-    np.testing.assert_allclose(found, naive_class_scores(maps, contrast), rtol=1e-4)
+    result = scores_of(maps, contrast)
+    np.testing.assert_allclose(result, naive_class_scores(maps, contrast), rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_competing", [N_CLASSES, 1])
@@ -156,11 +156,11 @@ def test_contrastive_maps_equal_a_loop_over_images_and_classes(
 ):
     rng = np.random.default_rng(2)
     maps, contrast = draw_maps(rng, dense=dense), draw_weights(rng, n_competing)
-    found = map_of(maps, contrast, targets)
+    result = map_of(maps, contrast, targets)
     expected = naive_contrastive_map(maps, contrast, targets)
-    assert found.shape == (3, 1, 7, 6)
+    assert result.shape == (3, 1, 7, 6)
     assert expected.max() > 0.05
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_competing_class_in_the_image_counts_most():
@@ -188,8 +188,8 @@ def test_where_no_filter_responds_contrastive_maps_are_0(n_competing):
     maps, contrast = silent(draw_maps(rng)), draw_weights(rng, n_competing)
     assert not scores_of(maps, contrast).any()
     for targets in ([1], [0, 2, 3]):
-        found = map_of(maps, contrast, targets)
-        assert torch.equal(found, torch.zeros(3, 1, 7, 6))
+        result = map_of(maps, contrast, targets)
+        assert torch.equal(result, torch.zeros(3, 1, 7, 6))
 
 
 def test_competing_classes_without_scores_have_the_same_weight():
@@ -197,12 +197,12 @@ def test_competing_classes_without_scores_have_the_same_weight():
     maps, contrast = draw_maps(rng), draw_weights(rng)
     # No class but 2 has a score.
     contrast.log_odds_drops[[0, 1, 3]] = -np.abs(contrast.log_odds_drops[[0, 1, 3]])
-    found = map_of(maps, contrast, [2])
+    result = map_of(maps, contrast, [2])
     weights = contrast.log_odds_drops[2, [0, 1, 3]].mean(axis=0)
     for image in range(3):
         expected = naive_map(maps, image, weights, contrast.smoothing)
         np.testing.assert_allclose(
-            found[image, 0],
+            result[image, 0],
             expected / contrast.score_constants[2],
             rtol=1e-4,
             atol=1e-6,
@@ -217,8 +217,8 @@ def test_the_map_of_a_class_without_drops_is_0():
     assert torch.isfinite(map_of(maps, contrast, [0])).all()
 
 
-def assert_close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+def assert_close(result, expected):
+    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-5)
 
 
 @st.composite
@@ -238,12 +238,12 @@ symmetry = settings(max_examples=25, deadline=None)
 @symmetry
 def test_contrastive_maps_are_finite_and_not_negative(problem):
     maps, contrast, targets, _ = problem
-    for found in (
+    for result in (
         map_of(maps, contrast, targets),
         scores_of(maps, contrast),
     ):
-        assert (found >= 0).all()
-        assert torch.isfinite(found).all()
+        assert (result >= 0).all()
+        assert torch.isfinite(result).all()
 
 
 @given(problems())
@@ -293,10 +293,10 @@ def test_targets_can_differ_between_images():
     rng = np.random.default_rng(8)
     maps, contrast = draw_maps(rng), draw_weights(rng)
     targets = torch.tensor([[0, 2], [1, 2], [3, 0]])
-    found = contrastive_maps(maps, contrast, targets)
+    result = contrastive_maps(maps, contrast, targets)
     for index, of_image in enumerate(targets.tolist()):
         expected = naive_contrastive_map(maps, contrast, of_image)[index]
-        np.testing.assert_allclose(found[index], expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(result[index], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_order_of_the_targets_does_not_matter():

@@ -74,7 +74,7 @@ def specify(module, layers, resolution="pooled", class_map="contrastive"):
 
 def heat_of(module, images, specification, targets=None, parts=None):
     """Heatmaps of images in batches of these indices, in the order of the images."""
-    found = {}
+    result = {}
     parts = [np.arange(len(images))] if parts is None else parts
     if targets is not None:
         targets = np.broadcast_to(targets, (len(images), np.shape(targets)[-1]))
@@ -89,8 +89,8 @@ def heat_of(module, images, specification, targets=None, parts=None):
             indices = activations.indices
             classes = None if targets is None else targets[indices].copy()
             heat = compute_heatmaps(activations, specification, classes)
-            found.update(zip(indices.tolist(), heat, strict=True))
-    return np.stack([found[index] for index in range(len(images))])
+            result.update(zip(indices.tolist(), heat, strict=True))
+    return np.stack([result[index] for index in range(len(images))])
 
 
 @pytest.mark.parametrize("resolution", ["pooled", "dense"])
@@ -125,10 +125,10 @@ def test_targets_can_differ_between_images(class_map):
     specification = specify(module, layers, class_map=class_map)
     targets = np.array([[3, 0], [1, 2], [0, 1], [3, 0], [2, 3]])
     parts = [np.array([4, 1]), np.array([0, 3, 2])]
-    found = heat_of(module, images, specification, targets, parts)
+    result = heat_of(module, images, specification, targets, parts)
     for index, of_image in enumerate(targets):
         alone = heat_of(module, images[index : index + 1], specification, of_image)
-        np.testing.assert_allclose(found[index], alone[0], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(result[index], alone[0], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("resolution", ["pooled", "dense"])
@@ -162,15 +162,15 @@ def test_heat_of_several_layers_is_the_geometric_mean_of_theirs(name, resolution
         )
     ]
     expected = np.prod(single, axis=0) ** (1 / len(layers))
-    found = heat_of(module, images, specification)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    result = heat_of(module, images, specification)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-7)
     # In any order.
     reordered = replace(
         specification,
         layers=layers[::-1],
         filter_weights=specification.filter_weights[::-1],
     )
-    np.testing.assert_allclose(heat_of(module, images, reordered), found, rtol=1e-5)
+    np.testing.assert_allclose(heat_of(module, images, reordered), result, rtol=1e-5)
 
 
 @pytest.mark.parametrize("resolution", ["pooled", "dense"])
@@ -191,8 +191,8 @@ def test_heat_of_a_class_is_the_geometric_mean_with_the_contrastive_map(
     contrast = contrastive_map(maps, weights, classes, shares)
     contrast = interpolate_to_pixels(contrast, maps, (24, 19))[:, 0].numpy()
     assert contrast.max() > 0
-    found = heat_of(module, images, specification, targets)
-    np.testing.assert_allclose(found, np.sqrt(of_all_classes * contrast), 1e-5, 1e-7)
+    result = heat_of(module, images, specification, targets)
+    np.testing.assert_allclose(result, np.sqrt(of_all_classes * contrast), 1e-5, 1e-7)
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])

@@ -29,13 +29,13 @@ def by_scikit_learn(activations, heat):
 
 def test_guided_upsamplings_are_what_ridge_regression_predicts():
     maps, heat = draw(np.random.default_rng(0))
-    found = upsample_guided(heat, maps, (24, 27))
-    assert found.shape == heat.shape
+    result = upsample_guided(heat, maps, (24, 27))
+    assert result.shape == heat.shape
     for index in range(3):
         on_grid = heat[index, 0, ::2, ::3].numpy()
         expected = by_scikit_learn(maps.activations[index].numpy(), on_grid)
         np.testing.assert_allclose(
-            found[index, 0, ::2, ::3], expected, rtol=1e-3, atol=1e-5
+            result[index, 0, ::2, ::3], expected, rtol=1e-3, atol=1e-5
         )
 
 
@@ -43,13 +43,13 @@ def test_constant_filters_and_blank_images_change_nothing():
     maps, heat = draw(np.random.default_rng(1))
     maps.activations[:, 2] = 0.7
     maps.activations[1] = -1
-    found = upsample_guided(heat, maps, (24, 27))
+    result = upsample_guided(heat, maps, (24, 27))
     activations = np.delete(maps.activations[0].numpy(), 2, axis=0)
     expected = by_scikit_learn(activations, heat[0, 0, ::2, ::3].numpy())
-    np.testing.assert_allclose(found[0, 0, ::2, ::3], expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(result[0, 0, ::2, ::3], expected, rtol=1e-3, atol=1e-5)
     # In a blank image, the mean heat is predicted at every place.
     mean = heat[1, 0, ::2, ::3].mean().expand(24, 27)
-    torch.testing.assert_close(found[1, 0], mean)
+    torch.testing.assert_close(result[1, 0], mean)
 
 
 @pytest.mark.parametrize("is_bright", [True, False])
@@ -61,8 +61,8 @@ def test_coarse_heat_gets_the_edges_of_bright_and_of_dark_objects(is_bright):
     activations = torch.cat([brightness, torch.rand(1, 3, 32, 32)], dim=1)
     maps = FeatureMaps(activations, ReceptiveField((1, 1), (0.0, 0.0)), False)
     coarse = torch.nn.functional.avg_pool2d(mask, 9, 1, 4)
-    found = upsample_guided(coarse, maps, (32, 32))
-    inside, outside = found[mask > 0], found[mask == 0]
+    result = upsample_guided(coarse, maps, (32, 32))
+    inside, outside = result[mask > 0], result[mask == 0]
     assert inside.min() > outside.max()
 
 

@@ -39,15 +39,15 @@ def test_weights_can_differ_between_images():
 def test_weighted_sums_are_sums_of_positive_activations():
     maps = draw_maps((3, 5, 4, 6))
     weights = torch.rand(2, 5)
-    found = weighted_sum(maps, weights)
-    assert found.shape == (3, 2, 4, 6)
+    result = weighted_sum(maps, weights)
+    assert result.shape == (3, 2, 4, 6)
     for image, index, row, column in np.ndindex(3, 2, 4, 6):
         expected = sum(
             float(weights[index, i])
             * max(float(maps.activations[image, i, row, column]), 0)
             for i in range(5)
         )
-        assert float(found[image, index, row, column]) == pytest.approx(expected)
+        assert float(result[image, index, row, column]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (4, 3)])
@@ -55,7 +55,7 @@ def test_weighted_sums_are_sums_of_positive_activations():
 def test_pooled_heat_is_interpolated_between_the_centres_of_cells(stride, offset):
     maps = draw_maps((1, 1, 4, 6), stride, offset)
     heat = maps.activations
-    found = interpolate_to_pixels(heat, maps, (17, 19))[0, 0]
+    result = interpolate_to_pixels(heat, maps, (17, 19))[0, 0]
     grid = [
         offset[axis] + stride[axis] * np.arange(heat.shape[axis + 2]) for axis in (0, 1)
     ]
@@ -64,19 +64,19 @@ def test_pooled_heat_is_interpolated_between_the_centres_of_cells(stride, offset
         [np.interp(np.arange(17), grid[0], column) for column in heat[0, 0].T.numpy()]
     ).T
     expected = np.array([np.interp(np.arange(19), grid[1], row) for row in rows])
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (1.5, 2.0), (-0.5, -3.0)])
 def test_dense_heat_is_moved_by_whole_pixels(offset):
     maps = draw_maps((1, 1, 9, 8), (4, 4), offset, dense=True)
-    found = interpolate_to_pixels(maps.activations, maps, (9, 8))
+    result = interpolate_to_pixels(maps.activations, maps, (9, 8))
     for row, column in np.ndindex(9, 8):
         source = [
             min(max(pixel - int(start), 0), length - 1)
             for pixel, start, length in zip((row, column), offset, (9, 8), strict=True)
         ]
-        assert found[0, 0, row, column] == maps.activations[0, 0, source[0], source[1]]
+        assert result[0, 0, row, column] == maps.activations[0, 0, source[0], source[1]]
 
 
 HEAT = hnp.arrays(
@@ -89,10 +89,10 @@ HEAT = hnp.arrays(
 @given(HEAT)
 @settings(max_examples=60)
 def test_heat_normalised_per_image_reaches_from_0_to_1(heat):
-    found = normalize_per_image(heat)
-    assert found.dtype == np.float32
+    result = normalize_per_image(heat)
+    assert result.dtype == np.float32
     for index in np.ndindex(heat.shape[:-2]):
-        actual, expected = found[index], heat[index]
+        actual, expected = result[index], heat[index]
         if expected.max() == expected.min():
             assert (actual == 0).all()
             continue
@@ -117,10 +117,10 @@ def test_median_maximum_is_the_median_or_1(maxima, expected):
 @pytest.mark.parametrize("size", [(20, 17), (1, 5), (64, 65), (150, 193)])
 def test_smoothing_is_a_gaussian_filter_over_pixels(size, smoothing, stride, dense):
     maps = draw_maps((2, 3, *size), stride, dense=dense)
-    found = smooth(maps.activations, maps, smoothing)
+    result = smooth(maps.activations, maps, smoothing)
     sigma = np.array(smoothing) / (1 if dense else stride)
     radius = [math.ceil(3 * deviation) for deviation in sigma]
     for index in np.ndindex(2, 3):
         heat = maps.activations[index].numpy().astype(float)
         expected = gaussian_filter(heat, sigma, mode="nearest", radius=radius)
-        np.testing.assert_allclose(found[index], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(result[index], expected, rtol=1e-4, atol=1e-5)

@@ -21,7 +21,7 @@ CLASS_MAPS: dict[str, ClassMap] = {
 
 
 def find_class_map(class_heatmap: str | ClassMap) -> ClassMap:
-    """The class map of a name, or the user's own."""
+    """The class map of a name, or the object that the user passed."""
     if isinstance(class_heatmap, ClassMap):
         return class_heatmap
     return CLASS_MAPS[class_heatmap]
