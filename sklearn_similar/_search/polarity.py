@@ -27,7 +27,7 @@ def warn_if_dark_on_light(
     if n_dark > len(grey) / 2:
         warn_user(
             f"{n_dark} of {len(grey)} sampled images are dark on light, and are used "
-            "as they are; detection is more reliable with bright objects on black: pass "
+            "as they are; bright objects on black are detected more reliably: pass "
             "the negative, 255 - X for 8-bit images, 1 - X for floats up to 1, and "
             "polarity='dark' for images like these.",
         )
