@@ -394,7 +394,7 @@ def default_rows(kind, fitted, sets):
                 row[f"F1@{iou}"] = detection_f1_score(
                     scenes.truth, detections, iou_threshold=iou, zero_division=0.0
                 )
-            row |= stages(fitted, scenes.images, scenes.truth, detections)
+            row |= stages(fitted, scenes.images, scenes.truth)
             outcomes.append(scored_outcomes(scenes.truth, detections))
         else:
             megapixels = scenes.megapixels(len(scenes.images))

@@ -593,11 +593,15 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
         For crops that the package makes; values are as the network takes them.
         """
-        return self._trained_network().tensor_probabilities(images)
+        network = self._trained_network()
+        return network.tensor_probabilities(network.with_its_channels(images))
 
     def _heatmap_rasters(self, images: list[Raster]) -> list[Raster]:
         """`heatmap` of images whose values are as the network takes them, unchecked."""
-        return self._heatmap_model().rasters(images)
+        model = self._heatmap_model()
+        return model.rasters(
+            [image.map(model.network.with_its_channels) for image in images]
+        )
 
     def _trained_network(self) -> TrainedNetwork:
         return trained_network(self.net_, self.image_shape_, self.batch_size)

@@ -31,7 +31,7 @@ from ._images.memory import within_working_memory
 from ._images.reading import uint8_image_list
 from ._images.streams import check_in_memory, read_parts
 from ._images.validation import check_training_data, image_names
-from ._learning.recipe import learning_recipe
+from ._learning.recipe import LearningRecipe, learning_recipe
 from ._learning.training import (
     TrainingImages,
     TrainingSettings,
@@ -204,8 +204,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self,
         estimator: Any = None,
         *,
-        proposals: Literal["image", "grey", "heat"]
-        | Callable[[np.ndarray], Any] = "image",
+        proposals: str | Callable[[np.ndarray], Any] = "image",
         n_thresholds: int = 31,
         polarity: Literal["bright", "dark", "both"] = "bright",
         scales: Sequence[float] = (1.0,),
@@ -341,9 +340,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "proposals='heat' needs heatmaps, which the estimator does not have; "
                 "pass proposals='image'."
             )
-        recognizer.check_heatmaps()
+        recognizer.check_estimator()
         channels = n_channels(self.image_shape_)
-        n_pixels = within_working_memory(_PIXELS_AT_ONCE)
+        n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
         parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
         detections = with_progress(
             search(
@@ -361,6 +360,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if isinstance(X, Iterator):
             return numbered_tables(detections, self.classes_)
         return detections_table(list(detections), self.classes_)
+
+    def _recipe(self) -> LearningRecipe:
+        return self._choose_recipe(self.crop_specification_.fills_frame)
 
     def _proposal_settings(self) -> ProposalSettings:
         return ProposalSettings(source=self.proposals, n_thresholds=self.n_thresholds)
@@ -446,7 +448,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 proposals=self._proposal_settings(),
                 verbose=self.verbose,
             ),
-            self._choose_recipe(self.crop_specification_.fills_frame),
+            self._recipe(),
             random_state,
         )
         self._set_recognizer(recognizer)
@@ -475,6 +477,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             columns=self._columns,
             calibration=ScoreCalibration(*self.score_calibration_),
             box_regression=BoxRegression.from_weights(weights) if weights else None,
+            refinement=self._recipe().refinement,
         )
 
     def __getstate__(self):

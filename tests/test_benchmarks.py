@@ -4,6 +4,7 @@ import importlib
 import itertools
 import subprocess
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -475,13 +476,14 @@ def test_each_stage_of_a_localizer_loses_objects(
         digits.X_test, digits.y_test, 3, overlap=0, random_state=0
     )
     detections = fitted_localizer.localize(list(images))
-    shares = list(stages.stages(fitted_localizer, images, truth, detections).values())
+    shares = list(stages.stages(fitted_localizer, images, truth).values())
     assert shares == sorted(shares, reverse=True)
     score, is_correct = stages.scored_outcomes(truth, detections)
     assert len(score) == len(is_correct) == len(detections)
     assert is_correct.sum() == pytest.approx(shares[-1] * len(truth))
-    without = stages.stages(fitted_localizer, images, truth, detections[:0])
-    assert without["kept"] == 0
+    strict = deepcopy(fitted_localizer).set_params(score_threshold=1.0)
+    without = stages.stages(strict, images, truth)
+    assert without["kept"] == without["confident"] == 0
     assert without["proposed"] == shares[0]
 
 

@@ -490,7 +490,7 @@ def test_a_tenth_of_each_class_is_held_out_to_calibrate_scores(fits):
 
 
 @pytest.fixture
-def few_plain_images(monkeypatch, small_recipes):
+def few_plain_images(monkeypatch, small_scenes, small_recipes):
     """As few as 50 images are trained on as they are."""
 
     def choose(has_context):

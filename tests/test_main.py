@@ -209,7 +209,7 @@ def test_each_mistake_has_its_own_line(model, crops, fitted, tmp_path, capsys):
     assert "holds a SimilarNetClassifier; pass a file" in localize(classifier, crops)
     assert "holds no folders; put the crops" in train(empty)
     assert "is not a folder; pass one that holds a folder" in train(model)
-    assert "does not exist; make it" in train(crops, tmp_path / "a" / "m")
+    assert "does not exist; create it" in train(crops, tmp_path / "a" / "m")
     stray = crops / "stray.png"
     Image.new("L", (3, 3)).save(stray)
     assert "stray.png' is not in a class folder; put it" in train(crops)

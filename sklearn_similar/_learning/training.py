@@ -1,6 +1,7 @@
 """Training of a recogniser: examples, hard negatives, calibration of its scores."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -139,29 +140,31 @@ def train_recognizer(
     labels = data.labels[training]
     n_plain = int(recipe.plain_share * settings.n_instance_crops)
     plain = _some_of_each(labels, max(recipe.min_plain, n_plain), rng)
+    plain_images = image_format.select(data.images, data.rows[training[plain]])
+    crops = np.concatenate([plain_images, examples.crops])
     is_object = examples.labels != BACKGROUND
-    crops = np.concatenate(
-        [image_format.select(data.images, data.rows[training[plain]]), examples.crops]
-    )
-    crop_labels = np.where(is_object, labels[examples.labels], BACKGROUND)
-    crop_labels = np.concatenate([labels[plain], crop_labels])
+    of_crops = np.where(is_object, labels[examples.labels], BACKGROUND)
+    crop_labels = np.concatenate([labels[plain], of_crops])
+    # They would take as much memory as the crops, all along.
+    del examples, plain_images
     crops, crop_labels = _shuffled(crops, crop_labels, rng)
+    fit = partial(
+        _fit,
+        estimator,
+        data=data,
+        image_format=image_format,
+        recipe=recipe,
+        box_regression=box_regression,
+    )
     for _ in range(settings.n_mining_rounds):
         few = _few_of_each(crop_labels, recipe.mining.max_crops)
-        recognizer = _fit(
-            estimator, crops[few], crop_labels[few], data, image_format, box_regression
-        )
         images = _fresh_backgrounds(
             data, settings, recipe, recipe.mining.n_variations, rng
         )
         hard_negatives = mine_hard_negatives(
-            recognizer,
+            fit(crops[few], crop_labels[few]),
             with_progress(
-                images,
-                "hard negatives",
-                len(images),
-                "image",
-                settings.verbose,
+                images, "hard negatives", len(images), "image", settings.verbose
             ),
             image_format,
             settings.proposals,
@@ -172,7 +175,7 @@ def train_recognizer(
         mined_labels = np.full(len(hard_negatives), BACKGROUND)
         crop_labels = np.concatenate([crop_labels, mined_labels])
         crops, crop_labels = _shuffled(crops, crop_labels, rng)
-    recognizer = _fit(estimator, crops, crop_labels, data, image_format, box_regression)
+    recognizer = fit(crops, crop_labels)
     if not len(held_out):
         return recognizer
     calibration = calibrate(
@@ -266,14 +269,16 @@ def _fit(
     labels: np.ndarray,
     data: TrainingImages,
     image_format: ImageFormat,
+    recipe: LearningRecipe,
     box_regression: BoxRegression | None,
 ) -> CropRecognizer:
     """Train a clone of the estimator on crops and the images of background."""
-    background = image_format.select(data.images, data.background_rows)
-    X = np.concatenate([crops, background])
+    if len(data.background_rows):
+        background = image_format.select(data.images, data.background_rows)
+        crops = np.concatenate([crops, background])
+        labels = np.append(labels, np.full(len(background), BACKGROUND))
     # The index of background is that of the last name.
-    y = np.concatenate([labels, np.full(len(background), BACKGROUND)])
-    trained = _fit_unwarned(clone(estimator), X, data.names[y])
+    trained = _fit_unwarned(clone(estimator), crops, data.names[labels])
     known = np.asarray(trained.classes_)
     if not np.array_equal(known, np.unique(data.names)):
         raise ValueError(
@@ -286,6 +291,7 @@ def _fit(
         image_format=image_format,
         columns=np.searchsorted(known, data.names[:-1]),
         box_regression=box_regression,
+        refinement=recipe.refinement,
     )
 
 

@@ -14,6 +14,7 @@ from .._images.images import (
     in_memory_format,
     n_at_once,
     n_channels,
+    to_grey,
 )
 from .._images.messages import ImageNames
 from .._progress import with_progress
@@ -106,6 +107,12 @@ class TrainedNetwork:
             for part in batch_slices(len(images), min(self.batch_size, max_images))
         )
         return self._probabilities(batches, len(images), ImageNames(noun="Crop"))
+
+    def with_its_channels(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (..., n_channels, height, width), made grey for a network of grey."""
+        if self.n_channels == 1 and images.shape[-3] == 3:
+            return to_grey(images)[..., np.newaxis, :, :]
+        return images
 
     def as_input(self, images: torch.Tensor) -> torch.Tensor:
         """Images on the device and in the memory format of the network."""

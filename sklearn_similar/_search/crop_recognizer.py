@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.frozen import FrozenEstimator
 
 from .._images.rasters import Raster
 from .._images.validation import check_has_importances
 from .crops import crops_of_views
+from .heat import resize
 from .image_format import ImageFormat
 from .proposals import Proposals
 from .recognizer import Recognizer
@@ -45,14 +47,15 @@ class CropRecognizer(Recognizer):
         device = torch.device(getattr(net, "device", "cpu"))
         return device if device.type == "cuda" else torch.device("cpu")
 
-    def check_heatmaps(self) -> None:
-        """Raise NotFittedError if the package's classifier cannot make heatmaps yet.
+    def check_estimator(self) -> None:
+        """Raise if the package's classifier has bad parameters or no importances yet.
 
-        Whether any are needed depends on the images.
+        Whether heatmaps are needed depends on the images.
         """
         make = tensor_method(self.estimator, "_heatmap_rasters")
         if make is not None:
             check_has_importances(make.__self__)
+            make.__self__._validate_params()
 
     def probabilities(
         self, views: Sequence[Raster], proposals: Proposals
@@ -84,23 +87,27 @@ class CropRecognizer(Recognizer):
             )
         images = [self.image_format.image_from_unit(view.whole()) for view in views]
         return [
-            Raster.from_tensor(torch.from_numpy(np.asarray(heat, np.float32))[None])
-            for heat in self.estimator.heatmap(images)
+            Raster.from_tensor(
+                resize(torch.from_numpy(np.asarray(heat, np.float32))[None], view.size)
+            )
+            for view, heat in zip(views, self.estimator.heatmap(images), strict=True)
         ]
 
 
 def tensor_method(estimator: Any, name: str) -> MethodType | None:
     """A private method for tensors of this package's classifier.
 
-    None for other estimators, and where `predict_proba` or `heatmap` is overridden.
+    None for other estimators, also those that delegate to a classifier, and where
+    `predict_proba` or `heatmap` is overridden.
     """
+    if isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
     method = getattr(estimator, name, None)
-    if method is None:
+    if method is None or method.__self__ is not estimator:
         return None
-    owner = method.__self__
     is_overridden = any(
-        public in vars(owner)
-        or getattr(type(owner), public).__module__ != method.__func__.__module__
+        public in vars(estimator)
+        or getattr(type(estimator), public).__module__ != method.__func__.__module__
         for public in ("predict_proba", "heatmap")
     )
     return None if is_overridden else method

@@ -70,20 +70,22 @@ class Heatmaps:
         maxima = [np.full(image.shape[1:], -np.inf, np.float32) for image in images]
         for scale in self._scales:
             resized = [
-                _resize(image, [max(1, round(n * scale)) for n in image.shape[1:]])
+                resize(image, [max(1, round(n * scale)) for n in image.shape[1:]])
                 for image in images
             ]
             heatmaps = self._make([Raster.from_tensor(image) for image in resized])
             for maximum, heat in zip(maxima, heatmaps, strict=True):
-                full = _resize(heat.whole(), list(maximum.shape))
+                full = resize(heat.whole(), maximum.shape)
                 np.maximum(maximum, full[0].numpy(), out=maximum)
         return [Raster.from_tensor(torch.from_numpy(heat)[None]) for heat in maxima]
 
 
-def _resize(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:
-    if list(pixels.shape[1:]) == size:
+def resize(pixels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """An image n_channels x height x width, resized to a height and width."""
+    if tuple(pixels.shape[1:]) == tuple(size):
         return pixels
-    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
+    resized = F.interpolate(pixels[None], list(size), mode="bilinear", antialias=True)
+    return resized[0]
 
 
 def maximum_in_boxes(heat: Raster, boxes: np.ndarray) -> np.ndarray:

@@ -179,7 +179,8 @@ def _checked_boxes(
     function: Callable[[np.ndarray], Any], image: torch.Tensor
 ) -> np.ndarray:
     n_channels, height, width = image.shape
-    pixels = image.permute(1, 2, 0).numpy()
+    # A copy, as the user's function may change it.
+    pixels = image.permute(1, 2, 0).numpy().copy()
     boxes = np.asarray(function(pixels[..., 0] if n_channels == 1 else pixels))
     if boxes.size == 0:
         return np.empty((0, 4), np.float32)
@@ -188,12 +189,12 @@ def _checked_boxes(
             "proposals must return finite boxes x_min, y_min, x_max, y_max, of the "
             f"shape (n_boxes, 4); got {boxes.dtype} of the shape {boxes.shape}."
         )
-    boxes = boxes.astype(np.float32).clip(0, [width, height, width, height])
-    is_empty = ~(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    clipped = boxes.astype(np.float32).clip(0, [width, height, width, height])
+    is_empty = ~(clipped[:, 2:] - clipped[:, :2] >= 1).all(axis=1)
     if is_empty.any():
         raise ValueError(
             f"proposals returned the box {boxes[is_empty][0].tolist()}, which holds "
             f"no pixel of an image of {width} x {height}; boxes are x_min, y_min, "
             "x_max, y_max in pixels."
         )
-    return boxes
+    return clipped

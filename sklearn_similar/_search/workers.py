@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,12 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._images.images import Images
 from .._images.messages import ImageNames
-from .._images.rasters import Raster, explained_memory_error, is_large
+from .._images.rasters import (
+    Raster,
+    explained_memory_error,
+    is_large,
+    max_tile_pixels,
+)
 from .._network.threads import limited_threads, same_threads_later, usable_threads
 from .detections import Detections, detections_table
 from .recognizer import Recognizer
@@ -73,6 +78,7 @@ def search(
     names : ImageNames
         What notes of errors call the images.
     """
+    names = names.with_noun("image")
     n_workers = effective_n_jobs(n_jobs)
     if n_workers == 1:
         for group, names_of_group in _named(groups, names):
@@ -134,14 +140,23 @@ def _search_group(
     settings: SearchSettings,
 ) -> list[Detections]:
     """The detections of some images; a note of an error names the image."""
-    subject = f"{names.with_noun('Image').name(0)} of X"
-    with usable_threads(), explained_memory_error(subject, group[0].size):
+    with usable_threads(), _explained_if_large(group, names):
         try:
             return recognizer.detect(group, settings).detections
         except Exception as error:
             culprit = _culprit(group, names, recognizer, settings)
             error.add_note(f"This is about {culprit} of X.")
             raise
+
+
+def _explained_if_large(
+    group: list[Raster], names: ImageNames
+) -> AbstractContextManager[None]:
+    """Say what to do if memory runs out, where that is due to a large image."""
+    (size, *others) = [image.size for image in group]
+    if others or math.prod(size) <= max_tile_pixels():
+        return nullcontext()
+    return explained_memory_error(f"{names.with_noun('Image').name(0)} of X", size)
 
 
 def _culprit(

@@ -99,7 +99,8 @@ def state_of():
     def get(estimator):
         state = estimator.__getstate__() | {"params": repr(estimator.get_params())}
         arrays = state.pop("_net_arrays", {})
-        return {**state, **arrays, "net": vars(estimator).get("net_")}
+        unpacked = {name: vars(estimator).get(name) for name in ("net_", "_net_spec")}
+        return {**state, **arrays, **unpacked}
 
     def copied(estimator):
         return {
@@ -126,7 +127,7 @@ def assert_refuses(state_of):
         for name, value in before.items():
             if isinstance(value, np.ndarray):
                 np.testing.assert_array_equal(after[name], value, err_msg=name)
-            elif name in ("net", "_net_spec"):
+            elif name in ("net_", "_net_spec"):
                 assert after[name] is value, name
             else:
                 assert after[name] == value, name

@@ -329,7 +329,7 @@ class TestClasses:
             ([2], "pass at least 2 labels"),
             ([[2, 5, 7]], "pass at least 2 labels of one type"),
             (np.array([2, "a"], object), "pass at least 2 labels of one type"),
-            ([2, 5], "y holds labels that classes was not given: 7; leave such ima"),
+            ([2, 5], "y holds labels that classes was not given: 7; leave these ima"),
             (["2", "5", "7"], "was not given: 2, 5, 7; convert int to str"),
         ],
     )
