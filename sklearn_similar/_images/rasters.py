@@ -24,6 +24,8 @@ from .messages import shape_text
 # the tiles in which results are read and written.
 _TILE_BYTES = 2**28
 _TILE_PIXELS = 2**20
+# Bytes for each pixel of a tile: pixels, channels and component trees of a search.
+_WORK_BYTES = 256
 
 Window = tuple[slice, slice]
 
@@ -149,7 +151,7 @@ def tiles(size: tuple[int, int], side: int) -> Iterator[Window]:
 
 
 def work_tile_rows(
-    size: tuple[int, int], bytes_per_pixel: float, multiple: int = 1
+    size: tuple[int, int], bytes_per_pixel: float = _WORK_BYTES, multiple: int = 1
 ) -> Iterator[list[Window]]:
     """Rows of tiles of an image that fit into memory; one tile, if it is not large."""
     window = slice(0, size[0]), slice(0, size[1])

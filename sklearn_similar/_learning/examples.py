@@ -1,7 +1,7 @@
 """Training examples: crops of scenes with their labels, and proposals to refine."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,11 +106,14 @@ def make_examples(
         "scene",
         verbose,
     )
+    # As many crops are made as may be needed, and 8 bytes would double their memory.
+    is_double = image_format.dtype == np.float64
+    compact = replace(image_format, dtype=np.dtype(np.float32))
     n_spare = -(-recipe.spare_background * n_background // total)
     parts = [
         crop_scene(
             scene,
-            image_format,
+            compact if is_double else image_format,
             settings,
             recipe,
             rng,
@@ -119,7 +122,8 @@ def make_examples(
         )
         for scene in scenes
     ]
-    return _sample(parts, chosen, rng, n_objects, n_background, n_box_examples)
+    examples = _sample(parts, chosen, rng, n_objects, n_background, n_box_examples)
+    return replace(examples, crops=examples.crops.astype(image_format.dtype))
 
 
 def _with_empty_scenes(

@@ -17,8 +17,6 @@ from .proposals import Proposals
 _MIN_CROPS = 512
 # Crops that are computed together.
 _CROPS_AT_ONCE = 1024
-# Bytes for each pixel of a tile, as large as those of the region proposals.
-_BYTES_PER_PIXEL = 256
 # Values of a level around crops that are copied at a time: as many as caches hold, and
 # on other devices as many as hide the cost of a call.
 _VALUES_AT_ONCE = 2**18
@@ -139,9 +137,7 @@ def _crops_of_level(
     # The factor is less than four at a box's level.
     halo = 2 * max(specification.size) + 2
     centre = (boxes[:, :2] + boxes[:, 2:]) / (2 * scale)
-    for window in itertools.chain.from_iterable(
-        work_tile_rows(level.size, _BYTES_PER_PIXEL)
-    ):
+    for window in itertools.chain.from_iterable(work_tile_rows(level.size)):
         inside = np.flatnonzero(_is_in_window(centre, window, level.size))
         if len(inside) == 0:
             continue

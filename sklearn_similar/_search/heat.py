@@ -9,9 +9,6 @@ from torch.nn import functional as F
 from .._images.rasters import Raster, work_tile_rows
 from .proposals import Proposals
 
-# Bytes for each pixel of a tile, as large as those of the region proposals.
-_BYTES_PER_PIXEL = 256
-
 # From views in [0, 1] to their heatmaps, 1 x height x width.
 MakeHeatmaps = Callable[[list[Raster]], Sequence[Raster]]
 
@@ -92,7 +89,7 @@ def maximum_in_boxes(heat: Raster, boxes: np.ndarray) -> np.ndarray:
     """Maximum heat in each box, n_boxes, float64; pixels that it cuts count."""
     corners = np.hstack([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])]).astype(int)
     maximum = np.full(len(corners), -np.inf)
-    for row in work_tile_rows(heat.size, _BYTES_PER_PIXEL, multiple=2):
+    for row in work_tile_rows(heat.size, multiple=2):
         for rows, columns in row:
             meets_rows = (corners[:, 1] < rows.stop) & (corners[:, 3] > rows.start)
             meets_columns = corners[:, 0] < columns.stop

@@ -1,4 +1,6 @@
-"""Whether objects are brighter or darker than what is around them."""
+"""Whether objects are brighter or darker than their surroundings."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -7,15 +9,41 @@ from .._images.images import to_grey
 from .._images.messages import warn_user
 from .crop_specification import CropSpecification, border_mask
 
-# An image is dark on light if most of its border is about as light as the border's
-# light part, nothing is lighter, and something is much darker. Objects that are cropped
-# tightly reach the border; photographs that fill the image are rarely so plain there.
-_QUANTILE = 0.75
-_MIN_BORDER_SHARE = 0.5
-_TOLERANCE = 0.1
-_MIN_LEVEL = 0.5
-_MIN_CONTRAST = 0.25
-_MIN_AREA = 0.02
+
+@dataclass(frozen=True, kw_only=True)
+class DarkOnLightRecipe:
+    """When an image counts as a dark object on a light background.
+
+    Most of its border is about as light as the border's light part, nothing is lighter,
+    and something is much darker. Tightly cropped objects reach the border, and
+    photographs that fill the image rarely have so plain a border. Chosen on digits as
+    they are, cropped, dimmed and noisy, and on photographs.
+
+    Attributes
+    ----------
+    quantile : float
+        Of the border's grey levels, for its light part.
+    min_level : float
+        Minimum grey level of the light part.
+    tolerance : float
+        Difference of grey levels that are about as light.
+    min_border_share : float
+        Minimum share of the border that is about as light as its light part.
+    min_contrast : float
+        Minimum difference of grey levels of what is much darker.
+    min_area : float
+        Minimum share of the image that is much darker, and that is lighter.
+    """
+
+    quantile: float = 0.75
+    min_level: float = 0.5
+    tolerance: float = 0.1
+    min_border_share: float = 0.5
+    min_contrast: float = 0.25
+    min_area: float = 0.02
+
+
+_RECIPE = DarkOnLightRecipe()
 
 
 def warn_if_dark_on_light(
@@ -33,15 +61,17 @@ def warn_if_dark_on_light(
         )
 
 
-def are_dark_on_light(images: np.ndarray) -> np.ndarray:
+def are_dark_on_light(
+    images: np.ndarray, recipe: DarkOnLightRecipe = _RECIPE
+) -> np.ndarray:
     """Whether each image, n x height x width in [0, 1], is a dark object on light."""
     border = images[:, border_mask(images.shape[1:])]
-    level = np.quantile(border, _QUANTILE, axis=1)
-    is_plain = np.abs(border - level[:, np.newaxis]) <= _TOLERANCE
+    level = np.quantile(border, recipe.quantile, axis=1)
+    is_plain = np.abs(border - level[:, np.newaxis]) <= recipe.tolerance
     above = images - level[:, np.newaxis, np.newaxis]
     return (
-        (level >= _MIN_LEVEL)
-        & (is_plain.mean(axis=1) >= _MIN_BORDER_SHARE)
-        & ((above < -_MIN_CONTRAST).mean(axis=(1, 2)) >= _MIN_AREA)
-        & ((above > _TOLERANCE).mean(axis=(1, 2)) < _MIN_AREA)
+        (level >= recipe.min_level)
+        & (is_plain.mean(axis=1) >= recipe.min_border_share)
+        & ((above < -recipe.min_contrast).mean(axis=(1, 2)) >= recipe.min_area)
+        & ((above > recipe.tolerance).mean(axis=(1, 2)) < recipe.min_area)
     )

@@ -1,35 +1,14 @@
 """Region proposals: boxes in views of images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-
-@dataclass(frozen=True, kw_only=True)
-class ProposalRecipe:
-    """How proposals are told apart and split.
-
-    Attributes
-    ----------
-    duplicate_shift : float
-        Difference of the corners of near-duplicates, as a share of the box's width and
-        height. With 0.1, two such boxes have an IoU of about 0.8.
-    cuts : tuple of (int, int, float)
-        Axis along which a region is split, number of parts, and the minimum length as a
-        multiple of the other side. Objects stand next to each other more often than on
-        top of each other, so that there are fewer cuts along the height. Chosen on rows
-        of touching training digits.
-    min_side : int
-        Minimum length in pixels of the longer side of a part.
-    """
-
-    duplicate_shift: float = 0.1
-    cuts: tuple[tuple[int, int, float], ...] = ((0, 2, 0.8), (0, 3, 1.2), (1, 2, 2.0))
-    min_side: int = 7
-
-
-DEFAULT_RECIPE = ProposalRecipe()
+# Axis along which a region is split, number of parts, and the minimum length as a
+# multiple of the other side. Objects stand next to each other more often than on top of
+# each other. Chosen on rows of touching training digits.
+CUTS = ((0, 2, 0.8), (0, 3, 1.2), (1, 2, 2.0))
 
 
 @dataclass(frozen=True)
@@ -81,9 +60,15 @@ class Proposals:
         return Proposals(self.boxes[rows], self.view[rows], self.coarseness[rows])
 
     def near_duplicate_groups(
-        self, recipe: ProposalRecipe = DEFAULT_RECIPE
+        self, max_shift: float = 0.1
     ) -> tuple[np.ndarray, np.ndarray]:
         """Group proposals of one view whose boxes are nearly the same.
+
+        Parameters
+        ----------
+        max_shift : float, default=0.1
+            Difference of the corners, as a share of the box's width and height. With
+            0.1, near-duplicates have an IoU of about 0.8.
 
         Returns
         -------
@@ -93,7 +78,7 @@ class Proposals:
             Group of each proposal.
         """
         octave = np.floor(np.log2(self.boxes[:, 2:] - self.boxes[:, :2]))
-        cell = np.rint(self.boxes / np.tile(recipe.duplicate_shift * 2**octave, 2))
+        cell = np.rint(self.boxes / np.tile(max_shift * 2**octave, 2))
         key = np.hstack([self.view[:, np.newaxis], octave, cell])
         _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -111,18 +96,30 @@ class Proposals:
         together = Proposals.concatenate([known, self]).distinct()
         return together.select(slice(len(known), None))
 
-    def split(self, recipe: ProposalRecipe = DEFAULT_RECIPE) -> "Proposals":
+    def split(
+        self,
+        cuts: Sequence[tuple[int, int, float]] = CUTS,
+        min_side: int = 7,
+    ) -> "Proposals":
         """Parts of the proposals that may show several objects.
 
         Objects that touch are one region. It is split into equal parts, side by side or
         on top of each other; box regression then moves each part to its object. Only
         regions of the full resolution are split, as coarser channels show the same
         objects.
+
+        Parameters
+        ----------
+        cuts : sequence of (int, int, float)
+            Axis, number of parts, and minimum length of what is split along the axis,
+            as a multiple of its other side.
+        min_side : int, default=7
+            Minimum length in pixels of the longer side of a part.
         """
         fine = self.full_resolution()
         parts = [fine.select(slice(0))]
-        for axis, n_parts, min_ratio in recipe.cuts:
-            parts += fine._split_along(axis, n_parts, min_ratio, recipe.min_side)
+        for axis, n_parts, min_ratio in cuts:
+            parts += fine._split_along(axis, n_parts, min_ratio, min_side)
         return Proposals.concatenate(parts)
 
     def _split_along(

@@ -1,10 +1,12 @@
 """What a search can be told."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from .regions import RegionRecipe
 
 # The name of a source of proposals, or a user's function from an image to boxes.
 Source = str | Callable[[np.ndarray], Any]
@@ -18,10 +20,13 @@ class ProposalSettings:
     ----------
     source : {"image", "grey", "heat"} or callable
     n_thresholds : int
+    regions : RegionRecipe
+        Regions that are proposed.
     """
 
     source: Source
     n_thresholds: int
+    regions: RegionRecipe = field(default_factory=RegionRecipe)
 
 
 @dataclass(frozen=True, kw_only=True)

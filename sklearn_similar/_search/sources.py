@@ -1,8 +1,8 @@
 """Sources of region proposals.
 
 A source is a function with an entry in `PROPOSAL_SOURCES`. Its signature is that of
-`propose`. The fit of a localizer, mining and calibration use the source that `localize`
-uses.
+`propose`. The fit of a localizer, with mining and calibration, uses the source that
+`localize` uses, but has no heatmaps.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,10 @@ from .._images.rasters import Raster, Window, with_halo, work_tile_rows
 from .channels import Channel, grey_channel, shared_channels, smooth_channel
 from .heat import Heatmaps
 from .proposals import Proposals
-from .regions import RegionRecipe, StableRegions, heat_regions
+from .regions import StableRegions, heat_regions
 from .settings import ProposalSettings
 from .views import Views
 
-# Bytes that component trees, channels and the pixels themselves take for each pixel.
-_BYTES_PER_PIXEL = 256
 # Pixels around a tile on which its channels depend, twice those at half the size.
 _CHANNEL_HALO = 8
 
@@ -54,7 +52,7 @@ def image_regions(
     """Stable extremal regions of grey levels, edges and colours."""
     return _stable_regions(
         views,
-        settings.n_thresholds,
+        settings,
         of_view=lambda pixels: [grey_channel(pixels), smooth_channel(pixels)],
         of_all=shared_channels,
     )
@@ -66,7 +64,7 @@ def grey_regions(
     """Stable extremal regions of grey levels."""
     return _stable_regions(
         views,
-        settings.n_thresholds,
+        settings,
         of_view=lambda pixels: [grey_channel(pixels)],
         of_all=lambda pixels: [],
     )
@@ -89,6 +87,7 @@ def regions_of_heatmaps(
                 to_grey(views.rasters[view].whole()).numpy(),
                 heatmaps.threshold,
                 settings.n_thresholds,
+                settings.regions,
             ),
             view,
         )
@@ -104,16 +103,20 @@ PROPOSAL_SOURCES: dict[str, ProposalSource] = {
 
 
 def _stable_regions(
-    views: Views, n_thresholds: int, *, of_view: MakeChannels, of_all: MakeChannels
+    views: Views,
+    settings: ProposalSettings,
+    *,
+    of_view: MakeChannels,
+    of_all: MakeChannels,
 ) -> Proposals:
     """Regions of the channels of each view, and of those that all views share."""
     parts = []
     n_views = len(views.negatives)
     for image_index, image in enumerate(views.images):
-        shared = _regions_of_image(image, of_all, n_thresholds)
+        shared = _regions_of_image(image, of_all, settings)
         regions = {
             is_negative: _regions_of_image(
-                image, _of_contrast(of_view, is_negative), n_thresholds
+                image, _of_contrast(of_view, is_negative), settings
             )
             for is_negative in views.contrasts
         }
@@ -130,16 +133,16 @@ def _of_contrast(channels: MakeChannels, is_negative: bool) -> MakeChannels:
 
 
 def _regions_of_image(
-    image: Raster, channels: MakeChannels, n_thresholds: int
+    image: Raster, channels: MakeChannels, settings: ProposalSettings
 ) -> Proposals:
     """Stable regions of some channels of an image, read tile by tile."""
     trees: list[StableRegions] = []
     factors: list[int] = []
-    for row in work_tile_rows(image.size, _BYTES_PER_PIXEL, multiple=2):
+    for row in work_tile_rows(image.size, multiple=2):
         tiles = [_channels_of_tile(image, window, channels) for window in row]
         if not trees:
             factors = [channel.downsampling for channel in tiles[0]]
-            trees = [_empty_tree(image.size, n, n_thresholds) for n in factors]
+            trees = [_empty_tree(image.size, n, settings) for n in factors]
         for number, tree in enumerate(trees):
             tree.add_row([tile[number].values for tile in tiles])
     return Proposals.concatenate(
@@ -156,12 +159,12 @@ def _channels_of_tile(
 
 
 def _empty_tree(
-    size: tuple[int, int], downsampling: int, n_thresholds: int
+    size: tuple[int, int], downsampling: int, settings: ProposalSettings
 ) -> StableRegions:
     """Regions of a channel of an image of a size, before any tile."""
     height, width = (-(-length // downsampling) for length in size)
-    recipe = RegionRecipe().for_channel(downsampling)
-    return StableRegions((height, width), n_thresholds, recipe)
+    recipe = settings.regions.for_channel(downsampling)
+    return StableRegions((height, width), settings.n_thresholds, recipe)
 
 
 def _boxes_of_function(

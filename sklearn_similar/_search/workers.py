@@ -19,6 +19,7 @@ from .._images.rasters import (
     is_large,
     max_tile_pixels,
 )
+from .._network.isolation import restores_torch_state
 from .._network.threads import limited_threads, same_threads_later, usable_threads
 from .detections import Detections, detections_table
 from .recognizer import Recognizer
@@ -133,6 +134,7 @@ def _search_limited(n_threads: int, group, *arguments):
         return _search_group(group, *arguments)
 
 
+@restores_torch_state
 def _search_group(
     group: list[Raster],
     names: ImageNames,

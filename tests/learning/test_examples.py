@@ -111,8 +111,9 @@ def test_crops_are_those_of_the_source_of_proposals_that_localize_uses(bars):
 
     specification = CropSpecification(size=(20, 20))
     examples = examples_of(bars, specification, proposals=whole)
-    # The image, and its halves.
-    boxes = np.array([[0.0, 0, 120, 100], [0, 0, 60, 100], [60, 0, 120, 100]])
+    # The image, its halves and its thirds.
+    edges = [(0, 120), (0, 60), (60, 120), (0, 40), (40, 80), (80, 120)]
+    boxes = np.array([[left, 0.0, right, 100] for left, right in edges])
     expected = crop_boxes(Raster.from_tensor(bars.pixels), boxes, specification)
     background = examples.crops[examples.labels == -1]
     assert {crop.tobytes() for crop in background} == {
