@@ -1,7 +1,9 @@
 """Training crops for `InstanceLocalizer`, from scenes made of labelled images."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,6 @@ from .._images.images import to_tensor
 from .._images.labels import BACKGROUND
 from .._images.reading import uint8_image_list, uint8_images
 from .._search.crop_specification import (
-    CropSpecification,
     choose_images,
     learn_crop_specification,
 )
@@ -52,40 +53,41 @@ def make_training_crops(
     random_state=None,
     verbose=0,
 ):
-    """Make crops of scenes and background, as `InstanceLocalizer` will meet them.
+    """Make training crops as `InstanceLocalizer` crops images.
 
-    The images are restyled (sheared, thickened, thinned, drawn in lines), placed on
-    black, noise, textures and photographs, and region proposals are cropped as in
-    `localize`. Crops of an instance get its label; fragments, neighbours, holes and
-    everything else in the images behind are background. No boxes are needed, as the
-    scenes are made here.
+    The images are augmented (sheared, their strokes thickened, thinned or drawn in
+    lines) and pasted onto black, noise, textures and photographs, and region proposals
+    are cropped as in `localize`. Crops of an object get its label; fragments,
+    neighbours, holes and everything in the backgrounds are background. No boxes are
+    needed, as those of synthetic scenes are known.
 
     Parameters
     ----------
     images : array-like of shape (n, height, width) or (n, height, width, n_channels)
-        One object each, bright on black or cut out of photographs with its
+        One object each, bright on black or cropped from photographs with its
         surroundings; uint8 or float between 0 and 1.
     labels : array-like of shape (n,)
         Label of the object in each image.
     background : label
-        New label, of the type of `labels`, that means "nothing here".
+        Label of background: a new one, of the type of `labels`.
     background_images : list of images, default=None
-        Images without instances, of any sizes. Without them, textures stand in.
+        Images without objects, of any sizes. If none are given, synthetic textures are
+        used.
     n_instances, n_background : int, default=40_000, 30_000
-        Most crops of each kind that are added.
+        Maximum number of crops of objects and of background that are added.
     rotation : float, default=10.0
-        Greatest angle in degrees by which an instance is turned, either way.
+        Maximum angle in degrees by which objects are rotated, either way.
     n_thresholds : int, default=31
-        Thresholds of the region proposals, as in `InstanceLocalizer`.
+        Number of thresholds of the region proposals, as in `InstanceLocalizer`.
     random_state : int, RandomState instance or None, default=None
-        Source of all random choices.
+        Source of randomness.
     verbose : int, default=0
         1 shows a progress bar.
 
     Returns
     -------
     X : ndarray of shape (n_all, height, width) or (n_all, height, width, n_channels)
-        The images given and the crops, shuffled; uint8.
+        The images passed and the crops, shuffled; uint8.
     y : ndarray of shape (n_all,)
         Their labels.
 
@@ -126,38 +128,25 @@ def make_training_crops(
         )
     if background_images is not None:
         background_images = uint8_image_list(background_images, "background_images")
-    rng = check_random_state(random_state)
-    codes, _ = pd.factorize(labels, use_na_sentinel=False)
-    samples = _as_unit_tensor(images[choose_images(codes)])
-    specification = learn_crop_specification(samples)
-    warn_if_dark_on_light(samples, specification)
-    crops, shown = training_crops(
+    return labelled_crops(
         images,
-        specification,
+        labels,
+        background,
         background_images or [],
-        learning_recipe(specification.fills_frame),
-        rng,
+        check_random_state(random_state),
         n_instances=n_instances,
         n_background=n_background,
         rotation=rotation,
         n_thresholds=n_thresholds,
         verbose=verbose,
     )
-    X = np.concatenate([images, crops])
-    is_object = shown != BACKGROUND
-    y = np.concatenate(
-        [labels, labels[shown[is_object]], np.full((~is_object).sum(), background)]
-    )
-    # Folds that are cut without shuffling hold all kinds.
-    order = rng.permutation(len(X))
-    return X[order], y[order]
 
 
-def training_crops(
+def labelled_crops(
     images: np.ndarray,
-    specification: CropSpecification,
+    labels: np.ndarray,
+    background: Any,
     background_images: list[np.ndarray],
-    recipe: LearningRecipe,
     rng: np.random.RandomState,
     *,
     n_instances: int,
@@ -165,8 +154,16 @@ def training_crops(
     rotation: float,
     n_thresholds: int,
     verbose: int,
+    choose_recipe: Callable[[bool], LearningRecipe] = learning_recipe,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crops in 8 bits, those of objects first, and the image that each shows, or -1."""
+    """`make_training_crops` without checks, by a recipe for images with context or not.
+
+    Images are uint8.
+    """
+    codes, _ = pd.factorize(labels, use_na_sentinel=False)
+    samples = _as_unit_tensor(images[choose_images(codes)])
+    specification = learn_crop_specification(samples)
+    warn_if_dark_on_light(samples, specification)
     examples = make_examples(
         images,
         background_images,
@@ -177,7 +174,7 @@ def training_crops(
             layout="grey" if images.ndim == 3 else "colour",
         ),
         ProposalSettings(source="image", n_thresholds=n_thresholds),
-        recipe,
+        choose_recipe(specification.fills_frame),
         rng,
         n_objects=n_instances,
         n_background=n_background,
@@ -185,7 +182,18 @@ def training_crops(
         rotation=rotation,
         verbose=verbose,
     )
-    return examples.crops, examples.labels
+    is_object = examples.labels != BACKGROUND
+    X = np.concatenate([images, examples.crops])
+    y = np.concatenate(
+        [
+            labels,
+            labels[examples.labels[is_object]],
+            np.full((~is_object).sum(), background),
+        ]
+    )
+    # Folds that are cut without shuffling hold all kinds.
+    order = rng.permutation(len(X))
+    return X[order], y[order]
 
 
 def _as_unit_tensor(images: np.ndarray) -> torch.Tensor:

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sklearn_similar import make_training_crops
+from sklearn_similar._learning.training_crops import labelled_crops
 from sklearn_similar._search.crop_specification import choose_images
 from sklearn_similar.datasets import load_mnist_sample
 
@@ -22,6 +23,28 @@ def crops(images=IMAGES, labels=LABELS, **params):
 @pytest.fixture(scope="module")
 def made():
     return crops()
+
+
+@pytest.fixture
+def few_crops(small_recipes):
+    """Make crops from few and small scenes."""
+
+    def make(images=IMAGES, labels=LABELS, **params):
+        numbers = {"n_instances": 60, "n_background": 50, "random_state": 0} | params
+        return labelled_crops(
+            images,
+            labels,
+            numbers.pop("background", -1),
+            numbers.pop("background_images", []),
+            np.random.RandomState(numbers.pop("random_state")),
+            rotation=10.0,
+            n_thresholds=31,
+            verbose=0,
+            choose_recipe=small_recipes,
+            **numbers,
+        )
+
+    return make
 
 
 def test_all_images_are_there_among_the_crops(made):
@@ -62,32 +85,29 @@ def test_the_first_blank_image_is_named():
         )
 
 
-def test_no_crops_of_instances_may_be_asked_for():
-    _, y = make_training_crops(
-        IMAGES, LABELS, background=-1, n_instances=0, n_background=50, random_state=0
-    )
+def test_no_crops_of_objects_may_be_asked_for(few_crops):
+    _, y = few_crops(n_instances=0)
     assert (y == -1).sum() == 50
     assert len(y) == 50 + len(IMAGES)
 
 
-def test_the_same_random_state_gives_the_same_crops():
-    once = crops()
-    for first, second in zip(once, crops(), strict=True):
+def test_the_same_random_state_gives_the_same_crops(few_crops):
+    once = few_crops()
+    for first, second in zip(once, few_crops(), strict=True):
         assert_array_equal(first, second)
-    assert not np.array_equal(once[0], crops(random_state=1)[0])
+    assert not np.array_equal(once[0], few_crops(random_state=1)[0])
 
 
-def test_photographs_are_used():
+def test_photographs_are_used(few_crops):
     stripes = np.tile(np.repeat(np.uint8([0, 255]), 20), (200, 10))
-    with_stripes, _ = crops(background_images=[stripes])
+    with_stripes, _ = few_crops(background_images=[stripes])
     assert with_stripes.shape[1:] == (28, 28)
-    assert not np.array_equal(with_stripes, crops()[0])
+    assert not np.array_equal(with_stripes, few_crops()[0])
 
 
-def test_colour_images_give_colour_crops():
-    X, _ = crops(
-        np.repeat(IMAGES[..., np.newaxis], 3, axis=3), background_images=[IMAGES[0]]
-    )
+def test_colour_images_give_colour_crops(few_crops):
+    colour = np.repeat(IMAGES[..., np.newaxis], 3, axis=3)
+    X, _ = few_crops(colour, background_images=[IMAGES[0]])
     assert X.shape[1:] == (28, 28, 3)
 
 
@@ -98,15 +118,8 @@ def test_every_class_has_a_share_in_the_specification_of_crops():
     assert (indices >= 1100).sum() == 500
 
 
-def test_labels_may_be_strings():
-    _, y = make_training_crops(
-        IMAGES,
-        LABELS.astype(str),
-        background="none",
-        n_instances=50,
-        n_background=50,
-        random_state=0,
-    )
+def test_labels_may_be_strings(few_crops):
+    _, y = few_crops(labels=LABELS.astype(str), background="none")
     assert "none" in y
 
 
