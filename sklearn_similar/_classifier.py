@@ -17,6 +17,7 @@ from torch import nn
 from ._ablation.errors import ValidationData, measure_errors
 from ._ablation.importances import Importances, importances
 from ._ablation.single_images import FilterAblation, ablate_images
+from ._blockwise import blockwise
 from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._estimator import (
     NestedParametersMixin,
@@ -30,7 +31,6 @@ from ._heatmaps.extraction import HeatmapSpecification
 from ._heatmaps.heatmap_model import HeatmapModel
 from ._heatmaps.methods import CLASS_MAPS, class_heatmap_of, find_class_map
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
-from ._images.blockwise import blockwise
 from ._images.images import Images, n_channels
 from ._images.labels import (
     check_sample_weight,

@@ -15,6 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from ._blockwise import blockwise
 from ._classifier import SimilarNetClassifier
 from ._compat import HasMethods, Interval, StrOptions, fit_context
 from ._estimator import (
@@ -24,7 +25,6 @@ from ._estimator import (
     set_random_states,
     snapshot,
 )
-from ._images.blockwise import blockwise
 from ._images.images import Images, n_channels, to_tensor
 from ._images.labels import BACKGROUND, comparable_labels, unused_label, without_class
 from ._images.memory import within_working_memory

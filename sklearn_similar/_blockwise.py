@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from .._compat import get_output_config
-from .._estimator import copy_with
-from .._network.threads import limited_threads
-from .messages import ImageNames
-from .reading import is_dask
+from ._compat import get_output_config
+from ._estimator import copy_with
+from ._images.messages import ImageNames
+from ._images.reading import is_dask
+from ._network.threads import limited_threads
 
 Method = TypeVar("Method", bound=Callable)
 
