@@ -49,6 +49,10 @@ class Scene:
             np.array(labels, int),
         )
 
+    def rounded(self, n_levels: int) -> Self:
+        """The scene with so many grey levels above black, as an image of few bits."""
+        return replace(self, pixels=(self.pixels * n_levels).round() / n_levels)
+
     def negative(self) -> Self:
         """The scene in the wrong polarity, in which nothing is an instance."""
         return replace(

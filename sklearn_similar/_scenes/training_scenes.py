@@ -59,6 +59,7 @@ def training_scenes(
         make_scenes = SCENE_KINDS[type(kind)]
         scenes = make_scenes(scene_images, kind, kind.n_scenes(n_instances), rng)
         for index, scene in enumerate(scenes):
+            scene = scene.rounded(recipe.n_levels)
             yield scene
             if kind.negative_every and index % kind.negative_every == 0:
                 yield scene.negative()
