@@ -54,8 +54,9 @@ class CropRecognizer(Recognizer):
         """
         make = tensor_method(self.estimator, "_heatmap_rasters")
         if make is not None:
-            check_has_importances(make.__self__)
-            make.__self__._validate_params()
+            classifier: Any = make.__self__
+            check_has_importances(classifier)
+            classifier._validate_params()
 
     def probabilities(
         self, views: Sequence[Raster], proposals: Proposals
