@@ -27,7 +27,7 @@ from sklearn_similar import (
     load,
     save,
 )
-from sklearn_similar._learning import training
+from sklearn_similar._learning import calibration
 from sklearn_similar._scenes.rendering import resize
 from sklearn_similar._scenes.textures import make_textures
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
@@ -241,13 +241,13 @@ def test_objects_with_a_ground_of_their_own_are_found_on_other_grounds():
 def test_scores_are_calibrated_by_enough_instances(few, monkeypatch):
     """Of few held-out images, each is shown several times."""
     shown = []
-    make = training.training_scenes
+    make = calibration.training_scenes
 
     def noted(images, backgrounds, n_instances, *others):
         shown.append((len(images), n_instances))
         return make(images, backgrounds, n_instances, *others)
 
-    monkeypatch.setattr(training, "training_scenes", noted)
+    monkeypatch.setattr(calibration, "training_scenes", noted)
     X, y = np.repeat(few[0], 2, axis=0), np.repeat(few[1], 2)
     params = {"n_mining_rounds": 0, "random_state": 0, "n_background_crops": 50}
     for n_crops in (60, 600):

@@ -386,7 +386,7 @@ def test_a_callable_that_proposes_nothing_finds_nothing(model):
         ([[0, 0, np.nan, 5]], "finite boxes"),
         (
             [[0, 0, 9, 9], [20, 5, 10, 9]],
-            r"the box \[20.0, 5.0, 10.0, 9.0\], which holds",
+            r"the box \[20, 5, 10, 9\], which holds no",
         ),
         ([[500, 0, 520, 9]], "no pixel of an image of 160 x 160"),
     ],
