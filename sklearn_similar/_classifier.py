@@ -1,4 +1,4 @@
-"""The estimator: parameters, validation and state; the arithmetic is elsewhere."""
+"""The classifier: parameters, validation, fitted state; other rooms compute."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ _ACT_IN_HEATMAPS = ("batch_size", "normalize", "resolution", "threshold", "verbo
 
 
 class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMixin):
-    """Convolutional network that recognises, and shows where the evidence is.
+    """Convolutional network that classifies images and shows where the evidence is.
 
     A network is trained on labelled images. The importance of each filter of its last
     convolutional layer is the increase of the error on held-out images without it, and
@@ -93,16 +93,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     max_epochs : int, default=10
         Passes over the training images.
     lr : float, default=0.002
-        Learning rate, the largest that there is.
+        Peak learning rate.
     lr_decay : float or "linear", default="linear"
         "linear": the learning rate rises in the first tenth of all updates and then
         falls to 0. A number: after `u` updates, it is ``lr / (1 + lr_decay * u)``.
     batch_size : int or "auto", default="auto"
         Images in a batch; "auto": 1/200 of those to train on, from 16 to 64.
     net_params : dict, default=None
-        Anything else that skorch's classifier takes: `optimizer`, `criterion` (default:
+        Further parameters of skorch's classifier: `optimizer`, `criterion` (default:
         cross-entropy with label smoothing of 0.05), `callbacks`, `module__width`...
-        `set_params` takes names with "__", too.
+        `set_params` also takes them directly, as ``module__width=2``.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the training loss, as in scikit-learn.
     image_shape : tuple, default=None
@@ -139,18 +139,18 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Heat below it is set to 0 by `transform`; between 0 and 1. With
         ``normalize=None`` it is a share of `normalization_constant_`.
     background : label, default=None
-        Label of images of nothing, left out of the importances and the normalisation
-        constant of all classes together.
+        Label of background images, which are left out of the importances and the
+        normalisation constant of all classes together.
     device : str, default="cpu"
         Device on which PyTorch computes.
     memory : str, path-like or joblib.Memory, default=None
         Folder in which trained networks are cached, so that a search over parameters
         that act after training trains one network for each fold.
     random_state : int, RandomState instance or None, default=None
-        Source of all that is random in `fit`. The same number gives the same network
-        bit for bit, on the same number of threads and in whatever order images come.
+        Source of randomness in `fit`. The same number gives the same network bit for
+        bit, on the same number of threads and for any order of the images.
     verbose : int, default=0
-        1 shows progress bars for whatever takes long.
+        1 shows progress bars.
 
     Attributes
     ----------
@@ -163,7 +163,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
-        Least and greatest value in X, integers scaled to [0, 1]; others get a warning.
+        Minimum and maximum of X, integers scaled to [0, 1]. Images that exceed it get a
+        warning.
     net_ : skorch.NeuralNetClassifier
         The trained net; its classes are indices into `classes_`.
     layer_ : str or list of str

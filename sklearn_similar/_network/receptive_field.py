@@ -191,7 +191,7 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         if tuple(input.shape[2:]) != expected:
             raise RuntimeError(
                 f"it has made a map of {input.shape[2]}x{input.shape[3]} by an "
-                "operation that is no convolution or pooling; pass resolution='pooled'."
+                "operation other than convolution or pooling; pass resolution='pooled'."
             )
         near = _each(lambda n, jump: n * jump, near, field.stride)
         far = _each(
