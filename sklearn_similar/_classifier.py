@@ -210,7 +210,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     memory-mapped arrays read batch by batch.
 
     `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in the
-    fits; `normalize`, `threshold` and `resolution` (but for constants) at every call.
+    fits; `normalize`, `threshold` and `resolution` (except constants) at every call.
 
     References
     ----------
@@ -445,7 +445,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Parameters
         ----------
         X : array, DataFrame or list of images
-            Images of any size, but for rows, which have the trained size.
+            Images of any size; rows have the trained size.
         out : array or list of arrays, default=None
             Where the heatmaps are written, such as a memory map of floats.
 

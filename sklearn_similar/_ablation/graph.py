@@ -266,7 +266,7 @@ class _LayerTracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return Proxy(node, self)
 
-    # Other threads that run a network meanwhile call these methods, too.
+    # Other threads that run a network meanwhile also call these methods.
     def call_module(self, m, forward, args, kwargs):
         if threading.get_ident() != self.thread:
             return forward(*args, **kwargs)

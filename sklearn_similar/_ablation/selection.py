@@ -45,7 +45,7 @@ def select_strategies(
     images : tensor of shape (n_images, n_channels, height, width)
         Strategies are compared on the first ones.
     needs_alone : bool, default=False
-        Whether the outputs with each filter alone are needed, too.
+        Whether the outputs with each filter alone are also needed.
     is_deterministic : bool, default=False
         Whether `check_determinism` has established that the network is.
     """
@@ -81,7 +81,7 @@ def select_strategy(
     activations : tensor of shape (n_images, n_filters, ...)
         Activations of the layer for these images.
     needs_alone : bool, default=False
-        Whether the outputs with each filter alone are needed, too.
+        Whether the outputs with each filter alone are also needed.
     """
     try:
         graph = LayerGraph.trace(module, layer, images)

@@ -137,7 +137,7 @@ class ClassMapState:
     trained_size : (int, int)
         Height and width of the training images in pixels.
     outline_layer : str or None
-        An early layer whose activations are extracted, too.
+        An early layer whose activations are also extracted.
     score_constants : ndarray of shape (n_classes,) or None
         Medians of the class scores on images of each class. None: not calibrated.
     normalization_constants : ndarray of shape (n_classes,) or None
@@ -228,7 +228,7 @@ class ClassMap(ABC):
         """
 
     def outline_layer(self, measurement: Measurement) -> str | None:
-        """Path of an early layer whose activations the map needs, too, or None."""
+        """Path of an early layer whose activations the map also needs, or None."""
         return None
 
     def reads_probabilities(self, state: ClassMapState) -> bool:

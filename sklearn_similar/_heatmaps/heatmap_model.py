@@ -28,7 +28,7 @@ from .extraction import ActivationExtractor, HeatmapSpecification, compute_heatm
 from .maps import normalize_per_image, normalize_range
 from .tiles import HeatmapTiles
 
-# Pixels of an image beyond which it is worth a warning that there are no tiles, at
+# Pixels of an image above which a warning says that it cannot be tiled, at
 # scikit-learn's default working memory.
 _MAX_UNTILED = 2**23
 

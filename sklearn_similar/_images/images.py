@@ -38,7 +38,7 @@ _MAPPED_BATCH = 32
 
 
 def batch_slices(n: int, batch_size: int) -> Iterator[slice]:
-    """Slices that together are range(n), of batch_size elements but for the last.
+    """Slices that together are range(n), of batch_size elements except the last.
 
     scikit-learn's `gen_batches` checks its parameters in every call, which takes a
     share of the time of a small image's heatmap.

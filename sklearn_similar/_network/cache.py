@@ -1,7 +1,7 @@
 """A folder of trained networks, each under the hash of all that decides its weights.
 
-Code decides them, too: it is told by the versions of packages and the source of the
-classes and functions that a network and its parameters consist of.
+The hash includes code: the versions of packages, and the source of the classes and
+functions that a network and its parameters consist of.
 """
 
 import hashlib
@@ -166,7 +166,7 @@ def _hash(value) -> str:
 
 
 def _attributes(layer: nn.Module) -> dict[str, Any]:
-    """Attributes of a layer, but for weights, buffers and layers."""
+    """Attributes of a layer, except weights, buffers and layers."""
     return {
         name: value.tolist() if torch.is_tensor(value) else value
         for name, value in vars(layer).items()

@@ -51,7 +51,7 @@ _NOT_IN_NET_PARAMS = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NetSpecification:
-    """All that decides the training of a net, but for its images.
+    """Everything that decides the training of a net, except its images.
 
     Attributes
     ----------

@@ -118,7 +118,7 @@ def train_network(
         # The array itself: a list of as many numbers takes five times its memory.
         epoch = Subset(dataset, cast(Sequence[int], indices))
         with explained_batch_error(net.batch_size):
-            # The data set holds the labels, too; these serve a stratified train_split.
+            # The data set also holds the labels; these serve a stratified train_split.
             net.partial_fit(epoch, data.epoch_labels)
     except KeyError as error:
         if "valid_" not in str(error):

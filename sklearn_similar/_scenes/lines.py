@@ -151,7 +151,7 @@ def draw_lines(
     Returns
     -------
     ndarray of float32
-        Black but for the lines.
+        Black except for the lines.
     """
     height, width = (max(1, round(scale * length)) for length in image.shape[:2])
     resized = resize(image, (height, width))

@@ -74,7 +74,7 @@ def may_fit(opacity: np.ndarray, scale: float, size: tuple[int, int]) -> bool:
     # An enlarged pixel is never lost, if it is bright enough for its surroundings.
     rows, columns = _extent(opacity > (0 if scale >= 4 else 50))
     side = max(rows.stop - rows.start, columns.stop - columns.start)
-    # Rotated, the longer side is at least this long, but for parts of its last pixels.
+    # Rotated, the longer side is at least this long, except parts of its last pixels.
     return scale * side / math.sqrt(2) <= max(size) + 4
 
 

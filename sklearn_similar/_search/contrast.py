@@ -8,7 +8,7 @@ from .._images.images import to_grey
 # Minimum contrast in grey levels between 0 and 1; crops of less contrast stay fainter.
 _MIN_CONTRAST = 0.06
 # How many times the darkness of an object as a whole is subtracted from the darkness of
-# its channels. With 3, dark objects vanish but for some of the purest blues.
+# its channels. With 3, dark objects vanish except some of the purest blues.
 _DARKNESS_WEIGHT = 3.0
 
 
