@@ -16,7 +16,7 @@ LOCALIZER = InstanceLocalizer(
     GaussianNB(),
     n_instance_crops=10,
     n_background_crops=20,
-    n_mining_rounds=1,
+    n_mining_rounds=0,
     random_state=0,
 )
 
