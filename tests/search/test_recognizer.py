@@ -1,18 +1,14 @@
-"""The detection pipeline: which boxes are recognised, and by which method."""
+"""The detection pipeline: which boxes are recognised."""
 
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
 from sklearn import config_context
-from sklearn.frozen import FrozenEstimator
 
-from sklearn_similar import SimilarNetClassifier
 from sklearn_similar._images.rasters import Raster
-from sklearn_similar._search.crop_recognizer import CropRecognizer, tensor_method
+from sklearn_similar._search.crop_recognizer import CropRecognizer
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.image_format import ImageFormat
-from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.settings import ProposalSettings, SearchSettings
 
 PIXELS = torch.from_numpy(np.random.RandomState(0).rand(1, 60, 60).astype(np.float32))
@@ -101,51 +97,3 @@ def test_without_box_regression_proposals_are_recognised_where_they_are():
 def test_without_proposals_nothing_is_recognised():
     for move in (shift, None):
         assert recognised_boxes(move, 0.9, boxes=()) == []
-
-
-class TestTensorMethod:
-    """The package's classifier gets crops as tensors, unless it was changed."""
-
-    def test_a_classifier_has_it_also_when_frozen(self, fitted):
-        for estimator in (fitted, FrozenEstimator(fitted)):
-            assert tensor_method(estimator, "_tensor_probabilities") is not None
-
-    def test_a_changed_classifier_is_asked_by_its_public_methods(self, fitted):
-        class Halved(SimilarNetClassifier):
-            def predict_proba(self, X):
-                return super().predict_proba(X) / 2
-
-        changed = object.__new__(SimilarNetClassifier)
-        changed.predict_proba = None
-        for estimator in (Halved(), changed, Unsure(0.5)):
-            assert tensor_method(estimator, "_tensor_probabilities") is None
-
-    @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "uint16"])
-    def test_it_gives_the_probabilities_of_the_public_method(self, fitted, dtype):
-        recognizer = CropRecognizer(
-            specification=CropSpecification(size=(28, 28)),
-            estimator=fitted,
-            image_format=ImageFormat(
-                specification=CropSpecification(size=(28, 28)),
-                n_channels=1,
-                dtype=np.dtype(dtype),
-                layout="grey",
-            ),
-            columns=np.arange(10),
-        )
-        boxes = np.array([[0, 0, 30, 30], [10, 20, 30, 44]], np.float32)
-        proposals = Proposals.from_boxes(boxes)
-        views = [Raster.from_tensor(PIXELS)]
-        direct, _ = recognizer.probabilities(views, proposals)
-        other = CropRecognizer(**vars(recognizer) | {"estimator": Wrapped(fitted)})
-        assert_allclose(direct, other.probabilities(views, proposals)[0], atol=1e-6)
-
-
-class Wrapped:
-    """An estimator whose crops are arrays, as those of its user."""
-
-    def __init__(self, estimator):
-        self._estimator = estimator
-
-    def predict_proba(self, X):
-        return self._estimator.predict_proba(X)
