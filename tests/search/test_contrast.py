@@ -43,6 +43,7 @@ def test_the_background_is_the_median_of_the_edge():
 def test_an_object_may_take_most_of_its_box():
     crop = crop_of(0.3, 0.7)
     crop[:, 3:9, 4:10] = 0.7
+    crop[:, 5, 6] = 0.5
     expected = (crop - 0.3) / 0.4
     assert_close(normalised(crop), expected)
 
