@@ -219,8 +219,8 @@ class ClassMap(ABC):
         Parameters
         ----------
         measurement : Measurement
-            `measurement.importances` has `class_importances` and `log_odds_drops`;
-            `measurement.network.module` is the trained network.
+            ``measurement.importances`` has `class_importances` and `log_odds_drops`;
+            ``measurement.network.module`` is the trained network.
 
         Returns
         -------
@@ -252,7 +252,7 @@ class ClassMap(ABC):
     ) -> torch.Tensor | None:
         """Scores of shape (n_images, n_classes) whose medians are calibrated, or None.
 
-        The median on held-out images of each class is then in `state.score_constants`.
+        The medians on held-out images of each class are in ``state.score_constants``.
         """
         return None
 
