@@ -16,11 +16,8 @@ from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, make_traini
 from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.crop_recognizer import CropRecognizer
 from sklearn_similar._search.crop_specification import CropSpecification
-from sklearn_similar._search.detections import Detections, detections_table
 from sklearn_similar._search.image_format import ImageFormat
-from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.settings import ProposalSettings, SearchSettings
-from sklearn_similar._search.suppression import suppress
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
 from sklearn_similar.metrics import detection_f1_score, detection_scores
 
@@ -321,41 +318,6 @@ def test_scales_take_the_greatest_heat(model):
     both = once.merge(twice, on=["image", *BOX], suffixes=("_once", "_twice"))
     assert len(both)
     assert (both["heat_twice"] >= both["heat_once"]).all()
-
-
-def detections(boxes, score, label):
-    score = np.array(score, dtype=float)
-    return Detections(
-        proposals=Proposals.from_boxes(np.reshape(boxes, (-1, 4))),
-        label=np.array(label, dtype=int),
-        probability=score,
-        objectness=score,
-        score=score,
-        heat=np.ones(len(score)),
-    )
-
-
-def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
-    none = detections([], [], [])
-    one = detections([[1, 2, 3, 4]], [0.9], [1])
-    for classes in (np.array(["a", "b"]), np.array([3, 5])):
-        empty = detections_table([none], classes)
-        full = detections_table([none, one], classes)
-        assert list(empty.columns) == list(full.columns)
-        assert (empty.dtypes == full.dtypes).all()
-        assert full.loc[0].tolist() == [1, classes[1], 0.9, 1.0, 1, 2, 3, 4]
-
-
-def test_parts_are_suppressed_by_their_wholes_whatever_their_polarity():
-    # Parts are far smaller than their wholes, so that their overlap is small.
-    bright = detections([[0, 0, 50, 50], [5, 65, 15, 75]], [0.9, 0.8], [0, 1])
-    dark = detections(
-        [[0, 60, 50, 110], [60, 0, 110, 50], [5, 5, 15, 15]], [0.9] * 3, [2] * 3
-    )
-    both = Detections.concatenate([bright, dark])
-    distinct = suppress(both, 0.3, is_refined=False)
-    boxes = [tuple(box) for box in distinct.proposals.boxes.tolist()]
-    assert sorted(boxes) == [(0, 0, 50, 50), (0, 60, 50, 110), (60, 0, 110, 50)]
 
 
 def test_a_callable_proposes_its_own_boxes(model):

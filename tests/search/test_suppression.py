@@ -277,3 +277,15 @@ def test_a_box_that_rounding_would_make_empty_is_unchanged():
     boxes = np.array([[1.5, 0, 2.5, 9]], np.float32)
     mean = mean_boxes(boxes, np.zeros(1, int), np.ones(1), np.array([0]))
     assert_array_equal(mean, boxes)
+
+
+def test_parts_are_suppressed_by_their_wholes_whatever_their_polarity():
+    # Parts are far smaller than their wholes, so that their overlap is small.
+    bright = detections([[0, 0, 50, 50], [5, 65, 15, 75]], [0.9, 0.8], [0, 1])
+    dark = detections(
+        [[0, 60, 50, 110], [60, 0, 110, 50], [5, 5, 15, 15]], [0.9] * 3, [2] * 3
+    )
+    both = Detections.concatenate([bright, dark])
+    distinct = suppress(both, 0.3, is_refined=False)
+    boxes = [tuple(box) for box in distinct.proposals.boxes.tolist()]
+    assert sorted(boxes) == [(0, 0, 50, 50), (0, 60, 50, 110), (60, 0, 110, 50)]
