@@ -145,7 +145,7 @@ def train_recognizer(
     is_object = examples.labels != BACKGROUND
     of_crops = np.where(is_object, labels[examples.labels], BACKGROUND)
     crop_labels = np.concatenate([labels[plain], of_crops])
-    # They would take as much memory as the crops, all along.
+    # Frees as much memory as the crops take.
     del examples, plain_images
     crops, crop_labels = _shuffled(crops, crop_labels, rng)
     fit = partial(
