@@ -1,26 +1,14 @@
 """Detections: their selection, concatenation and table."""
 
 import numpy as np
+from search_cases import detections
 
 from sklearn_similar._search.detections import Detections, detections_table
-from sklearn_similar._search.proposals import Proposals
-
-
-def detections(boxes, score, label):
-    score = np.array(score, dtype=float)
-    return Detections(
-        proposals=Proposals.from_boxes(np.reshape(boxes, (-1, 4))),
-        label=np.array(label, dtype=int),
-        probability=score,
-        objectness=score,
-        score=score,
-        heat=np.ones(len(score)),
-    )
 
 
 def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
     none = detections([], [], [])
-    one = detections([[1, 2, 3, 4]], [0.9], [1])
+    one = detections([[1, 2, 3, 4]], [0.9], [1], heat=[1.0])
     for classes in (np.array(["a", "b"]), np.array([3, 5])):
         empty = detections_table([none], classes)
         full = detections_table([none, one], classes)

@@ -3,19 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from search_cases import square
 
 from sklearn_similar._images.rasters import Raster
 from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.settings import ProposalSettings
 from sklearn_similar._search.sources import propose
 from sklearn_similar._search.views import Views
-
-
-def square(shape=(50, 60), box=(10, 20, 25, 40), level=1.0, background=0.0):
-    image = np.full(shape, background)
-    x_min, y_min, x_max, y_max = box
-    image[y_min:y_max, x_min:x_max] = level
-    return image
 
 
 def boxes_of(proposals):

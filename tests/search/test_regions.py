@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import ndimage
+from search_cases import smooth_image, square
 from sklearn import config_context
 
 from sklearn_similar._search.regions import (
@@ -18,19 +19,6 @@ from sklearn_similar._search.regions import (
     heat_regions,
     stable_regions,
 )
-
-
-def smooth_image(seed, shape=(60, 80)):
-    noise = np.random.RandomState(seed).standard_normal(shape)
-    image = ndimage.gaussian_filter(noise, 4)
-    return (image - image.min()) / np.ptp(image)
-
-
-def square(shape=(50, 60), box=(10, 20, 25, 40), level=1.0, background=0.0):
-    image = np.full(shape, background)
-    x_min, y_min, x_max, y_max = box
-    image[y_min:y_max, x_min:x_max] = level
-    return image
 
 
 def box_set(boxes):

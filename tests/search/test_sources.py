@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from search_cases import smooth_image
 from sklearn import config_context
 
 from sklearn_similar._images.rasters import Raster
@@ -15,12 +15,6 @@ from sklearn_similar._search.settings import ProposalSettings
 from sklearn_similar._search.sources import propose
 from sklearn_similar._search.views import Views
 from sklearn_similar._tables.boxes import paired_iou
-
-
-def smooth_image(seed, shape=(60, 80)):
-    noise = np.random.RandomState(seed).standard_normal(shape)
-    image = ndimage.gaussian_filter(noise, 4)
-    return (image - image.min()) / np.ptp(image)
 
 
 def proposals_of(pixels, source, negatives=(False,), any_contrast=False):

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from search_cases import detections
 from sklearn import config_context
 
 from sklearn_similar._search.detections import Detections
-from sklearn_similar._search.proposals import Proposals
 from sklearn_similar._search.suppression import (
     BoxIndex,
     contains_more_confident,
@@ -133,20 +133,6 @@ def test_a_box_contains_no_more_confident_box_of_its_own_size():
     assert not contains_more_confident(
         np.repeat(box, 2, axis=0), np.array([1.0, 0.0])
     ).any()
-
-
-def detections(boxes, score, label=None, heat=None):
-    """Detections whose labels differ, unless they are given."""
-    n = len(boxes)
-    score = np.array(score, float)
-    return Detections(
-        proposals=Proposals.from_boxes(boxes),
-        label=np.arange(n) if label is None else np.array(label),
-        probability=score,
-        objectness=score,
-        score=score,
-        heat=np.full(n, np.nan) if heat is None else np.array(heat),
-    )
 
 
 def test_digits_of_a_sign_are_kept_where_its_rim_is_doubtful():
