@@ -54,7 +54,7 @@ class NestedParametersMixin(BaseEstimator):
         Raises
         ------
         ValueError
-            If there is no such parameter.
+            If a parameter does not exist.
         """
         current = self.get_params(deep=False)
         for name in [name for name in params if self._is_held(name)]:

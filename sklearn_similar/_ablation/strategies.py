@@ -16,6 +16,7 @@ from which the first two strategies start, for the strategies of all layers at o
 every image, each strategy has to reproduce that output from these values.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from functools import partial
@@ -104,14 +105,14 @@ class AblationStrategy(Protocol):
 MaskedRun = Callable[[torch.Tensor], torch.Tensor]
 
 
-class _Masking:
+class _Masking(ABC):
     """A strategy that replaces the activations of absent filters."""
 
+    @abstractmethod
     def masked_run(
         self, recorded: RecordedPass, replacement: torch.Tensor
     ) -> MaskedRun:
         """A function from a mask of absent filters to the output without them."""
-        raise NotImplementedError
 
     def without_each(
         self, recorded: RecordedPass, replacement: torch.Tensor

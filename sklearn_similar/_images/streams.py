@@ -63,7 +63,7 @@ def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
     Raises
     ------
     ValueError
-        If there is no such folder or file; the message names it.
+        If a folder or file does not exist; the message names it.
     """
     if isinstance(X, (str, os.PathLike)):
         return ImageFiles(find_image_files(Path(X)), n_channels)

@@ -175,7 +175,7 @@ def _is_same(scores: torch.Tensor, repeated: torch.Tensor) -> bool:
 
 
 def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> None:
-    """Warn if a network that was trained elsewhere is no better than guessing.
+    """Warn if a network that was trained elsewhere does not beat guessing.
 
     Parameters
     ----------

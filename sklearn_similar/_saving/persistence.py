@@ -112,7 +112,7 @@ def load(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file is damaged, was not written by `save` or was written by a later
         version, or if `module` and `parameters` are not those that it needs.

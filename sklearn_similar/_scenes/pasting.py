@@ -29,8 +29,8 @@ class SceneRecipe:
     size : (int, int)
         Height and width of a scene in pixels.
     n_instances : (int, int)
-        Range of their number. Fewer are placed where there is no room for more, but
-        never less than the minimum.
+        Range of the number of instances. Fewer are placed in a full scene, but
+        never fewer than the minimum.
     scale : (float, float)
         Range of the factor by which an image is resized.
     background : {"black", "noise", "images"}, default="black"
@@ -97,7 +97,7 @@ def paste(
     Raises
     ------
     ValueError
-        If there is no room for the minimum number of instances.
+        If the minimum number of instances does not fit.
     """
     is_dark = recipe.polarity == "dark" or (
         recipe.polarity == "both" and bool(rng.randint(2))

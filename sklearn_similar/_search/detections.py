@@ -25,7 +25,7 @@ class Detections:
         Calibrated probability that the label is right; -inf where background is more
         probable.
     heat : ndarray of shape (n,)
-        Maximum heat in the box; NaN where there is no heatmap.
+        Maximum heat in the box; NaN without a heatmap.
     """
 
     proposals: Proposals

@@ -99,12 +99,15 @@ class Recognizer(ABC):
 
     @property
     def has_heatmaps(self) -> bool:
-        """Whether there are heatmaps."""
+        """Whether `heatmaps` is implemented, which is optional."""
         return False
 
     def heatmaps(self, views: list[Raster]) -> Sequence[Raster]:
-        """Heatmaps, 1 x height x width, of views in [0, 1]; see `has_heatmaps`."""
-        raise NotImplementedError
+        """Heatmaps, 1 x height x width, of views in [0, 1].
+
+        Called only if `has_heatmaps` is true.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no heatmaps.")
 
     @property
     def device(self) -> torch.device:

@@ -332,8 +332,8 @@ def _write_label(
 ) -> None:
     """Write the label of a prediction above its box, of a missed instance below.
 
-    The label goes into the box if there is no room. Its height, and the width of a long
-    label, are estimated as shares of the image's height and width.
+    The label is drawn inside the box if it does not fit outside. Its height, and the
+    width of a long label, are estimated as shares of the image's height and width.
     """
     height, width = shape[:2]
     y_min, y_max = box.instance["y_min"], box.instance["y_max"]
