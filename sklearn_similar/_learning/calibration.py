@@ -10,7 +10,7 @@ from .._progress import with_progress
 from .._scenes.scene import Scene
 from .._scenes.training_scenes import n_scenes, training_scenes
 from .._search.detections import Detections
-from .._search.recognizer import Recognizer
+from .._search.refinement import RefiningRecognizer
 from .._search.score_calibration import ScoreCalibration, fit_calibration
 from .._search.settings import ProposalSettings, SearchSettings
 from .examples import object_overlap
@@ -18,7 +18,7 @@ from .recipe import LearningRecipe
 
 
 def calibrate(
-    recognizer: Recognizer,
+    recognizer: RefiningRecognizer,
     objects: np.ndarray,
     labels: np.ndarray,
     background_images: list[np.ndarray],
@@ -34,7 +34,7 @@ def calibrate(
 
     Parameters
     ----------
-    recognizer : Recognizer
+    recognizer : RefiningRecognizer
         Without calibration.
     objects : ndarray of shape (n, height, width) or (n, height, width, n_channels)
         Held-out images of one object each, uint8.
@@ -82,7 +82,7 @@ def calibrate(
 
 
 def _detect(
-    recognizer: Recognizer,
+    recognizer: RefiningRecognizer,
     scene: Scene,
     settings: ProposalSettings,
     recipe: LearningRecipe,
@@ -103,7 +103,7 @@ def _are_right(
     detections: Detections,
     scene: Scene,
     classes: np.ndarray,
-    recognizer: Recognizer,
+    recognizer: RefiningRecognizer,
     recipe: LearningRecipe,
 ) -> np.ndarray:
     """Whether each detection has the box and the label of an object."""

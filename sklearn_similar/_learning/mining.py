@@ -9,13 +9,13 @@ from .._images.rasters import Raster
 from .._scenes.scene import Scene
 from .._search.crops import crop_boxes
 from .._search.image_format import ImageFormat
-from .._search.recognizer import Recognizer
+from .._search.refinement import RefiningRecognizer
 from .._search.settings import ProposalSettings, SearchSettings
 from .recipe import MiningRecipe
 
 
 def mine_hard_negatives(
-    recognizer: Recognizer,
+    recognizer: RefiningRecognizer,
     images: Iterable[np.ndarray],
     image_format: ImageFormat,
     settings: ProposalSettings,
@@ -26,7 +26,7 @@ def mine_hard_negatives(
 
     Parameters
     ----------
-    recognizer : Recognizer
+    recognizer : RefiningRecognizer
     images : iterable of ndarray
         Images of any sizes without objects, uint8.
     image_format : ImageFormat

@@ -15,11 +15,11 @@ from .crops import crops_of_views
 from .heat import resize
 from .image_format import ImageFormat
 from .proposals import Proposals
-from .recognizer import Recognizer
+from .refinement import RefiningRecognizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropRecognizer(Recognizer):
+class CropRecognizer(RefiningRecognizer):
     """Recognises crops by a classifier of images of one size.
 
     Attributes
@@ -61,7 +61,7 @@ class CropRecognizer(Recognizer):
     def probabilities(
         self, views: Sequence[Raster], proposals: Proposals
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Class probabilities of the crops of boxes; see `Recognizer`."""
+        """Class probabilities of the crops of boxes; see `RefiningRecognizer`."""
         of_classes = np.empty((len(proposals), len(self.columns)))
         of_background = np.zeros(len(proposals))
         predict = tensor_method(self.estimator, "_tensor_probabilities")

@@ -1,29 +1,24 @@
 """The detection pipeline, from images to detections: `Recognizer.detect`.
 
-1. Images are scaled to [0, 1]; they, their negatives, or both are searched (`views`).
+1. Images are scaled to what the recogniser takes (`views`).
 2. Boxes are proposed (`sources`).
-3. Box regression moves the boxes to the objects that they show (`box_regression`).
-4. The content of the boxes is recognised and scored (`score_calibration`).
-5. Proposals that may show an object are also recognised unmoved, and split into parts,
-   as objects that touch are one region.
-6. Boxes with low scores, or without heat, are left out (`heat`).
-7. Near-duplicates are suppressed (`suppression`).
+3. The recogniser moves the boxes to objects, and recognises and scores their content:
+   crop by crop (`refinement`, `crop_recognizer`), or from the feature maps of a
+   backbone that sees each image once (`pooled_recognizer`).
+4. Boxes with low scores, or without heat, are left out (`heat`).
+5. Near-duplicates are suppressed (`suppression`).
 
 `localize`, hard-negative mining, calibration and the benchmark of the stages run it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import torch
 
 from .._images.rasters import Raster
-from .box_regression import BoxRegression, RefinementRecipe
-from .crop_specification import CropSpecification
-from .crops import crops_of_views
 from .detections import Detections
 from .heat import Heatmaps
 from .proposals import Proposals
@@ -31,7 +26,7 @@ from .score_calibration import UNCALIBRATED, ScoreCalibration
 from .settings import SearchSettings
 from .sources import propose
 from .suppression import suppress
-from .views import NEGATIVES, Views
+from .views import Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,40 +57,31 @@ class Recognizer(ABC):
 
     Attributes
     ----------
-    specification : CropSpecification
-        Of the training images.
     calibration : ScoreCalibration
         Turns probabilities into scores.
-    box_regression : BoxRegression or None
-        Refines the boxes of proposals to those of objects.
-    refinement : RefinementRecipe
     """
 
-    specification: CropSpecification
     calibration: ScoreCalibration = UNCALIBRATED
-    box_regression: BoxRegression | None = None
-    refinement: RefinementRecipe = field(default_factory=RefinementRecipe)
 
     @abstractmethod
-    def probabilities(
-        self, views: Sequence[Raster], proposals: Proposals
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Class probabilities of the content of boxes.
+    def views(self, images: Sequence[Raster], polarity: str) -> Views:
+        """Images as they are searched.
 
         Parameters
         ----------
-        views : sequence of Raster
-            Values in [0, 1].
-        proposals : Proposals
-            In these views.
-
-        Returns
-        -------
-        of_classes : ndarray of shape (n_proposals, n_classes)
-            Of the classes of objects.
-        of_background : ndarray of shape (n_proposals,)
-            Maximum probability of the labels that are not objects; 0 without any.
+        images : sequence of Raster
+            Values as those of the training images, integers scaled to [0, 1].
+        polarity : {"bright", "dark", "both"}
         """
+
+    @abstractmethod
+    def recognise(self, views: Views, proposals: Proposals) -> Detections:
+        """Recognise proposals, after moving them to objects if the recogniser can."""
+
+    @property
+    def moves_boxes(self) -> bool:
+        """Whether boxes are moved to objects before they are recognised."""
+        return False
 
     @property
     def has_heatmaps(self) -> bool:
@@ -108,11 +94,6 @@ class Recognizer(ABC):
         Called only if `has_heatmaps` is true.
         """
         raise NotImplementedError(f"{type(self).__name__} has no heatmaps.")
-
-    @property
-    def device(self) -> torch.device:
-        """Where crops are computed."""
-        return torch.device("cpu")
 
     def detect(
         self, images: Sequence[Raster], settings: SearchSettings
@@ -130,18 +111,14 @@ class Recognizer(ABC):
         -------
         SearchResult
         """
-        views = Views(
-            [image.map(self.specification.to_unit).cached() for image in images],
-            NEGATIVES[settings.polarity],
-            any_contrast=self.specification.fills_frame,
-        )
+        views = self.views(images, settings.polarity)
         heatmaps = None
         if self.has_heatmaps and settings.heat_threshold is not None:
             heatmaps = Heatmaps(
                 views.rasters, self.heatmaps, settings.scales, settings.heat_threshold
             )
         proposals = propose(views, settings.proposals, heatmaps)
-        recognised = self._recognise_refined(views, proposals)
+        recognised = self.recognise(views, proposals)
         confident = recognised.select(recognised.score >= settings.score_threshold)
         if heatmaps is not None:
             heat = heatmaps.maximum_in(confident.proposals)
@@ -152,70 +129,24 @@ class Recognizer(ABC):
             recognised=recognised,
             confident=confident,
             detections=[
-                suppress(
-                    of_image,
-                    settings.nms_threshold,
-                    is_refined=self.box_regression is not None,
-                )
+                suppress(of_image, settings.nms_threshold, is_refined=self.moves_boxes)
                 for of_image in _by_image(confident, views)
             ],
         )
 
-    def _recognise_refined(self, views: Views, proposals: Proposals) -> Detections:
-        """Recognise proposals where box regression moves them, then look again.
+    def scored(
+        self, proposals: Proposals, of_classes: np.ndarray, of_background: np.ndarray
+    ) -> Detections:
+        """Detections of proposals with these probabilities.
 
-        Most proposals are background for sure, and are recognised once.
+        Parameters
+        ----------
+        proposals : Proposals
+        of_classes : ndarray of shape (n_proposals, n_classes)
+            Probabilities of the classes of objects.
+        of_background : ndarray of shape (n_proposals,)
+            Maximum probability of the labels that are not objects; 0 without any.
         """
-        if self.box_regression is None:
-            return self._recognise(views, proposals)
-        proposals = proposals.distinct()
-        moved = self._refine(views, proposals)
-        # Several proposals may be moved to one box, which is recognised once.
-        first, group = moved.near_duplicate_groups()
-        refined = moved.select(first)
-        recognised = self._recognise(views, refined)
-        may_be_object = recognised.objectness >= self.refinement.min_objectness
-        uncertain = proposals.select(may_be_object[group])
-        second_look = Proposals.concatenate(
-            [
-                self._refine(views, uncertain.split().without_duplicates_of(proposals)),
-                self._unmoved(uncertain),
-            ]
-        ).without_duplicates_of(refined)
-        return Detections.concatenate([recognised, self._recognise(views, second_look)])
-
-    def _refine(self, views: Views, proposals: Proposals) -> Proposals:
-        """Move boxes to the objects that they show in full or in part."""
-        regression = self.box_regression
-        if regression is None:
-            return proposals
-        boxes = proposals.boxes.astype(np.float64)
-        moved = np.empty_like(boxes)
-        context_crop = self.refinement.context_crop(self.specification)
-        for rows, cropped in crops_of_views(
-            views.rasters, proposals, context_crop, self.device
-        ):
-            moved[rows] = regression(cropped, boxes[rows])
-        height, width = views.sizes[proposals.view].T
-        moved = moved.clip(0, np.stack([width, height, width, height], axis=1))
-        sides = moved[:, 2:] - moved[:, :2]
-        is_box = sides.min(axis=1, initial=np.inf) >= self.refinement.min_side
-        return Proposals.from_boxes(
-            np.where(is_box[:, np.newaxis], moved, boxes), proposals.view
-        )
-
-    def _unmoved(self, proposals: Proposals) -> Proposals:
-        """Proposals of the full resolution where they are.
-
-        Where an object is crisp, they are exact; elsewhere refined boxes are better, so
-        that unmoved ones count as coarser.
-        """
-        coarseness = self.refinement.unmoved_coarseness
-        return proposals.full_resolution().with_coarseness(coarseness)
-
-    def _recognise(self, views: Views, proposals: Proposals) -> Detections:
-        """Recognise proposals where they are."""
-        of_classes, of_background = self.probabilities(views.rasters, proposals)
         probability = of_classes.max(axis=1)
         objectness = of_classes.sum(axis=1)
         score = self.calibration(probability, objectness)
