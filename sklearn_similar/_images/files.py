@@ -19,6 +19,8 @@ SUFFIXES = frozenset(
 )
 _MODES_WITH_ALPHA = ("LA", "PA", "La", "RGBA", "RGBa")
 _COLOUR_MODES = ("RGB", "RGBX", "P", "CMYK", "YCbCr", "HSV", "LAB")
+# EXIF's tag of the orientation, and its first value for which width and height swap.
+_ORIENTATION, _FIRST_ON_ITS_SIDE = 274, 5
 # Photographs of telephones, which hold a second image as a preview or for depth.
 _FORMATS_WITH_PREVIEWS = ("MPO",)
 
@@ -137,6 +139,27 @@ def read_image_file(path: Path, blank: int = 0) -> np.ndarray:
     """
     name = repr(str(path))
     return _pixels(_decode(path, name), name, blank)
+
+
+def image_file_size(path: Path) -> tuple[int, int]:
+    """Height and width of an upright image, without reading its pixels.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read as an image.
+    """
+    pillow = import_pillow("Reading images")
+    try:
+        with pillow.open(path) as image:
+            width, height = image.size
+            is_on_its_side = image.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
+    except MemoryError:
+        raise
+    # Decoders raise errors of any type for damaged files.
+    except Exception as error:
+        raise ValueError(f"{str(path)!r} cannot be read as an image.") from error
+    return (width, height) if is_on_its_side else (height, width)
 
 
 def _decode(path: Path, name: str) -> Any:

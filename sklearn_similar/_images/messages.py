@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sklearn
 
@@ -82,3 +83,9 @@ def shape_text(shape) -> str:
 def count(number: int, noun: str) -> str:
     """A number of things: 1 channel, 2 channels."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def type_text(value: Any) -> str:
+    """The type of a value with its article."""
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"

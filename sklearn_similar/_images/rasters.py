@@ -54,13 +54,18 @@ class Raster:
 
     @classmethod
     def from_pixels(cls, pixels: Any, n_channels: int) -> "Raster":
-        """The raster of a user's image, height x width x n_channels, as float32."""
+        """The raster of a user's image, height x width x n_channels, as float32.
+
+        Colour is made grey for one channel, and grey is repeated for three.
+        """
 
         def read(rows: slice, columns: slice) -> torch.Tensor:
             # A copy, as pages of a memory map are released.
             part = np.array(pixels[rows, columns])
             release(pixels)
-            return to_tensor(part[np.newaxis], n_channels)[0]
+            tensor = to_tensor(part[np.newaxis], n_channels)[0]
+            is_grey = tensor.shape[0] == 1 < n_channels
+            return tensor.expand(n_channels, -1, -1) if is_grey else tensor
 
         height, width = pixels.shape[:2]
         return cls((height, width), read)

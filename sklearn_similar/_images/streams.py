@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .files import ImageFiles, find_image_files
+from .files import ImageFiles, findimage_files
 from .images import Images, is_lazy
 from .messages import ImageNames
 from .reading import is_dask, read_images, to_numpy
@@ -39,7 +39,7 @@ def read_parts(
     n_images : int or None
         Number of images, if it is known.
     """
-    files = _image_files(X, n_channels)
+    files = image_files(X, n_channels)
     if files is not None:
         return _read_in_parts(estimator, files, n_pixels), len(files)
     if isinstance(X, Iterator):
@@ -57,7 +57,7 @@ def check_in_memory(X: Any, method: str) -> None:
         )
 
 
-def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
+def image_files(X: Any, n_channels: int) -> ImageFiles | None:
     """The images of a folder, of a file or of a list of files; None for anything else.
 
     Raises
@@ -66,7 +66,7 @@ def _image_files(X: Any, n_channels: int) -> ImageFiles | None:
         If a folder or file does not exist; the message names it.
     """
     if isinstance(X, (str, os.PathLike)):
-        return ImageFiles(find_image_files(Path(X)), n_channels)
+        return ImageFiles(findimage_files(Path(X)), n_channels)
     if isinstance(X, (pd.Series, np.ndarray)) and X.ndim == 1 and X.dtype.kind in "OUT":
         X = X.tolist()
     if not isinstance(X, (list, tuple)) or not X:

@@ -145,6 +145,87 @@ class CalibrationRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhotographRecipe:
+    """How a recogniser is trained on photographs with boxes.
+
+    All figures were chosen on training photographs of blood cells and playing cards.
+
+    Attributes
+    ----------
+    object_side : float
+        Working pixels of the median object's longer side, to which photographs are
+        resized.
+    max_scale : float
+        Maximum factor by which photographs are enlarged.
+    n_window_sizes : int
+        Maximum number of sizes of windows.
+    n_jittered : int
+        Jittered boxes for each object.
+    jitter : float
+        Maximum shift of their edges, as a share of the box's width and height.
+    near_iou : float
+        Minimum IoU with an object of a box that is moved in training.
+    n_near, n_far : int
+        Proposals near each object, and elsewhere in each photograph.
+    max_near, max_far : int
+        Their maximum numbers in all photographs together.
+    penalty : float
+        Of the ridge regressions, for features of unit variance.
+    missed : float
+        Share of the boxes around objects that is dropped as background.
+    n_regressions : int
+        Times that boxes are moved.
+    object_iou : float
+        Minimum IoU of an example of an object.
+    background_iou : float
+        Maximum IoU of an example of background, exclusive.
+    part_iou : float
+        Minimum IoU with an object of what is surely background where annotations are
+        partial: a part of the object, or an inexact box of it.
+    hard_probability : float
+        Minimum probability of an object in a hard negative, exclusive.
+    hard_iou : float
+        Maximum IoU of two hard negatives.
+    n_hard : int
+        Maximum number of hard negatives in a photograph and round.
+    min_photographs : int
+        Minimum number of photographs with objects, without which scores are not
+        calibrated.
+    n_folds : int
+        Of the cross-validation in which scores are calibrated.
+    enough_photographs : int
+        Number of photographs in a fold from which one fold is enough.
+    min_score, nms_threshold : float
+        Of the detections on which scores are calibrated.
+    """
+
+    object_side: float = 96.0
+    max_scale: float = 2.0
+    n_window_sizes: int = 5
+    n_jittered: int = 6
+    jitter: float = 0.25
+    near_iou: float = 0.35
+    n_near: int = 6
+    n_far: int = 200
+    max_near: int = 30_000
+    max_far: int = 30_000
+    penalty: float = 3000.0
+    missed: float = 0.05
+    n_regressions: int = 2
+    object_iou: float = 0.5
+    background_iou: float = 0.4
+    part_iou: float = 0.1
+    hard_probability: float = 0.1
+    hard_iou: float = 0.7
+    n_hard: int = 80
+    min_photographs: int = 3
+    n_folds: int = 3
+    enough_photographs: int = 15
+    min_score: float = 0.02
+    nms_threshold: float = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
 class LearningRecipe:
     """Figures of `fit` that are not parameters of the localizer.
 

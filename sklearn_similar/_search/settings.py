@@ -22,11 +22,14 @@ class ProposalSettings:
     n_thresholds : int
     regions : RegionRecipe
         Regions that are proposed.
+    window_sizes : tuple of (float, float)
+        Width and height of windows that are proposed.
     """
 
     source: Source
     n_thresholds: int
     regions: RegionRecipe = field(default_factory=RegionRecipe)
+    window_sizes: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from .proposals import Proposals
 from .regions import StableRegions, heat_regions
 from .settings import ProposalSettings
 from .views import Views
+from .windows import sliding_windows
 
 # Pixels around a tile on which its channels depend, twice those at half the size.
 _CHANNEL_HALO = 8
@@ -95,10 +96,22 @@ def regions_of_heatmaps(
     )
 
 
+def windows(
+    views: Views, settings: ProposalSettings, heatmaps: Heatmaps | None = None
+) -> Proposals:
+    """Windows of the sizes of the training objects, all over the image."""
+    sizes = np.array(settings.window_sizes)
+    return Proposals.concatenate(
+        Proposals.from_boxes(sliding_windows(view.size, sizes), number)
+        for number, view in enumerate(views.rasters)
+    )
+
+
 PROPOSAL_SOURCES: dict[str, ProposalSource] = {
     "image": image_regions,
     "grey": grey_regions,
     "heat": regions_of_heatmaps,
+    "windows": windows,
 }
 
 

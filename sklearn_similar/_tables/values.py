@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._images.messages import count, shape_text
+from .._images.messages import count, shape_text, type_text
 from .._images.reading import to_numpy
 
 
@@ -35,12 +35,6 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
 
 def _has_text(array: np.ndarray) -> bool:
     return any(isinstance(value, str | bytes) for value in array.flat)
-
-
-def type_text(value: Any) -> str:
-    """The type of a value with its article."""
-    name = type(value).__name__
-    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
 def each_array(values: Any, name: str, item: str) -> list[np.ndarray]:

@@ -1,0 +1,95 @@
+"""Photographs of any sizes to train on, read when they are needed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .files import ImageFiles, image_file_size
+from .images import white_level
+from .messages import type_text
+from .rasters import Raster
+from .reading import check_numeric, is_images, read_image, read_images
+from .streams import image_files
+
+
+@dataclass(frozen=True)
+class Photographs(Sequence):
+    """A sequence of images, checked as rasters when they are indexed.
+
+    Attributes
+    ----------
+    pixels : sequence of array-like
+    sizes : list of (int, int)
+        Height and width of each.
+    n_channels : int
+        Channels of the rasters.
+    """
+
+    pixels: Sequence[Any]
+    sizes: list[tuple[int, int]]
+    n_channels: int
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: Any) -> Raster:
+        pixels = read_image(self.pixels[index], f"Image {index} of X")
+        check_photograph(pixels, f"Image {index} of X")
+        return Raster.from_pixels(pixels, self.n_channels)
+
+    def __iter__(self) -> Iterator[Raster]:
+        return (self[index] for index in range(len(self)))
+
+
+def read_photographs(X: Any, n_channels: int) -> Photographs:
+    """Photographs in memory or in files.
+
+    Parameters
+    ----------
+    X : array, list of images, path or list of paths
+    n_channels : int
+        Channels of the rasters; grey is repeated, and colour made grey.
+
+    Raises
+    ------
+    ValueError
+        If X is neither, or a file does not exist.
+    """
+    files = image_files(X, n_channels)
+    if files is not None:
+        sizes = [image_file_size(path) for path in files.paths]
+        return Photographs(files, sizes, n_channels)
+    if not is_images(X):
+        raise ValueError(
+            f"X is {type_text(X)}, but y is a table of boxes; pass photographs: a list "
+            "of images or of paths, a folder or an array of images."
+        )
+    images = read_images(X)
+    sizes = [pixels.shape[:2] for pixels in images.pixels]
+    return Photographs(images.pixels, sizes, n_channels)
+
+
+def check_photograph(pixels: Any, name: str) -> None:
+    """Raise ValueError unless an image has 1 or 3 channels, and values from 0 to 1.
+
+    Integers are scaled to this range by the limit of their type.
+    """
+    if pixels.shape[2] not in (1, 3):
+        raise ValueError(
+            f"{name} has {pixels.shape[2]} channels; pass grey or RGB images."
+        )
+    check_numeric(pixels, name)
+    if pixels.dtype.kind in "bu" and pixels.dtype.itemsize <= 2:
+        return
+    values = np.asarray(pixels)
+    level = white_level(values.dtype)
+    low, high = float(values.min()) / level, float(values.max()) / level
+    # Both comparisons are false for NaN, which is refused here too.
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"{name} of dtype {values.dtype} must lie between 0 and 1, but holds "
+            f"{low:.3g} to {high:.3g} (integers divided by 255); rescale it, or pass uint8 "
+            "or uint16."
+        )

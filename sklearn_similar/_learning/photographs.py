@@ -1,0 +1,442 @@
+"""Training on photographs with boxes: examples, box regression, classifier, mining.
+
+1. Boxes to learn from: jittered boxes of the objects, windows near objects, and windows
+   anywhere.
+2. Linear models learn to drop boxes without an object, and to move the others.
+3. The classifier learns the content of moved boxes.
+4. What it takes for objects and is none joins the background, and it learns anew.
+5. Scores are calibrated on photographs that were held out in turn (cross-validation).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from .._images.messages import count, warn_user
+from .._images.rasters import Raster
+from .._progress import with_progress
+from .._search.detections import Detections
+from .._search.linear_regression import LinearBoxRegression, PredictedOverlap
+from .._search.pooled_recognizer import FeatureSpecification, PooledRecognizer
+from .._search.pooling import PooledMaps
+from .._search.proposals import Proposals
+from .._search.score_calibration import fit_calibration
+from .._search.settings import ProposalSettings
+from .._search.sources import propose
+from .._search.suppression import nms, suppress
+from .._search.windows import typical_sizes
+from .._tables.boxes import iou_matrix
+from .recipe import PhotographRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """Photographs and the boxes of their objects.
+
+    Attributes
+    ----------
+    images : list of Raster
+    boxes : list of ndarray of shape (n_objects, 4)
+    labels : list of ndarray of int of shape (n_objects,)
+        Index of the class of each object.
+    is_complete : bool
+        Whether all objects have boxes.
+    """
+
+    images: list[Raster]
+    boxes: list[np.ndarray]
+    labels: list[np.ndarray]
+    is_complete: bool = True
+
+    def select(self, rows: np.ndarray) -> "Photographs":
+        """The photographs at some rows."""
+        return replace(
+            self,
+            images=[self.images[row] for row in rows],
+            boxes=[self.boxes[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """The feature maps of a tile of a photograph, and boxes to learn from.
+
+    Attributes
+    ----------
+    image : int
+        Index of the photograph.
+    maps : PooledMaps
+    size : (int, int)
+        Height and width of the photograph.
+    objects : ndarray of shape (n_objects, 4)
+        Boxes of all objects in the photograph.
+    labels : ndarray of int of shape (n_objects,)
+    proposals : ndarray of shape (n_proposals, 4)
+        With their centre in the tile.
+    """
+
+    image: int
+    maps: PooledMaps
+    size: tuple[int, int]
+    objects: np.ndarray
+    labels: np.ndarray
+    proposals: np.ndarray
+
+    @property
+    def objects_inside(self) -> np.ndarray:
+        """Boxes of the objects that a proposal of the tile overlaps."""
+        if len(self.objects) == 0 or len(self.proposals) == 0:
+            return self.objects[:0]
+        overlap = iou_matrix(self.proposals, self.objects).max(axis=0)
+        return self.objects[overlap > 0]
+
+    def nearest(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """IoU with the nearest object, and its index; 0 and -1 without objects."""
+        if len(self.objects) == 0 or len(boxes) == 0:
+            return np.zeros(len(boxes)), np.full(len(boxes), -1)
+        iou = iou_matrix(boxes, self.objects)
+        return iou.max(axis=1), iou.argmax(axis=1)
+
+
+@dataclass
+class Examples:
+    """Feature vectors and their labels; -1 is background."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def concatenate(cls, parts: list["Examples"]) -> "Examples":
+        """The examples of all parts, in order."""
+        return cls(
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """What training is told, besides the photographs."""
+
+    estimator: Any
+    names: np.ndarray
+    is_complete: bool
+    n_mining_rounds: int
+    recipe: PhotographRecipe
+    rng: np.random.RandomState
+
+
+def train_on_photographs(
+    recognizer: PooledRecognizer,
+    estimator: Any,
+    data: Photographs,
+    names: np.ndarray,
+    settings: ProposalSettings,
+    recipe: PhotographRecipe,
+    rng: np.random.RandomState,
+    *,
+    n_mining_rounds: int,
+    verbose: int,
+) -> PooledRecognizer:
+    """Train a recogniser on photographs with boxes.
+
+    Parameters
+    ----------
+    recognizer : PooledRecognizer
+        With a backbone, and without an estimator.
+    estimator : classifier with `predict_proba`
+        To be cloned and trained on feature vectors.
+    data : Photographs
+    names : ndarray
+        Labels of the classes, that of background last.
+    settings : ProposalSettings
+    recipe : PhotographRecipe
+    rng : RandomState
+    n_mining_rounds : int
+    verbose : int
+        1 shows progress bars.
+
+    Warns
+    -----
+    UserWarning
+        If there are too few photographs to calibrate scores.
+    """
+    tiles = list(
+        with_progress(
+            _tiles(recognizer, data, settings), "photographs", None, "tile", verbose
+        )
+    )
+    training = _Training(
+        estimator=estimator,
+        names=names,
+        is_complete=data.is_complete,
+        n_mining_rounds=n_mining_rounds,
+        recipe=recipe,
+        rng=rng,
+    )
+    folds = _held_out_photographs(data, recipe, rng)
+    held_out = [
+        _judged_detections(recognizer, tiles, rows, training)
+        for rows in with_progress(
+            folds, "calibration", len(folds), "fold", verbose and len(folds)
+        )
+    ]
+    trained = _train(recognizer, tiles, training)
+    if not held_out:
+        _warn_uncalibrated(data, recipe)
+        return trained
+    probability, objectness, is_right = map(np.concatenate, zip(*held_out, strict=True))
+    return replace(
+        trained, calibration=fit_calibration(probability, objectness, is_right)
+    )
+
+
+def _train(
+    recognizer: PooledRecognizer, tiles: list[_Tile], training: _Training
+) -> PooledRecognizer:
+    """Train box regressions and classifier on the tiles of photographs."""
+    boxes = _boxes_to_learn_from(tiles, training)
+    recognizer = _fit_regressions(recognizer, tiles, boxes, training.recipe)
+    parts = []
+    for tile, of_tile in zip(tiles, boxes, strict=True):
+        moved = recognizer.moved(tile.maps, of_tile, tile.size)
+        examples = np.concatenate([moved, tile.objects_inside])
+        parts.append(_examples(tile, examples, training))
+    recognizer = _fit(recognizer, parts, training)
+    for _ in range(training.n_mining_rounds):
+        parts += [_hard_examples(recognizer, tile, training) for tile in tiles]
+        recognizer = _fit(recognizer, parts, training)
+    return recognizer
+
+
+def _held_out_photographs(
+    data: Photographs, recipe: PhotographRecipe, rng: np.random.RandomState
+) -> list[np.ndarray]:
+    """Photographs that are held out in turn; none where there are too few."""
+    rows = np.flatnonzero([len(boxes) > 0 for boxes in data.boxes])
+    if len(rows) < recipe.min_photographs:
+        return []
+    folds = np.array_split(rng.permutation(rows), recipe.n_folds)
+    # One fold of many photographs has enough detections.
+    is_enough = len(folds[0]) >= recipe.enough_photographs
+    return folds[:1] if is_enough else folds
+
+
+def _warn_uncalibrated(data: Photographs, recipe: PhotographRecipe) -> None:
+    n_photographs = sum(len(boxes) > 0 for boxes in data.boxes)
+    warn_user(
+        f"Scores are not calibrated, as {count(n_photographs, 'photograph')} with "
+        f"objects cannot be held out in turn (at least {recipe.min_photographs} are "
+        "needed): look at detections before trusting score_threshold, or pass more "
+        "photographs."
+    )
+
+
+def _judged_detections(
+    recognizer: PooledRecognizer,
+    tiles: list[_Tile],
+    held_out: np.ndarray,
+    training: _Training,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probability, objectness and rightness of detections in held-out photographs."""
+    recipe = training.recipe
+    is_held_out = np.isin([tile.image for tile in tiles], held_out)
+    others = [tile for tile, out in zip(tiles, is_held_out, strict=True) if not out]
+    trained = _train(recognizer, others, training)
+    parts = []
+    for image in np.unique(held_out):
+        of_image = [tile for tile in tiles if tile.image == image]
+        found = Detections.concatenate(
+            trained.recognise_in(
+                tile.maps, Proposals.from_boxes(tile.proposals), tile.size
+            )
+            for tile in of_image
+        )
+        found = found.select(found.score >= recipe.min_score)
+        found = suppress(found, recipe.nms_threshold, is_refined=True)
+        iou, nearest = of_image[0].nearest(found.proposals.boxes)
+        is_right = iou >= recipe.object_iou
+        is_right &= of_image[0].labels[nearest] == found.label
+        if not training.is_complete:
+            # Elsewhere there may be objects without boxes.
+            known = iou >= recipe.part_iou
+            found, is_right = found.select(known), is_right[known]
+        parts.append((found.probability, found.objectness, is_right))
+    probability, objectness, is_right = zip(*parts, strict=True)
+    return (
+        np.concatenate(probability),
+        np.concatenate(objectness),
+        np.concatenate(is_right),
+    )
+
+
+def _tiles(
+    recognizer: PooledRecognizer, data: Photographs, settings: ProposalSettings
+) -> Iterator[_Tile]:
+    for number, (image, objects, labels) in enumerate(
+        zip(data.images, data.boxes, data.labels, strict=True)
+    ):
+        views = recognizer.views([image], "both")
+        proposals = propose(views, settings).boxes
+        for maps, rows in recognizer.pooled_tiles(views.rasters[0], proposals):
+            yield _Tile(number, maps, image.size, objects, labels, proposals[rows])
+
+
+def _boxes_to_learn_from(tiles: list[_Tile], training: _Training) -> list[np.ndarray]:
+    """Jittered boxes and proposals, near objects and elsewhere, of each tile."""
+    recipe, rng = training.recipe, training.rng
+    n_objects = sum(len(tile.objects_inside) for tile in tiles)
+    n_near = int(np.clip(recipe.max_near // max(1, n_objects), 1, recipe.n_near))
+    n_jittered = min(n_near, recipe.n_jittered)
+    n_far = int(np.clip(recipe.max_far // len(tiles), 1, recipe.n_far))
+    boxes = []
+    for tile in tiles:
+        objects = tile.objects_inside
+        iou, _ = tile.nearest(tile.proposals)
+        near = _some(np.flatnonzero(iou >= recipe.near_iou), n_near * len(objects), rng)
+        far = _some(np.flatnonzero(iou < recipe.near_iou), n_far, rng)
+        repeated = np.repeat(objects, n_jittered, axis=0)
+        jittered = _jittered(repeated, tile.size, recipe, rng)
+        boxes.append(
+            np.concatenate([jittered, tile.proposals[near], tile.proposals[far]])
+        )
+    return boxes
+
+
+def _some(rows: np.ndarray, n: int, rng: np.random.RandomState) -> np.ndarray:
+    return rng.permutation(rows)[:n]
+
+
+def _jittered(
+    boxes: np.ndarray,
+    size: tuple[int, int],
+    recipe: PhotographRecipe,
+    rng: np.random.RandomState,
+) -> np.ndarray:
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    moved = boxes + rng.uniform(-recipe.jitter, recipe.jitter, boxes.shape) * sides
+    moved = moved.clip(0, [size[1], size[0], size[1], size[0]])
+    is_box = (moved[:, 2:] - moved[:, :2] >= 2).all(axis=1)
+    return moved[is_box]
+
+
+def _fit_regressions(
+    recognizer: PooledRecognizer,
+    tiles: list[_Tile],
+    boxes: list[np.ndarray],
+    recipe: PhotographRecipe,
+) -> PooledRecognizer:
+    """Learn which boxes to drop, and to move the others in several steps."""
+    for step in range(recipe.n_regressions):
+        features, sources, targets, ious = [], [], [], []
+        for tile, of_tile in zip(tiles, boxes, strict=True):
+            iou, nearest = tile.nearest(of_tile)
+            # Later steps need no background.
+            rows = np.flatnonzero(iou >= (0 if step == 0 else recipe.near_iou))
+            features.append(tile.maps.features(of_tile[rows]))
+            sources.append(of_tile[rows])
+            is_near = iou[rows] >= recipe.near_iou
+            target = of_tile[rows].copy()
+            target[is_near] = tile.objects[nearest[rows][is_near]]
+            targets.append(target)
+            ious.append(iou[rows])
+        X, iou = np.concatenate(features), np.concatenate(ious)
+        del features
+        if step == 0:
+            recognizer = replace(
+                recognizer,
+                overlap=PredictedOverlap.fit(X, iou, recipe.penalty, recipe.missed),
+            )
+        near = iou >= recipe.near_iou
+        regression = LinearBoxRegression.fit(
+            X[near],
+            np.concatenate(sources)[near],
+            np.concatenate(targets)[near],
+            recipe.penalty,
+        )
+        recognizer = replace(
+            recognizer, regressions=(*recognizer.regressions, regression)
+        )
+        boxes = [
+            recognizer.move(regression, tile.maps, of_tile, tile.size)
+            for tile, of_tile in zip(tiles, boxes, strict=True)
+        ]
+    return recognizer
+
+
+def _examples(tile: _Tile, boxes: np.ndarray, training: _Training) -> Examples:
+    """Examples of objects and of background; boxes between the two are left out."""
+    recipe = training.recipe
+    boxes = Proposals.from_boxes(boxes).boxes
+    iou, nearest = tile.nearest(boxes)
+    is_object = iou >= recipe.object_iou
+    is_background = iou < recipe.background_iou
+    if not training.is_complete and len(tile.objects):
+        # Elsewhere there may be objects without boxes.
+        is_background &= iou >= recipe.part_iou
+    labels = np.full(len(boxes), -1)
+    labels[is_object] = tile.labels[nearest[is_object]]
+    rows = np.flatnonzero(is_object | is_background)
+    return Examples(tile.maps.features(boxes[rows]), labels[rows])
+
+
+def _hard_examples(
+    recognizer: PooledRecognizer,
+    tile: _Tile,
+    training: _Training,
+) -> Examples:
+    """Background that the recogniser takes for objects, and some of its objects."""
+    recipe = training.recipe
+    result = recognizer.recognise_in(
+        tile.maps, Proposals.from_boxes(tile.proposals), tile.size
+    )
+    boxes = result.proposals.boxes
+    iou, _ = tile.nearest(boxes)
+    is_hard = (iou < recipe.background_iou) & (
+        result.objectness > recipe.hard_probability
+    )
+    hard = np.flatnonzero(is_hard)
+    distinct = nms(boxes[hard], result.objectness[hard], recipe.hard_iou)
+    hard = hard[distinct][: recipe.n_hard]
+    easy = np.flatnonzero(iou >= recipe.object_iou)
+    easy = _some(easy, recipe.n_near * len(tile.objects_inside) // 2, training.rng)
+    return _examples(tile, boxes[np.concatenate([hard, easy])], training)
+
+
+def _fit(
+    recognizer: PooledRecognizer, parts: list[Examples], training: _Training
+) -> PooledRecognizer:
+    """Train a clone of the estimator on examples."""
+    examples = Examples.concatenate(parts)
+    names = training.names
+    # The index of background is that of the last name.
+    trained = clone(training.estimator).fit(examples.features, names[examples.labels])
+    known = np.asarray(trained.classes_)
+    return replace(
+        recognizer, estimator=trained, columns=np.searchsorted(known, names[:-1])
+    )
+
+
+def feature_specification(
+    boxes: np.ndarray, recipe: PhotographRecipe, seed: int
+) -> FeatureSpecification:
+    """How photographs are seen, by the boxes n x 4 of their objects."""
+    longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    scale = min(recipe.object_side / np.median(longer), recipe.max_scale)
+    sizes = typical_sizes(boxes, recipe.n_window_sizes, seed)
+    return FeatureSpecification(
+        scale=max(1, round(16 * scale)) / 16,
+        window_sizes=tuple((float(width), float(height)) for width, height in sizes),
+        object_sides=(
+            float(longer.min()),
+            float(np.median(longer)),
+            float(longer.max()),
+        ),
+    )

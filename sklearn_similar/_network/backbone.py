@@ -1,0 +1,215 @@
+"""Backbones: networks whose feature maps show the whole image at once.
+
+The layers from which features are taken are the last of each stride, as the stages of
+a feature pyramid (Lin et al., 2017). Where their cells lie on the image follows from
+the strides and paddings that the network really has.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from .._compat import is_out_of_memory
+from .activations import extract_activations
+from .forward import eval_mode, first_line, forward_hook
+from .receptive_field import receptive_field, track_receptive_field
+
+# Strides of the layers that are chosen, in pixels. Finer layers know little of objects,
+# and a cell of coarser ones is as large as many objects.
+_STRIDES = (8, 16)
+# Side of the image with which layers are looked for: several cells of any stride.
+_PROBE_SIDE = 256
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Activations of a layer, and where its cells lie on the image.
+
+    Attributes
+    ----------
+    values : tensor of shape (n_filters, height, width)
+    stride, start : (float, float)
+        The cell (r, c) is centred on the pixel start + stride * (r, c).
+    """
+
+    values: torch.Tensor
+    stride: tuple[float, float]
+    start: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network and the layers from which features are taken.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    layers : tuple of str
+        Their `named_modules` paths.
+    n_channels : int
+        Channels of the images.
+    """
+
+    module: nn.Module
+    layers: tuple[str, ...]
+    n_channels: int
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        n_channels: int | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> "Backbone":
+        """A copy of a network as a backbone.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+        n_channels : int, optional
+            Channels of the images; by default, those that the network takes.
+        layers : sequence of str, optional
+            By default, those that `feature_layers` chooses.
+
+        Raises
+        ------
+        ValueError
+            If the network takes no images, or has no layer with these names or with
+            feature maps.
+        """
+        module = deepcopy(module).eval().requires_grad_(False)
+        if n_channels is None:
+            n_channels = input_channels(module)
+        if layers is None:
+            return cls(module, feature_layers(module, n_channels), n_channels)
+        known = dict(module.named_modules())
+        unknown = [name for name in layers if name not in known]
+        if unknown or not layers:
+            raise ValueError(
+                f"backbone_layers is {list(layers)!r}, but the backbone has no layer "
+                f"{', '.join(map(repr, unknown)) or 'without a name'}; name some of "
+                "its named_modules()."
+            )
+        return cls(module, tuple(layers), n_channels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        parameter = next(self.module.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def feature_maps(self, pixels: torch.Tensor) -> list[FeatureMap]:
+        """Feature maps of an image n_channels x height x width in [0, 1]."""
+        images = pixels[None].to(self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with eval_mode(self.module):
+            maps = extract_activations(self.module, self.layers, images, "pooled")
+        for layer, features in zip(self.layers, maps, strict=True):
+            if features.activations.ndim != 4:
+                raise ValueError(
+                    f"Layer {layer!r} of the backbone gives an output of the shape "
+                    f"{tuple(features.activations.shape)}; name layers with feature "
+                    "maps, n_images x n_filters x height x width."
+                )
+        return [
+            FeatureMap(
+                features.activations[0].float().cpu(),
+                features.receptive_field.stride,
+                features.receptive_field.start,
+            )
+            for features in maps
+        ]
+
+
+def input_channels(module: nn.Module) -> int:
+    """Channels of the images that a network takes: those of its first convolution."""
+    for child in module.modules():
+        if isinstance(child, nn.Conv2d):
+            return child.in_channels
+    raise ValueError(
+        f"backbone is a {type(module).__name__} without a convolution (torch.nn.Conv2d)"
+        "; pass a convolutional network, with weights in place."
+    )
+
+
+def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
+    """The last layer of stride 8 and of stride 16, or of the strides that there are.
+
+    Blocks count as layers, and count rather than the layers inside them.
+
+    Raises
+    ------
+    ValueError
+        If the network fails for colour images, or has no feature maps.
+    """
+    outputs = _outputs(module, n_channels)
+    least_depth = {
+        stride: min(depth for _, depth in found) for stride, found in outputs.items()
+    }
+    last = {
+        stride: [name for name, depth in found if depth == least_depth[stride]][-1]
+        for stride, found in outputs.items()
+    }
+    chosen = [stride for stride in _STRIDES if stride in last]
+    # Without these strides, the coarsest that is finer, or else the finest.
+    finer = [stride for stride in last if 1 < stride < _STRIDES[0]]
+    chosen = chosen or [max(finer)] if finer else chosen or sorted(last)[:1]
+    if not chosen:
+        raise ValueError(
+            f"backbone is a {type(module).__name__} without feature maps, n_images x "
+            "n_filters x height x width; pass a convolutional network."
+        )
+    return tuple(last[stride] for stride in chosen)
+
+
+def _outputs(module: nn.Module, n_channels: int) -> dict[float, list[tuple[str, int]]]:
+    """Names of the layers of each stride in the order they end, and how deep inside.
+
+    The depth is the number of layers that are running when a layer begins.
+    """
+    running: list[nn.Module] = []
+    found: dict[float, list[tuple[str, int]]] = defaultdict(list)
+
+    def begin(child: nn.Module, _inputs) -> None:
+        running.append(child)
+
+    def end(name: str, _inputs, output) -> None:
+        running.pop()
+        if not isinstance(output, torch.Tensor) or output.ndim != 4:
+            return
+        stride = receptive_field(output).stride
+        if stride[0] == stride[1] and min(output.shape[2:]) > 1:
+            found[stride[0]].append((name, len(running)))
+
+    images = torch.zeros(1, n_channels, _PROBE_SIDE, _PROBE_SIDE)
+    parameter = next(module.parameters(), None)
+    images = images if parameter is None else images.to(parameter.device)
+    with ExitStack() as stack:
+        stack.enter_context(eval_mode(module))
+        size = (_PROBE_SIDE, _PROBE_SIDE)
+        stack.enter_context(track_receptive_field(False, size))
+        for name, child in module.named_modules():
+            if name:
+                handle = child.register_forward_pre_hook(begin)
+                stack.callback(handle.remove)
+                stack.enter_context(forward_hook(child, partial(end, name)))
+        try:
+            module(images)
+        except Exception as error:
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                raise
+            # Layers after the feature maps may want images of one size.
+            if not found:
+                raise ValueError(
+                    f"The backbone, a {type(module).__name__}, cannot take images of "
+                    f"{n_channels} channels and {_PROBE_SIDE}x{_PROBE_SIDE} pixels "
+                    f"({type(error).__name__}: {first_line(error)})."
+                ) from error
+    return found

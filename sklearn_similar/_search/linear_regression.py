@@ -1,0 +1,100 @@
+"""Box regression from pooled features, by linear models.
+
+Girshick et al. (2014) regress the offsets of a proposal from the features in it. Here
+one model moves a proposal, and another the box that results, which sees the object
+better (Cai and Vasconcelos, 2018).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+# Offsets are clipped to this share of a box's sides, and factors to its exponential.
+_MAX_OFFSET = 1.0
+
+
+@dataclass(frozen=True)
+class LinearBoxRegression:
+    """Moves boxes to objects by the features in the boxes.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n_features, 4)
+    bias : ndarray of shape (4,)
+        Of the centre's shift in x and y, as shares of width and height, and of the
+        logarithms of the factors of width and height.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def fit(
+        cls,
+        features: np.ndarray,
+        boxes: np.ndarray,
+        targets: np.ndarray,
+        penalty: float,
+    ) -> "LinearBoxRegression":
+        """Learn to move boxes to target boxes, n x 4 each, by ridge regression."""
+        scaler = StandardScaler().fit(features)
+        ridge = Ridge(penalty).fit(scaler.transform(features), offsets(boxes, targets))
+        weight = ridge.coef_.T / scaler.scale_[:, np.newaxis]
+        bias = ridge.intercept_ - scaler.mean_ @ weight
+        return cls(weight.astype(np.float32), bias.astype(np.float32))
+
+    def __call__(self, features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """The boxes, moved."""
+        moves = features @ self.weight + self.bias
+        moves = moves.clip(-_MAX_OFFSET, _MAX_OFFSET).astype(np.float64)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + moves[:, :2] * sides
+        half = sides * np.exp(moves[:, 2:]) / 2
+        return np.hstack([centre - half, centre + half])
+
+
+def offsets(boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """What moves boxes to targets, n x 4: relative shifts, logarithms of factors."""
+    sides, target_sides = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
+    shift = (targets[:, :2] + targets[:, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2
+    return np.hstack([shift / sides, np.log(target_sides / sides)])
+
+
+@dataclass(frozen=True)
+class PredictedOverlap:
+    """Predicts the IoU of boxes with the nearest object, by the features in the boxes.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n_features,)
+    bias : float
+    threshold : float
+        Boxes of a lower predicted IoU are taken for background.
+    """
+
+    weight: np.ndarray
+    bias: float
+    threshold: float
+
+    @classmethod
+    def fit(
+        cls, features: np.ndarray, iou: np.ndarray, penalty: float, missed: float
+    ) -> "PredictedOverlap":
+        """Learn to predict IoU; a share of the boxes with an IoU of 0.5 is missed."""
+        scaler = StandardScaler().fit(features)
+        ridge = Ridge(penalty).fit(scaler.transform(features), iou)
+        weight = ridge.coef_ / scaler.scale_
+        predictor = cls(
+            weight.astype(np.float32),
+            float(ridge.intercept_ - scaler.mean_ @ weight),
+            0.0,
+        )
+        predicted = predictor(features)[iou >= 0.5]
+        threshold = float(np.quantile(predicted, missed)) if len(predicted) else -np.inf
+        return cls(predictor.weight, predictor.bias, threshold)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Predicted IoU of each box."""
+        return features @ self.weight + self.bias

@@ -1,0 +1,162 @@
+"""Pooling of feature maps in boxes (RoI pooling), exactly and for many boxes at once.
+
+A box is divided into bins, and each bin gets the mean of the feature maps in it, as if
+each cell were a rectangle of one value (precise RoI pooling, Jiang et al., 2018). With
+integral images, that takes four values a corner whatever the size of the box.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from .._images.images import batch_slices
+from .._images.memory import within_working_memory
+from .._network.backbone import FeatureMap
+
+# Values that are pooled at once, at scikit-learn's default working memory.
+_VALUES_AT_ONCE = 2**23
+# Minimum side of a bin in cells: bins of small boxes overlap rather than being empty.
+_MIN_BIN = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolingRecipe:
+    """How the content of a box becomes a feature vector.
+
+    Figures were chosen on training photographs of cells and playing cards.
+
+    Attributes
+    ----------
+    n_bins : int
+        Bins along each side of a box.
+    context : float
+        Side of the box, as a multiple, whose mean is added as one more bin.
+    """
+
+    n_bins: int = 3
+    context: float = 2.0
+
+
+class PooledMaps:
+    """Feature maps of an image, to be pooled in boxes.
+
+    Parameters
+    ----------
+    maps : sequence of FeatureMap
+        Of the image, resized by `scale`.
+    scale : float
+        Working pixels for a pixel of the image.
+    origin : (float, float)
+        x and y of the maps' image in the image of the boxes.
+    recipe : PoolingRecipe
+    """
+
+    def __init__(
+        self,
+        maps: Sequence[FeatureMap],
+        scale: float,
+        origin: tuple[float, float],
+        recipe: PoolingRecipe,
+    ):
+        self._maps = [(_integral_image(feature.values), feature) for feature in maps]
+        self._scale = scale
+        self._origin = np.array(origin, np.float64)
+        self._recipe = recipe
+
+    @property
+    def n_features(self) -> int:
+        """Values for each box."""
+        n_filters = sum(integral.shape[2] for integral, _ in self._maps)
+        return n_filters * (self._recipe.n_bins**2 + 1)
+
+    def features(self, boxes: np.ndarray) -> np.ndarray:
+        """Feature vectors of boxes, n_boxes x n_features, float32."""
+        out = np.empty((len(boxes), self.n_features), np.float32)
+        step = max(1, within_working_memory(_VALUES_AT_ONCE) // self.n_features)
+        for part in batch_slices(len(boxes), step):
+            out[part] = self._pool(boxes[part].astype(np.float64))
+        return out
+
+    def _pool(self, boxes: np.ndarray) -> np.ndarray:
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2
+        steps = np.linspace(-1, 1, self._recipe.n_bins + 1)
+        around = np.array([-self._recipe.context, self._recipe.context])
+        pooled = []
+        for integral, feature in self._maps:
+            for offsets in (steps, around):
+                edges = centre[:, :, np.newaxis] + half[:, :, np.newaxis] * offsets
+                cells = self._to_cells(edges, feature)
+                means = _bin_means(integral, cells[:, 0], cells[:, 1])
+                pooled.append(means.reshape(len(boxes), -1))
+        return torch.cat(pooled, dim=1).numpy()
+
+    def _to_cells(self, edges: np.ndarray, feature: FeatureMap) -> np.ndarray:
+        """Edges n x 2 x n_edges (x, y) in cells: cell i covers i to i + 1."""
+        stride = np.array(feature.stride[::-1])[:, np.newaxis]
+        start = np.array(feature.start[::-1])[:, np.newaxis]
+        working = (edges - self._origin[:, np.newaxis]) * self._scale
+        # The centre of pixel i is at i + 0.5, and a receptive field is given by pixels.
+        return (working - start - 0.5) / stride + 0.5
+
+
+def _integral_image(values: torch.Tensor) -> torch.Tensor:
+    """Sums of all cells above and to the left, (height + 1) x (width + 1) x n."""
+    n_filters, height, width = values.shape
+    integral = torch.zeros(height + 1, width + 1, n_filters)
+    integral[1:, 1:] = values.permute(1, 2, 0).cumsum(0).cumsum(1)
+    return integral
+
+
+def _bin_means(integral: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+    """Means in bins between edges x and y, n x n_edges each, in cells.
+
+    Returns
+    -------
+    tensor of shape (n, n_edges - 1, n_edges - 1, n_filters)
+        Rows of bins, from the top.
+    """
+    height, width = integral.shape[0] - 1, integral.shape[1] - 1
+    x, y = _inside(x, width), _inside(y, height)
+    column, row = _lower_cells(x, width), _lower_cells(y, height)
+    right = (x - column)[:, np.newaxis, :]
+    below = (y - row)[:, :, np.newaxis]
+    first = row[:, :, np.newaxis] * (width + 1) + column[:, np.newaxis, :]
+    # Integral images are bilinear between the corners of cells.
+    corners = np.stack([first, first + 1, first + width + 1, first + width + 2], -1)
+    shares = [
+        (1 - below) * (1 - right),
+        (1 - below) * right,
+        below * (1 - right),
+        below * right,
+    ]
+    sums = F.embedding_bag(
+        torch.from_numpy(corners.reshape(-1, 4)),
+        integral.reshape(-1, integral.shape[2]),
+        per_sample_weights=torch.from_numpy(
+            np.stack(shares, -1).reshape(-1, 4).astype(np.float32)
+        ),
+        mode="sum",
+    ).reshape(*first.shape, -1)
+    of_bins = sums[:, 1:, 1:] - sums[:, :-1, 1:] - sums[:, 1:, :-1] + sums[:, :-1, :-1]
+    area = np.diff(y, axis=1)[:, :, np.newaxis] * np.diff(x, axis=1)[:, np.newaxis, :]
+    return of_bins / torch.from_numpy(area.astype(np.float32))[..., np.newaxis]
+
+
+def _inside(edges: np.ndarray, length: int) -> np.ndarray:
+    """Edges in cells, with bins of some width inside a map of a length."""
+    n_bins = edges.shape[1] - 1
+    middle = (edges[:, :1] + edges[:, -1:]) / 2
+    extent = (edges[:, -1:] - edges[:, :1]).clip(1e-6)
+    widened = middle + (edges - middle) * (n_bins * _MIN_BIN / extent).clip(1)
+    # A bin beyond the border gets the values at the border.
+    room = _MIN_BIN * np.arange(n_bins + 1) / max(1, n_bins)
+    lowest, highest = room * min(1, length), length - room[::-1] * min(1, length)
+    return np.minimum(np.maximum(widened, lowest), highest)
+
+
+def _lower_cells(edges: np.ndarray, length: int) -> np.ndarray:
+    return np.minimum(np.floor(edges), length - 1).astype(np.int64)
