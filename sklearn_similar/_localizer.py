@@ -14,6 +14,7 @@ from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from ._blockwise import blockwise
 from ._classifier import SimilarNetClassifier
@@ -31,6 +32,9 @@ from ._images.memory import within_working_memory
 from ._images.reading import uint8_image_list
 from ._images.streams import check_in_memory, read_parts
 from ._images.validation import check_training_data, image_names
+from ._learning.annotated import read_annotated
+from ._learning.heads import check_head, default_head
+from ._learning.photographs import train_on_photographs
 from ._learning.recipe import LearningRecipe, learning_recipe
 from ._learning.training import (
     TrainingImages,
@@ -40,7 +44,9 @@ from ._learning.training import (
     train_recognizer,
 )
 from ._network.architectures import SmallCNN
+from ._network.backbone import Backbone
 from ._network.isolation import restores_torch_state
+from ._network.pretrained import PRETRAINED
 from ._progress import with_progress
 from ._search.box_regression import BoxRegression
 from ._search.crop_recognizer import CropRecognizer
@@ -53,6 +59,8 @@ from ._search.crop_specification import (
 from ._search.detections import detections_table
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
+from ._search.pooled_recognizer import PooledRecognizer
+from ._search.recognizer import Recognizer
 from ._search.score_calibration import ScoreCalibration
 from ._search.settings import ProposalSettings, SearchSettings
 from ._search.sources import PROPOSAL_SOURCES
@@ -63,29 +71,59 @@ __all__ = ["InstanceLocalizer"]
 
 # Epochs after which the accuracy on crops of MNIST's training digits rose little.
 _MAX_EPOCHS = 6
+# More rounds of mining changed nothing on photographs: most windows are background.
+_MAX_PHOTOGRAPH_ROUNDS = 1
+# Attributes of localizers that learnt from boxes.
+_OF_BACKBONE = (
+    "backbone_",
+    "backbone_layers_",
+    "feature_specification_",
+    "_box_models",
+)
 # Pixels of images that are searched together, at scikit-learn's default working
 # memory: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
 
 
 class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
-    """Detect and label objects in images of any size, learnt from crops alone.
+    """Detect and label objects in images of any size, learnt from crops or from boxes.
 
-    `fit` pastes the labelled images into synthetic scenes, crops these as `localize`
-    will crop images, and trains the estimator on the crops and on a class of
-    background; no boxes are needed. `localize` proposes regions, refines their boxes,
-    lets the estimator recognise them, and suppresses duplicates.
+    From labelled crops, `fit` pastes them into synthetic scenes, crops these as
+    `localize` will crop images, and trains the estimator on the crops and on a class of
+    background; no boxes are needed. From photographs with a table of boxes, the
+    photographs go through a backbone, and the estimator is trained on its features in
+    boxes of objects and of background; a few boxes are enough to start. `localize`
+    proposes regions, refines their boxes, lets the estimator recognise them, and
+    suppresses duplicates.
 
     Parameters
     ----------
     estimator : classifier with `predict_proba`, default=None
-        Recognises crops; None is a `SimilarNetClassifier`. It is trained on images of
-        the type, layout and range of X, with the labels of y and `background_` for
-        background. If it has `heatmap`, detections are filtered by their heat. A
-        `sklearn.frozen.FrozenEstimator` is used as it is, without training; its
-        parameter `background`, if it has one, names the label of its background.
-    proposals : {"image", "grey", "heat"} or callable, default="image"
-        Source of region proposals, in `localize` and in `fit`. "image": stable extremal
+        From crops: recognises crops; None is a `SimilarNetClassifier`. It is trained on
+        images of the type, layout and range of X, with the labels of y and
+        `background_` for background. If it has `heatmap`, detections are filtered by
+        their heat. A `sklearn.frozen.FrozenEstimator` is used as it is, without
+        training; its parameter `background`, if it has one, names the label of its
+        background. From boxes: recognises feature vectors of boxes; None is a small
+        neural network.
+    backbone : torch.nn.Module or "efficientnet_lite0", default=None
+        Network whose feature maps recognise objects where `fit` gets boxes. It takes
+        images n x n_channels x height x width with values in [0, 1]: put the
+        normalisation in front, as in ``torch.nn.Sequential(Normalize(mean, std),
+        network)``. It is copied, and not trained. "efficientnet_lite0" is pretrained on
+        ImageNet, from the packages of the extra ``pretrained``. None: a small network
+        is trained on the photographs.
+    backbone_layers : sequence of str, default=None
+        Names of the layers of the backbone whose feature maps are used, as in
+        `named_modules`. None: the last layers of stride 8 and of stride 16.
+    annotation : {"complete", "partial"}, default="complete"
+        Whether all objects in the photographs have boxes. If "partial", background is
+        learnt only from parts of the objects with boxes, and from photographs without
+        any.
+    proposals : {"auto", "windows", "image", "grey", "heat"} or callable, default="auto"
+        Source of region proposals, in `localize` and in `fit`. "auto": "windows" where
+        `fit` got boxes, else "image". "windows": sliding windows of the sizes of the
+        objects in training, which need boxes. "image": stable extremal
         regions of several channels (grey levels with and without smoothing, edges,
         colours). "grey": of grey levels only, which is faster. "heat": regions of the
         heatmap, tightened around bright pixels; `fit`, which has no heatmaps yet,
@@ -129,6 +167,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     ----------
     estimator_ : classifier
         The trained estimator.
+    backbone_ : torch.nn.Module or None
+        The backbone; None where `fit` got crops.
+    backbone_layers_ : tuple of str
+        Its layers whose feature maps are used; with a backbone only.
+    feature_specification_ : FeatureSpecification
+        With a backbone only: the factor by which images are resized (``scale``), the
+        sizes of windows, and the minimum, median and maximum side of the objects in
+        training, in pixels.
     classes_ : ndarray of shape (n_classes,)
         The labels of objects, sorted.
     background_ : label or None
@@ -176,6 +222,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     """
 
     classes_: np.ndarray
+    image_shape_: Any
 
     # Figures of `fit` besides the parameters; a subclass may choose others.
     _choose_recipe: ClassVar = staticmethod(learning_recipe)
@@ -184,7 +231,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     }
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "proposals": [StrOptions(set(PROPOSAL_SOURCES)), callable],
+        "backbone": [StrOptions(set(PRETRAINED)), nn.Module, None],
+        "backbone_layers": ["array-like", None],
+        "annotation": [StrOptions({"complete", "partial"})],
+        "proposals": [StrOptions({"auto", *PROPOSAL_SOURCES}), callable],
         "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
         "polarity": [StrOptions({"bright", "dark", "both"})],
         "scales": ["array-like"],
@@ -204,7 +254,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self,
         estimator: Any = None,
         *,
-        proposals: str | Callable[[np.ndarray], Any] = "image",
+        backbone: nn.Module | str | None = None,
+        backbone_layers: Sequence[str] | None = None,
+        annotation: Literal["complete", "partial"] = "complete",
+        proposals: str | Callable[[np.ndarray], Any] = "auto",
         n_thresholds: int = 31,
         polarity: Literal["bright", "dark", "both"] = "bright",
         scales: Sequence[float] = (1.0,),
@@ -220,6 +273,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
+        self.backbone = backbone
+        self.backbone_layers = backbone_layers
+        self.annotation = annotation
         self.proposals = proposals
         self.n_thresholds = n_thresholds
         self.polarity = polarity
@@ -238,16 +294,20 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     @restores_torch_state
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: ArrayLike, background_images: Any = None) -> Self:
-        """Make training crops and train the estimator, or use a frozen one.
+        """Learn from labelled crops, or from photographs with boxes.
 
         Parameters
         ----------
-        X : array, DataFrame or list of images of one size
-            Labelled images of one object each: bright on black, or cropped from
-            photographs.
-        y : array-like of shape (n_images,)
-            Their labels, of any type. If the estimator's parameter `background` is one
-            of them, its images join the background.
+        X : array, DataFrame or list of images of one size; or photographs
+            Crops: labelled images of one object each, bright on black, or cropped from
+            photographs. Photographs: a list of images of any sizes or of paths, a
+            folder, or an array; integers, or floats in [0, 1].
+        y : array-like of shape (n_images,) or DataFrame
+            Of crops: their labels, of any type. If the estimator's parameter
+            `background` is one of them, its images join the background. Of photographs:
+            a table of the objects, ``image, label, x_min, y_min, x_max, y_max``
+            (position in X, and pixels, half-open), as `score` takes it and
+            `datasets.load_annotations` reads it.
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour; uint8 or float in
             [0, 1]. If none are given, synthetic textures are used.
@@ -341,7 +401,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "pass proposals='image'."
             )
         recognizer.check_estimator()
-        channels = n_channels(self.image_shape_)
+        channels = self._n_channels()
         n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
         parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
         detections = with_progress(
@@ -361,11 +421,29 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             return numbered_tables(detections, self.classes_)
         return detections_table(list(detections), self.classes_)
 
+    def _n_channels(self) -> int:
+        if self.image_shape_ is None:
+            return 3 if self._layout == "colour" else 1
+        return n_channels(self.image_shape_)
+
     def _recipe(self) -> LearningRecipe:
         return self._choose_recipe(self.crop_specification_.fills_frame)
 
     def _proposal_settings(self) -> ProposalSettings:
-        return ProposalSettings(source=self.proposals, n_thresholds=self.n_thresholds)
+        specification = getattr(self, "feature_specification_", None)
+        source = self.proposals
+        if source == "auto":
+            source = "image" if specification is None else "windows"
+        if source == "windows" and specification is None:
+            raise ValueError(
+                "proposals='windows' needs the sizes of objects, which fit learns from "
+                "photographs with boxes only; pass proposals='auto'."
+            )
+        return ProposalSettings(
+            source=source,
+            n_thresholds=self.n_thresholds,
+            window_sizes=specification.window_sizes if specification else (),
+        )
 
     def _search_settings(self) -> SearchSettings:
         return SearchSettings(
@@ -378,6 +456,71 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         )
 
     def _fit(self, X, y, background_images) -> None:
+        for name in _OF_BACKBONE:
+            vars(self).pop(name, None)
+        if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
+            self._fit_photographs(X, y, background_images)
+        else:
+            self._fit_crops(X, y, background_images)
+
+    def _fit_photographs(self, X, y: pd.DataFrame, background_images) -> None:
+        """Train on the objects of a table."""
+        random_state = check_random_state(self.random_state)
+        estimator = self.estimator
+        if estimator is None:
+            estimator = default_head()
+        check_head(estimator)
+        estimator = clone(estimator)
+        set_random_states(estimator, random_state)
+        backgrounds = []
+        if background_images is not None:
+            backgrounds = uint8_image_list(background_images, "background_images")
+        backbone = self._make_backbone()
+        photographs, self.classes_ = read_annotated(
+            X,
+            y,
+            backgrounds,
+            backbone.n_channels if backbone else None,
+            self.annotation == "complete",
+        )
+        self.background_ = unused_label(self.classes_)
+        recognizer = train_on_photographs(
+            estimator,
+            photographs,
+            np.append(self.classes_, self.background_),
+            backbone,
+            photographs.images.n_channels,
+            ProposalSettings(
+                source="windows" if self.proposals == "auto" else self.proposals,
+                n_thresholds=self.n_thresholds,
+            ),
+            self._choose_recipe(True).photographs,
+            random_state,
+            n_mining_rounds=min(self.n_mining_rounds, _MAX_PHOTOGRAPH_ROUNDS),
+            verbose=self.verbose,
+        )
+        # Images of any size are searched, grey or colour.
+        self.image_shape_, self.value_range_, self._dtype = None, (0.0, 1.0), "uint8"
+        self._layout = "colour" if recognizer.backbone.n_channels == 3 else "grey"
+        self.estimator_, self._columns = recognizer.estimator, recognizer.columns
+        self.backbone_ = recognizer.backbone.module
+        self.backbone_layers_ = recognizer.backbone.layers
+        self.feature_specification_ = recognizer.specification
+        self.score_calibration_ = tuple(recognizer.calibration)
+        self.box_regression_ = None
+        self._box_models = recognizer.overlap, recognizer.regressions
+
+    def _make_backbone(self) -> Backbone | None:
+        """A copy of the backbone that the user names or passes."""
+        if self.backbone is None:
+            return None
+        network = self.backbone
+        if isinstance(network, str):
+            network = PRETRAINED[network]()
+        return Backbone.of(network, layers=self.backbone_layers)
+
+    def _fit_crops(self, X, y, background_images) -> None:
+        """Train on labelled crops."""
         image_shape = getattr(self.estimator, "image_shape", None)
         images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
         self.background_ = getattr(self.estimator, "background", None)
@@ -467,7 +610,22 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             layout=self._layout,
         )
 
-    def _recognizer(self) -> CropRecognizer:
+    def _recognizer(self) -> Recognizer:
+        if getattr(self, "backbone_", None) is None:
+            return self._crop_recognizer()
+        overlap, regressions = self._box_models
+        n_channels = 3 if self._layout == "colour" else 1
+        return PooledRecognizer(
+            backbone=Backbone(self.backbone_, self.backbone_layers_, n_channels),
+            specification=self.feature_specification_,
+            overlap=overlap,
+            regressions=regressions,
+            estimator=self.estimator_,
+            columns=self._columns,
+            calibration=ScoreCalibration(*self.score_calibration_),
+        )
+
+    def _crop_recognizer(self) -> CropRecognizer:
         # Localizers of earlier versions have no box regression.
         weights = getattr(self, "box_regression_", None)
         return CropRecognizer(

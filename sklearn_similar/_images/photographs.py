@@ -20,7 +20,8 @@ class Photographs(Sequence):
 
     Attributes
     ----------
-    pixels : sequence of array-like
+    pixels, others : sequence of array-like
+        The images: those of X, and others that follow them.
     sizes : list of (int, int)
         Height and width of each.
     n_channels : int
@@ -28,14 +29,18 @@ class Photographs(Sequence):
     """
 
     pixels: Sequence[Any]
+    others: Sequence[Any]
     sizes: list[tuple[int, int]]
     n_channels: int
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.pixels) + len(self.others)
 
     def __getitem__(self, index: Any) -> Raster:
-        pixels = read_image(self.pixels[index], f"Image {index} of X")
+        n_pixels = len(self.pixels)
+        is_other = index >= n_pixels
+        image = self.others[index - n_pixels] if is_other else self.pixels[index]
+        pixels = read_image(image, f"Image {index} of X")
         check_photograph(pixels, f"Image {index} of X")
         return Raster.from_pixels(pixels, self.n_channels)
 
@@ -43,32 +48,45 @@ class Photographs(Sequence):
         return (self[index] for index in range(len(self)))
 
 
-def read_photographs(X: Any, n_channels: int) -> Photographs:
+def read_photographs(
+    X: Any, n_channels: int | None, others: Sequence[np.ndarray] = ()
+) -> Photographs:
     """Photographs in memory or in files.
 
     Parameters
     ----------
     X : array, list of images, path or list of paths
-    n_channels : int
-        Channels of the rasters; grey is repeated, and colour made grey.
+    n_channels : int or None
+        Channels of the rasters; grey is repeated, and colour made grey. None: 1 if all
+        photographs are grey, else 3.
+    others : sequence of ndarray
+        Checked photographs in memory that follow those of X.
 
     Raises
     ------
     ValueError
         If X is neither, or a file does not exist.
     """
-    files = image_files(X, n_channels)
+    files = image_files(X, n_channels or 3)
+    pixels: list[Any] | ImageFiles
     if files is not None:
-        sizes = [image_file_size(path) for path in files.paths]
-        return Photographs(files, sizes, n_channels)
-    if not is_images(X):
+        sizes, pixels = [image_file_size(path) for path in files.paths], files
+        has_colour = True
+    elif is_images(X):
+        pixels = list(read_images(X).pixels)
+        sizes = [image.shape[:2] for image in pixels]
+        has_colour = any(image.shape[2] > 1 for image in pixels)
+    else:
         raise ValueError(
             f"X is {type_text(X)}, but y is a table of boxes; pass photographs: a list "
             "of images or of paths, a folder or an array of images."
         )
-    images = read_images(X)
-    sizes = [pixels.shape[:2] for pixels in images.pixels]
-    return Photographs(images.pixels, sizes, n_channels)
+    return Photographs(
+        pixels=pixels,
+        others=others,
+        sizes=[*sizes, *(image.shape[:2] for image in others)],
+        n_channels=n_channels or (3 if has_colour else 1),
+    )
 
 
 def check_photograph(pixels: Any, name: str) -> None:
@@ -90,6 +108,6 @@ def check_photograph(pixels: Any, name: str) -> None:
     if not (low >= 0 and high <= 1):
         raise ValueError(
             f"{name} of dtype {values.dtype} must lie between 0 and 1, but holds "
-            f"{low:.3g} to {high:.3g} (integers divided by 255); rescale it, or pass uint8 "
-            "or uint16."
+            f"{low:.3g} to {high:.3g} (integers divided by 255); rescale it, or pass "
+            "uint8 or uint16."
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .files import ImageFiles, findimage_files
+from .files import ImageFiles, find_image_files
 from .images import Images, is_lazy
 from .messages import ImageNames
 from .reading import is_dask, read_images, to_numpy
@@ -66,7 +66,7 @@ def image_files(X: Any, n_channels: int) -> ImageFiles | None:
         If a folder or file does not exist; the message names it.
     """
     if isinstance(X, (str, os.PathLike)):
-        return ImageFiles(findimage_files(Path(X)), n_channels)
+        return ImageFiles(find_image_files(Path(X)), n_channels)
     if isinstance(X, (pd.Series, np.ndarray)) and X.ndim == 1 and X.dtype.kind in "OUT":
         X = X.tolist()
     if not isinstance(X, (list, tuple)) or not X:

@@ -16,7 +16,8 @@ import numpy as np
 from sklearn.base import clone
 
 from .._images.messages import count, warn_user
-from .._images.rasters import Raster
+from .._network.backbone import Backbone
+from .._network.isolation import random_seed
 from .._progress import with_progress
 from .._search.detections import Detections
 from .._search.linear_regression import LinearBoxRegression, PredictedOverlap
@@ -29,39 +30,9 @@ from .._search.sources import propose
 from .._search.suppression import nms, suppress
 from .._search.windows import typical_sizes
 from .._tables.boxes import iou_matrix
+from .annotated import AnnotatedPhotographs
+from .backbone import train_backbone
 from .recipe import PhotographRecipe
-
-
-@dataclass(frozen=True, kw_only=True)
-class Photographs:
-    """Photographs and the boxes of their objects.
-
-    Attributes
-    ----------
-    images : list of Raster
-    boxes : list of ndarray of shape (n_objects, 4)
-    labels : list of ndarray of int of shape (n_objects,)
-        Index of the class of each object.
-    is_complete : bool
-        Whether all objects have boxes.
-    """
-
-    images: list[Raster]
-    boxes: list[np.ndarray]
-    labels: list[np.ndarray]
-    is_complete: bool = True
-
-    def select(self, rows: np.ndarray) -> "Photographs":
-        """The photographs at some rows."""
-        return replace(
-            self,
-            images=[self.images[row] for row in rows],
-            boxes=[self.boxes[row] for row in rows],
-            labels=[self.labels[row] for row in rows],
-        )
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -134,10 +105,11 @@ class _Training:
 
 
 def train_on_photographs(
-    recognizer: PooledRecognizer,
     estimator: Any,
-    data: Photographs,
+    data: AnnotatedPhotographs,
     names: np.ndarray,
+    backbone: Backbone | None,
+    n_channels: int,
     settings: ProposalSettings,
     recipe: PhotographRecipe,
     rng: np.random.RandomState,
@@ -149,14 +121,17 @@ def train_on_photographs(
 
     Parameters
     ----------
-    recognizer : PooledRecognizer
-        With a backbone, and without an estimator.
     estimator : classifier with `predict_proba`
         To be cloned and trained on feature vectors.
-    data : Photographs
+    data : AnnotatedPhotographs
     names : ndarray
         Labels of the classes, that of background last.
+    backbone : Backbone or None
+        None: a small network is trained on the photographs.
+    n_channels : int
+        Channels of the photographs.
     settings : ProposalSettings
+        Sizes of windows are learnt.
     recipe : PhotographRecipe
     rng : RandomState
     n_mining_rounds : int
@@ -168,6 +143,16 @@ def train_on_photographs(
     UserWarning
         If there are too few photographs to calibrate scores.
     """
+    boxes = np.concatenate(data.boxes)
+    specification = feature_specification(
+        boxes, recipe, backbone is not None, random_seed(rng)
+    )
+    settings = replace(settings, window_sizes=specification.window_sizes)
+    if backbone is None:
+        backbone = train_backbone(
+            data, n_channels, specification.scale, recipe.backbone, rng, verbose
+        )
+    recognizer = PooledRecognizer(backbone=backbone, specification=specification)
     tiles = list(
         with_progress(
             _tiles(recognizer, data, settings), "photographs", None, "tile", verbose
@@ -217,7 +202,7 @@ def _train(
 
 
 def _held_out_photographs(
-    data: Photographs, recipe: PhotographRecipe, rng: np.random.RandomState
+    data: AnnotatedPhotographs, recipe: PhotographRecipe, rng: np.random.RandomState
 ) -> list[np.ndarray]:
     """Photographs that are held out in turn; none where there are too few."""
     rows = np.flatnonzero([len(boxes) > 0 for boxes in data.boxes])
@@ -229,7 +214,7 @@ def _held_out_photographs(
     return folds[:1] if is_enough else folds
 
 
-def _warn_uncalibrated(data: Photographs, recipe: PhotographRecipe) -> None:
+def _warn_uncalibrated(data: AnnotatedPhotographs, recipe: PhotographRecipe) -> None:
     n_photographs = sum(len(boxes) > 0 for boxes in data.boxes)
     warn_user(
         f"Scores are not calibrated, as {count(n_photographs, 'photograph')} with "
@@ -278,7 +263,7 @@ def _judged_detections(
 
 
 def _tiles(
-    recognizer: PooledRecognizer, data: Photographs, settings: ProposalSettings
+    recognizer: PooledRecognizer, data: AnnotatedPhotographs, settings: ProposalSettings
 ) -> Iterator[_Tile]:
     for number, (image, objects, labels) in enumerate(
         zip(data.images, data.boxes, data.labels, strict=True)
@@ -425,11 +410,12 @@ def _fit(
 
 
 def feature_specification(
-    boxes: np.ndarray, recipe: PhotographRecipe, seed: int
+    boxes: np.ndarray, recipe: PhotographRecipe, is_pretrained: bool, seed: int
 ) -> FeatureSpecification:
     """How photographs are seen, by the boxes n x 4 of their objects."""
     longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-    scale = min(recipe.object_side / np.median(longer), recipe.max_scale)
+    side = recipe.object_side if is_pretrained else recipe.small_object_side
+    scale = min(side / np.median(longer), recipe.max_scale)
     sizes = typical_sizes(boxes, recipe.n_window_sizes, seed)
     return FeatureSpecification(
         scale=max(1, round(16 * scale)) / 16,

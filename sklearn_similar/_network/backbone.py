@@ -29,11 +29,11 @@ _PROBE_SIDE = 256
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Activations of a layer, and where its cells lie on the image.
+    """Activations of a layer, and where its cells lie on the images.
 
     Attributes
     ----------
-    values : tensor of shape (n_filters, height, width)
+    values : tensor of shape (n_images, n_filters, height, width)
     stride, start : (float, float)
         The cell (r, c) is centred on the pixel start + stride * (r, c).
     """
@@ -106,7 +106,7 @@ class Backbone:
         return torch.device("cpu") if parameter is None else parameter.device
 
     def feature_maps(self, pixels: torch.Tensor) -> list[FeatureMap]:
-        """Feature maps of an image n_channels x height x width in [0, 1]."""
+        """Feature maps of one image, n_channels x height x width, in [0, 1]."""
         images = pixels[None].to(self.device)
         images = images.contiguous(memory_format=torch.channels_last)
         with eval_mode(self.module):
@@ -120,7 +120,7 @@ class Backbone:
                 )
         return [
             FeatureMap(
-                features.activations[0].float().cpu(),
+                features.activations.float().cpu(),
                 features.receptive_field.stride,
                 features.receptive_field.start,
             )

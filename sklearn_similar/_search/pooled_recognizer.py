@@ -94,9 +94,6 @@ class PooledRecognizer(Recognizer):
         """The images as they are: a backbone knows dark and bright objects."""
         return Views([image.cached() for image in images], any_contrast=True)
 
-    def check_estimator(self) -> None:
-        """Nothing is to be checked before a search."""
-
     def recognise(self, views: Views, proposals: Proposals) -> Detections:
         """Move and recognise proposals, tile by tile; see `Recognizer`."""
         parts = [self.recognise_in([], proposals.select(slice(0)), (1, 1))]
@@ -172,9 +169,9 @@ class PooledRecognizer(Recognizer):
             none = proposals.select(slice(0))
             return self.scored(none, np.empty((0, len(columns))), np.empty(0))
         proba = _in_batches(self.estimator.predict_proba, maps, boxes)
-        of_background = np.delete(proba, columns, axis=1).max(axis=1, initial=0)
         moved = Proposals.from_boxes(boxes, proposals.view[0])
-        return self.scored(moved, proba[:, columns], of_background)
+        # The calibration alone says how likely an object is.
+        return self.scored(moved, proba[:, columns], np.zeros(len(boxes)))
 
     def _windows(self, size: tuple[int, int]) -> Iterator[Window]:
         """Tiles of an image of a size; one tile if all its features fit into memory."""
@@ -198,22 +195,32 @@ class PooledRecognizer(Recognizer):
         scale = self.specification.scale
         halo = _HALO / scale + max(max(self.specification.window_sizes, key=max))
         outer, _ = with_halo(window, math.ceil(halo), view.size, self._alignment)
-        # Replicated in the image, as a size below 1 cannot be resized.
-        pixels = _at_least(view.read(*outer), math.ceil(_MIN_SIDE / scale))
-        if scale != 1:
-            pixels = F.interpolate(
-                pixels[None],
-                scale_factor=scale,
-                mode="bilinear",
-                antialias=True,
-                recompute_scale_factor=False,
-            )[0]
+        pixels = resize(view.read(*outer), scale)
         return PooledMaps(
             self.backbone.feature_maps(pixels),
             scale,
             (outer[1].start, outer[0].start),
             self.pooling,
         )
+
+
+def resize(pixels: torch.Tensor, scale: float) -> torch.Tensor:
+    """An image resized by a factor, and extended to the minimum that a network takes.
+
+    The factor is exact, whatever the size: tiles are resized as the whole image is.
+    """
+    # Extended before, as an image cannot be resized to less than a pixel.
+    pixels = _at_least(pixels, math.ceil(_MIN_SIDE / scale))
+    if scale == 1:
+        return pixels
+    resized = F.interpolate(
+        pixels[None],
+        scale_factor=scale,
+        mode="bilinear",
+        antialias=True,
+        recompute_scale_factor=False,
+    )
+    return resized[0]
 
 
 def _at_least(pixels: torch.Tensor, side: int) -> torch.Tensor:

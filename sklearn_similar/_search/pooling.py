@@ -41,12 +41,12 @@ class PoolingRecipe:
 
 
 class PooledMaps:
-    """Feature maps of an image, to be pooled in boxes.
+    """Feature maps of an image, or of several of one size, to be pooled in boxes.
 
     Parameters
     ----------
     maps : sequence of FeatureMap
-        Of the image, resized by `scale`.
+        Of the images, resized by `scale`.
     scale : float
         Working pixels for a pixel of the image.
     origin : (float, float)
@@ -69,7 +69,7 @@ class PooledMaps:
     @property
     def n_features(self) -> int:
         """Values for each box."""
-        n_filters = sum(integral.shape[2] for integral, _ in self._maps)
+        n_filters = sum(integral.shape[3] for integral, _ in self._maps)
         return n_filters * (self._recipe.n_bins**2 + 1)
 
     def features(self, boxes: np.ndarray) -> np.ndarray:
@@ -77,10 +77,15 @@ class PooledMaps:
         out = np.empty((len(boxes), self.n_features), np.float32)
         step = max(1, within_working_memory(_VALUES_AT_ONCE) // self.n_features)
         for part in batch_slices(len(boxes), step):
-            out[part] = self._pool(boxes[part].astype(np.float64))
+            out[part] = self.pool(boxes[part]).numpy()
         return out
 
-    def _pool(self, boxes: np.ndarray) -> np.ndarray:
+    def pool(self, boxes: np.ndarray, image: np.ndarray | int = 0) -> torch.Tensor:
+        """The same as a tensor, with the gradients of the feature maps.
+
+        `image` is the index of the image of each box, or of all boxes.
+        """
+        boxes = boxes.astype(np.float64)
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2
         half = (boxes[:, 2:] - boxes[:, :2]) / 2
         steps = np.linspace(-1, 1, self._recipe.n_bins + 1)
@@ -90,9 +95,9 @@ class PooledMaps:
             for offsets in (steps, around):
                 edges = centre[:, :, np.newaxis] + half[:, :, np.newaxis] * offsets
                 cells = self._to_cells(edges, feature)
-                means = _bin_means(integral, cells[:, 0], cells[:, 1])
+                means = _bin_means(integral, image, cells[:, 0], cells[:, 1])
                 pooled.append(means.reshape(len(boxes), -1))
-        return torch.cat(pooled, dim=1).numpy()
+        return torch.cat(pooled, dim=1)
 
     def _to_cells(self, edges: np.ndarray, feature: FeatureMap) -> np.ndarray:
         """Edges n x 2 x n_edges (x, y) in cells: cell i covers i to i + 1."""
@@ -104,14 +109,17 @@ class PooledMaps:
 
 
 def _integral_image(values: torch.Tensor) -> torch.Tensor:
-    """Sums of all cells above and to the left, (height + 1) x (width + 1) x n."""
-    n_filters, height, width = values.shape
-    integral = torch.zeros(height + 1, width + 1, n_filters)
-    integral[1:, 1:] = values.permute(1, 2, 0).cumsum(0).cumsum(1)
-    return integral
+    """Sums of all cells above and to the left.
+
+    n_images x (height + 1) x (width + 1) x n_filters.
+    """
+    sums = values.permute(0, 2, 3, 1).cumsum(1).cumsum(2)
+    return F.pad(sums, (0, 0, 1, 0, 1, 0))
 
 
-def _bin_means(integral: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+def _bin_means(
+    integral: torch.Tensor, image: np.ndarray | int, x: np.ndarray, y: np.ndarray
+) -> torch.Tensor:
     """Means in bins between edges x and y, n x n_edges each, in cells.
 
     Returns
@@ -119,11 +127,12 @@ def _bin_means(integral: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Te
     tensor of shape (n, n_edges - 1, n_edges - 1, n_filters)
         Rows of bins, from the top.
     """
-    height, width = integral.shape[0] - 1, integral.shape[1] - 1
+    height, width = integral.shape[1] - 1, integral.shape[2] - 1
     x, y = _inside(x, width), _inside(y, height)
     column, row = _lower_cells(x, width), _lower_cells(y, height)
     right = (x - column)[:, np.newaxis, :]
     below = (y - row)[:, :, np.newaxis]
+    row = row + np.reshape(image, (-1, 1)) * (height + 1)
     first = row[:, :, np.newaxis] * (width + 1) + column[:, np.newaxis, :]
     # Integral images are bilinear between the corners of cells.
     corners = np.stack([first, first + 1, first + width + 1, first + width + 2], -1)
@@ -135,7 +144,7 @@ def _bin_means(integral: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Te
     ]
     sums = F.embedding_bag(
         torch.from_numpy(corners.reshape(-1, 4)),
-        integral.reshape(-1, integral.shape[2]),
+        integral.reshape(-1, integral.shape[3]),
         per_sample_weights=torch.from_numpy(
             np.stack(shares, -1).reshape(-1, 4).astype(np.float32)
         ),

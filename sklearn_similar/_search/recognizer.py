@@ -78,6 +78,9 @@ class Recognizer(ABC):
     def recognise(self, views: Views, proposals: Proposals) -> Detections:
         """Recognise proposals, after moving them to objects if the recogniser can."""
 
+    def check_estimator(self) -> None:  # noqa: B027, most have nothing to check
+        """Raise if the estimator cannot be used as it is."""
+
     @property
     def moves_boxes(self) -> bool:
         """Whether boxes are moved to objects before they are recognised."""

@@ -1,0 +1,91 @@
+"""Photographs with the boxes of their objects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._images.photographs import read_photographs
+from .._images.rasters import Raster
+from .._tables.checks import check_instances, image_numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedPhotographs:
+    """Photographs and the boxes of their objects.
+
+    Attributes
+    ----------
+    images : sequence of Raster
+        Read when they are indexed.
+    boxes : list of ndarray of shape (n_objects, 4)
+    labels : list of ndarray of int of shape (n_objects,)
+        Index of the class of each object.
+    is_complete : bool
+        Whether all objects have boxes.
+    """
+
+    images: Sequence[Raster]
+    boxes: list[np.ndarray]
+    labels: list[np.ndarray]
+    is_complete: bool = True
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def read_annotated(
+    X: Any,
+    table: pd.DataFrame,
+    background_images: Sequence[np.ndarray],
+    n_channels: int | None,
+    is_complete: bool,
+) -> tuple[AnnotatedPhotographs, np.ndarray]:
+    """Check photographs and the table of their objects.
+
+    Parameters
+    ----------
+    X : array, list of images, path or list of paths
+    table : DataFrame
+        ``image, label, x_min, y_min, x_max, y_max``.
+    background_images : sequence of ndarray
+        Photographs without objects.
+    n_channels : int or None
+        Channels of the rasters; None: 1 if all photographs are grey, else 3.
+    is_complete : bool
+        Whether all objects have boxes.
+
+    Returns
+    -------
+    photographs : AnnotatedPhotographs
+    classes : ndarray
+        The labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        If X or the table cannot be used; the message names the image or the row.
+    """
+    photographs = read_photographs(X, n_channels, background_images)
+    instances = check_instances(table, name="y")
+    if len(instances.boxes) == 0:
+        raise ValueError("y has no boxes; pass at least one object of each label.")
+    n_given = len(photographs) - len(background_images)
+    image = image_numbers(instances, photographs.sizes[:n_given], name="y")
+    classes, label = np.unique(instances.label.to_numpy(), return_inverse=True)
+    is_empty = (instances.boxes[:, 2:] <= instances.boxes[:, :2]).any(axis=1)
+    if is_empty.any():
+        raise ValueError(
+            f"Row {instances.rows[is_empty.argmax()]} of y has a box without area; "
+            "drop it."
+        )
+    rows = [np.flatnonzero(image == number) for number in range(len(photographs))]
+    annotated = AnnotatedPhotographs(
+        images=photographs,
+        boxes=[instances.boxes[of_image] for of_image in rows],
+        labels=[label[of_image] for of_image in rows],
+        is_complete=is_complete,
+    )
+    return annotated, classes
