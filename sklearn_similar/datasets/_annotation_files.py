@@ -1,0 +1,422 @@
+"""Annotations of images in the formats of annotation tools."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._images.messages import count, warn_user
+from .._saving.files import check_can_write, write_all
+from .._tables.boxes import BOX_COLUMNS
+from .._tables.checks import check_instances, image_numbers
+from .._tables.values import as_labels, type_text
+from ._annotations import (
+    AnnotatedImage,
+    AnnotatedObject,
+    AnnotationFormat,
+    ImageToWrite,
+    Source,
+)
+from ._formats import FORMATS, annotation_files
+from ._image_lookup import ImageLookup, upright_size
+
+
+def load_annotations(
+    path: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    *,
+    format: str | None = None,
+    subset: str | None = None,
+) -> tuple[list[Path], pd.DataFrame]:
+    """Load boxes that were drawn in an annotation tool, and the paths of the images.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file or a folder, which is searched with its subfolders. The content decides
+        about the format: COCO (JSON), Pascal VOC (an XML file for each image), YOLO
+        (``data.yaml`` or ``classes.txt``, with a text file for each image), LabelMe (a
+        JSON file for each image), CVAT ("CVAT for images 1.1") or Label Studio (JSON).
+    images : str or path-like, default=None
+        Folder of the images. None: in the folder of the annotations, its subfolders, or
+        a folder ``images`` or ``JPEGImages`` next to it. Folders that belong to the
+        name of an image in the annotations need not exist.
+    format : {"coco", "voc", "yolo", "labelme", "cvat", "label_studio"}, default=None
+        Read files of this format alone. None: the only format in the folder.
+    subset : {"train", "val", "test"}, default=None
+        The images of this part of a YOLO data set. None: the images of all parts.
+
+    Returns
+    -------
+    paths : list of Path
+        The annotated images, as `localize` takes them, including images without
+        objects.
+    instances : DataFrame
+        One row for each object: ``image`` (position in `paths`), ``label``, ``x_min``,
+        ``y_min``, ``x_max``, ``y_max`` (pixels, half-open).
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` or `images` does not exist.
+    ImportError
+        If ``data.yaml`` is to be read without PyYAML, or Pillow is missing; the extra
+        ``annotations`` has both.
+    ValueError
+        If a file is damaged or in no known format, an image is missing, ambiguous, or
+        of another size than the annotations say, or a label or number is invalid. The
+        message names the file.
+
+    Warns
+    -----
+    UserWarning
+        If boxes without area, shapes without a box, crowds or files are left out.
+
+    See Also
+    --------
+    dump_annotations : The inverse.
+    load_coco_file : COCO files without their images, and COCO's results.
+
+    Notes
+    -----
+    Boxes are clipped to the image. Polygons, masks and rotated boxes become the box
+    around them. Images are measured upright, as annotation tools display them.
+
+    In Pascal VOC, pixels are numbered from 1 and the last pixel belongs to the box, so
+    that x_min is ``xmin - 1`` and x_max is ``xmax``. Files that number pixels from 0
+    are read with a box that is a pixel larger, and clipped at the border. Objects
+    marked as difficult are kept.
+
+    COCO's regions that are marked as crowds are left out, because they are not single
+    objects; leave out their images if such regions must not count as background.
+
+    In YOLO, an image without a text file has no objects. In other formats, images that
+    the annotations do not name are left out, because nothing is known about them.
+
+    If an image was annotated several times in Label Studio, the ground truth is read,
+    or else the last annotation. Predictions are read if no image was annotated.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from sklearn_similar.datasets import load_annotations
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     folder = Path(folder)
+    ...     Image.new("RGB", (40, 20)).save(folder / "desk.png")
+    ...     _ = (folder / "classes.txt").write_text("coin")
+    ...     _ = (folder / "desk.txt").write_text("0 0.5 0.5 0.25 0.5")
+    ...     paths, instances = load_annotations(folder)
+    >>> [path.name for path in paths]
+    ['desk.png']
+    >>> instances
+       image label  x_min  y_min  x_max  y_max
+    0      0  coin   15.0    5.0   25.0   15.0
+    """
+    root = _existing(path, "path")
+    image_folder = None if images is None else _existing(images, "images")
+    if image_folder is not None and not image_folder.is_dir():
+        raise ValueError(
+            f"images is {str(image_folder)!r}, which is not a folder; pass the folder "
+            "of the images."
+        )
+    known = None if format is None else _format(format)
+    if subset not in (None, "train", "val", "test"):
+        raise ValueError(f"subset is {subset!r}; pass 'train', 'val', 'test' or None.")
+    folder = root if root.is_dir() else root.parent
+    annotated: list[tuple[Source, AnnotatedImage]] = []
+    for found, file, content in annotation_files(root, known):
+        if subset is not None and not found.has_subsets:
+            raise ValueError(
+                f"subset is {subset!r}, but {str(file)!r} is in the format "
+                f"{found.title}, which has no subsets; pass the folder of one."
+            )
+        source = Source(file, folder, image_folder, subset)
+        annotated += [(source, image) for image in found.read(content, source)]
+    if not annotated:
+        raise ValueError(f"{str(root)!r} names no images; annotate some first.")
+    paths = _find_images(annotated, ImageLookup(image_folder, folder))
+    return paths, _table(annotated, paths, repr(str(root)))
+
+
+def dump_annotations(
+    path: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    instances: pd.DataFrame,
+    *,
+    format: str,
+    overwrite: bool = False,
+) -> None:
+    """Write boxes for an annotation tool, in which they can be corrected.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file for COCO, CVAT and Label Studio. A folder for Pascal VOC, YOLO and
+        LabelMe, which have a file for each image; it is created if it does not exist,
+        and may be the folder of the images.
+    images : list of str or path-like
+        The paths of all images, including those without objects. They are not copied.
+    instances : DataFrame
+        True instances, ``image, label, x_min, y_min, x_max, y_max``, or the result of
+        `localize`. ``image`` is the position in `images`. Columns of other names are
+        not written.
+    format : {"coco", "voc", "yolo", "labelme", "cvat", "label_studio"}
+        The format.
+    overwrite : bool, default=False
+        Whether existing files may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If a file exists and `overwrite` is False. Nothing is written then.
+    ValueError
+        If an image, a label or a box cannot be used, or two images have the same name.
+    OSError
+        If a file cannot be written.
+
+    See Also
+    --------
+    load_annotations : The inverse.
+    dump_coco_file : COCO files for pycocotools, without images.
+
+    Notes
+    -----
+    Labels are written as text. Boxes keep their fractions of a pixel, except that
+    Pascal VOC's are rounded to whole pixels. Scores are written to COCO, in the key
+    ``score`` of each annotation, and to Label Studio; other formats have no place for
+    them.
+
+    Tools find the images as follows.
+
+    - COCO, CVAT: by the path relative to the folder that holds all of `images`.
+    - Pascal VOC: by the name of the file. In labelImg, open the folder of the images
+      and choose `path` as the folder for saving.
+    - YOLO: in the folder ``images`` next to ``labels``. Move the images there, or pass
+      the folder of the images to `load_annotations`.
+    - LabelMe: by the path relative to the JSON file.
+    - Label Studio: as local files. Its document root is the folder above the one that
+      holds all of `images`. The boxes are predictions for the controls
+      ``<Image name="image" value="$image"/>`` and
+      ``<RectangleLabels name="label" toName="image">``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from PIL import Image
+    >>> from sklearn_similar.datasets import dump_annotations, load_annotations
+    >>> detections = pd.DataFrame(
+    ...     [[0, "coin", 0.9, 15, 5, 25, 15]],
+    ...     columns=["image", "label", "score", "x_min", "y_min", "x_max", "y_max"],
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     image = Path(folder) / "desk.png"
+    ...     Image.new("RGB", (40, 20)).save(image)
+    ...     dump_annotations(folder, [image], detections, format="voc")
+    ...     paths, instances = load_annotations(folder)
+    >>> instances
+       image label  x_min  y_min  x_max  y_max
+    0      0  coin   15.0    5.0   25.0   15.0
+    """
+    known = _format(format)
+    target = Path(path)
+    if not known.writes_folder:
+        check_can_write(target)
+    elif target.exists() and not target.is_dir():
+        raise ValueError(
+            f"{str(target)!r} is a file, but {known.title} needs a folder; pass one."
+        )
+    texts = known.write(_images_to_write(images, instances), target)
+    existing = [file for file in texts if file.exists()]
+    if existing and not overwrite:
+        raise FileExistsError(
+            f"{str(existing[0])!r} exists already; pass another path, or "
+            "overwrite=True to replace it."
+        )
+    for file in texts:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_all({file: text.encode() for file, text in texts.items()})
+
+
+def _format(name: str) -> AnnotationFormat:
+    if name not in FORMATS:
+        raise ValueError(
+            f"format is {name!r}; pass one of {', '.join(map(repr, FORMATS))}."
+        )
+    return FORMATS[name]
+
+
+def _existing(path: str | os.PathLike[str], name: str) -> Path:
+    found = Path(path)
+    if not found.exists():
+        raise FileNotFoundError(f"{name} is {str(found)!r}, which does not exist.")
+    return found
+
+
+def _find_images(
+    annotated: list[tuple[Source, AnnotatedImage]], lookup: ImageLookup
+) -> list[Path]:
+    """The path of each image, none of them twice."""
+    n_images: dict[Path, int] = {}
+    for source, _ in annotated:
+        n_images[source.file] = n_images.get(source.file, 0) + 1
+    paths, missing = [], []
+    first: dict[Path, Source] = {}
+    for source, image in annotated:
+        path = image.path or lookup.find(
+            image.file_name, source.file, use_stem=n_images[source.file] == 1
+        )
+        if path is None:
+            missing.append((source, image))
+            continue
+        if (resolved := path.resolve()) in first:
+            raise ValueError(
+                f"The image {str(path)!r} is annotated twice, in "
+                f"{first[resolved].name} and in {source.name}; keep one of them."
+            )
+        first[resolved] = source
+        paths.append(path)
+    if missing:
+        source, image = missing[0]
+        raise ValueError(
+            f"{source.name} annotates the image {image.file_name!r:.200}, which does "
+            f"not exist ({count(len(missing), 'missing image')} in all); pass images, "
+            "the folder of the images."
+        )
+    return paths
+
+
+def _table(
+    annotated: list[tuple[Source, AnnotatedImage]], paths: list[Path], name: str
+) -> pd.DataFrame:
+    """The table of all objects, in pixels and clipped to their images."""
+    numbers: list[int] = []
+    labels: list[Any] = []
+    boxes = [np.empty((0, 4))]
+    without_area: list[tuple[Source, AnnotatedImage]] = []
+    for number, ((source, image), path) in enumerate(
+        zip(annotated, paths, strict=True)
+    ):
+        size = _checked_size(image, path, source)
+        if not image.objects:
+            continue
+        limits = np.tile(size[::-1], 2)
+        found = np.array([one.box for one in image.objects], dtype=np.float64)
+        if image.is_relative:
+            # Shares of whole pixels become whole pixels again.
+            found = np.round(found * limits, 6)
+        if (found[:, 2:] < found[:, :2]).any():
+            raise ValueError(
+                f"{source.name} has a box of negative size in the image "
+                f"{image.file_name!r:.200}; swap its corners."
+            )
+        found = np.clip(found, 0, limits)
+        with_area = np.flatnonzero((found[:, 2:] > found[:, :2]).all(axis=1))
+        without_area += [(source, image)] * (len(found) - len(with_area))
+        boxes.append(found[with_area])
+        labels += [image.objects[index].label for index in with_area]
+        numbers += [number] * len(with_area)
+    if without_area:
+        source, image = without_area[0]
+        n_boxes = f"{len(without_area)} box{'es' * (len(without_area) > 1)}"
+        warn_user(
+            f"{n_boxes} without area in the image left out; the first is in "
+            f"{source.name}, in the image {image.file_name!r:.200}."
+        )
+    table = pd.DataFrame(np.concatenate(boxes), columns=list(BOX_COLUMNS))
+    table.insert(0, "image", np.array(numbers, dtype=np.int64))
+    table.insert(1, "label", labels)
+    as_labels(table["label"], f"The labels of {name}", n=len(table))
+    return table
+
+
+def _checked_size(image: AnnotatedImage, path: Path, source: Source) -> tuple[int, int]:
+    """(height, width) of the image, which must be that of the annotations."""
+    size = upright_size(path)
+    if image.size in (None, size):
+        return size
+    if image.size == size[::-1]:
+        remedy = "it was annotated lying on its side, so turn the file by 90 degrees"
+    else:
+        remedy = "pass images, the folder of the images that were annotated"
+    raise ValueError(
+        f"{str(path)!r} is {size[1]} pixels wide and {size[0]} high, but {source.name} "
+        f"annotates an image {image.size[1]} wide and {image.size[0]} high; {remedy}."
+    )
+
+
+def _images_to_write(
+    images: Sequence[str | os.PathLike[str]], instances: pd.DataFrame
+) -> list[ImageToWrite]:
+    paths = _image_paths(images)
+    sizes = [upright_size(path) for path in paths]
+    has_score = isinstance(instances, pd.DataFrame) and "score" in instances
+    checked = check_instances(instances, name="instances", needs_score=has_score)
+    numbers = image_numbers(checked, sizes, name="instances")
+    objects: list[list[AnnotatedObject]] = [[] for _ in paths]
+    for row, number, label, box, score in zip(
+        checked.rows,
+        numbers,
+        checked.label,
+        checked.boxes.tolist(),
+        checked.score.tolist(),
+        strict=True,
+    ):
+        text = str(label)
+        if not text.isprintable() or text != text.strip() or not text:
+            raise ValueError(
+                f"Row {row} of instances has the label {label!r:.50}, which cannot be "
+                "written; use printable text without blanks around it."
+            )
+        if box[2] == box[0] or box[3] == box[1]:
+            raise ValueError(
+                f"Row {row} of instances has a box without area; drop the row."
+            )
+        value = score if has_score else None
+        objects[number].append(AnnotatedObject(text, tuple(box), value))
+    folder = _common_folder(paths)
+    return [
+        ImageToWrite(path.resolve().relative_to(folder).as_posix(), path, size, found)
+        for path, size, found in zip(paths, sizes, objects, strict=True)
+    ]
+
+
+def _image_paths(images: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    is_list = isinstance(images, list | tuple)
+    if not is_list or not all(isinstance(path, str | os.PathLike) for path in images):
+        raise ValueError(
+            f"images is {type_text(images)}; pass a list of the paths of the images."
+        )
+    if not images:
+        raise ValueError("images is empty; pass the path of at least one image.")
+    paths = [Path(path) for path in images]
+    known: dict[Path, int] = {}
+    for index, path in enumerate(paths):
+        if not path.is_file():
+            raise ValueError(
+                f"images[{index}] is {str(path)!r}, which is not a file; pass paths of "
+                "images."
+            )
+        first = known.setdefault(path.resolve(), index)
+        if first != index:
+            raise ValueError(
+                f"images[{first}] and images[{index}] are both {str(path)!r}; pass "
+                "each image once."
+            )
+    return paths
+
+
+def _common_folder(paths: list[Path]) -> Path:
+    """The folder that holds all images."""
+    try:
+        return Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    except ValueError:
+        raise ValueError(
+            "images are on several drives; move them into one folder."
+        ) from None

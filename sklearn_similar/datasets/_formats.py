@@ -1,0 +1,100 @@
+"""The annotation formats, and the files in them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .._images.messages import count, warn_user
+from ._annotations import AnnotationFormat
+from ._coco import COCO
+from ._cvat import CVAT
+from ._image_lookup import visible_files
+from ._label_studio import LABEL_STUDIO
+from ._labelme import LABELME
+from ._parsing import parse_file
+from ._voc import VOC
+from ._yolo import CLASSES, YOLO
+
+FORMATS: dict[str, AnnotationFormat] = {
+    known.name: known for known in (COCO, VOC, YOLO, LABELME, CVAT, LABEL_STUDIO)
+}
+
+
+def annotation_files(
+    path: Path, known: AnnotationFormat | None
+) -> Iterator[tuple[AnnotationFormat, Path, Any]]:
+    """The format, the path and the parsed content of each annotation file.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder that is searched with its subfolders.
+    known : AnnotationFormat or None
+        The format; None: the only one that the content is in.
+
+    Raises
+    ------
+    ValueError
+        If there are no annotations, or those of several formats.
+    """
+    formats = list(FORMATS.values()) if known is None else [known]
+    suffixes = {suffix for one in formats for suffix in one.suffixes}
+    if path.is_dir():
+        files = _candidates(path, suffixes)
+    else:
+        files = [path] if path.suffix.lower() in suffixes else []
+    first: tuple[AnnotationFormat, Path] | None = None
+    unknown = []
+    for file in files:
+        content = parse_file(file)
+        found = _recognise(file, content, formats)
+        if found is None:
+            unknown.append(file)
+            continue
+        if first is not None and found is not first[0]:
+            raise ValueError(
+                f"{str(path)!r} holds annotations in several formats: {first[0].title} "
+                f"in {str(first[1])!r} and {found.title} in {str(file)!r}; pass the "
+                "file or folder of one of them, or format."
+            )
+        first = first or (found, file)
+        yield found, file, content
+    if first is None:
+        raise ValueError(_nothing_found(path, known))
+    if unknown and known is None:
+        warn_user(
+            f"{count(len(unknown), 'file')} in {str(path)!r} left out, as the content "
+            f"is not annotations; the first is {str(unknown[0])!r}."
+        )
+
+
+def _candidates(folder: Path, suffixes: set[str]) -> list[Path]:
+    files = [f for f in visible_files(folder) if f.suffix.lower() in suffixes]
+    has_yaml = any(file.suffix.lower() in (".yaml", ".yml") for file in files)
+    # Other texts are the labels themselves, and data.yaml says more than classes.txt.
+    return [
+        file
+        for file in files
+        if file.suffix.lower() != ".txt" or (file.name == CLASSES and not has_yaml)
+    ]
+
+
+def _recognise(
+    file: Path, content: Any, formats: list[AnnotationFormat]
+) -> AnnotationFormat | None:
+    suffix = file.suffix.lower()
+    for one in formats:
+        if suffix in one.suffixes and one.recognises(content):
+            return one
+    return None
+
+
+def _nothing_found(path: Path, known: AnnotationFormat | None) -> str:
+    titles = ", ".join(one.title for one in FORMATS.values())
+    expected = f"the format {known.title}" if known else f"a known format ({titles})"
+    if not path.is_dir():
+        return f"{str(path)!r} is not in {expected}; pass another file."
+    hint = "pass the folder or file of the annotations"
+    if next(path.rglob("*.txt"), None) is not None:
+        hint += "; for YOLO, one with data.yaml or classes.txt, the names of the labels"
+    return f"{str(path)!r} holds no annotations in {expected}; {hint}."
