@@ -196,8 +196,9 @@ def dump_annotations(
     - COCO, CVAT: by the path relative to the folder that holds all of `images`.
     - Pascal VOC: by the name of the file. In labelImg, open the folder of the images
       and choose `path` as the folder for saving.
-    - YOLO: in the folder ``images`` next to ``labels``. Move the images there, or pass
-      the folder of the images to `load_annotations`.
+    - YOLO: in the folder ``images`` next to ``labels``, or next to the text files if
+      they are elsewhere in `path`. Copy other images to ``images``, or pass their
+      folder to `load_annotations`.
     - LabelMe: by the path relative to the JSON file.
     - Label Studio: as local files. Its document root is the folder above the one that
       holds all of `images`. The boxes are predictions for the controls
@@ -226,12 +227,7 @@ def dump_annotations(
     """
     known = _format(format)
     target = Path(path)
-    if not known.writes_folder:
-        check_can_write(target)
-    elif target.exists() and not target.is_dir():
-        raise ValueError(
-            f"{str(target)!r} is a file, but {known.title} needs a folder; pass one."
-        )
+    _check_target(target, known)
     texts = known.write(_images_to_write(images, instances), target)
     existing = [file for file in texts if file.exists()]
     if existing and not overwrite:
@@ -242,6 +238,22 @@ def dump_annotations(
     for file in texts:
         file.parent.mkdir(parents=True, exist_ok=True)
     write_all({file: text.encode() for file, text in texts.items()})
+
+
+def _check_target(target: Path, known: AnnotationFormat) -> None:
+    if known.writes_folder:
+        if target.exists() and not target.is_dir():
+            raise ValueError(
+                f"{str(target)!r} is a file, but {known.title} needs a folder; pass "
+                "one."
+            )
+        return
+    check_can_write(target)
+    if target.suffix.lower() not in known.suffixes:
+        raise ValueError(
+            f"{str(target)!r} does not end in {known.suffixes[0]}, as files of "
+            f"{known.title} do; add it."
+        )
 
 
 def _format(name: str) -> AnnotationFormat:

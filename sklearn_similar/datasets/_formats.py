@@ -42,7 +42,7 @@ def annotation_files(
     if path.is_dir():
         files = _candidates(path, suffixes)
     else:
-        files = [path] if path.suffix.lower() in suffixes else []
+        files = [path] if _may_describe(path, suffixes) else []
     first: tuple[AnnotationFormat, Path] | None = None
     unknown = []
     for file in files:
@@ -69,14 +69,16 @@ def annotation_files(
 
 
 def _candidates(folder: Path, suffixes: set[str]) -> list[Path]:
-    files = [f for f in visible_files(folder) if f.suffix.lower() in suffixes]
+    files = [file for file in visible_files(folder) if _may_describe(file, suffixes)]
     has_yaml = any(file.suffix.lower() in (".yaml", ".yml") for file in files)
-    # Other texts are the labels themselves, and data.yaml says more than classes.txt.
-    return [
-        file
-        for file in files
-        if file.suffix.lower() != ".txt" or (file.name == CLASSES and not has_yaml)
-    ]
+    # data.yaml says more than classes.txt.
+    return [file for file in files if not (has_yaml and file.name == CLASSES)]
+
+
+def _may_describe(file: Path, suffixes: set[str]) -> bool:
+    """Whether a file may name images or labels; other texts hold boxes alone."""
+    suffix = file.suffix.lower()
+    return suffix in suffixes and (suffix != ".txt" or file.name == CLASSES)
 
 
 def _recognise(
@@ -92,9 +94,9 @@ def _recognise(
 def _nothing_found(path: Path, known: AnnotationFormat | None) -> str:
     titles = ", ".join(one.title for one in FORMATS.values())
     expected = f"the format {known.title}" if known else f"a known format ({titles})"
-    if not path.is_dir():
-        return f"{str(path)!r} is not in {expected}; pass another file."
-    hint = "pass the folder or file of the annotations"
-    if next(path.rglob("*.txt"), None) is not None:
+    folder = path if path.is_dir() else path.parent
+    hint = "the folder or file of the annotations"
+    if next(folder.glob("**/*.txt"), None) is not None:
         hint += "; for YOLO, one with data.yaml or classes.txt, the names of the labels"
-    return f"{str(path)!r} holds no annotations in {expected}; {hint}."
+    fact = "holds no annotations" if path.is_dir() else "is not"
+    return f"{str(path)!r} {fact} in {expected}; pass {hint}."

@@ -38,7 +38,9 @@ def upright_size(path: Path) -> tuple[int, int]:
             is_transposed = image.getexif().get(_ORIENTATION) in _TRANSPOSED
     # Decoders raise errors of any type for damaged files.
     except Exception as error:
-        raise ValueError(f"{str(path)!r} cannot be read as an image.") from error
+        raise ValueError(
+            f"{str(path)!r} cannot be read as an image: {error}."
+        ) from error
     return (width, height) if is_transposed else (height, width)
 
 

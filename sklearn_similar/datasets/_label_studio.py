@@ -23,6 +23,7 @@ from ._annotations import (
 
 # Where Label Studio serves files of its machine.
 _LOCAL_FILES = "/data/local-files/?d="
+_SHAPES = ("rectangle", "polygon")
 _BOX = {"x", "y", "width", "height"}
 
 
@@ -130,13 +131,14 @@ def _image(task: _Task, entry: dict, n_others: Counter) -> AnnotatedImage:
         raise ValueError(f"{task.where} has a result that is not a list of objects.")
     objects = []
     size = None
-    # A labelled rectangle may have a second region without its labels.
-    labelled = {region.get("id") for region in regions if _labels(region)}
+    labelled = {str(region.get("id")) for region in regions if _labels(region)}
     for region in regions:
         labels = _labels(region)
         if not labels or not _has_box(region["value"]):
-            if labels or region.get("id") not in labelled:
-                n_others[str(region.get("type"))] += 1
+            # A labelled rectangle may have a second region without its labels.
+            is_shape = region.get("type") in _SHAPES
+            if labels or (is_shape and str(region.get("id")) not in labelled):
+                n_others[str(region["type"])] += 1
             continue
         size = image_size(region.get("original_height"), region.get("original_width"))
         box = _box(region, size, task.where)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .._images.messages import count
 from ._annotations import (
     AnnotatedImage,
     AnnotatedObject,
@@ -20,7 +21,7 @@ from ._annotations import (
     finite_number,
     label_text,
 )
-from ._image_lookup import image_files
+from ._image_lookup import ImageLookup, image_files
 from ._parsing import parse_lines
 
 CLASSES = "classes.txt"
@@ -51,7 +52,7 @@ def read_yolo(content: dict | list, source: Source) -> list[AnnotatedImage]:
     _check_one_file_each(files)
     if not any(files.values()):
         raise ValueError(
-            f"{source.name} belongs to {len(paths)} images, such as "
+            f"{source.name} belongs to {count(len(paths), 'image')}, such as "
             f"{str(paths[0])!r}, but none has a file of labels; put them into a folder "
             "labels next to the folder images."
         )
@@ -75,7 +76,7 @@ def _names(names: Any, source: Source) -> dict[int, str]:
     """The label of each index."""
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names:
+    if not isinstance(names, dict):
         raise ValueError(
             f"{source.name} has names that are not a list of labels, or a mapping from "
             "numbers to labels."
@@ -120,18 +121,18 @@ def _images_of_entry(text: str, roots: list[Path], source: Source) -> list[Path]
     while plain.startswith("../"):
         plain = plain[3:]
     candidates = [root / name for name in (text, plain) for root in roots]
+    lists = [path for path in candidates if path.is_file()]
+    if lists:
+        return _listed_images(lists[0], roots, source.images)
     if source.images is not None:
         candidates = [source.images / plain, source.images]
-    for path in candidates:
-        if path.is_dir():
-            return _images_in(path)
-        if path.is_file():
-            return list(_listed_images(path, roots))
-    hint = f" and subset={source.subset!r}" if source.subset else " or a subset"
-    raise ValueError(
-        f"{source.name} names the images {text!r}, which do not exist next to it; "
-        f"pass images, their folder{hint}."
-    )
+    folders = [path for path in candidates if path.is_dir()]
+    if not folders:
+        raise ValueError(
+            f"{source.name} names the images {text!r}, which do not exist next to it; "
+            "pass images, their folder, or a subset whose images exist."
+        )
+    return _images_in(folders[0])
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -141,16 +142,21 @@ def _images_in(folder: Path) -> list[Path]:
     return images
 
 
-def _listed_images(file: Path, roots: list[Path]) -> Iterator[Path]:
+def _listed_images(file: Path, roots: list[Path], images: Path | None) -> list[Path]:
+    """The images in a list of paths, which start at its folder or at a root."""
+    lookup = ImageLookup(images, file.parent)
+    paths = []
     for line in filter(None, parse_lines(file.read_bytes(), repr(str(file)))):
-        candidates = [folder / line for folder in (file.parent, *roots)]
-        found = [path for path in candidates if path.is_file()]
-        if not found:
+        below = [] if images else [root / line for root in roots]
+        found = next((path for path in below if path.is_file()), None)
+        found = found or lookup.find(line, file, use_stem=False)
+        if found is None:
             raise ValueError(
                 f"{str(file)!r} lists the image {line!r}, which does not exist; remove "
                 "it from the list, or pass images, the folder of the images."
             )
-        yield found[0]
+        paths.append(found)
+    return paths
 
 
 def _counterpart(path: Path, old: str, new: str) -> Path | None:
@@ -229,8 +235,8 @@ def _objects(
         index, *values = (finite_number(v, "a value", where) for v in line.split())
         if index not in names:
             raise ValueError(
-                f"{where} has the label {index:g}, but the names of labels end at "
-                f"{max(names)}; correct the line, or add the name."
+                f"{where} has the label {index:g}, which is not in the names of the "
+                "labels; correct the line, or add the name."
             )
         yield AnnotatedObject(
             names[int(index)], _box(values[:4] if has_poses else values, where)
@@ -260,7 +266,8 @@ def _box(values: list[float], where: str) -> tuple[float, float, float, float]:
 def write_yolo(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
     """A file of labels for each image, data.yaml and classes.txt.
 
-    The folders of the labels are those of the images in the folder ``images``.
+    The labels of images in the folder ``images`` lie in a folder ``labels`` with the
+    same subfolders; those of other images below `path` lie next to the image.
     """
     labels = sorted({found.label for image in images for found in image.objects})
     numbers = {label: number for number, label in enumerate(labels)}
@@ -282,20 +289,24 @@ def write_yolo(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
         f"  {number}: {json.dumps(label, ensure_ascii=False)}\n"
         for label, number in numbers.items()
     )
-    head = "path: .\ntrain: images\nval: images\n"
+    has_folder = any((path / "labels") in file.parents for file in files)
+    folder = "images" if has_folder else "."
+    head = f"path: .\ntrain: {folder}\nval: {folder}\n"
     texts[path / "data.yaml"] = head + (f"names:\n{names}" if names else "names: []\n")
     texts[path / CLASSES] = "".join(f"{label}\n" for label in labels)
     return texts
 
 
 def _label_file(image: ImageToWrite, path: Path) -> Path:
-    folder = (path / "images").resolve()
+    folder = path.resolve()
     image_path = image.path.resolve()
-    if image_path.is_relative_to(folder):
+    if image_path.is_relative_to(folder / "images"):
+        relative = "labels" / image_path.relative_to(folder / "images")
+    elif image_path.is_relative_to(folder):
         relative = image_path.relative_to(folder)
     else:
-        relative = Path(image.name)
-    return (path / "labels" / relative).with_suffix(".txt")
+        relative = Path("labels", image.name)
+    return (path / relative).with_suffix(".txt")
 
 
 def _line(
