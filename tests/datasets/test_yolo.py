@@ -226,5 +226,5 @@ def test_labels_without_names_are_refused(tmp_path):
 
 def test_yaml_makes_no_objects(tmp_path):
     one_image(tmp_path, names="names: !!python/object/apply:os.getcwd []")
-    with pytest.raises(ValueError, match="names that are not a list of labels"):
+    with pytest.raises(ValueError, match="which is not in the names"):
         load_annotations(tmp_path)
