@@ -20,6 +20,15 @@ FORMATS: dict[str, AnnotationFormat] = {
 }
 
 
+def format_of_name(name: str) -> AnnotationFormat:
+    """The format that the parameter `format` names."""
+    if name not in FORMATS:
+        raise ValueError(
+            f"format is {name!r}; pass one of {', '.join(map(repr, FORMATS))}."
+        )
+    return FORMATS[name]
+
+
 def annotation_files(
     path: Path, known: AnnotationFormat | None
 ) -> Iterator[tuple[AnnotationFormat, Path, Any]]:

@@ -89,7 +89,9 @@ class ImageLookup:
         for folder in self._folders(file):
             index = self._index(folder)
             for variant in variants:
-                if found := _choose(index.get(_key(variant.name), []), variant, file):
+                if found := _choose(
+                    index.get(name_key(variant.name), []), variant, file
+                ):
                     return found
         if use_stem:
             for folder in self._folders(file):
@@ -108,7 +110,7 @@ class ImageLookup:
         if folder not in self._indices:
             index = defaultdict(list)
             for path in image_files(folder):
-                index[_key(path.name)].append(path)
+                index[name_key(path.name)].append(path)
             self._indices[folder] = dict(index)
         return self._indices[folder]
 
@@ -131,7 +133,12 @@ def _variants(name: str) -> Iterator[PurePosixPath]:
         yield plain.with_name(stripped)
 
 
-def _key(name: str) -> str:
+def uploaded_names(name: str) -> set[str]:
+    """Keys of the names that a file may have had before an upload changed its name."""
+    return {name_key(name), name_key(_UPLOAD_PREFIX.sub("", name))}
+
+
+def name_key(name: str) -> str:
     """Equal for names that differ in case, or in what uploads remove from names."""
     return re.sub(r"[^-\w.]", "", name.replace(" ", "_")).casefold()
 
@@ -140,9 +147,10 @@ def _choose(candidates: list[Path], name: PurePosixPath, file: Path) -> Path | N
     """The candidate whose last folders are those of the name."""
     if not candidates:
         return None
-    exact = [path for path in candidates if path.name == name.name] or candidates
-    common = [_n_common_parts(path, name) for path in exact]
-    best = [path for path, n in zip(exact, common, strict=True) if n == max(common)]
+    common = [_n_common_parts(path, name) for path in candidates]
+    best = [
+        path for path, n in zip(candidates, common, strict=True) if n == max(common)
+    ]
     if len(best) > 1:
         raise ValueError(
             f"{str(file)!r} names the image {str(name)!r}, and both {str(best[0])!r} "

@@ -6,7 +6,7 @@ y ...`` for a polygon, in shares of the image's width and height.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ._annotations import (
     finite_number,
     label_text,
 )
-from ._image_lookup import ImageLookup, image_files
+from ._image_lookup import ImageLookup, image_files, name_key, uploaded_names
 from ._parsing import parse_lines
 
 CLASSES = "classes.txt"
@@ -46,7 +46,7 @@ def read_yolo(content: dict | list, source: Source) -> list[AnnotatedImage]:
     """The images of a data set; those without a text file have no objects."""
     data: dict = content if isinstance(content, dict) else {"names": content}
     names = _names(data["names"], source)
-    paths = list(dict.fromkeys(_image_paths(data, source)))
+    paths = _image_paths(data, source)
     labels = _Labels(source)
     files = {path: labels.find(path) for path in paths}
     _check_one_file_each(files)
@@ -58,6 +58,8 @@ def read_yolo(content: dict | list, source: Source) -> list[AnnotatedImage]:
         )
     if source.images is None:
         _check_no_image_is_missing(files)
+    elif source.subset is None:
+        labels.check_all_used(files.values(), source.images)
     # Values after the box are the key points of a pose.
     has_poses = "kpt_shape" in data
     return [
@@ -178,7 +180,8 @@ class _Labels:
         self._by_stem: dict[str, list[Path]] = {}
         if source.images is not None:
             for file in sorted(source.file.parent.rglob("*.txt")):
-                self._by_stem.setdefault(file.stem, []).append(file)
+                for stem in uploaded_names(file.stem):
+                    self._by_stem.setdefault(stem, []).append(file)
 
     def find(self, image: Path) -> Path | None:
         """The file of an image; None if it has none."""
@@ -188,13 +191,23 @@ class _Labels:
             file = folder / f"{image.stem}.txt"
             if file.is_file():
                 return file
-        files = self._by_stem.get(image.stem, [])
+        files = self._by_stem.get(name_key(image.stem), [])
         if len(files) > 1:
             raise ValueError(
                 f"{str(files[0])!r} and {str(files[1])!r} may both belong to the image "
                 f"{str(image)!r}; pass a subset, or move the images next to the labels."
             )
         return files[0] if files else None
+
+    def check_all_used(self, used: Iterable[Path | None], images: Path) -> None:
+        """Raise for a file in a folder ``labels`` that belongs to no image."""
+        rest = {file for files in self._by_stem.values() for file in files} - set(used)
+        for file in sorted(rest):
+            if "labels" in file.parent.parts and file.name != CLASSES:
+                raise ValueError(
+                    f"{str(file)!r} has no image in {str(images)!r}; add the image, or "
+                    "delete the file."
+                )
 
 
 def _check_one_file_each(files: dict[Path, Path | None]) -> None:

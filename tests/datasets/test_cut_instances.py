@@ -21,6 +21,19 @@ def test_the_longer_side_decides_so_that_the_aspect_ratio_is_kept():
     np.testing.assert_array_equal(X, [IMAGE[4:12, 12:20]])
 
 
+@pytest.mark.parametrize("shift", [-0.4, 0.4])
+def test_the_square_lies_at_the_nearest_pixel(shift):
+    truth = table_of((0, "coin", 12 + shift, 3, 20 + shift, 11))
+    X, _ = cut_instances([IMAGE], truth, size=8)
+    np.testing.assert_array_equal(X, [IMAGE[3:11, 12:20]])
+
+
+def test_resampled_integers_are_rounded():
+    image = np.array([[0, 3], [0, 3]], dtype=np.uint8)
+    X, _ = cut_instances([image], table_of((0, "a", 0, 0, 2, 2)), size=4)
+    assert X[0].tolist() == [[0, 1, 2, 3]] * 4
+
+
 def test_context_enlarges_the_square():
     truth = table_of((0, "coin", 12, 6, 16, 10))
     X, _ = cut_instances([IMAGE], truth, size=8, context=2)

@@ -150,6 +150,12 @@ def test_voc_numbers_pixels_from_1(tmp_path, images):
     assert box == ["11", "6", "30", "15"]
 
 
+def test_voc_keeps_a_pixel_of_a_narrow_box(tmp_path, images):
+    truth = table_of((0, "line", 10.6, 5.2, 10.9, 5.4))
+    dump_annotations(tmp_path, images, truth, format="voc")
+    assert rows_of(load_annotations(tmp_path)[1]) == [(0, "line", 11, 5, 12, 6)]
+
+
 def test_label_studio_serves_images_below_its_document_root(tmp_path, images):
     make_image(tmp_path / "images" / "deep" / "ä b.png")
     images = [*images, tmp_path / "images" / "deep" / "ä b.png"]

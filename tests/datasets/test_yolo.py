@@ -43,6 +43,7 @@ def test_boxes_are_scaled_to_an_upright_image(tmp_path):
         ("train/images", "train/images/a.png", "train/labels/a.txt"),
         ("../train/images", "train/images/a.png", "train/labels/a.txt"),
         ("./images", "images/deep/a.png", "labels/deep/a.txt"),
+        ("images", "images/images/a.png", "images/labels/a.txt"),
         ("[images/train]", "images/train/a.png", "labels/train/a.txt"),
         ("photographs", "photographs/a.png", "photographs/a.txt"),
         ("images", "images/a.png", "images/a.txt"),
@@ -89,6 +90,13 @@ def test_a_subset_is_chosen_and_no_image_is_read_twice(tmp_path):
         load_annotations(tmp_path, subset="test")
 
 
+def test_tools_call_the_second_subset_differently(tmp_path):
+    image = one_image(tmp_path)
+    for key in ("val", "valid", "validation"):
+        write(tmp_path / "data.yaml", f"{key}: images\n{NAMES}")
+        assert load_annotations(tmp_path, subset="val")[0] == [image]
+
+
 def test_an_unknown_subset_is_refused(tmp_path):
     one_image(tmp_path)
     with pytest.raises(ValueError, match="names no images for the subset 'test'; pass"):
@@ -113,6 +121,21 @@ def test_images_elsewhere_are_matched_by_name(tmp_path):
     paths, instances = load_annotations(tmp_path / "set", tmp_path / "photographs")
     assert paths == [image]
     assert len(instances) == 1
+    write(tmp_path / "set" / "labels" / "b.txt", "")
+    with pytest.raises(
+        ValueError, match=r"b\.txt' has no image in '.*photographs'; ad"
+    ):
+        load_annotations(tmp_path / "set", tmp_path / "photographs")
+
+
+def test_labels_of_uploaded_images_are_matched_by_the_name_before(tmp_path):
+    image = make_image(tmp_path / "photographs" / "IMG (1).png")
+    make_image(tmp_path / "photographs" / "IMG (2).png")
+    write(tmp_path / "labels" / "0a1b2c3d-IMG_1.txt", "1 0.5 0.5 0.25 0.5")
+    write(tmp_path / "classes.txt", "coin\nkey")
+    paths, instances = load_annotations(tmp_path, image.parent)
+    assert paths[0] == image
+    assert rows_of(instances) == [(0, "key", 15, 5, 25, 15)]
 
 
 @pytest.mark.parametrize(
@@ -145,14 +168,14 @@ def test_key_points_of_poses_are_ignored(tmp_path):
 
 @pytest.mark.parametrize("folder", ["", "labels"])
 def test_names_may_be_lines_of_classes_txt(tmp_path, folder):
-    image = one_image(tmp_path)
+    image = one_image(tmp_path, "0 0.5 0.5 0.25 0.5")
     (tmp_path / "data.yaml").unlink()
     write(tmp_path / "notes.json", "{}")
     write(tmp_path / folder / "classes.txt", "\ufeffcoin\nkey\n\n")
     with pytest.warns(UserWarning, match=r"1 file in .* left out, .*notes\.json"):
         paths, instances = load_annotations(tmp_path)
     assert paths == [image]
-    assert instances["label"].tolist() == ["key"]
+    assert instances["label"].tolist() == ["coin"]
     assert load_annotations(tmp_path / folder / "classes.txt")[0] == [image]
 
 
