@@ -73,6 +73,7 @@ class ImageToWrite:
     file_name : str
         The path relative to the folder that holds all images, with ``/``.
     path : Path
+        Absolute.
     size : tuple of int
         (height, width).
     objects : list of AnnotatedObject

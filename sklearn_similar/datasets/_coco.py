@@ -31,7 +31,7 @@ def read_coco_images(content: Any, source: Source) -> list[AnnotatedImage]:
             f"{source.name} holds results of COCO, which do not name images; read it "
             "with load_coco_file."
         )
-    coco = coco_of_content(content, source.name)
+    coco = coco_of_content(content, source.name, unique_names=False)
     objects: list[list[AnnotatedObject]] = [[] for _ in coco.image_ids]
     boxes = coco.instances[list(BOX_COLUMNS)].to_numpy(dtype=float).tolist()
     for image, label, box in zip(
@@ -39,8 +39,8 @@ def read_coco_images(content: Any, source: Source) -> list[AnnotatedImage]:
     ):
         objects[image].append(AnnotatedObject(label, tuple(box)))
     return [
-        AnnotatedImage(file_name or "", size, found)
-        for file_name, size, found in zip(
+        AnnotatedImage(file_name or "", size, instances)
+        for file_name, size, instances in zip(
             coco.file_names, coco.image_sizes, objects, strict=True
         )
     ]
@@ -48,23 +48,23 @@ def read_coco_images(content: Any, source: Source) -> list[AnnotatedImage]:
 
 def write_coco(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
     """A data set, whose annotations have scores if the objects have."""
-    labels = sorted({found.label for image in images for found in image.objects})
+    labels = sorted({instance.label for image in images for instance in image.objects})
     category_ids = {label: number for number, label in enumerate(labels, 1)}
     annotations: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, 1):
-        for found in image.objects:
-            x_min, y_min, x_max, y_max = found.box
+        for instance in image.objects:
+            x_min, y_min, x_max, y_max = instance.box
             width, height = x_max - x_min, y_max - y_min
             annotation = {
                 "id": len(annotations) + 1,
                 "image_id": image_id,
-                "category_id": category_ids[found.label],
+                "category_id": category_ids[instance.label],
                 "bbox": [x_min, y_min, width, height],
                 "area": width * height,
                 "iscrowd": 0,
             }
-            if found.score is not None:
-                annotation["score"] = found.score
+            if instance.score is not None:
+                annotation["score"] = instance.score
             annotations.append(annotation)
     content = {
         "images": [

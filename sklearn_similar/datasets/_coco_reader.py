@@ -124,11 +124,16 @@ def coco_of_content(
     *,
     image_ids: Sequence | None = None,
     category_ids: Mapping | None = None,
+    unique_names: bool = True,
 ) -> CocoContent:
-    """Check the parsed content of a COCO file, which messages call `name`."""
+    """Check the parsed content of a COCO file, which messages call `name`.
+
+    Without `unique_names`, two categories may have one name: Roboflow's first category
+    is named after the project, as a class may be.
+    """
     if isinstance(content, dict):
         images = _images(content, name)
-        labels = _labels(content, name)
+        labels = _labels(content, name, unique_names)
         entries = _entries(content, "annotations", name)
     elif isinstance(content, list):
         if image_ids is None or category_ids is None:
@@ -181,7 +186,7 @@ def _images(content: dict, name: str) -> dict[int | str, dict]:
     return dict(zip(ids, (entry for _, entry in entries), strict=True))
 
 
-def _labels(content: dict, name: str) -> dict[int, str | int]:
+def _labels(content: dict, name: str, unique_names: bool) -> dict[int, str | int]:
     """The label of each category id."""
     entries = _entries(content, "categories", name)
     ids = [_integer(entry, "id", where) for where, entry in entries]
@@ -190,7 +195,8 @@ def _labels(content: dict, name: str) -> dict[int, str | int]:
         if not isinstance(label, str | int):
             raise _bad(where, "name", label, "a string")
     check_distinct(ids, f"The categories of {name}")
-    check_distinct(labels, f"The names of categories of {name}")
+    if unique_names:
+        check_distinct(labels, f"The names of categories of {name}")
     return dict(zip(ids, labels, strict=True))
 
 

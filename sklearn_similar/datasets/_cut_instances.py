@@ -98,7 +98,7 @@ def cut_instances(images, instances, *, size=64, context=1.0):
             f"Row {row} of instances has a box without area; drop the row."
         )
     windows = _windows(checked.boxes, context)
-    crops: list[np.ndarray] = [np.empty(0)] * len(windows)
+    crops = [np.empty(0)] * len(windows)
     for number in np.unique(numbers):
         pixels = _pixels(images[number], number)
         for row in np.flatnonzero(numbers == number):

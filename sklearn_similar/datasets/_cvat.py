@@ -104,7 +104,9 @@ def write_cvat(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
     ElementTree.SubElement(task, "size").text = str(len(images))
     ElementTree.SubElement(task, "mode").text = "annotation"
     labels = ElementTree.SubElement(task, "labels")
-    for label in sorted({found.label for image in images for found in image.objects}):
+    for label in sorted(
+        {instance.label for image in images for instance in image.objects}
+    ):
         element = ElementTree.SubElement(labels, "label")
         ElementTree.SubElement(element, "name").text = label
         ElementTree.SubElement(element, "attributes")
@@ -118,11 +120,11 @@ def write_cvat(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
             width=str(width),
             height=str(height),
         )
-        for found in image.objects:
+        for instance in image.objects:
             box = ElementTree.SubElement(
-                element, "box", label=found.label, source="auto", occluded="0"
+                element, "box", label=instance.label, source="auto", occluded="0"
             )
-            for key, value in zip(_CORNERS, found.box, strict=True):
+            for key, value in zip(_CORNERS, instance.box, strict=True):
                 box.set(key, repr(value))
             box.set("z_order", "0")
     ElementTree.indent(root)

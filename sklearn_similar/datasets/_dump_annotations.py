@@ -158,8 +158,8 @@ def _images_to_write(
         objects[number].append(AnnotatedObject(text, tuple(box), value))
     folder = _common_folder(paths)
     return [
-        ImageToWrite(path.resolve().relative_to(folder).as_posix(), path, size, found)
-        for path, size, found in zip(paths, sizes, objects, strict=True)
+        ImageToWrite(path.relative_to(folder).as_posix(), path, size, of_image)
+        for path, size, of_image in zip(paths, sizes, objects, strict=True)
     ]
 
 
@@ -171,7 +171,8 @@ def _image_paths(images: Sequence[str | os.PathLike[str]]) -> list[Path]:
         )
     if not images:
         raise ValueError("images is empty; pass the path of at least one image.")
-    paths = [Path(path) for path in images]
+    # Absolute, but not resolved: a link has the name under which it is annotated.
+    paths = [Path(os.path.abspath(path)) for path in images]
     known: dict[Path, int] = {}
     for index, path in enumerate(paths):
         if not path.is_file():
@@ -191,7 +192,7 @@ def _image_paths(images: Sequence[str | os.PathLike[str]]) -> list[Path]:
 def _common_folder(paths: list[Path]) -> Path:
     """The folder that holds all images."""
     try:
-        return Path(os.path.commonpath([path.resolve().parent for path in paths]))
+        return Path(os.path.commonpath([path.parent for path in paths]))
     except ValueError:
         raise ValueError(
             "images are on several drives; move them into one folder."

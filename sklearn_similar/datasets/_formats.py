@@ -22,7 +22,7 @@ FORMATS: dict[str, AnnotationFormat] = {
 
 def format_of_name(name: str) -> AnnotationFormat:
     """The format that the parameter `format` names."""
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         raise ValueError(
             f"format is {name!r}; pass one of {', '.join(map(repr, FORMATS))}."
         )
@@ -47,7 +47,7 @@ def annotation_files(
         If there are no annotations, or those of several formats.
     """
     formats = list(FORMATS.values()) if known is None else [known]
-    suffixes = {suffix for one in formats for suffix in one.suffixes}
+    suffixes = {suffix for candidate in formats for suffix in candidate.suffixes}
     if path.is_dir():
         files = _candidates(path, suffixes)
     else:
@@ -56,18 +56,18 @@ def annotation_files(
     unknown = []
     for file in files:
         content = parse_file(file)
-        found = _recognise(file, content, formats)
-        if found is None:
+        recognised = _recognise(file, content, formats)
+        if recognised is None:
             unknown.append(file)
             continue
-        if first is not None and found is not first[0]:
+        if first is not None and recognised is not first[0]:
             raise ValueError(
                 f"{str(path)!r} holds annotations in several formats: {first[0].title} "
-                f"in {str(first[1])!r} and {found.title} in {str(file)!r}; pass the "
-                "file or folder of one of them, or format."
+                f"in {str(first[1])!r} and {recognised.title} in {str(file)!r}; pass "
+                "the file or folder of one of them, or format."
             )
-        first = first or (found, file)
-        yield found, file, content
+        first = first or (recognised, file)
+        yield recognised, file, content
     if first is None:
         raise ValueError(_nothing_found(path, known))
     if unknown and known is None:
@@ -94,14 +94,14 @@ def _recognise(
     file: Path, content: Any, formats: list[AnnotationFormat]
 ) -> AnnotationFormat | None:
     suffix = file.suffix.lower()
-    for one in formats:
-        if suffix in one.suffixes and one.recognises(content):
-            return one
+    for candidate in formats:
+        if suffix in candidate.suffixes and candidate.recognises(content):
+            return candidate
     return None
 
 
 def _nothing_found(path: Path, known: AnnotationFormat | None) -> str:
-    titles = ", ".join(one.title for one in FORMATS.values())
+    titles = ", ".join(candidate.title for candidate in FORMATS.values())
     expected = f"the format {known.title}" if known else f"a known format ({titles})"
     folder = path if path.is_dir() else path.parent
     hint = "the folder or file of the annotations"

@@ -89,15 +89,15 @@ class ImageLookup:
         for folder in self._folders(file):
             index = self._index(folder)
             for variant in variants:
-                if found := _choose(
+                if match := _choose(
                     index.get(name_key(variant.name), []), variant, file
                 ):
-                    return found
+                    return match
         if use_stem:
             for folder in self._folders(file):
                 same = [p for p in self._all(folder) if p.stem == file.stem]
-                if found := _choose(same, PurePosixPath(file.stem), file):
-                    return found
+                if match := _choose(same, PurePosixPath(file.stem), file):
+                    return match
         return None
 
     def _folders(self, file: Path) -> list[Path]:

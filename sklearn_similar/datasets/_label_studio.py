@@ -212,8 +212,8 @@ def _task(image: ImageToWrite, number: int) -> dict:
     """A task for the control ``label`` of an image ``image``."""
     height, width = image.size
     results = []
-    for index, found in enumerate(image.objects):
-        x_min, y_min, x_max, y_max = found.box
+    for index, instance in enumerate(image.objects):
+        x_min, y_min, x_max, y_max = instance.box
         result = {
             "id": f"{number}-{index}",
             "type": "rectanglelabels",
@@ -228,20 +228,22 @@ def _task(image: ImageToWrite, number: int) -> dict:
                 "width": 100 * (x_max - x_min) / width,
                 "height": 100 * (y_max - y_min) / height,
                 "rotation": 0,
-                "rectanglelabels": [found.label],
+                "rectanglelabels": [instance.label],
             },
         }
-        if found.score is not None:
-            result["score"] = found.score
+        if instance.score is not None:
+            result["score"] = instance.score
         results.append(result)
     prediction: dict[str, Any] = {"model_version": "sklearn_similar", "result": results}
-    scores = [found.score for found in image.objects if found.score is not None]
+    scores = [
+        instance.score for instance in image.objects if instance.score is not None
+    ]
     if scores:
         # Label Studio sorts tasks by it: the least confident detection decides.
         prediction["score"] = min(scores)
     # Its document root must be a folder above the images.
     parents = Path(image.file_name).parts
-    folder = image.path.resolve().parents[len(parents) - 1].name
+    folder = image.path.parents[len(parents) - 1].name
     return {
         "data": {"image": f"{_LOCAL_FILES}{quote(f'{folder}/{image.file_name}')}"},
         "predictions": [prediction],

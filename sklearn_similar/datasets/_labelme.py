@@ -93,14 +93,14 @@ def _text(image: ImageToWrite, file: Path) -> str:
         image_path = str(image.path)
     shapes = [
         {
-            "label": found.label,
-            "points": [list(found.box[:2]), list(found.box[2:])],
+            "label": instance.label,
+            "points": [list(instance.box[:2]), list(instance.box[2:])],
             "group_id": None,
             "description": "",
             "shape_type": "rectangle",
             "flags": {},
         }
-        for found in image.objects
+        for instance in image.objects
     ]
     content: dict[str, Any] = {
         "version": "5.0.0",

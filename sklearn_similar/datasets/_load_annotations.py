@@ -79,7 +79,7 @@ def load_annotations(
     In Pascal VOC, pixels are numbered from 1 and the last pixel belongs to the box, so
     that x_min is ``xmin - 1`` and x_max is ``xmax``. Files that number pixels from 0
     are read with a box that is a pixel larger, and clipped at the border. Objects
-    marked as difficult are kept.
+    marked as difficult are read.
 
     COCO's regions that are marked as crowds are left out, because they are not single
     objects; leave out their images if such regions must not count as background.
@@ -120,14 +120,14 @@ def load_annotations(
         raise ValueError(f"subset is {subset!r}; pass 'train', 'val', 'test' or None.")
     folder = root if root.is_dir() else root.parent
     annotated: list[tuple[Source, AnnotatedImage]] = []
-    for found, file, content in annotation_files(root, known):
-        if subset is not None and not found.has_subsets:
+    for recognised, file, content in annotation_files(root, known):
+        if subset is not None and not recognised.has_subsets:
             raise ValueError(
                 f"subset is {subset!r}, but {str(file)!r} is in the format "
-                f"{found.title}, which has no subsets; pass the folder of one."
+                f"{recognised.title}, which has no subsets; pass the folder of one."
             )
         source = Source(file, folder, image_folder, subset)
-        annotated += [(source, image) for image in found.read(content, source)]
+        annotated += [(source, image) for image in recognised.read(content, source)]
     if not annotated:
         raise ValueError(f"{str(root)!r} names no images; annotate some first.")
     paths = _find_images(annotated, ImageLookup(image_folder, folder))
@@ -135,10 +135,10 @@ def load_annotations(
 
 
 def _existing(path: str | os.PathLike[str], name: str) -> Path:
-    found = Path(path)
-    if not found.exists():
-        raise FileNotFoundError(f"{name} is {str(found)!r}, which does not exist.")
-    return found
+    existing = Path(path)
+    if not existing.exists():
+        raise FileNotFoundError(f"{name} is {str(existing)!r}, which does not exist.")
+    return existing
 
 
 def _find_images(
@@ -181,7 +181,7 @@ def _table(
     numbers: list[int] = []
     labels: list[Any] = []
     boxes = [np.empty((0, 4))]
-    without_area: list[tuple[Source, AnnotatedImage]] = []
+    without_area: list[tuple[Source, Path]] = []
     for number, ((source, image), path) in enumerate(
         zip(annotated, paths, strict=True)
     ):
@@ -189,27 +189,27 @@ def _table(
         if not image.objects:
             continue
         limits = np.tile(size[::-1], 2)
-        found = np.array([one.box for one in image.objects], dtype=np.float64)
+        corners = np.array([instance.box for instance in image.objects], np.float64)
         if image.is_relative:
             # Shares of whole pixels become whole pixels again.
-            found = np.round(found * limits, 6)
-        if (found[:, 2:] < found[:, :2]).any():
+            corners = np.round(corners * limits, 6)
+        if (corners[:, 2:] < corners[:, :2]).any():
             raise ValueError(
                 f"{source.name} has a box of negative size in the image "
-                f"{image.file_name!r:.200}; swap its corners."
+                f"{path.name!r}; swap its corners."
             )
-        found = np.clip(found, 0, limits)
-        with_area = np.flatnonzero((found[:, 2:] > found[:, :2]).all(axis=1))
-        without_area += [(source, image)] * (len(found) - len(with_area))
-        boxes.append(found[with_area])
+        corners = np.clip(corners, 0, limits)
+        with_area = np.flatnonzero((corners[:, 2:] > corners[:, :2]).all(axis=1))
+        without_area += [(source, path)] * (len(corners) - len(with_area))
+        boxes.append(corners[with_area])
         labels += [image.objects[index].label for index in with_area]
         numbers += [number] * len(with_area)
     if without_area:
-        source, image = without_area[0]
-        n_boxes = f"{len(without_area)} box{'es' * (len(without_area) > 1)}"
+        source, path = without_area[0]
         warn_user(
-            f"{n_boxes} without area in the image left out; the first is in "
-            f"{source.name}, in the image {image.file_name!r:.200}."
+            f"{count(len(without_area), 'object')} left out, as the box has no area "
+            f"inside the image; the first is in {source.name}, in the image "
+            f"{path.name!r}."
         )
     table = pd.DataFrame(np.concatenate(boxes), columns=list(BOX_COLUMNS))
     table.insert(0, "image", np.array(numbers, dtype=np.int64))

@@ -68,17 +68,17 @@ def _text(image: ImageToWrite) -> str:
         ElementTree.SubElement(size, tag).text = str(length)
     ElementTree.SubElement(size, "depth").text = "3"
     ElementTree.SubElement(root, "segmented").text = "0"
-    for found in image.objects:
+    for instance in image.objects:
         element = ElementTree.SubElement(root, "object")
         for tag, text in [
-            ("name", found.label),
+            ("name", instance.label),
             ("pose", "Unspecified"),
             ("truncated", "0"),
             ("difficult", "0"),
         ]:
             ElementTree.SubElement(element, tag).text = text
         box = ElementTree.SubElement(element, "bndbox")
-        x_min, y_min, x_max, y_max = (round(value) for value in found.box)
+        x_min, y_min, x_max, y_max = (round(value) for value in instance.box)
         for tag, value in [
             ("xmin", x_min + 1),
             ("ymin", y_min + 1),

@@ -6,6 +6,7 @@ y ...`` for a polygon, in shares of the image's width and height.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,14 +151,14 @@ def _listed_images(file: Path, roots: list[Path], images: Path | None) -> list[P
     paths = []
     for line in filter(None, parse_lines(file.read_bytes(), repr(str(file)))):
         below = [] if images else [root / line for root in roots]
-        found = next((path for path in below if path.is_file()), None)
-        found = found or lookup.find(line, file, use_stem=False)
-        if found is None:
+        image = next((path for path in below if path.is_file()), None)
+        image = image or lookup.find(line, file, use_stem=False)
+        if image is None:
             raise ValueError(
                 f"{str(file)!r} lists the image {line!r}, which does not exist; remove "
                 "it from the list, or pass images, the folder of the images."
             )
-        paths.append(found)
+        paths.append(image)
     return paths
 
 
@@ -282,7 +283,7 @@ def write_yolo(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
     The labels of images in the folder ``images`` lie in a folder ``labels`` with the
     same subfolders; those of other images below `path` lie next to the image.
     """
-    labels = sorted({found.label for image in images for found in image.objects})
+    labels = sorted({instance.label for image in images for instance in image.objects})
     numbers = {label: number for number, label in enumerate(labels)}
     files: dict[Path, ImageToWrite] = {}
     for image in images:
@@ -294,7 +295,9 @@ def write_yolo(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
             )
         files[file] = image
     texts = {
-        file: "".join(_line(found, numbers, image.size) for found in image.objects)
+        file: "".join(
+            _line(instance, numbers, image.size) for instance in image.objects
+        )
         for file, image in files.items()
     }
     # JSON's strings are strings of YAML, too.
@@ -304,36 +307,38 @@ def write_yolo(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
     )
     has_folder = any((path / "labels") in file.parents for file in files)
     folder = "images" if has_folder else "."
-    head = f"path: .\ntrain: {folder}\nval: {folder}\n"
+    # Without a path, folders start at the file; "path: ." would be that of the process.
+    head = f"train: {folder}\nval: {folder}\n"
     texts[path / "data.yaml"] = head + (f"names:\n{names}" if names else "names: []\n")
     texts[path / CLASSES] = "".join(f"{label}\n" for label in labels)
     return texts
 
 
 def _label_file(image: ImageToWrite, path: Path) -> Path:
-    folder = path.resolve()
-    image_path = image.path.resolve()
-    if image_path.is_relative_to(folder / "images"):
-        relative = "labels" / image_path.relative_to(folder / "images")
-    elif image_path.is_relative_to(folder):
-        relative = image_path.relative_to(folder)
+    folder = Path(os.path.abspath(path))
+    if image.path.is_relative_to(folder / "images"):
+        relative = "labels" / image.path.relative_to(folder / "images")
+    elif image.path.is_relative_to(folder):
+        relative = image.path.relative_to(folder)
     else:
         relative = Path("labels", image.name)
     return (path / relative).with_suffix(".txt")
 
 
 def _line(
-    found: AnnotatedObject, numbers: dict[str, int], size: tuple[int, int]
+    instance: AnnotatedObject, numbers: dict[str, int], size: tuple[int, int]
 ) -> str:
     height, width = size
-    x_min, y_min, x_max, y_max = found.box
+    x_min, y_min, x_max, y_max = instance.box
     shares = (
         (x_min + x_max) / 2 / width,
         (y_min + y_max) / 2 / height,
         (x_max - x_min) / width,
         (y_max - y_min) / height,
     )
-    return " ".join([str(numbers[found.label]), *(f"{v:.10f}" for v in shares)]) + "\n"
+    return (
+        " ".join([str(numbers[instance.label]), *(f"{v:.10f}" for v in shares)]) + "\n"
+    )
 
 
 YOLO = AnnotationFormat(

@@ -186,6 +186,31 @@ def test_images_are_measured_upright(tmp_path, name):
     assert_frame_equal(load_annotations(tmp_path)[1], truth)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_are_annotated_under_their_names(tmp_path, name):
+    (tmp_path / "images").mkdir()
+    for link, stored in (("a", "1"), ("b", "2")):
+        make_image(tmp_path / "store" / f"{stored}.png")
+        (tmp_path / "images" / f"{link}.png").symlink_to(f"../store/{stored}.png")
+    images = [tmp_path / "images" / f"{link}.png" for link in "ab"]
+    truth = table_of((1, "coin", 1.0, 1.0, 9.0, 9.0))
+    dump_annotations(target(tmp_path, name), images, truth, format=name)
+    paths, instances = load_annotations(tmp_path, tmp_path / "images")
+    assert paths == images
+    assert_frame_equal(instances, truth)
+
+
+def test_relative_paths_are_written(tmp_path, images, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = target(tmp_path, name).relative_to(tmp_path)
+    dump_annotations(
+        path, [f"images/{image.name}" for image in images], TRUTH, format=name
+    )
+    paths, instances = load_annotations(path)
+    assert [p.resolve() for p in paths] == images
+    assert_frame_equal(instances, TRUTH)
+
+
 def test_existing_files_are_not_replaced_by_default(tmp_path, images, name):
     path = target(tmp_path, name)
     dump_annotations(path, images[2:], TRUTH[:0], format=name)

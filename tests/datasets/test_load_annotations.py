@@ -58,6 +58,13 @@ def test_coco_annotations_of_crowds_are_left_out(tmp_path):
     assert len(instances) == 0
 
 
+def test_two_categories_of_coco_may_have_one_name(tmp_path):
+    make_image(tmp_path / "a.png")
+    names = [{"id": 0, "name": "coin"}, {"id": 1, "name": "coin"}]
+    coco(tmp_path, "a.png", categories=names)
+    assert load_annotations(tmp_path)[1]["label"].tolist() == ["coin"]
+
+
 def test_results_of_coco_are_referred_to_the_other_function(tmp_path):
     result = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.5}
     path = write(tmp_path / "results.json", json.dumps([result]))
@@ -174,7 +181,7 @@ def test_boxes_without_area_are_left_out_with_one_warning(tmp_path):
     objects = [{"image_id": 1, "category_id": 1, "bbox": box} for box in boxes]
     make_image(tmp_path / "a.png")
     coco(tmp_path, "a.png", annotations=objects)
-    with pytest.warns(UserWarning, match="3 boxes without area") as caught:
+    with pytest.warns(UserWarning, match="3 objects left out, as the box") as caught:
         instances = load_annotations(tmp_path)[1]
     assert len(caught) == 1
     assert "coco.json', in the image 'a.png'" in str(caught[0].message)
