@@ -1,8 +1,8 @@
 """Reader of COCO's JSON, by the conventions of pycocotools."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +10,8 @@ import pandas as pd
 
 from .._images.messages import count, warn_user
 from .._tables.values import type_text
-from ._annotations import Annotations, check_distinct, instances_table, read_bytes
-
-# Floats represent all integers up to it, and coordinates are computed with floats.
-_MAX_NUMBER = 2**53
+from ._annotations import MAX_NUMBER, check_distinct, instances_table, read_bytes
+from ._parsing import parse_json
 
 
 class CocoFile(NamedTuple):
@@ -35,6 +33,25 @@ class CocoFile(NamedTuple):
     instances: pd.DataFrame
     image_ids: list
     file_names: list
+    category_ids: dict
+
+
+@dataclass(frozen=True)
+class CocoContent:
+    """The content of a COCO file.
+
+    Attributes
+    ----------
+    instances, image_ids, file_names, category_ids
+        As in `CocoFile`.
+    image_sizes : list of tuple of int or None
+        (height, width) of each image; None if it is not given.
+    """
+
+    instances: pd.DataFrame
+    image_ids: list
+    file_names: list
+    image_sizes: list
     category_ids: dict
 
 
@@ -92,13 +109,31 @@ def read_coco(
     *,
     image_ids: Sequence | None = None,
     category_ids: Mapping | None = None,
-) -> Annotations:
+) -> CocoContent:
     """Read a COCO file; parameters and errors are those of `load_coco_file`."""
     name = repr(os.fspath(path))
-    content = _parse_json(read_bytes(path, name), name)
+    content = parse_json(read_bytes(path, name), name)
+    return coco_of_content(
+        content, name, image_ids=image_ids, category_ids=category_ids
+    )
+
+
+def coco_of_content(
+    content: Any,
+    name: str,
+    *,
+    image_ids: Sequence | None = None,
+    category_ids: Mapping | None = None,
+    unique_names: bool = True,
+) -> CocoContent:
+    """Check the parsed content of a COCO file, which messages call `name`.
+
+    Without `unique_names`, two categories may have one name: Roboflow's first category
+    is named after the project, as a class may be.
+    """
     if isinstance(content, dict):
         images = _images(content, name)
-        labels = _labels(content, name)
+        labels = _labels(content, name, unique_names)
         entries = _entries(content, "annotations", name)
     elif isinstance(content, list):
         if image_ids is None or category_ids is None:
@@ -116,25 +151,13 @@ def read_coco(
         )
     ordered = list(images if image_ids is None else image_ids)
     check_distinct(ordered, "image_ids")
-    return Annotations(
+    return CocoContent(
         instances=_instances(entries, ordered, labels, name),
         image_ids=ordered,
         file_names=[images.get(key, {}).get("file_name") for key in ordered],
         image_sizes=[_size(images.get(key, {})) for key in ordered],
         category_ids={label: number for number, label in labels.items()},
     )
-
-
-def _parse_json(content: bytes, name: str) -> Any:
-    def refuse(constant: str):
-        raise ValueError(f"it holds {constant}")
-
-    try:
-        return json.loads(content, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError(f"{name} is nested too deeply for a COCO file.") from None
-    except ValueError as error:
-        raise ValueError(f"{name} is not valid JSON: {error}.") from None
 
 
 def _entries(content: dict, key: str, name: str) -> list[tuple[str, dict]]:
@@ -163,7 +186,7 @@ def _images(content: dict, name: str) -> dict[int | str, dict]:
     return dict(zip(ids, (entry for _, entry in entries), strict=True))
 
 
-def _labels(content: dict, name: str) -> dict[int, str | int]:
+def _labels(content: dict, name: str, unique_names: bool) -> dict[int, str | int]:
     """The label of each category id."""
     entries = _entries(content, "categories", name)
     ids = [_integer(entry, "id", where) for where, entry in entries]
@@ -172,7 +195,8 @@ def _labels(content: dict, name: str) -> dict[int, str | int]:
         if not isinstance(label, str | int):
             raise _bad(where, "name", label, "a string")
     check_distinct(ids, f"The categories of {name}")
-    check_distinct(labels, f"The names of categories of {name}")
+    if unique_names:
+        check_distinct(labels, f"The names of categories of {name}")
     return dict(zip(ids, labels, strict=True))
 
 
@@ -257,7 +281,7 @@ def _integer(entry: dict, key: str, where: str) -> int:
 
 def _number(value: Any, key: str, where: str) -> int | float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= _MAX_NUMBER:
+    if not is_number or not abs(value) <= MAX_NUMBER:
         raise _bad(where, key, value, "a number")
     return value
 
