@@ -191,8 +191,9 @@ def _train(
     recognizer = _fit_regressions(recognizer, tiles, boxes, training.recipe)
     parts = []
     for tile, of_tile in zip(tiles, boxes, strict=True):
-        moved = recognizer.moved(tile.maps, of_tile, tile.size)
-        examples = np.concatenate([moved, tile.objects_inside])
+        # Boxes on their way to objects vary more than those that have arrived.
+        steps = recognizer.steps(tile.maps, of_tile, tile.size)
+        examples = np.concatenate([*steps, tile.objects_inside])
         parts.append(_examples(tile, examples, training))
     recognizer = _fit(recognizer, parts, training)
     for _ in range(training.n_mining_rounds):
@@ -414,15 +415,20 @@ def feature_specification(
 ) -> FeatureSpecification:
     """How photographs are seen, by the boxes n x 4 of their objects."""
     longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-    side = recipe.object_side if is_pretrained else recipe.small_object_side
-    scale = min(side / np.median(longer), recipe.max_scale)
+    median = float(np.median(longer))
+    if is_pretrained:
+        reduced = min(recipe.object_side / median, 1.0)
+        enlarged = min(recipe.enlarged_side / median, recipe.max_scale)
+        scale = max(reduced, enlarged)
+    else:
+        scale = min(recipe.small_object_side / median, recipe.max_scale)
     sizes = typical_sizes(boxes, recipe.n_window_sizes, seed)
     return FeatureSpecification(
         scale=max(1, round(16 * scale)) / 16,
         window_sizes=tuple((float(width), float(height)) for width, height in sizes),
         object_sides=(
             float(longer.min()),
-            float(np.median(longer)),
+            median,
             float(longer.max()),
         ),
     )

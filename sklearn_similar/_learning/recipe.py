@@ -200,9 +200,11 @@ class PhotographRecipe:
     ----------
     object_side : float
         Working pixels of the median object's longer side, to which photographs are
-        resized.
+        reduced. With 160 in place of 96, similar cards are told apart better.
+    enlarged_side : float
+        The same for photographs that are enlarged.
     small_object_side : float
-        The same for the small network that is trained on the photographs.
+        Both for the small network that is trained on the photographs.
     max_scale : float
         Maximum factor by which photographs are enlarged.
     n_window_sizes : int
@@ -248,7 +250,8 @@ class PhotographRecipe:
     backbone : BackboneRecipe
     """
 
-    object_side: float = 96.0
+    object_side: float = 160.0
+    enlarged_side: float = 96.0
     small_object_side: float = 40.0
     max_scale: float = 2.0
     n_window_sizes: int = 5

@@ -128,15 +128,23 @@ class PooledRecognizer(Recognizer):
     def moved(
         self, maps: PooledMaps, boxes: np.ndarray, size: tuple[int, int]
     ) -> np.ndarray:
-        """Rows of boxes that may show an object, and these boxes, moved."""
+        """The boxes that may show an object, moved to it, without duplicates."""
+        return self.steps(maps, boxes, size)[-1]
+
+    def steps(
+        self, maps: PooledMaps, boxes: np.ndarray, size: tuple[int, int]
+    ) -> list[np.ndarray]:
+        """The boxes that may show an object, after each move."""
         boxes = boxes.astype(np.float64)
         if self.overlap is not None:
             predicted = _in_batches(self.overlap, maps, boxes)
             boxes = boxes[predicted >= self.overlap.threshold]
+        steps = []
         for regression in self.regressions:
-            boxes = Proposals.from_boxes(boxes).distinct().boxes.astype(np.float64)
             boxes = self.move(regression, maps, boxes, size)
-        return Proposals.from_boxes(boxes).distinct().boxes
+            boxes = Proposals.from_boxes(boxes).distinct().boxes.astype(np.float64)
+            steps.append(boxes)
+        return steps
 
     def move(
         self,
