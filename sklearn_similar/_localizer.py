@@ -54,7 +54,7 @@ from ._search.detections import detections_table
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
 from ._search.score_calibration import ScoreCalibration
-from ._search.settings import ProposalSettings, SearchSettings
+from ._search.settings import ProposalSettings, SearchSettings, SizeRange
 from ._search.sources import PROPOSAL_SOURCES
 from ._search.workers import groups, numbered_tables, search
 from ._tables.matching import count_matches
@@ -106,6 +106,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Minimum score of a detection, between 0 and 1.
     nms_threshold : float, default=0.3
         Maximum intersection over union of two detections (non-maximum suppression).
+    min_size, max_size : float or None, default=None
+        Minimum and maximum length of the longer side of a detection's box in pixels, in
+        `localize` and `score`. Region proposals of other sizes are not recognised,
+        which saves time. None: any size.
+    fills_frame : bool or None, default=None
+        Whether the images of X are crops of photographs, with background context,
+        instead of objects on black. None: learnt, with a warning if X has many images
+        of both kinds.
     n_instance_crops : int, default=40_000
         Maximum number of synthetic object crops. In addition, 1.25 times as many images
         of X, and at least 2,000, are learnt as they are.
@@ -134,7 +142,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     background_ : label or None
         The label of background in `estimator_`; None if a frozen estimator has none.
     crop_specification_ : CropSpecification
-        Size, object extent and value range of the training images.
+        Size, object extent and value range of the training images, and whether they
+        have background context (`fills_frame`).
     score_calibration_ : (float, float, float)
         Slope, objectness slope and intercept, learnt on held-out images: the log-odds
         of ``score`` are slope * log-odds of the label's probability + objectness slope
@@ -191,6 +200,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "heat_threshold": [Interval(Real, 0, 1, closed="both")],
         "score_threshold": [Interval(Real, 0, 1, closed="both")],
         "nms_threshold": [Interval(Real, 0, 1, closed="both")],
+        "min_size": [Interval(Real, 0, None, closed="left"), None],
+        "max_size": [Interval(Real, 0, None, closed="neither"), None],
+        "fills_frame": ["boolean", None],
         "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
         "n_background_crops": [Interval(Integral, 1, None, closed="left")],
         "n_mining_rounds": [Interval(Integral, 0, None, closed="left")],
@@ -211,6 +223,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         heat_threshold: float = 0.15,
         score_threshold: float = 0.5,
         nms_threshold: float = 0.3,
+        min_size: float | None = None,
+        max_size: float | None = None,
+        fills_frame: bool | None = None,
         n_instance_crops: int = 40_000,
         n_background_crops: int = 30_000,
         n_mining_rounds: int = 2,
@@ -227,6 +242,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.heat_threshold = heat_threshold
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
+        self.min_size = min_size
+        self.max_size = max_size
+        self.fills_frame = fills_frame
         self.n_instance_crops = n_instance_crops
         self.n_background_crops = n_background_crops
         self.n_mining_rounds = n_mining_rounds
@@ -375,6 +393,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             heat_threshold=self.heat_threshold,
             score_threshold=self.score_threshold,
             nms_threshold=self.nms_threshold,
+            sizes=SizeRange.checked(self.min_size, self.max_size),
         )
 
     def _fit(self, X, y, background_images) -> None:
@@ -388,7 +407,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         rows = np.flatnonzero(labels != BACKGROUND)
         pixels = images.select(rows[choose_images(labels[rows])])
         samples = to_tensor(pixels, n_channels(self.image_shape_))
-        self.crop_specification_ = learn_crop_specification(samples)
+        self.crop_specification_ = learn_crop_specification(
+            samples, self.fills_frame
+        )
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
         warn_if_dark_on_light(samples, self.crop_specification_)

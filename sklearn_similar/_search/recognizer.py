@@ -9,6 +9,9 @@
 6. Boxes with low scores, or without heat, are left out (`heat`).
 7. Near-duplicates are suppressed (`suppression`).
 
+Boxes of other sizes than those asked for are left out before each of steps 3 to 5, and
+at the end.
+
 `localize`, hard-negative mining, calibration and the benchmark of the stages run it.
 """
 
@@ -28,7 +31,7 @@ from .detections import Detections
 from .heat import Heatmaps
 from .proposals import Proposals
 from .score_calibration import UNCALIBRATED, ScoreCalibration
-from .settings import SearchSettings
+from .settings import SearchSettings, SizeRange
 from .sources import propose
 from .suppression import suppress
 from .views import NEGATIVES, Views
@@ -141,7 +144,7 @@ class Recognizer(ABC):
                 views.rasters, self.heatmaps, settings.scales, settings.heat_threshold
             )
         proposals = propose(views, settings.proposals, heatmaps)
-        recognised = self._recognise_refined(views, proposals)
+        recognised = self._recognise_refined(views, proposals, settings.sizes)
         confident = recognised.select(recognised.score >= settings.score_threshold)
         if heatmaps is not None:
             heat = heatmaps.maximum_in(confident.proposals)
@@ -152,36 +155,52 @@ class Recognizer(ABC):
             recognised=recognised,
             confident=confident,
             detections=[
-                suppress(
-                    of_image,
-                    settings.nms_threshold,
-                    is_refined=self.box_regression is not None,
-                )
+                self._suppress(of_image, settings)
                 for of_image in _by_image(confident, views)
             ],
         )
 
-    def _recognise_refined(self, views: Views, proposals: Proposals) -> Detections:
+    def _suppress(self, detections: Detections, settings: SearchSettings) -> Detections:
+        """Detections of an image without near-duplicates, of the sizes asked for."""
+        distinct = suppress(
+            detections,
+            settings.nms_threshold,
+            is_refined=self.box_regression is not None,
+        )
+        # The mean of several boxes may be a little smaller than each of them.
+        return distinct.select(settings.sizes.contains(distinct.proposals.boxes))
+
+    def _recognise_refined(
+        self, views: Views, proposals: Proposals, sizes: SizeRange
+    ) -> Detections:
         """Recognise proposals where box regression moves them, then look again.
 
         Most proposals are background for sure, and are recognised once.
         """
         if self.box_regression is None:
-            return self._recognise(views, proposals)
+            return self._recognise(views, _of_size(proposals, sizes))
+        # Regions that are too large may show several objects.
         proposals = proposals.distinct()
+        is_large = proposals.longer_side() > sizes.maximum
+        parts = proposals.select(is_large).split().without_duplicates_of(proposals)
+        near = sizes.widened(self.refinement.size_tolerance)
+        proposals = _of_size(Proposals.concatenate([proposals, parts]), near)
         moved = self._refine(views, proposals)
+        is_asked_for = sizes.contains(moved.boxes)
+        proposals, moved = proposals.select(is_asked_for), moved.select(is_asked_for)
         # Several proposals may be moved to one box, which is recognised once.
         first, group = moved.near_duplicate_groups()
         refined = moved.select(first)
         recognised = self._recognise(views, refined)
         may_be_object = recognised.objectness >= self.refinement.min_objectness
         uncertain = proposals.select(may_be_object[group])
-        second_look = Proposals.concatenate(
-            [
-                self._refine(views, uncertain.split().without_duplicates_of(proposals)),
-                self._unmoved(uncertain),
-            ]
-        ).without_duplicates_of(refined)
+        parts = _of_size(uncertain.split().without_duplicates_of(proposals), near)
+        second_look = _of_size(
+            Proposals.concatenate(
+                [self._refine(views, parts), self._unmoved(uncertain)]
+            ).without_duplicates_of(refined),
+            sizes,
+        )
         return Detections.concatenate([recognised, self._recognise(views, second_look)])
 
     def _refine(self, views: Views, proposals: Proposals) -> Proposals:
@@ -227,6 +246,10 @@ class Recognizer(ABC):
             score=np.where(of_background <= probability, score, -np.inf),
             heat=np.full(len(proposals), np.nan),
         )
+
+
+def _of_size(proposals: Proposals, sizes: SizeRange) -> Proposals:
+    return proposals.select(sizes.contains(proposals.boxes))
 
 
 def _by_image(detections: Detections, views: Views) -> Iterator[Detections]:
