@@ -50,6 +50,7 @@ from ._search.crop_specification import (
     pack_specification,
     unpack_specification,
 )
+from ._search.crowding import CrowdingCheck
 from ._search.detections import detections_table
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
@@ -362,14 +363,17 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         channels = n_channels(self.image_shape_)
         n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
         parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
+        images = groups(parts, channels, n_pixels)
+        crowding = CrowdingCheck(self.crop_specification_)
+        if is_doubtful := self._is_background_unknown():
+            images = crowding.images(images)
+        detections = search(
+            images, recognizer, settings, self.n_jobs, image_names(self)
+        )
+        if is_doubtful:
+            detections = crowding.detections(detections)
         detections = with_progress(
-            search(
-                groups(parts, channels, n_pixels),
-                recognizer,
-                settings,
-                self.n_jobs,
-                image_names(self),
-            ),
+            detections,
             "localize",
             n_images,
             "image",
@@ -378,6 +382,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if isinstance(X, Iterator):
             return numbered_tables(detections, self.classes_)
         return detections_table(list(detections), self.classes_)
+
+    def _is_background_unknown(self) -> bool:
+        """Whether crops of photographs were learnt without photographs of background.
+
+        Frozen estimators, and those of earlier versions, may know it.
+        """
+        has_background = getattr(self, "_has_background_images", True)
+        return self.crop_specification_.fills_frame and not has_background
 
     def _recipe(self) -> LearningRecipe:
         return self._choose_recipe(self.crop_specification_.fills_frame)
@@ -413,7 +425,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
         warn_if_dark_on_light(samples, self.crop_specification_)
-        if isinstance(self.estimator, FrozenEstimator):
+        is_frozen = isinstance(self.estimator, FrozenEstimator)
+        has_background = background_images is not None or (labels == BACKGROUND).any()
+        self._has_background_images = bool(is_frozen or has_background)
+        if is_frozen:
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)

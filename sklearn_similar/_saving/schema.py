@@ -38,6 +38,7 @@ _OPTIONAL = {
     "absent_activations_",
     "box_regression_",
     "_class_heatmap",
+    "_has_background_images",
 }
 
 
@@ -229,4 +230,5 @@ LOCALIZER = _IMAGES | {
     ),
     "box_regression_": _optional(_are_box_weights),
     "crop_specification_": _is_crop_specification,
+    "_has_background_images": _instance(bool),
 }
