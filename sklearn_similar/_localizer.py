@@ -395,7 +395,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         return self._choose_recipe(self.crop_specification_.fills_frame)
 
     def _proposal_settings(self) -> ProposalSettings:
-        return ProposalSettings(source=self.proposals, n_thresholds=self.n_thresholds)
+        return ProposalSettings(
+            source=self.proposals,
+            n_thresholds=self.n_thresholds,
+            whole_images=self.background_ is not None,
+        )
 
     def _search_settings(self) -> SearchSettings:
         return SearchSettings(
@@ -419,9 +423,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         rows = np.flatnonzero(labels != BACKGROUND)
         pixels = images.select(rows[choose_images(labels[rows])])
         samples = to_tensor(pixels, n_channels(self.image_shape_))
-        self.crop_specification_ = learn_crop_specification(
-            samples, self.fills_frame
-        )
+        self.crop_specification_ = learn_crop_specification(samples, self.fills_frame)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
         warn_if_dark_on_light(samples, self.crop_specification_)

@@ -128,10 +128,10 @@ def border_mask(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _have_context(images: np.ndarray) -> bool:
-    """Whether most images n x height x width have a visible border; warn of close votes.
+    """Whether most images n x height x width have a visible border.
 
-    All images are then treated alike, so that a few more of either kind would change
-    all that is learnt.
+    All images are treated alike, so that of a close vote, a few more images of either
+    kind would change all that is learnt; it warns.
     """
     has_context = _has_visible_border(images)
     n_images, share = len(images), float(has_context.mean())

@@ -21,12 +21,16 @@ class ProposalSettings:
     ----------
     source : {"image", "grey", "heat"} or callable
     n_thresholds : int
+    whole_images : bool
+        Whether regions of an image are joined by the image as a whole. A recogniser
+        without a class of background takes every image for an object.
     regions : RegionRecipe
         Regions that are proposed.
     """
 
     source: Source
     n_thresholds: int
+    whole_images: bool = True
     regions: RegionRecipe = field(default_factory=RegionRecipe)
 
 

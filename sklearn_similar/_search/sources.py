@@ -16,7 +16,7 @@ from .._images.rasters import Raster, Window, with_halo, work_tile_rows
 from .channels import Channel, grey_channel, shared_channels, smooth_channel
 from .heat import Heatmaps
 from .proposals import Proposals
-from .regions import RegionRecipe, StableRegions, heat_regions
+from .regions import StableRegions, heat_regions
 from .settings import ProposalSettings
 from .views import Views
 
@@ -118,7 +118,7 @@ def _stable_regions(
     n_views = len(views.negatives)
     for image_index, image in enumerate(views.images):
         shared = _regions_of_image(image, of_all, settings)
-        whole = _whole_image(image, settings.regions)
+        whole = _whole_image(image, settings)
         regions = {
             is_negative: _regions_of_image(
                 image, _of_contrast(of_view, is_negative), settings
@@ -133,11 +133,12 @@ def _stable_regions(
     return Proposals.concatenate(parts).clip(views.sizes).distinct()
 
 
-def _whole_image(image: Raster, recipe: RegionRecipe) -> Proposals:
+def _whole_image(image: Raster, settings: ProposalSettings) -> Proposals:
     """The box of an image, unless it is plain or too small to be recognised."""
     height, width = image.size
     box = np.array([[0, 0, width, height]], np.float32)
-    is_proposed = bool(recipe.is_large_enough(box)[0])
+    recipe = settings.regions
+    is_proposed = settings.whole_images and bool(recipe.is_large_enough(box)[0])
     if is_proposed:
         levels = [
             (pixels.amin(dim=(1, 2)), pixels.amax(dim=(1, 2)))
