@@ -88,15 +88,17 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     proposals : {"image", "grey", "heat"} or callable, default="image"
         Source of region proposals, in `localize` and in `fit`. "image": stable extremal
         regions of several channels (grey levels with and without smoothing, edges,
-        colours). "grey": of grey levels only, which is faster. "heat": regions of the
-        heatmap, tightened around bright pixels; `fit`, which has no heatmaps yet,
-        takes "image". A callable gets an image, height x width (x n_channels) with
-        values between 0 and 1, and returns boxes, n_boxes x 4. All proposals are also
-        split and refined, see `box_regression_`.
+        colours), and the whole image. "grey": of grey levels only, which is faster.
+        "heat": regions of the heatmap, tightened around bright pixels; `fit`, which has
+        no heatmaps yet, takes "image". A callable gets an image, height x width (x
+        n_channels) with values between 0 and 1, and returns boxes, n_boxes x 4. All
+        proposals are also split and refined, see `box_regression_`.
     n_thresholds : int, default=31
         Number of thresholds at which regions are connected, in `fit` and `localize`.
     polarity : {"bright", "dark", "both"}, default="bright"
-        Whether objects are bright as in training, dark, or either.
+        Whether objects are bright as in training, dark, or either. Acts in `localize`
+        and `score` alone: `fit` mines hard negatives and calibrates scores on images
+        without objects and on their negatives, so that it can be changed afterwards.
     scales : sequence of float, default=(1.0,)
         Factors by which an image is resized for its heatmaps (image pyramid); the
         maximum over the scales is used.
@@ -107,11 +109,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Minimum score of a detection, between 0 and 1.
     nms_threshold : float, default=0.3
         Maximum intersection over union of two detections (non-maximum suppression).
-    min_size, max_size : float or None, default=None
-        Minimum and maximum length of the longer side of a detection's box in pixels, in
-        `localize` and `score`. Region proposals of other sizes are not recognised,
-        which saves time. None: any size.
-    fills_frame : bool or None, default=None
+    min_size : float, default=None
+        Minimum length of the longer side of a detection's box in pixels, in `localize`
+        and `score`. Smaller region proposals are not recognised, which saves time.
+    max_size : float, default=None
+        Maximum length of the longer side of a detection's box in pixels, likewise.
+    fills_frame : bool, default=None
         Whether the images of X are crops of photographs, with background context,
         instead of objects on black. None: learnt, with a warning if X has many images
         of both kinds.
@@ -149,11 +152,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Slope, objectness slope and intercept, learnt on held-out images: the log-odds
         of ``score`` are slope * log-odds of the label's probability + objectness slope
         * log-odds of the probability of any class + intercept. (1, 0, 0) for a frozen
-        estimator, or if no class has ten images.
+        estimator, or if ten images cannot be held out, at most a fifth of each class.
     box_regression_ : dict of str to ndarray, or None
         Weights of the network that moves region proposals and their parts to objects,
-        after Girshick et al. (2014). None for a frozen estimator, or if it does not
-        improve boxes on a held-out 10 %.
+        after Girshick et al. (2014). None for a frozen estimator, with fewer than 20
+        images, or if it does not improve the boxes of held-out objects: 10 %, and at
+        least five.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
@@ -269,7 +273,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             of them, its images join the background.
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour; uint8 or float in
-            [0, 1]. If none are given, synthetic textures are used.
+            [0, 1]. If none are given, synthetic textures are used. All images are used,
+            in random parts that are resized and rotated: in scenes, 8 of each and at
+            most 128 of up to 1024 x 1024 pixels; in each mining round, 24 of each and
+            at most 192 of up to 320 x 320 pixels. From four images up, a tenth and at
+            least one of them is held out to calibrate scores; of fewer, other parts are
+            used for that.
 
         Returns
         -------
@@ -280,6 +289,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         ValueError
             If X, y, a parameter or the estimator cannot be used; the localizer is left
             unchanged.
+
+        Warns
+        -----
+        UserWarning
+            If X has too few images to hold some out: with fewer than about 50, scores
+            are not calibrated, and with fewer than 20, boxes are not refined.
         """
         with published_at_end(self) as working:
             working._fit(X, y, background_images)
@@ -367,13 +382,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         crowding = CrowdingCheck(self.crop_specification_)
         if is_doubtful := self._is_background_unknown():
             images = crowding.images(images)
-        detections = search(
-            images, recognizer, settings, self.n_jobs, image_names(self)
-        )
+        searched = search(images, recognizer, settings, self.n_jobs, image_names(self))
         if is_doubtful:
-            detections = crowding.detections(detections)
+            searched = crowding.detections(searched)
         detections = with_progress(
-            detections,
+            searched,
             "localize",
             n_images,
             "image",

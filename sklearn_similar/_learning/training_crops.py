@@ -81,7 +81,7 @@ def make_training_crops(
         Maximum angle in degrees by which objects are rotated, either way.
     n_thresholds : int, default=31
         Number of thresholds of the region proposals, as in `InstanceLocalizer`.
-    fills_frame : bool or None, default=None
+    fills_frame : bool, default=None
         Whether the images are crops of photographs, with background context. None:
         learnt, as in `InstanceLocalizer`.
     random_state : int, RandomState instance or None, default=None
