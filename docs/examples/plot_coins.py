@@ -54,8 +54,8 @@ crops = [
 # mining is not needed.
 #
 # ``fit`` warns that nine crops are too few to hold some out: scores are not
-# calibrated, and boxes are those of regions. Coins that differ this clearly from
-# their background need neither.
+# calibrated, and boxes are those of regions. For coins that differ so clearly
+# from their background, neither is needed.
 
 from sklearn_similar import InstanceLocalizer
 
