@@ -56,13 +56,14 @@ from ._search.crop_specification import (
     pack_specification,
     unpack_specification,
 )
+from ._search.crowding import CrowdingCheck
 from ._search.detections import detections_table
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
 from ._search.pooled_recognizer import PooledRecognizer
 from ._search.recognizer import Recognizer
 from ._search.score_calibration import ScoreCalibration
-from ._search.settings import ProposalSettings, SearchSettings
+from ._search.settings import ProposalSettings, SearchSettings, SizeRange
 from ._search.sources import PROPOSAL_SOURCES
 from ._search.workers import groups, numbered_tables, search
 from ._tables.matching import count_matches
@@ -125,15 +126,17 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         `fit` got boxes, else "image". "windows": sliding windows of the sizes of the
         objects in training, which need boxes. "image": stable extremal
         regions of several channels (grey levels with and without smoothing, edges,
-        colours). "grey": of grey levels only, which is faster. "heat": regions of the
-        heatmap, tightened around bright pixels; `fit`, which has no heatmaps yet,
-        takes "image". A callable gets an image, height x width (x n_channels) with
-        values between 0 and 1, and returns boxes, n_boxes x 4. All proposals are also
-        split and refined, see `box_regression_`.
+        colours), and the whole image. "grey": of grey levels only, which is faster.
+        "heat": regions of the heatmap, tightened around bright pixels; `fit`, which has
+        no heatmaps yet, takes "image". A callable gets an image, height x width (x
+        n_channels) with values between 0 and 1, and returns boxes, n_boxes x 4. All
+        proposals are also split and refined, see `box_regression_`.
     n_thresholds : int, default=31
         Number of thresholds at which regions are connected, in `fit` and `localize`.
     polarity : {"bright", "dark", "both"}, default="bright"
-        Whether objects are bright as in training, dark, or either.
+        Whether objects are bright as in training, dark, or either. Acts in `localize`
+        and `score` alone: `fit` mines hard negatives and calibrates scores on images
+        without objects and on their negatives, so that it can be changed afterwards.
     scales : sequence of float, default=(1.0,)
         Factors by which an image is resized for its heatmaps (image pyramid); the
         maximum over the scales is used.
@@ -144,6 +147,15 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Minimum score of a detection, between 0 and 1.
     nms_threshold : float, default=0.3
         Maximum intersection over union of two detections (non-maximum suppression).
+    min_size : float, default=None
+        Minimum length of the longer side of a detection's box in pixels, in `localize`
+        and `score`. Smaller region proposals are not recognised, which saves time.
+    max_size : float, default=None
+        Maximum length of the longer side of a detection's box in pixels, likewise.
+    fills_frame : bool, default=None
+        Whether the images of X are crops of photographs, with background context,
+        instead of objects on black. None: learnt, with a warning if X has many images
+        of both kinds.
     n_instance_crops : int, default=40_000
         Maximum number of synthetic object crops. In addition, 1.25 times as many images
         of X, and at least 2,000, are learnt as they are.
@@ -180,16 +192,18 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     background_ : label or None
         The label of background in `estimator_`; None if a frozen estimator has none.
     crop_specification_ : CropSpecification
-        Size, object extent and value range of the training images.
+        Size, object extent and value range of the training images, and whether they
+        have background context (`fills_frame`).
     score_calibration_ : (float, float, float)
         Slope, objectness slope and intercept, learnt on held-out images: the log-odds
         of ``score`` are slope * log-odds of the label's probability + objectness slope
         * log-odds of the probability of any class + intercept. (1, 0, 0) for a frozen
-        estimator, or if no class has ten images.
+        estimator, or if ten images cannot be held out, at most a fifth of each class.
     box_regression_ : dict of str to ndarray, or None
         Weights of the network that moves region proposals and their parts to objects,
-        after Girshick et al. (2014). None for a frozen estimator, or if it does not
-        improve boxes on a held-out 10 %.
+        after Girshick et al. (2014). None for a frozen estimator, with fewer than 20
+        images, or if it does not improve the boxes of held-out objects: 10 %, and at
+        least five.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
@@ -241,6 +255,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "heat_threshold": [Interval(Real, 0, 1, closed="both")],
         "score_threshold": [Interval(Real, 0, 1, closed="both")],
         "nms_threshold": [Interval(Real, 0, 1, closed="both")],
+        "min_size": [Interval(Real, 0, None, closed="left"), None],
+        "max_size": [Interval(Real, 0, None, closed="neither"), None],
+        "fills_frame": ["boolean", None],
         "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
         "n_background_crops": [Interval(Integral, 1, None, closed="left")],
         "n_mining_rounds": [Interval(Integral, 0, None, closed="left")],
@@ -264,6 +281,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         heat_threshold: float = 0.15,
         score_threshold: float = 0.5,
         nms_threshold: float = 0.3,
+        min_size: float | None = None,
+        max_size: float | None = None,
+        fills_frame: bool | None = None,
         n_instance_crops: int = 40_000,
         n_background_crops: int = 30_000,
         n_mining_rounds: int = 2,
@@ -283,6 +303,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.heat_threshold = heat_threshold
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
+        self.min_size = min_size
+        self.max_size = max_size
+        self.fills_frame = fills_frame
         self.n_instance_crops = n_instance_crops
         self.n_background_crops = n_background_crops
         self.n_mining_rounds = n_mining_rounds
@@ -310,7 +333,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             `datasets.load_annotations` reads it.
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour; uint8 or float in
-            [0, 1]. If none are given, synthetic textures are used.
+            [0, 1]. If none are given, synthetic textures are used. All images are used,
+            in random parts that are resized and rotated: in scenes, 8 of each and at
+            most 128 of up to 1024 x 1024 pixels; in each mining round, 24 of each and
+            at most 192 of up to 320 x 320 pixels. From four images up, a tenth and at
+            least one of them is held out to calibrate scores; of fewer, other parts are
+            used for that.
 
         Returns
         -------
@@ -321,6 +349,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         ValueError
             If X, y, a parameter or the estimator cannot be used; the localizer is left
             unchanged.
+
+        Warns
+        -----
+        UserWarning
+            If X has too few images to hold some out: with fewer than about 50, scores
+            are not calibrated, and with fewer than 20, boxes are not refined.
         """
         with published_at_end(self) as working:
             working._fit(X, y, background_images)
@@ -404,14 +438,16 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         channels = self._n_channels()
         n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
         parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
+        images = groups(parts, channels, n_pixels)
+        crowding = None
+        if self._is_background_unknown():
+            crowding = CrowdingCheck(self.crop_specification_)
+            images = crowding.images(images)
+        searched = search(images, recognizer, settings, self.n_jobs, image_names(self))
+        if crowding is not None:
+            searched = crowding.detections(searched)
         detections = with_progress(
-            search(
-                groups(parts, channels, n_pixels),
-                recognizer,
-                settings,
-                self.n_jobs,
-                image_names(self),
-            ),
+            searched,
             "localize",
             n_images,
             "image",
@@ -425,6 +461,16 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if self.image_shape_ is None:
             return 3 if self._layout == "colour" else 1
         return n_channels(self.image_shape_)
+
+    def _is_background_unknown(self) -> bool:
+        """Whether crops of photographs were learnt without photographs of background.
+
+        Frozen estimators, and those of earlier versions, may know it.
+        """
+        if getattr(self, "backbone_", None) is not None:
+            return False
+        has_background = getattr(self, "_has_background_images", True)
+        return self.crop_specification_.fills_frame and not has_background
 
     def _recipe(self) -> LearningRecipe:
         return self._choose_recipe(self.crop_specification_.fills_frame)
@@ -443,6 +489,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             source=source,
             n_thresholds=self.n_thresholds,
             window_sizes=specification.window_sizes if specification else (),
+            whole_images=self.background_ is not None,
         )
 
     def _search_settings(self) -> SearchSettings:
@@ -453,6 +500,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             heat_threshold=self.heat_threshold,
             score_threshold=self.score_threshold,
             nms_threshold=self.nms_threshold,
+            sizes=SizeRange.checked(self.min_size, self.max_size),
         )
 
     def _fit(self, X, y, background_images) -> None:
@@ -531,11 +579,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         rows = np.flatnonzero(labels != BACKGROUND)
         pixels = images.select(rows[choose_images(labels[rows])])
         samples = to_tensor(pixels, n_channels(self.image_shape_))
-        self.crop_specification_ = learn_crop_specification(samples)
+        self.crop_specification_ = learn_crop_specification(samples, self.fills_frame)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
         warn_if_dark_on_light(samples, self.crop_specification_)
-        if isinstance(self.estimator, FrozenEstimator):
+        is_frozen = isinstance(self.estimator, FrozenEstimator)
+        has_background = background_images is not None or (labels == BACKGROUND).any()
+        self._has_background_images = bool(is_frozen or has_background)
+        if is_frozen:
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)

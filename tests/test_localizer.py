@@ -1,6 +1,7 @@
 """`InstanceLocalizer`: training from crops alone, around any classifier."""
 
 import copy
+import warnings
 from copy import deepcopy
 from dataclasses import replace
 from typing import ClassVar
@@ -12,6 +13,7 @@ from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
@@ -27,7 +29,7 @@ from sklearn_similar import (
     load,
     save,
 )
-from sklearn_similar._learning import calibration
+from sklearn_similar._learning import calibration, training
 from sklearn_similar._scenes.rendering import resize
 from sklearn_similar._scenes.textures import make_textures
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
@@ -236,6 +238,100 @@ def test_objects_with_a_ground_of_their_own_are_found_on_other_grounds():
     for proposals in ("image", "grey"):
         found = localizer.set_params(proposals=proposals).localize(images)
         assert detection_f1_score(truth, found) > 0.7
+
+
+def crops_of_noise(n):
+    """Crops with background context, for fits whose result does not matter."""
+    rng = np.random.RandomState(0)
+    return rng.randint(100, 200, (n, 28, 28)).astype(np.uint8), np.arange(n) % 2
+
+
+def fit_with_warnings(localizer, *args, **params):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        localizer.fit(*args, **params)
+    return [str(warning.message) for warning in caught]
+
+
+def test_context_is_learnt_or_as_asked_for(few):
+    crops, y = crops_of_noise(10)
+    frozen = FrozenEstimator(bayes().fit(crops, y))
+    for given, expected in ((None, True), (True, True), (False, False)):
+        localizer = InstanceLocalizer(frozen, fills_frame=given).fit(crops, y)
+        assert localizer.crop_specification_.fills_frame is expected
+    black = DIGITS.X_train[:10]
+    frozen = FrozenEstimator(bayes().fit(black, y))
+    localizer = InstanceLocalizer(frozen, fills_frame=True).fit(black, y)
+    assert localizer.crop_specification_.fills_frame
+
+
+def test_a_few_crops_warn_once_and_are_not_calibrated():
+    X, y = DIGITS.X_train[:18], np.zeros(18)
+    localizer = InstanceLocalizer(bayes(), **FEW)
+    (message,) = fit_with_warnings(localizer, X, y)
+    assert "18 images" in message
+    assert localizer.score_calibration_ == (1, 0, 0)
+    assert localizer.box_regression_ is None
+    X, y = DIGITS.X_train[:60], np.zeros(60)
+    assert fit_with_warnings(localizer, X, y) == []
+    assert localizer.score_calibration_ != (1, 0, 0)
+
+
+def test_scores_are_calibrated_on_background_images_that_are_not_trained_on(
+    few, monkeypatch
+):
+    # The levels of an image tell which one it is.
+    images = [np.full((40, 40), level, np.uint8) for level in (40, 80, 120, 160)]
+    made = []
+    make = training.make_backgrounds
+
+    def noted_backgrounds(n_textures, images, *args, **kwargs):
+        made.append([int(image[0, 0]) for image in images])
+        return make(n_textures, images, *args, **kwargs)
+
+    monkeypatch.setattr(training, "make_backgrounds", noted_backgrounds)
+    InstanceLocalizer(bayes(), **MINED).fit(*few, background_images=images)
+    mined, calibrated = made
+    assert len(mined) == 3
+    assert len(calibrated) == 1
+    assert sorted(mined + calibrated) == [40, 80, 120, 160]
+
+
+def test_many_small_detections_warn_if_no_background_was_learnt():
+    crops, y = crops_of_noise(10)
+    # With one class, whatever is proposed is an object.
+    frozen = FrozenEstimator(DummyClassifier().fit(crops, 0 * y))
+    localizer = InstanceLocalizer(frozen, proposals="grey").fit(crops, 0 * y)
+    squares = np.zeros((400, 400), np.uint8)
+    for row in range(10, 390, 30):
+        for column in range(10, 390, 30):
+            squares[row : row + 15, column : column + 15] = 200
+
+    def warnings_of(images):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            tables = localizer.localize(images)
+            found = tables if isinstance(images, list) else pd.concat(tables)
+        assert len(found) > 100
+        return [str(warning.message) for warning in caught]
+
+    # A frozen estimator may know the background.
+    assert warnings_of([squares]) == []
+    localizer._has_background_images = False
+    (message,) = warnings_of([squares])
+    assert "half of them at most 15 pixels" in message
+    (of_iterator,) = warnings_of(iter([squares]))
+    assert of_iterator == message
+    # A localizer of an earlier version does not say.
+    del localizer._has_background_images
+    assert warnings_of([squares]) == []
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_it_is_known_whether_background_was_learnt(few, is_given):
+    images = [np.zeros((40, 40), np.uint8)] if is_given else None
+    localizer = InstanceLocalizer(bayes(), **FEW).fit(*few, background_images=images)
+    assert localizer._has_background_images is is_given
 
 
 def test_scores_are_calibrated_by_enough_instances(few, monkeypatch):

@@ -31,11 +31,14 @@ class BoxExamples:
         Context crops of the proposals.
     boxes, truth : ndarray of shape (n_examples, 4)
         The proposals, and the boxes of the objects.
+    rows : ndarray of int of shape (n_examples,)
+        Row of the training image that shows each object.
     """
 
     crops: torch.Tensor
     boxes: np.ndarray
     truth: np.ndarray
+    rows: np.ndarray
 
     @classmethod
     def concatenate(cls, parts: Iterable["BoxExamples"]) -> "BoxExamples":
@@ -45,20 +48,23 @@ class BoxExamples:
             torch.cat([part.crops for part in parts]),
             np.concatenate([part.boxes for part in parts]),
             np.concatenate([part.truth for part in parts]),
+            np.concatenate([part.rows for part in parts]),
         )
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def select(self, rows: np.ndarray | slice) -> "BoxExamples":
-        """The examples at some rows."""
-        return BoxExamples(self.crops[rows], self.boxes[rows], self.truth[rows])
+        """The examples at some rows, or where a mask is true."""
+        return BoxExamples(
+            self.crops[rows], self.boxes[rows], self.truth[rows], self.rows[rows]
+        )
 
 
 def fit_box_regression(
     examples: BoxExamples, recipe: BoxRegressionRecipe, seed: int, verbose: int
 ) -> BoxRegression | None:
-    """A box regression, or None unless it improves the boxes of held-out examples.
+    """A box regression, or None unless it improves the boxes of held-out objects.
 
     Parameters
     ----------
@@ -66,29 +72,44 @@ def fit_box_regression(
         In random order.
     recipe : BoxRegressionRecipe
     seed : int
-        Seed of the weights and of the order of examples.
+        Seed of the held-out objects, of the weights and of the order of examples.
     verbose : int
         1 shows a progress bar.
     """
-    n_held_out = int(recipe.held_out_fraction * len(examples))
-    if n_held_out < recipe.min_held_out:
+    is_held_out = _held_out(examples.rows, recipe, seed)
+    if is_held_out.sum() < recipe.min_held_out:
         return None
-    held_out = examples.select(slice(n_held_out))
+    held_out = examples.select(is_held_out)
     # Single precision with gradients, in whatever mode the caller is.
     with (
         torch.device("cpu"),
         torch.inference_mode(False),
         torch.autocast("cpu", enabled=False),
     ):
-        training = examples.select(slice(n_held_out, None))
+        training = examples.select(~is_held_out)
         regression = BoxRegression(_train(training, recipe, seed, verbose))
     refined = regression(held_out.crops, held_out.boxes)
     before = paired_iou(held_out.boxes, held_out.truth)
     gain = paired_iou(refined, held_out.truth) - before
-    # Of few examples, some get better by chance.
-    standard_error = gain.std() / n_held_out**0.5
+    # Examples of one object get better or worse together.
+    _, of_object = np.unique(held_out.rows, return_inverse=True)
+    gain = np.bincount(of_object, gain) / np.bincount(of_object)
+    # Of few objects, some get better by chance.
+    standard_error = gain.std() / len(gain) ** 0.5
     is_better = gain.mean() > recipe.n_standard_errors * standard_error
     return regression if is_better else None
+
+
+def _held_out(rows: np.ndarray, recipe: BoxRegressionRecipe, seed: int) -> np.ndarray:
+    """Mask of the examples of held-out objects, which are training images.
+
+    Other examples of an object that is learnt would not tell whether boxes of unknown
+    objects get better.
+    """
+    objects = np.unique(rows)
+    n_objects = recipe.n_held_out_objects(len(objects))
+    chosen = np.random.RandomState(seed).permutation(objects)[:n_objects]
+    return np.isin(rows, chosen)
 
 
 def _train(

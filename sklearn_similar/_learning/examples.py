@@ -88,6 +88,8 @@ def make_examples(
         n_channels,
         recipe.scenes,
         rng,
+        n_views=recipe.views.n_views(len(background_images)),
+        max_side=recipe.views.max_side,
     )
     chosen = rng.permutation(len(images))[: max(n_objects, recipe.min_restyled)]
     restyled = np.stack(
@@ -179,6 +181,7 @@ def crop_scene(
             crop_boxes(image, boxes[rows], context_crop),
             boxes[rows].astype(np.float64),
             scene.boxes[nearest[rows]],
+            scene.labels[nearest[rows]],
         ),
     )
 
@@ -239,6 +242,7 @@ def _sample(
     rank = rank_within(scene[background])
     background = background[np.argsort(rank, kind="stable")[:n_background]]
     boxes = BoxExamples.concatenate(part.box_examples for part in parts)
+    boxes = replace(boxes, rows=chosen[boxes.rows])
     rows = np.concatenate([objects, background])
     labels = np.where(label[rows] == BACKGROUND, BACKGROUND, chosen[label[rows]])
     return TrainingExamples(

@@ -52,7 +52,11 @@ class BoxRegressionRecipe:
         Error, as a share of the box's longer side, above which the smooth L1 loss is
         linear.
     held_out_fraction : float
-        Share of the examples that is held out.
+        Share of the objects that is held out.
+    min_objects : int
+        Minimum number of held-out objects.
+    max_fraction : float
+        Share of the objects that is held out to reach `min_objects`.
     n_standard_errors : float
         Improvement of the held-out IoU, in standard errors, without which boxes are not
         refined.
@@ -65,8 +69,40 @@ class BoxRegressionRecipe:
     learning_rate: float = 4e-3
     beta: float = 0.05
     held_out_fraction: float = 0.1
+    min_objects: int = 5
+    max_fraction: float = 0.25
     n_standard_errors: float = 3.0
     min_held_out: int = 20
+
+    def n_held_out_objects(self, n_objects: int) -> int:
+        """How many of the objects are held out; 0 if there are too few."""
+        n_held_out = max(self.min_objects, int(self.held_out_fraction * n_objects))
+        return n_held_out if n_held_out <= self.max_fraction * n_objects else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewRecipe:
+    """How much of the background images is used, so that any number takes bounded time.
+
+    Views are random parts of all images in turn, resized and rotated.
+
+    Attributes
+    ----------
+    per_image : int
+        Maximum number of views of each image.
+    max_views : int
+        Maximum number of views of all images.
+    max_side : int
+        Maximum height and width of a view in pixels.
+    """
+
+    per_image: int
+    max_views: int
+    max_side: int
+
+    def n_views(self, n_images: int) -> int:
+        """Number of views of so many images."""
+        return min(self.per_image * n_images, self.max_views)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,27 +121,21 @@ class MiningRecipe:
         Maximum number of hard negatives in a round, as a share of the background crops.
     max_crops : int
         Maximum number of crops to train the recogniser on whose errors are mined.
-    n_variations : int
-        Variations of each background image.
-    max_background_images : int
-        Background images that are searched in a round.
+    views : ViewRecipe
+        Views of the background images that are searched in a round.
     crops_per_texture : int
         Background crops for each texture.
     n_textures : (int, int)
         Minimum and maximum number of textures.
-    max_side : int
-        Maximum height and width of what is searched, in pixels.
     """
 
     min_objectness: float = 0.0
     min_probability: float = 0.02
     share: float = 0.5
     max_crops: int = 10_000
-    n_variations: int = 3
-    max_background_images: int = 8
+    views: ViewRecipe = ViewRecipe(per_image=24, max_views=192, max_side=320)
     crops_per_texture: int = 200
     n_textures: tuple[int, int] = (3, 100)
-    max_side: int = 320
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +146,18 @@ class CalibrationRecipe:
     ----------
     held_out_fraction : float
         Share of the images of each class that is held out.
-    max_held_out : int
-        Maximum number of held-out images.
+    min_held_out, max_held_out : int
+        Minimum and maximum number of held-out images. Scores are not calibrated with
+        fewer, which would be calibrated to single objects.
+    max_fraction : float
+        Share of the images of each class that may be held out to reach `min_held_out`.
+    min_backgrounds : int
+        Minimum number of background images of which some are held out. With fewer,
+        scores are calibrated on other parts of the images that are trained on.
+    views : ViewRecipe
+        Views of the background images.
+    texture_share : float
+        Textures, as a share of those that are mined in a round.
     min_objects : int
         Minimum number of objects in the scenes; few held-out images are pasted several
         times.
@@ -135,7 +175,12 @@ class CalibrationRecipe:
     """
 
     held_out_fraction: float = 0.1
+    min_held_out: int = 10
     max_held_out: int = 1000
+    max_fraction: float = 0.2
+    min_backgrounds: int = 4
+    views: ViewRecipe = ViewRecipe(per_image=8, max_views=64, max_side=320)
+    texture_share: float = 1 / 3
     min_objects: int = 300
     share: float = 0.1
     min_score: float = 0.02
@@ -297,6 +342,8 @@ class LearningRecipe:
         objects: differences of similar classes are learnt from many images.
     min_plain : int
         Minimum number of these.
+    views : ViewRecipe
+        Views of the background images in scenes.
     n_textures : (int, int)
         Minimum and maximum number of textures in scenes.
     crops_per_texture : int
@@ -318,6 +365,7 @@ class LearningRecipe:
     photographs: PhotographRecipe = PhotographRecipe()
     plain_share: float = 1.25
     min_plain: int = 2000
+    views: ViewRecipe = ViewRecipe(per_image=8, max_views=128, max_side=1024)
     n_textures: tuple[int, int] = (6, 60)
     crops_per_texture: int = 500
     min_restyled: int = 1000

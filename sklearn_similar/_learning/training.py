@@ -1,5 +1,6 @@
 """Training of a recogniser: examples, hard negatives, calibration of its scores."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from sklearn.base import clone
 
 from .._images.images import Images, batch_slices
 from .._images.labels import BACKGROUND
-from .._images.messages import warn_user
+from .._images.messages import count, warn_user
 from .._images.splits import rank_within
 from .._network.isolation import random_seed
 from .._progress import with_progress
@@ -22,7 +23,7 @@ from .box_regression import fit_box_regression
 from .calibration import calibrate
 from .examples import make_examples
 from .mining import mine_hard_negatives
-from .recipe import LearningRecipe
+from .recipe import CalibrationRecipe, LearningRecipe, ViewRecipe
 
 # Images that are read together.
 _IMAGES_AT_ONCE = 1024
@@ -119,11 +120,15 @@ def train_recognizer(
     ValueError
         If the estimator knows other classes than those that it was trained on.
     """
-    held_out = _held_out(data.labels, recipe, rng)
+    held_out = _held_out(data.labels, recipe.calibration, rng)
     training = np.setdiff1d(np.arange(len(data.labels)), held_out)
+    _warn_of_few_objects(len(held_out), len(training), settings, recipe)
+    backgrounds, held_out_backgrounds = _split_backgrounds(
+        data.background_images, recipe.calibration, rng
+    )
     examples = make_examples(
         data.objects[training],
-        data.background_images,
+        backgrounds,
         image_format,
         settings.proposals,
         recipe,
@@ -159,7 +164,7 @@ def train_recognizer(
     for _ in range(settings.n_mining_rounds):
         few = _few_of_each(crop_labels, recipe.mining.max_crops)
         images = _fresh_backgrounds(
-            data, settings, recipe, recipe.mining.n_variations, rng
+            backgrounds, recipe.mining.views, data, settings, recipe, rng
         )
         hard_negatives = mine_hard_negatives(
             fit(crops[few], crop_labels[few]),
@@ -182,7 +187,15 @@ def train_recognizer(
         recognizer,
         data.objects[held_out],
         data.labels[held_out],
-        _fresh_backgrounds(data, settings, recipe, 1, rng),
+        _fresh_backgrounds(
+            held_out_backgrounds,
+            recipe.calibration.views,
+            data,
+            settings,
+            recipe,
+            rng,
+            texture_share=recipe.calibration.texture_share,
+        ),
         settings.proposals,
         recipe,
         rng,
@@ -227,15 +240,68 @@ def frozen_recognizer(
 
 
 def _held_out(
-    labels: np.ndarray, recipe: LearningRecipe, rng: np.random.RandomState
+    labels: np.ndarray, recipe: CalibrationRecipe, rng: np.random.RandomState
 ) -> np.ndarray:
-    """Indices of a share of the images of each class, none of a class with few."""
+    """Indices of a share of the images of each class, none of a class with few.
+
+    Of few images, a larger share is held out, or none.
+    """
     order = rng.permutation(len(labels))
     counts = np.bincount(labels)
-    calibration = recipe.calibration
-    share = min(calibration.held_out_fraction, calibration.max_held_out / len(labels))
-    n_held_out = np.floor(share * counts).astype(int)
-    return order[rank_within(labels[order]) < n_held_out[labels[order]]]
+    rank = rank_within(labels[order])
+
+    def chosen(share: float) -> np.ndarray:
+        return rank < np.floor(share * counts).astype(int)[labels[order]]
+
+    share = min(recipe.held_out_fraction, recipe.max_held_out / len(labels))
+    is_held_out = chosen(share)
+    if is_held_out.sum() >= recipe.min_held_out:
+        return order[is_held_out]
+    candidates = np.flatnonzero(chosen(recipe.max_fraction))
+    if len(candidates) < recipe.min_held_out:
+        return order[:0]
+    # As many of each class as possible.
+    evenly = candidates[np.argsort(rank[candidates], kind="stable")]
+    return order[evenly[: recipe.min_held_out]]
+
+
+def _warn_of_few_objects(
+    n_held_out: int, n_training: int, settings: TrainingSettings, recipe: LearningRecipe
+) -> None:
+    """Warn of what cannot be learnt from few objects, in one sentence."""
+    calibration, regression = recipe.calibration, recipe.box_regression
+    consequences = []
+    if n_held_out == 0:
+        consequences.append(
+            f"scores are not calibrated, as {calibration.min_held_out} images would "
+            f"have to be held out, and at most {calibration.max_fraction:.0%} of each "
+            "class"
+        )
+    if settings.n_instance_crops and not regression.n_held_out_objects(n_training):
+        n_needed = math.ceil(regression.min_objects / regression.max_fraction)
+        consequences.append(f"boxes are not refined, which takes {n_needed} images")
+    if consequences:
+        warn_user(
+            f"X has {count(n_held_out + n_training, 'image')} of objects: "
+            f"{'; '.join(consequences)}. Pass more images, or choose score_threshold "
+            "with care, on images whose objects are known."
+        )
+
+
+def _split_backgrounds(
+    images: list[np.ndarray], recipe: CalibrationRecipe, rng: np.random.RandomState
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Background images to train on, and those to calibrate scores on.
+
+    The same for both if there are few.
+    """
+    if len(images) < recipe.min_backgrounds:
+        return images, images
+    order = rng.permutation(len(images))
+    n_held_out = max(1, int(recipe.held_out_fraction * len(images)))
+    parts = order[n_held_out:], order[:n_held_out]
+    training, held_out = ([images[index] for index in part] for part in parts)
+    return training, held_out
 
 
 def _some_of_each(
@@ -307,33 +373,25 @@ def _fit_unwarned(estimator: Any, X: np.ndarray, y: np.ndarray) -> Any:
 
 
 def _fresh_backgrounds(
+    images: list[np.ndarray],
+    views: ViewRecipe,
     data: TrainingImages,
     settings: TrainingSettings,
     recipe: LearningRecipe,
-    n_variations: int,
     rng: np.random.RandomState,
+    *,
+    texture_share: float = 1.0,
 ) -> list[np.ndarray]:
     """Other textures and views of the background images than in the crops."""
     mining = recipe.mining
-    images: list[np.ndarray] = []
-    if data.background_images:
-        order = rng.permutation(len(data.background_images))
-        chosen = order[: mining.max_background_images]
-        images = n_variations * [data.background_images[index] for index in chosen]
     n_textures = settings.n_background_crops // mining.crops_per_texture
     n_textures = int(np.clip(n_textures, *mining.n_textures))
-    backgrounds = make_backgrounds(
-        n_textures * n_variations // mining.n_variations,
+    return make_backgrounds(
+        int(texture_share * n_textures),
         images,
         data.objects.shape[3] if data.objects.ndim == 4 else None,
         recipe.scenes,
         rng,
+        n_views=views.n_views(len(images)),
+        max_side=views.max_side,
     )
-    return [_random_part(image, mining.max_side, rng) for image in backgrounds]
-
-
-def _random_part(
-    image: np.ndarray, max_side: int, rng: np.random.RandomState
-) -> np.ndarray:
-    y, x = (rng.randint(max(1, n - max_side + 1)) for n in image.shape[:2])
-    return image[y : y + max_side, x : x + max_side]

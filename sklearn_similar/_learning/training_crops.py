@@ -35,6 +35,7 @@ from .recipe import LearningRecipe, learning_recipe
         "n_background": [Interval(Integral, 1, None, closed="left")],
         "rotation": [Interval(Real, 0, 180, closed="both")],
         "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
+        "fills_frame": ["boolean", None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     },
@@ -50,6 +51,7 @@ def make_training_crops(
     n_background=30_000,
     rotation=10.0,
     n_thresholds=31,
+    fills_frame=None,
     random_state=None,
     verbose=0,
 ):
@@ -79,6 +81,9 @@ def make_training_crops(
         Maximum angle in degrees by which objects are rotated, either way.
     n_thresholds : int, default=31
         Number of thresholds of the region proposals, as in `InstanceLocalizer`.
+    fills_frame : bool, default=None
+        Whether the images are crops of photographs, with background context. None:
+        learnt, as in `InstanceLocalizer`.
     random_state : int, RandomState instance or None, default=None
         Source of randomness.
     verbose : int, default=0
@@ -138,6 +143,7 @@ def make_training_crops(
         n_background=n_background,
         rotation=rotation,
         n_thresholds=n_thresholds,
+        fills_frame=fills_frame,
         verbose=verbose,
     )
 
@@ -154,6 +160,7 @@ def labelled_crops(
     rotation: float,
     n_thresholds: int,
     verbose: int,
+    fills_frame: bool | None = None,
     choose_recipe: Callable[[bool], LearningRecipe] = learning_recipe,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`make_training_crops` without checks, by a recipe for images with context or not.
@@ -162,7 +169,7 @@ def labelled_crops(
     """
     codes, _ = pd.factorize(labels, use_na_sentinel=False)
     samples = _as_unit_tensor(images[choose_images(codes)])
-    specification = learn_crop_specification(samples)
+    specification = learn_crop_specification(samples, fills_frame)
     warn_if_dark_on_light(samples, specification)
     examples = make_examples(
         images,

@@ -23,7 +23,14 @@ State = Mapping[str, Any]
 Check = Callable[[Any, State], bool]
 
 # Parameters that files of earlier versions lack, and their values in those files.
-ADDED_PARAMETERS: dict[str, dict[str, Any]] = {"InstanceLocalizer": {"n_jobs": None}}
+ADDED_PARAMETERS: dict[str, dict[str, Any]] = {
+    "InstanceLocalizer": {
+        "n_jobs": None,
+        "min_size": None,
+        "max_size": None,
+        "fills_frame": None,
+    }
+}
 # Attributes that some estimators, or files of earlier versions, lack.
 _OPTIONAL = {
     "feature_names_in_",
@@ -31,6 +38,7 @@ _OPTIONAL = {
     "absent_activations_",
     "box_regression_",
     "_class_heatmap",
+    "_has_background_images",
 }
 
 
@@ -222,4 +230,5 @@ LOCALIZER = _IMAGES | {
     ),
     "box_regression_": _optional(_are_box_weights),
     "crop_specification_": _is_crop_specification,
+    "_has_background_images": _instance(bool),
 }

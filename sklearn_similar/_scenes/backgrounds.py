@@ -16,6 +16,9 @@ def make_backgrounds(
     n_channels: int | None,
     recipe: TrainingSceneRecipe,
     rng: np.random.RandomState,
+    *,
+    n_views: int | None = None,
+    max_side: int | None = None,
 ) -> list[np.ndarray]:
     """Textures and views of background images, some of them as negatives.
 
@@ -29,16 +32,18 @@ def make_backgrounds(
         three, textures are in colour.
     recipe : TrainingSceneRecipe
     rng : RandomState
+    n_views, max_side : int, default=None
+        As in `vary_views`.
 
     Returns
     -------
     list of ndarray of shape (height, width) or (height, width, n_channels), uint8
-        The textures, and eight views of each image.
+        The textures, and the views.
     """
     textures = make_textures(n_textures, recipe.texture_size, rng)
     if n_channels == 3:
         textures = _coloured(textures, recipe, rng)
-    backgrounds = [*textures, *vary_views(images, rng)]
+    backgrounds = [*textures, *vary_views(images, rng, n_views, max_side)]
     return [
         with_channels(
             255 - image if rng.uniform() < recipe.negative_share else image, n_channels
@@ -48,18 +53,47 @@ def make_backgrounds(
 
 
 def vary_views(
-    images: Sequence[np.ndarray], rng: np.random.RandomState
+    images: Sequence[np.ndarray],
+    rng: np.random.RandomState,
+    n_views: int | None = None,
+    max_side: int | None = None,
 ) -> list[np.ndarray]:
-    """Eight views of each image: rotated or mirrored, of random size and gamma."""
+    """Views of images in turn: rotated or mirrored, of random size and gamma.
+
+    Parameters
+    ----------
+    images : sequence of ndarray
+        Of any sizes, uint8.
+    rng : RandomState
+    n_views : int, default=None
+        Number of views of all images together. If there are fewer than images, some
+        images at random are left out. None: eight of each.
+    max_side : int, default=None
+        Maximum height and width of a view, which shows a random part of an image that
+        is larger. None: views show whole images.
+    """
+    if n_views is None:
+        n_views = 8 * len(images)
+    order = rng.permutation(len(images))
     views = []
-    for image in images:
-        for view in range(8):
-            rotated = np.rot90(image[:, :: -1 if view % 2 else 1], view // 2)
-            scale = np.exp(rng.uniform(np.log(0.5), np.log(1.5)))
-            height, width = (max(1, round(scale * n)) for n in rotated.shape[:2])
-            resized = resize(rotated, (height, width)) / 255
-            views.append(to_uint8(resized ** rng.uniform(0.7, 1.4)))
+    for number in range(n_views if len(images) else 0):
+        turn, position = divmod(number, len(images))
+        image = images[order[position]]
+        scale = np.exp(rng.uniform(np.log(0.5), np.log(1.5)))
+        if max_side is not None:
+            image = _random_part(image, max(1, int(max_side / scale)), rng)
+        rotated = np.rot90(image[:, :: -1 if turn % 2 else 1], turn // 2)
+        height, width = (max(1, round(scale * n)) for n in rotated.shape[:2])
+        resized = resize(rotated, (height, width)) / 255
+        views.append(to_uint8(resized ** rng.uniform(0.7, 1.4)))
     return views
+
+
+def _random_part(
+    image: np.ndarray, max_side: int, rng: np.random.RandomState
+) -> np.ndarray:
+    y, x = (rng.randint(max(1, n - max_side + 1)) for n in image.shape[:2])
+    return image[y : y + max_side, x : x + max_side]
 
 
 def _coloured(

@@ -177,6 +177,9 @@ def _crop(
     the maximum in the box 1. Training images that fill their frame have no background
     value, and the minimum in the box becomes 0. Contrast is normalised after
     resampling, which leaves thin strokes fainter than they were.
+
+    Outside an image, the values of its rim continue. If the box is the whole image,
+    they would continue the strokes of an object that fills it, and are black instead.
     """
     height, width = specification.size
     factor = torch.from_numpy(downsampling_factor(boxes, specification))
@@ -191,7 +194,21 @@ def _crop(
         cropped[part] = _sample(level, x[part] / scale, y[part] / scale, extent)
     rows = _inside(y, box[:, 1], box[:, 3], factor)
     columns = _inside(x, box[:, 0], box[:, 2], factor)
-    return normalise_contrast(cropped, rows, columns, specification.fills_frame)
+    cropped = normalise_contrast(cropped, rows, columns, specification.fills_frame)
+    if not specification.fills_frame:
+        # Halving may have rounded the lengths up.
+        length = scale * torch.tensor(level.shape[:0:-1], device=box.device)
+        is_whole = (box[:, :2] < scale) & (box[:, 2:] > length - scale)
+        for whole in is_whole.all(dim=1).nonzero()[:, 0].tolist():
+            cropped[whole, :, _outside(y[whole], length[1])] = 0
+            cropped[whole, :, :, _outside(x[whole], length[0])] = 0
+    return cropped
+
+
+def _outside(position: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """Pixels of a crop outside the image along one axis."""
+    centre = (position[::2] + position[1::2]) / 2
+    return (centre < 0) | (centre > length)
 
 
 def _inside(position, low, high, factor) -> torch.Tensor:

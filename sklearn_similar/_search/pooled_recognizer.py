@@ -24,6 +24,7 @@ from .linear_regression import LinearBoxRegression, PredictedOverlap
 from .pooling import PooledMaps, PoolingRecipe
 from .proposals import Proposals
 from .recognizer import Recognizer
+from .settings import SizeRange
 from .views import Views
 
 # Bytes of a backbone's activations for each pixel of its input.
@@ -34,6 +35,8 @@ _HALO = 128
 _MIN_SIDE = 64
 # Boxes whose features are in memory at once.
 _BOXES_AT_ONCE = 4096
+# Factor by which boxes may change their size on their way to objects.
+_SIZE_TOLERANCE = 2.0
 # Minimum side in pixels of a moved box.
 _MIN_BOX = 2.0
 
@@ -94,8 +97,12 @@ class PooledRecognizer(Recognizer):
         """The images as they are: a backbone knows dark and bright objects."""
         return Views([image.cached() for image in images], any_contrast=True)
 
-    def recognise(self, views: Views, proposals: Proposals) -> Detections:
+    def recognise(
+        self, views: Views, proposals: Proposals, sizes: SizeRange
+    ) -> Detections:
         """Move and recognise proposals, tile by tile; see `Recognizer`."""
+        near = sizes.widened(_SIZE_TOLERANCE)
+        proposals = proposals.select(near.contains(proposals.boxes))
         parts = [self.recognise_in([], proposals.select(slice(0)), (1, 1))]
         for number, view in enumerate(views.rasters):
             of_view = proposals.select(proposals.view == number)
@@ -104,7 +111,8 @@ class PooledRecognizer(Recognizer):
                     parts.append(
                         self.recognise_in(maps, of_view.select(rows), view.size)
                     )
-        return Detections.concatenate(parts)
+        together = Detections.concatenate(parts)
+        return together.select(sizes.contains(together.proposals.boxes))
 
     def pooled_tiles(
         self, view: Raster, boxes: np.ndarray

@@ -55,6 +55,10 @@ class Proposals:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def longer_side(self) -> np.ndarray:
+        """Longer side of each box in pixels."""
+        return (self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1, initial=0)
+
     def select(self, rows: np.ndarray | slice) -> "Proposals":
         """The proposals at some rows, or where a mask is true."""
         return Proposals(self.boxes[rows], self.view[rows], self.coarseness[rows])

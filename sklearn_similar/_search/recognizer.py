@@ -8,6 +8,9 @@
 4. Boxes with low scores, or without heat, are left out (`heat`).
 5. Near-duplicates are suppressed (`suppression`).
 
+Boxes of other sizes than those asked for are left out before each of steps 3 to 5, and
+at the end.
+
 `localize`, hard-negative mining, calibration and the benchmark of the stages run it.
 """
 
@@ -23,7 +26,7 @@ from .detections import Detections
 from .heat import Heatmaps
 from .proposals import Proposals
 from .score_calibration import UNCALIBRATED, ScoreCalibration
-from .settings import SearchSettings
+from .settings import SearchSettings, SizeRange
 from .sources import propose
 from .suppression import suppress
 from .views import Views
@@ -75,8 +78,18 @@ class Recognizer(ABC):
         """
 
     @abstractmethod
-    def recognise(self, views: Views, proposals: Proposals) -> Detections:
-        """Recognise proposals, after moving them to objects if the recogniser can."""
+    def recognise(
+        self, views: Views, proposals: Proposals, sizes: SizeRange
+    ) -> Detections:
+        """Recognise proposals, after moving them to objects if the recogniser can.
+
+        Parameters
+        ----------
+        views : Views
+        proposals : Proposals
+        sizes : SizeRange
+            Boxes of other sizes are left out.
+        """
 
     def check_estimator(self) -> None:  # noqa: B027, most have nothing to check
         """Raise if the estimator cannot be used as it is."""
@@ -121,7 +134,7 @@ class Recognizer(ABC):
                 views.rasters, self.heatmaps, settings.scales, settings.heat_threshold
             )
         proposals = propose(views, settings.proposals, heatmaps)
-        recognised = self.recognise(views, proposals)
+        recognised = self.recognise(views, proposals, settings.sizes)
         confident = recognised.select(recognised.score >= settings.score_threshold)
         if heatmaps is not None:
             heat = heatmaps.maximum_in(confident.proposals)
@@ -132,10 +145,18 @@ class Recognizer(ABC):
             recognised=recognised,
             confident=confident,
             detections=[
-                suppress(of_image, settings.nms_threshold, is_refined=self.moves_boxes)
+                self._suppress(of_image, settings)
                 for of_image in _by_image(confident, views)
             ],
         )
+
+    def _suppress(self, detections: Detections, settings: SearchSettings) -> Detections:
+        """Detections of an image without near-duplicates, of the sizes asked for."""
+        distinct = suppress(
+            detections, settings.nms_threshold, is_refined=self.moves_boxes
+        )
+        # The mean of several boxes may be a little smaller than each of them.
+        return distinct.select(settings.sizes.contains(distinct.proposals.boxes))
 
     def scored(
         self, proposals: Proposals, of_classes: np.ndarray, of_background: np.ndarray

@@ -20,6 +20,7 @@ from .crops import crops_of_views
 from .detections import Detections
 from .proposals import Proposals
 from .recognizer import Recognizer
+from .settings import SizeRange
 from .views import NEGATIVES, Views
 
 
@@ -79,27 +80,37 @@ class RefiningRecognizer(Recognizer):
             any_contrast=self.specification.fills_frame,
         )
 
-    def recognise(self, views: Views, proposals: Proposals) -> Detections:
+    def recognise(
+        self, views: Views, proposals: Proposals, sizes: SizeRange
+    ) -> Detections:
         """Recognise proposals where box regression moves them, then look again.
 
         Most proposals are background for sure, and are recognised once.
         """
         if self.box_regression is None:
-            return self._recognise(views, proposals)
+            return self._recognise(views, _of_size(proposals, sizes))
+        # Regions that are too large may show several objects.
         proposals = proposals.distinct()
+        is_large = proposals.longer_side() > sizes.maximum
+        parts = proposals.select(is_large).split().without_duplicates_of(proposals)
+        near = sizes.widened(self.refinement.size_tolerance)
+        proposals = _of_size(Proposals.concatenate([proposals, parts]), near)
         moved = self._refine(views, proposals)
+        is_asked_for = sizes.contains(moved.boxes)
+        proposals, moved = proposals.select(is_asked_for), moved.select(is_asked_for)
         # Several proposals may be moved to one box, which is recognised once.
         first, group = moved.near_duplicate_groups()
         refined = moved.select(first)
         recognised = self._recognise(views, refined)
         may_be_object = recognised.objectness >= self.refinement.min_objectness
         uncertain = proposals.select(may_be_object[group])
-        second_look = Proposals.concatenate(
-            [
-                self._refine(views, uncertain.split().without_duplicates_of(proposals)),
-                self._unmoved(uncertain),
-            ]
-        ).without_duplicates_of(refined)
+        parts = _of_size(uncertain.split().without_duplicates_of(proposals), near)
+        second_look = _of_size(
+            Proposals.concatenate(
+                [self._refine(views, parts), self._unmoved(uncertain)]
+            ).without_duplicates_of(refined),
+            sizes,
+        )
         return Detections.concatenate([recognised, self._recognise(views, second_look)])
 
     def _refine(self, views: Views, proposals: Proposals) -> Proposals:
@@ -134,3 +145,7 @@ class RefiningRecognizer(Recognizer):
     def _recognise(self, views: Views, proposals: Proposals) -> Detections:
         """Recognise proposals where they are."""
         return self.scored(proposals, *self.probabilities(views.rasters, proposals))
+
+
+def _of_size(proposals: Proposals, sizes: SizeRange) -> Proposals:
+    return proposals.select(sizes.contains(proposals.boxes))

@@ -122,11 +122,16 @@ def _stable_regions(
     of_view: MakeChannels,
     of_all: MakeChannels,
 ) -> Proposals:
-    """Regions of the channels of each view, and of those that all views share."""
+    """Regions of the channels of each view, of those that all views share, and images.
+
+    A region that reaches all four edges of an image cannot be told from the background.
+    An object that fills the image is therefore proposed as the whole image.
+    """
     parts = []
     n_views = len(views.negatives)
     for image_index, image in enumerate(views.images):
         shared = _regions_of_image(image, of_all, settings)
+        whole = _whole_image(image, settings)
         regions = {
             is_negative: _regions_of_image(
                 image, _of_contrast(of_view, is_negative), settings
@@ -135,10 +140,28 @@ def _stable_regions(
         }
         for position, is_negative in enumerate(views.negatives):
             contrasts = views.contrasts if views.any_contrast else (is_negative,)
-            boxes = [*(regions[contrast] for contrast in contrasts), shared]
+            boxes = [*(regions[contrast] for contrast in contrasts), shared, whole]
             view = image_index * n_views + position
             parts.append(Proposals.concatenate(boxes).in_view(view))
     return Proposals.concatenate(parts).clip(views.sizes).distinct()
+
+
+def _whole_image(image: Raster, settings: ProposalSettings) -> Proposals:
+    """The box of an image, unless it is plain or too small to be recognised."""
+    height, width = image.size
+    box = np.array([[0, 0, width, height]], np.float32)
+    recipe = settings.regions
+    is_proposed = settings.whole_images and bool(recipe.is_large_enough(box)[0])
+    if is_proposed:
+        levels = [
+            (pixels.amin(dim=(1, 2)), pixels.amax(dim=(1, 2)))
+            for row in work_tile_rows(image.size)
+            for pixels in (image.read(*window) for window in row)
+        ]
+        low, high = (torch.stack(values) for values in zip(*levels, strict=True))
+        contrast = (high.amax(dim=0) - low.amin(dim=0)).max().item()
+        is_proposed = contrast >= recipe.min_contrast
+    return Proposals.from_boxes(box[:is_proposed])
 
 
 def _of_contrast(channels: MakeChannels, is_negative: bool) -> MakeChannels:

@@ -89,6 +89,7 @@ def test_boxes_are_learnt_from_regions_that_show_some_of_an_object(bars):
     boxes = examples_of(bars, specification).box_examples
     assert 0 < len(boxes) <= 2
     assert_array_equal(boxes.truth, bars.boxes.repeat(len(boxes), axis=0))
+    assert set(boxes.rows) == {7}
     assert (paired_iou(boxes.boxes, boxes.truth) >= 0.3).all()
     expected = crop_boxes(
         Raster.from_tensor(bars.pixels),
@@ -145,6 +146,8 @@ def test_as_many_boxes_are_learnt_from_as_asked_for(n_boxes, small_recipes):
     ).box_examples
     assert boxes.crops.shape == (n_boxes, 3, 28, 28)
     assert boxes.boxes.shape == boxes.truth.shape == (n_boxes, 4)
+    assert boxes.rows.shape == (n_boxes,)
+    assert set(boxes.rows) <= set(range(len(images)))
 
 
 def test_background_is_taken_evenly_from_the_scenes(small_recipes):

@@ -373,6 +373,27 @@ class TestLocalizer:
             pickle.loads(pickle.dumps(earlier)).localize(scenes), expected
         )
 
+    def test_whether_background_images_were_learnt_is_saved(self, localizer, path):
+        learnt = copy.copy(localizer)
+        for has_background in (True, False):
+            learnt._has_background_images = has_background
+            save(learnt, path)
+            assert load(path)._has_background_images is has_background
+        learnt._has_background_images = 1
+        save(learnt, path)
+        with pytest.raises(ValueError, match="_has_background_images is missing or"):
+            load(path)
+        # Files of earlier versions lack it.
+        del learnt._has_background_images
+        save(learnt, path)
+        assert not load(path)._is_background_unknown()
+
+    def test_sizes_and_context_are_saved(self, localizer, path):
+        params = {"min_size": 5.5, "max_size": 60, "fills_frame": False}
+        save(copy.copy(localizer).set_params(**params), path)
+        saved = load(path).get_params()
+        assert {name: saved[name] for name in params} == params
+
     def test_other_estimators_inside_are_refused(self, images, path):
         X, y = images
         other = LogisticRegression().fit(X.reshape(30, 36), y)

@@ -1,6 +1,7 @@
 """Backgrounds: textures and views of images, negatives and colours."""
 
 import numpy as np
+import pytest
 
 from sklearn_similar._scenes.backgrounds import _palette, make_backgrounds, vary_views
 from sklearn_similar._scenes.recipe import TrainingSceneRecipe
@@ -19,6 +20,30 @@ def test_views_are_rotated_and_resized_and_keep_their_colours():
         assert not view[..., 1:].any()
         assert abs((view[..., 0] > 127).mean() - 0.5) < 0.03
         assert 0.45 < max(view.shape[:2]) / 100 < 1.55
+
+
+def test_views_of_large_images_are_parts_of_bounded_size():
+    image = np.random.RandomState(0).randint(256, size=(300, 400, 3)).astype(np.uint8)
+    views = vary_views([image], np.random.RandomState(0), n_views=20, max_side=50)
+    assert len(views) == 20
+    assert all(48 <= max(view.shape[:2]) <= 50 for view in views)
+    # Another part each time, and a small image as a whole.
+    assert len({view.tobytes() for view in views}) == 20
+    (whole,) = vary_views([image[:20, :30]], np.random.RandomState(0), 1, 50)
+    assert whole.shape[1] / whole.shape[0] == pytest.approx(1.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_views"), [(5, 20), (20, 20), (7, 20), (30, 20)]
+)
+def test_all_images_have_their_turn(n_images, n_views):
+    images = [np.full((30, 30), 8 * index, np.uint8) for index in range(n_images)]
+    views = vary_views(images, np.random.RandomState(0), n_views, max_side=20)
+    # Gamma keeps the order of levels, and black is black.
+    assert len(views) == n_views
+    n_black = sum(view.max() == 0 for view in views)
+    assert n_black in (n_views // n_images, -(-n_views // n_images))
+    assert vary_views([], np.random.RandomState(0), n_views, max_side=20) == []
 
 
 def test_textures_have_the_size_and_come_first():

@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 from sklearn import config_context
 
 from sklearn_similar._images.rasters import Raster
+from sklearn_similar._learning import box_regression
 from sklearn_similar._learning.box_regression import BoxExamples, fit_box_regression
 from sklearn_similar._learning.recipe import BoxRegressionRecipe
 from sklearn_similar._search.box_regression import (
@@ -52,7 +53,8 @@ def examples_of_rectangles(n, seed=0):
         crops.append(crop_boxes(image, box[np.newaxis], CONTEXT_CROP))
         boxes.append(box)
         truths.append(truth)
-    return BoxExamples(torch.cat(crops), np.stack(boxes), np.stack(truths))
+    rows = np.arange(n)
+    return BoxExamples(torch.cat(crops), np.stack(boxes), np.stack(truths), rows)
 
 
 def moved_boxes(regression, examples):
@@ -119,17 +121,55 @@ def test_no_proposals_stay_none(regression):
     assert len(refine(torch.zeros(1, 9, 9), np.empty((0, 4)), regression)) == 0
 
 
+def held_out(examples):
+    return box_regression._held_out(examples.rows, BoxRegressionRecipe(), seed=0)
+
+
 def test_what_moves_boxes_to_no_use_is_left_out():
     examples = examples_of_rectangles(200)
     rng = np.random.RandomState(0)
     # Boxes are right as they are, and what is learnt is noise.
     noise = rng.uniform(-8, 8, size=examples.boxes.shape)
-    n_held_out = 20
-    truth = examples.boxes + np.where(np.arange(200) < n_held_out, 0, noise.T).T
+    is_held_out = held_out(examples)
+    assert is_held_out.sum() == 20
+    truth = examples.boxes + np.where(is_held_out, 0, noise.T).T
     useless = replace(examples, truth=truth)
     assert fit(useless) is None
     few = examples.select(slice(199))
     assert fit(few) is None
+
+
+def test_all_examples_of_an_object_are_held_out_or_none():
+    examples = examples_of_rectangles(200)
+    for n_objects, n_held_out in ((20, 5), (40, 5), (100, 10)):
+        rows = np.random.RandomState(0).randint(n_objects, size=200)
+        rows[:n_objects] = np.arange(n_objects)
+        is_held_out = held_out(replace(examples, rows=rows))
+        assert len(np.unique(rows[is_held_out])) == n_held_out
+        assert not set(rows[is_held_out]) & set(rows[~is_held_out])
+
+
+def test_of_too_few_objects_nothing_is_learnt():
+    examples = replace(examples_of_rectangles(400), rows=np.arange(400) % 19)
+    assert fit(examples) is None
+
+
+def test_what_is_learnt_of_each_object_by_heart_is_left_out():
+    """Each object is moved in a direction that only its examples tell."""
+    examples = examples_of_rectangles(400)
+    rng = np.random.RandomState(0)
+    direction = rng.choice([-6, 6], size=(20, 1)).repeat(4, axis=1)
+    rows = np.arange(400) % 20
+    # What an object looks like says which one it is.
+    looks = rng.uniform(size=(20, *examples.crops.shape[1:])).astype(np.float32)
+    crops = torch.from_numpy(looks[rows])
+    truth = examples.boxes + direction[rows]
+    by_heart = BoxExamples(crops, examples.boxes, truth, rows)
+    recipe = BoxRegressionRecipe(n_epochs=30)
+    by_example = replace(by_heart, rows=np.arange(400))
+    learnt = fit_box_regression(by_example, recipe, seed=0, verbose=0)
+    assert learnt is not None
+    assert fit_box_regression(by_heart, recipe, seed=0, verbose=0) is None
 
 
 # Short, and without asking whether boxes get better.

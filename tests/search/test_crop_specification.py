@@ -1,5 +1,7 @@
 """Crop specifications, learnt from training images."""
 
+import warnings
+
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -31,8 +33,8 @@ def test_images_fill_their_frame_if_most_borders_are_visible():
     cut_out = 0.2 + 0.1 * (ground % 5)
     digit[:, 4:24, 13:16] = cut_out[:, 4:24, 13:16] = 1.0
     for images, fills_frame in (
-        ([digit, cut_out, cut_out], True),
-        ([digit, digit, cut_out], False),
+        ([digit, cut_out, cut_out, cut_out], True),
+        ([digit, digit, digit, cut_out], False),
         # A bright object that touches a part of the border has black around it.
         ([torch.cat([digit[:, :20], torch.ones(1, 8, 28)], dim=1)], False),
     ):
@@ -48,3 +50,52 @@ def test_a_plain_ground_of_any_level_fills_no_frame(level):
     # A dead pixel in one of them.
     images[0, 0, 3, 3] = 0
     assert not learn_crop_specification(images).fills_frame
+
+
+def crops_with_and_without_context(n_with, n_without):
+    digit = torch.zeros(1, 28, 28)
+    digit[:, 4:24, 13:16] = 1.0
+    crop = 0.2 + 0.1 * (torch.arange(28 * 28).view(1, 28, 28) % 5)
+    return torch.stack([crop] * n_with + [digit] * n_without)
+
+
+@pytest.mark.parametrize(
+    ("n_with", "treatment"),
+    [(3, "objects on black"), (5, "objects on black"), (7, "crops")],
+)
+def test_a_close_vote_on_context_warns_with_the_figures_and_the_remedy(
+    n_with, treatment
+):
+    images = crops_with_and_without_context(n_with, 10 - n_with)
+    message = (
+        rf"^{n_with} of 10 sampled images .*; they are used as {treatment}\. Pass "
+        "fills_frame=True .*fills_frame=False"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        specification = learn_crop_specification(images)
+    assert len(caught) == 1
+    assert specification.fills_frame == (n_with > 5)
+
+
+@pytest.mark.parametrize(("n_with", "n_without"), [(0, 10), (2, 8), (8, 2), (10, 0)])
+def test_a_clear_vote_on_context_does_not_warn(n_with, n_without):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        specification = learn_crop_specification(
+            crops_with_and_without_context(n_with, n_without)
+        )
+    assert specification.fills_frame == (n_with > n_without)
+
+
+@pytest.mark.parametrize("n_with", [0, 6, 10])
+def test_a_given_context_is_not_voted_on(n_with):
+    images = crops_with_and_without_context(n_with, 10 - n_with)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with_context, without = (
+            learn_crop_specification(images, fills_frame)
+            for fills_frame in (True, False)
+        )
+    assert with_context.fills_frame
+    assert with_context.object_extent == 1
+    assert not without.fills_frame

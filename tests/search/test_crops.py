@@ -43,6 +43,28 @@ def test_a_crop_of_what_fills_its_frame_keeps_the_levels_of_its_rim():
     assert_allclose(crop[6:7, 6:7], 0, atol=0.1)
 
 
+@pytest.mark.parametrize("side", [40, 41, 167, 168])
+def test_nothing_is_seen_outside_an_image_that_is_cropped_as_a_whole(side):
+    # Bright bars from edge to edge would continue outside.
+    scene = np.zeros((side, side), np.float32)
+    scene[side // 4 : side // 2] = scene[:, side // 4 : side // 2] = 1
+    whole, part = [0, 0, side, side], [0, 0, side, side - side // 8]
+    padded = np.pad(scene, side)
+    (expected,) = crop_boxes(
+        torch.from_numpy(padded)[None], as_boxes(np.array(whole) + side), SPECIFICATION
+    )
+    crop, of_part = crop_boxes(
+        torch.from_numpy(scene)[None], as_boxes(whole, part), SPECIFICATION
+    )
+    # But for the smoothed rim of a pixel.
+    assert_allclose(crop[:4], 0)
+    assert abs(crop - expected).mean() < 0.02
+    assert of_part[:4].max() > 0.9
+    framed = CropSpecification(size=(28, 20), fills_frame=True)
+    (crop,) = crop_boxes(torch.from_numpy(scene)[None], as_boxes(whole), framed)
+    assert crop[0].max() == 1
+
+
 def test_windows_are_what_crops_show():
     boxes = as_boxes([10, 20, 20, 40], [50, 50, 80, 60])
     windows = crop_windows(boxes, CropSpecification(size=(28, 28), object_extent=0.5))

@@ -100,6 +100,44 @@ def test_digits_of_several_sizes_are_found(model, crops, proposals, resolution, 
     assert detection_f1_score(truth, found) > least
 
 
+@pytest.mark.parametrize("proposals", ["image", "grey"])
+def test_digits_that_touch_all_edges_of_their_image_are_found(model, proposals):
+    images, labels = DIGITS.X_test[::25], DIGITS.y_test[::25]
+    tight = []
+    for image in images:
+        rows, columns = np.nonzero(image > 50)
+        box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        tight.append(image[box])
+    model.set_params(proposals=proposals)
+    assert len(tight) == 40
+    assert model.score(tight, labels) > 0.7
+
+
+def test_sizes_are_those_of_the_longer_side(model):
+    images, _ = scenes(6)
+    everything = model.localize(images)
+    sides = np.maximum(
+        everything.x_max - everything.x_min, everything.y_max - everything.y_min
+    )
+    low, high = np.quantile(sides, [0.3, 0.7])
+    found = model.set_params(min_size=low, max_size=float(high)).localize(images)
+    wanted = everything[(sides >= low) & (sides <= high)]
+    assert 0 < len(wanted) < len(everything)
+    assert len(wanted.merge(found, on=["image", "label", *BOX])) == len(wanted)
+    sides = np.maximum(found.x_max - found.x_min, found.y_max - found.y_min)
+    assert sides.between(low, high).all()
+    score = model.score(images, scenes(6)[1])
+    assert score < model.set_params(min_size=None, max_size=None).score(
+        images, scenes(6)[1]
+    )
+
+
+def test_sizes_that_contradict_each_other_are_refused(model):
+    model.set_params(min_size=30, max_size=20)
+    with pytest.raises(ValueError, match="min_size=30 is larger than max_size=20"):
+        model.localize(DIGITS.X_test[:1])
+
+
 def test_a_negative_has_dark_what_the_image_has_bright(model):
     images, _ = scenes(3)
     bright = model.localize(images)
@@ -258,6 +296,9 @@ def test_background_is_never_reported(model):
         ("polarity", "grey"),
         ("proposals", "edges"),
         ("n_thresholds", 0),
+        ("min_size", -1),
+        ("max_size", 0),
+        ("max_size", np.nan),
     ],
 )
 def test_a_bad_parameter_is_named(model, name, value):

@@ -61,6 +61,7 @@ def test_of_two_that_touch_each_is_a_part():
     )
     pixels = torch.from_numpy(image.astype(np.float32))[None]
     views = Views([Raster.from_tensor(pixels)])
-    found = propose(views, ProposalSettings(source="grey", n_thresholds=31))
+    settings = ProposalSettings(source="grey", n_thresholds=31, whole_images=False)
+    found = propose(views, settings)
     assert boxes_of(found) == {(10, 10, 38, 34)}
     assert {(10, 10, 24, 34), (24, 10, 38, 34)} <= boxes_of(found.split())

@@ -135,3 +135,51 @@ def test_with_any_contrast_darker_regions_are_proposed_as_well(proposals):
     with config_context(working_memory=32**2 / 1024):
         of_tiles = proposals_of(pixels, proposals, (False, True), any_contrast=True)
     assert boxes_of(of_tiles[0]) == boxes_of(found[0])
+
+
+def digit_on_all_edges(side=40):
+    """A bright ring that touches all four edges of its image."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    radius = np.hypot(y, x)
+    return np.float32((radius < side / 2 + 1) & (radius > side / 4))
+
+
+@pytest.mark.parametrize("proposals", ["grey", "image"])
+@pytest.mark.parametrize("negatives", [(False,), (True,), (False, True)])
+def test_an_object_that_touches_all_edges_is_proposed_once_in_each_view(
+    proposals, negatives
+):
+    image = digit_on_all_edges()
+    for own in (image, 1 - image):
+        pixels = torch.from_numpy(own)[None]
+        for found in proposals_of(pixels, proposals, negatives):
+            whole = (found.boxes == [0, 0, 40, 40]).all(axis=1)
+            assert whole.sum() == 1
+            assert found.coarseness[whole].tolist() == [1]
+
+
+def test_a_whole_image_is_not_proposed_to_a_recogniser_without_background():
+    views = Views([Raster.from_tensor(torch.from_numpy(digit_on_all_edges())[None])])
+    for whole_images in (True, False):
+        settings = ProposalSettings(
+            source="image", n_thresholds=31, whole_images=whole_images
+        )
+        assert ((0, 0, 40, 40) in boxes_of(propose(views, settings))) is whole_images
+
+
+def test_a_whole_image_is_proposed_by_tiles_as_well():
+    pixels = torch.from_numpy(digit_on_all_edges(101))[None]
+    (found,) = proposals_of(pixels, "image")
+    with config_context(working_memory=32**2 / 1024):
+        (of_tiles,) = proposals_of(pixels, "image")
+    assert (0, 0, 101, 101) in boxes_of(found) & boxes_of(of_tiles)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
+def test_a_plain_or_tiny_image_is_not_proposed(level):
+    plain = torch.full((3, 30, 40), level)
+    plain[1] = 0.2
+    tiny = torch.rand(1, 5, 6)
+    for pixels in (plain, tiny):
+        (found,) = proposals_of(pixels, "image")
+        assert len(found) == 0
