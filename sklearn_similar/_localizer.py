@@ -237,6 +237,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     classes_: np.ndarray
     image_shape_: Any
+    box_regression_: dict[str, np.ndarray] | None
+    _columns: Any
 
     # Figures of `fit` besides the parameters; a subclass may choose others.
     _choose_recipe: ClassVar = staticmethod(learning_recipe)
@@ -505,7 +507,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     def _fit(self, X, y, background_images) -> None:
         for name in _OF_BACKBONE:
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
             self._fit_photographs(X, y, background_images)
         else:

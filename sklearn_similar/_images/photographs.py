@@ -15,8 +15,8 @@ from .streams import image_files
 
 
 @dataclass(frozen=True)
-class Photographs(Sequence):
-    """A sequence of images, checked as rasters when they are indexed.
+class Photographs:
+    """Images, checked as rasters when they are indexed.
 
     Attributes
     ----------

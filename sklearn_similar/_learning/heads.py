@@ -22,7 +22,6 @@ def default_head() -> Any:
         MLPClassifier(
             (128,),
             alpha=10.0,
-            batch_size=200,
             learning_rate_init=1e-3,
             tol=1e6,
             n_iter_no_change=12,

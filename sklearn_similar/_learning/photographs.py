@@ -404,10 +404,11 @@ def _fit(
     names = training.names
     # The index of background is that of the last name.
     trained = clone(training.estimator).fit(examples.features, names[examples.labels])
-    known = np.asarray(trained.classes_)
-    return replace(
-        recognizer, estimator=trained, columns=np.searchsorted(known, names[:-1])
-    )
+    column_of = {
+        label: column for column, label in enumerate(trained.classes_.tolist())
+    }
+    columns = [column_of.get(label, -1) for label in names[:-1].tolist()]
+    return replace(recognizer, estimator=trained, columns=np.array(columns))
 
 
 def feature_specification(

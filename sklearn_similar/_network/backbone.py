@@ -157,10 +157,11 @@ def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
         stride: [name for name, depth in found if depth == least_depth[stride]][-1]
         for stride, found in outputs.items()
     }
-    chosen = [stride for stride in _STRIDES if stride in last]
-    # Without these strides, the coarsest that is finer, or else the finest.
-    finer = [stride for stride in last if 1 < stride < _STRIDES[0]]
-    chosen = chosen or [max(finer)] if finer else chosen or sorted(last)[:1]
+    chosen: list[float] = [stride for stride in _STRIDES if stride in last]
+    if not chosen:
+        # The coarsest of finer strides, or else the finest.
+        finer = [stride for stride in last if 1 < stride < _STRIDES[0]]
+        chosen = [max(finer)] if finer else sorted(last)[:1]
     if not chosen:
         raise ValueError(
             f"backbone is a {type(module).__name__} without feature maps, n_images x "
