@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     localize.add_argument(
         "--format",
         choices=sorted(FORMATS),
-        help="write the annotations of a labelling tool to --out in place of a CSV "
+        help="write a file for an annotation tool to --out in place of a CSV "
         "file; voc, yolo and labelme write a folder",
     )
     for command, options in ((train, _TRAIN_OPTIONS), (localize, _LOCALIZE_OPTIONS)):
@@ -212,7 +212,8 @@ def _train(options: argparse.Namespace) -> None:
         **given,
     )
     read = _read_crops if of_crops else _read_photographs
-    localizer.fit(*read(options), background).set_params(verbose=0)
+    X, y = read(options)
+    localizer.fit(X, y, background).set_params(verbose=0)
     save(localizer, options.model)
     print(f"wrote {options.model}")
 
@@ -287,7 +288,7 @@ def _names(options: argparse.Namespace, paths: list[Path]) -> list[str]:
 
 def _table_files(
     options: argparse.Namespace, paths: list[Path], instances: pd.DataFrame
-) -> dict[Path, bytes]:
+) -> dict[Any, bytes]:
     """The content of each file of detections, after checks that it can be written."""
     if options.format is None:
         check_can_write(options.out)

@@ -457,9 +457,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "estimator that is not frozen to more images."
             )
         settings = replace(fitted._search_settings(), score_threshold=MIN_SCORE)
-        to_table = partial(
-            counts_table, classes=fitted.classes_, confidence=confidence
-        )
+        to_table = partial(counts_table, classes=fitted.classes_, confidence=confidence)
         return fitted._search(X, settings, to_table)
 
     def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:

@@ -128,9 +128,7 @@ def marked(tmp_path):
             if label == "ring":
                 image[y + 4 : y + 12, x + 4 : x + 12] = 0
             points = [[x, y], [x + 16, y + 16]]
-            shapes.append(
-                {"label": label, "points": points, "shape_type": "rectangle"}
-            )
+            shapes.append({"label": label, "points": points, "shape_type": "rectangle"})
         Image.fromarray(image).save(photographs / f"{index}.png")
         content = {"imagePath": f"{index}.png", "shapes": shapes}
         content |= {"imageHeight": 64, "imageWidth": 80}

@@ -40,14 +40,14 @@ def backbone_record(localizer: InstanceLocalizer, writer: Any) -> dict[str, Any]
             "backbone was changed to None after the fit; set it to the network of the "
             "fit, or fit again before saving."
         )
-    overlap, regressions = localizer._box_models
+    recognizer: Any = localizer._recognizer()
     values = {
         "specification": asdict(localizer.feature_specification_),
-        "overlap": asdict(overlap),
-        "regressions": [asdict(regression) for regression in regressions],
+        "overlap": asdict(recognizer.overlap),
+        "regressions": [asdict(regression) for regression in recognizer.regressions],
         "network": "small" if is_small else parameter if is_named else None,
         "weights": None if is_named else _weights(network),
-        "probe": _mean_features(localizer._recognizer().backbone),
+        "probe": _mean_features(recognizer.backbone),
     }
     return writer.encode(values, (), "backbone_/")
 
@@ -62,9 +62,7 @@ def backbone_state(record: Any, state: dict[str, Any], arrays: Arrays) -> dict:
     values = {name: decode(value, arrays) for name, value in record.items()}
     check_state(values, BOX_MODELS)
     check_state(values["specification"], FEATURES)
-    layers = state.get("backbone_layers_")
-    require(isinstance(layers, tuple) and layers, "backbone_layers_")
-    backbone = _backbone(values, state, layers)
+    backbone = _backbone(values, state)
     found, expected = _mean_features(backbone), values["probe"]
     require(found.shape == expected.shape, "backbone_")
     tolerance = _TOLERANCE * np.abs(expected).max(initial=0)
@@ -94,11 +92,10 @@ def _weights(network: nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.numpy(force=True) for name, tensor in tensors.items()}
 
 
-def _backbone(
-    values: dict[str, Any], state: dict[str, Any], layers: tuple[str, ...]
-) -> Backbone:
+def _backbone(values: dict[str, Any], state: dict[str, Any]) -> Backbone:
     """The backbone of a localizer, with its weights."""
-    n_channels = 3 if state.get("_layout") == "colour" else 1
+    layers = state["backbone_layers_"]
+    n_channels = 3 if state["_layout"] == "colour" else 1
     name, weights = values["network"], values["weights"]
     if weights is None:
         require(isinstance(name, str) and name in PRETRAINED, "backbone_")

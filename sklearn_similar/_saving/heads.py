@@ -54,7 +54,7 @@ def head_record(head: Any, writer: _Encoder, path: str) -> dict[str, Any]:
     steps = params.pop("steps", None)
     state = vars(head)
     fitted = {name: state[name] for name in _FITTED[kind] if name in state}
-    record = {
+    record: dict[str, Any] = {
         "class": kind.__name__,
         "params": writer.encode(params, (), f"{path}params/"),
         "fitted": writer.encode(fitted, (), f"{path}fitted/"),
@@ -110,7 +110,7 @@ def check_trained_head(head: Any, n_features: int) -> None:
 
 
 def _changed_parameters(head: Any) -> dict[str, Any]:
-    """Parameters without their defaults, which depend on the version of scikit-learn."""
+    """Parameters other than defaults, which depend on the version of scikit-learn."""
     defaults = inspect.signature(type(head)).parameters
     return {
         name: value

@@ -248,6 +248,11 @@ PHOTOGRAPHS: dict[str, Check] = {
     "_layout": lambda value, state: value in ("grey", "colour"),
     "score_calibration_": LOCALIZER["score_calibration_"],
     "box_regression_": lambda value, state: value is None,
+    "backbone_layers_": lambda value, state: (
+        isinstance(value, tuple)
+        and len(value) > 0
+        and all(isinstance(layer, str) for layer in value)
+    ),
 }
 # What their backbone record holds.
 FEATURES: dict[str, Check] = {

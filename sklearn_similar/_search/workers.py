@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from joblib import effective_n_jobs

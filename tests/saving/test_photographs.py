@@ -222,7 +222,7 @@ def test_damaged_files_are_refused(localizer, path, keys, value):
     metadata = metadata_of(header)
     change_at(metadata["estimator"], keys, value)
     path.write_bytes(seal(header, data, metadata))
-    with pytest.raises(ValueError, match="cannot be loaded: .*"):
+    with pytest.raises(ValueError, match="cannot be loaded: "):
         load(path, backbone=network())
 
 

@@ -147,7 +147,9 @@ class TestCount:
         da = pytest.importorskip("dask.array", reason="needs Dask")
         pytest.importorskip("dask.dataframe", reason="needs dask.dataframe")
         images = np.stack(scenes[0][:3])
-        lazy = fitted_localizer.count(da.from_array(images, chunks=(2, -1, -1)), confidence=0.5)
+        lazy = fitted_localizer.count(
+            da.from_array(images, chunks=(2, -1, -1)), confidence=0.5
+        )
         found = lazy.compute().reset_index(drop=True)
         assert_frame_equal(found, fitted_localizer.count(images, confidence=0.5))
 
@@ -161,7 +163,9 @@ class TestCount:
 
     @pytest.mark.parametrize("confidence", [0, 1, 1.5, "high", None])
     def test_a_confidence_outside_0_to_1_is_refused(self, fitted_localizer, confidence):
-        with pytest.raises(ValueError, match=r"'confidence' .* InstanceLocalizer.count"):
+        with pytest.raises(
+            ValueError, match=r"'confidence' .* InstanceLocalizer.count"
+        ):
             fitted_localizer.count([np.zeros((30, 30))], confidence=confidence)
 
     def test_a_localizer_that_is_not_fitted_is_refused(self):
