@@ -177,6 +177,10 @@ def test_other_heads_are_refused(photographs, localizer, path):
     assert not path.exists()
 
 
+# A window of which an image has more than memory holds.
+TINY = {"__type__": "tuple", "items": [1e-9, 1e-9]}
+
+
 def change_at(record, keys, value):
     for key in keys[:-1]:
         record = record[key]
@@ -192,6 +196,7 @@ def change_at(record, keys, value):
         (["estimator_", "params"], {"C": -1.0}),
         (["estimator_", "fitted"], {}),
         (["estimator_", "fitted", "predict_proba"], 1),
+        (["estimator_", "fitted", "score"], 1),
         (["estimator_", "fitted", "coef_"], [1.0]),
         (["estimator_", "fitted", "n_features_in_"], 3),
         (["estimator_", "fitted", "classes_"], None),
@@ -200,7 +205,8 @@ def change_at(record, keys, value):
         (["backbone_"], []),
         (["backbone_", "specification", "scale"], 1e9),
         (["backbone_", "specification", "scale"], 0.3),
-        (["backbone_", "specification", "window_sizes"], [[1e-9, 1e-9]]),
+        (["backbone_", "specification", "window_sizes", "items"], [[9.0, 9.0]]),
+        (["backbone_", "specification", "window_sizes", "items"], [TINY]),
         (["backbone_", "specification", "another"], 1),
         (["backbone_", "overlap", "weight"], 1.0),
         (["backbone_", "overlap"], None),
