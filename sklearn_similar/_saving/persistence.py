@@ -28,7 +28,10 @@ def save(
     ----------
     estimator : SimilarNetClassifier or InstanceLocalizer
         The estimator in a localizer may be None, a `SimilarNetClassifier`, or a
-        `sklearn.frozen.FrozenEstimator` of one.
+        `sklearn.frozen.FrozenEstimator` of one. If the localizer learnt from
+        photographs with boxes, its estimator may be None, scikit-learn's
+        `LogisticRegression` or `MLPClassifier`, or a `Pipeline` of one of them and
+        `StandardScaler`.
     path : str or path-like
         File to write. An existing file is replaced once the new one is complete.
 
@@ -52,7 +55,10 @@ def save(
     The file is in the safetensors format: weights and other arrays, parameters and
     fitted attributes as JSON, and a checksum. It holds the weights of the network but
     not its code: `load` must be passed a module that is not a network of this package,
-    and other parameters that hold code, such as callbacks in `net_params`.
+    and other parameters that hold code, such as callbacks in `net_params`. A backbone
+    of yours is passed as ``load(path, backbone=network)``. A pretrained backbone that
+    the parameter `backbone` names is saved by its name, without weights; `load` needs
+    the packages of the extra ``pretrained``.
 
     Examples
     --------
@@ -101,8 +107,8 @@ def load(
         The network as it was in the fit, if it is not a network of this package. An
         instance is copied, and the copy gets the weights in the file.
     **parameters
-        Other parameters that the file does not hold, by name. The error names those
-        that are needed.
+        Other parameters that the file does not hold, by name, such as `backbone`. The
+        error names those that are needed.
 
     Returns
     -------
@@ -113,6 +119,8 @@ def load(
     ------
     FileNotFoundError
         If the file does not exist.
+    ImportError
+        If the packages of a pretrained backbone are not installed.
     ValueError
         If the file is damaged, was not written by `save` or was written by a later
         version, or if `module` and `parameters` are not those that it needs.
@@ -120,8 +128,8 @@ def load(
     Warns
     -----
     UserWarning
-        If the device of the fit is not available, or the network gives other scores
-        than when it was saved.
+        If the device of the fit is not available, or a network gives other scores, or a
+        backbone other features, than when it was saved.
 
     See Also
     --------

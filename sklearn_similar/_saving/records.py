@@ -23,12 +23,15 @@ from .._network.architectures import LeNet, SmallCNN
 from .._network.forward import eval_mode
 from .._network.net import SeededNet
 from .._network.specification import NetSpecification
+from .backbones import ATTRIBUTES, backbone_record, backbone_state
 from .encoding import Arrays, CannotHold, Damaged, decode, encode
+from .heads import head_of, head_record
 from .schema import (
     ADDED_PARAMETERS,
     CLASSIFIER,
     IMPORTANCES,
     LOCALIZER,
+    PHOTOGRAPHS,
     check_state,
     require,
 )
@@ -108,19 +111,24 @@ def record_of(estimator: Any, writer: Writer, path: str = "") -> dict[str, Any]:
             "save takes an InstanceLocalizer with a SimilarNetClassifier inside, not "
             f"with a {kind.__name__}; use pickle or skops for it."
         )
-    state = estimator.__getstate__()
+    state = dict(estimator.__getstate__())
     parts = {name: state.pop(name) for name in _INSIDE if name in state}
     if parts and parts["estimator_"] is parts["estimator"]:
         del parts["estimator_"]
+    has_backbone = is_localizer and state.get("backbone_") is not None
+    for name in ATTRIBUTES if has_backbone else ():
+        del state[name]
     spec = state.pop("_net_spec", None)
     parameters = estimator.get_params(deep=False)
     record: dict[str, Any] = {
         "class": kind.__name__,
         "state": writer.encode(state, parameters, path),
     }
+    to_record = head_record if has_backbone else record_of
     for name, part in parts.items():
-        is_none = part is None
-        record[name] = None if is_none else record_of(part, writer, f"{name}/")
+        record[name] = None if part is None else to_record(part, writer, f"{name}/")
+    if has_backbone:
+        record["backbone_"] = backbone_record(estimator, writer)
     if spec is not None:
         shape = state["image_shape_"]
         size = (*shape[:2], n_channels(shape))
@@ -145,7 +153,11 @@ def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
     state = _decode_state(cls, record, arrays, given)
     estimator = cls.__new__(cls)
     if cls is InstanceLocalizer:
-        check_state(state, LOCALIZER)
+        if "backbone_" in record:
+            check_state(state, PHOTOGRAPHS)
+            state |= backbone_state(record["backbone_"], state, arrays)
+        else:
+            check_state(state, LOCALIZER)
         estimator.__setstate__(state)
         return estimator
     if "net" not in record:
@@ -186,9 +198,10 @@ def _decode_state(
     parameters = {name: state[name] for name in names if name in state}
     if cls is InstanceLocalizer:
         require("estimator" in record, "the set of its parameters")
+        to_part = head_of if "backbone_" in record else _estimator_inside
         for name in _INSIDE:
             if name in record:
-                state[name] = _estimator_inside(record[name], arrays, given)
+                state[name] = to_part(record[name], arrays, given)
         state.setdefault("estimator_", state["estimator"])
     require(names <= state.keys(), "the set of its parameters")
     # An attribute must not hide a method.

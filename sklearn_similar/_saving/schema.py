@@ -29,6 +29,9 @@ ADDED_PARAMETERS: dict[str, dict[str, Any]] = {
         "min_size": None,
         "max_size": None,
         "fills_frame": None,
+        "backbone": None,
+        "backbone_layers": None,
+        "annotation": "complete",
     }
 }
 # Attributes that some estimators, or files of earlier versions, lack.
@@ -40,6 +43,8 @@ _OPTIONAL = {
     "_class_heatmap",
     "_has_background_images",
 }
+# Maximum number of box regressions, and of sizes of windows: each takes time.
+_MAX_MODELS = 20
 
 
 def check_state(state: State, schema: Mapping[str, Check]) -> None:
@@ -49,8 +54,8 @@ def check_state(state: State, schema: Mapping[str, Check]) -> None:
             continue
         try:
             is_good = name in state and is_valid(state[name], state)
-        except (TypeError, ValueError):
-            # Comparisons of arrays with other values.
+        except (AttributeError, TypeError, ValueError):
+            # Comparisons of arrays with other values, or other types than dicts.
             is_good = False
         require(is_good, name)
 
@@ -100,6 +105,11 @@ def _are_counts(value: Any, *lengths: int) -> bool:
 def _are_floats(value: Any, length: int) -> bool:
     is_tuple = isinstance(value, tuple) and len(value) == length
     return is_tuple and all(isinstance(v, float) and math.isfinite(v) for v in value)
+
+
+def _is_finite(value: Any, ndim: int) -> bool:
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return is_array and value.ndim == ndim and bool(np.isfinite(value).all())
 
 
 def _layers(value: Any) -> list:
@@ -231,4 +241,63 @@ LOCALIZER = _IMAGES | {
     "box_regression_": _optional(_are_box_weights),
     "crop_specification_": _is_crop_specification,
     "_has_background_images": _instance(bool),
+}
+# Attributes of localizers that learnt from photographs with boxes.
+PHOTOGRAPHS: dict[str, Check] = {
+    "classes_": _IMAGES["classes_"],
+    "image_shape_": lambda value, state: value is None,
+    "value_range_": lambda value, state: value == (0.0, 1.0),
+    "_dtype": lambda value, state: value == "uint8",
+    "background_": lambda value, state: True,
+    "_columns": _are_columns,
+    "_layout": lambda value, state: value in ("grey", "colour"),
+    "score_calibration_": LOCALIZER["score_calibration_"],
+    "box_regression_": lambda value, state: value is None,
+    "backbone_layers_": lambda value, state: (
+        isinstance(value, tuple)
+        and len(value) > 0
+        and all(isinstance(layer, str) for layer in value)
+    ),
+}
+# What their backbone record holds.
+FEATURES: dict[str, Check] = {
+    "scale": lambda value, state: (
+        isinstance(value, float) and 1 <= 16 * value <= 64 and (16 * value).is_integer()
+    ),
+    "window_sizes": lambda value, state: (
+        isinstance(value, tuple)
+        and 0 < len(value) <= _MAX_MODELS
+        and all(_are_floats(size, 2) and min(size) >= 3 for size in value)
+    ),
+    "object_sides": lambda value, state: _are_floats(value, 3),
+}
+BOX_MODELS: dict[str, Check] = {
+    "specification": lambda value, state: (
+        isinstance(value, dict) and value.keys() == FEATURES.keys()
+    ),
+    "overlap": lambda value, state: (
+        value.keys() == {"weight", "bias", "threshold"}
+        and _is_finite(value["weight"], 1)
+        and isinstance(value["bias"], float)
+        and isinstance(value["threshold"], float)
+    ),
+    "regressions": lambda value, state: (
+        isinstance(value, list)
+        and len(value) <= _MAX_MODELS
+        and all(
+            each.keys() == {"weight", "bias"}
+            and _is_finite(each["weight"], 2)
+            and each["weight"].shape[1:] == each["bias"].shape == (4,)
+            and _is_finite(each["bias"], 1)
+            for each in value
+        )
+    ),
+    "network": _optional(_instance(str)),
+    "weights": _optional(
+        lambda value, state: (
+            isinstance(value, dict)
+            and all(isinstance(array, np.ndarray) for array in value.values())
+        )
+    ),
+    "probe": lambda value, state: _is_finite(value, 1),
 }

@@ -1,11 +1,10 @@
 """The search of many images, by one worker or by several."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from joblib import effective_n_jobs
@@ -21,7 +20,7 @@ from .._images.rasters import (
 )
 from .._network.isolation import restores_torch_state
 from .._network.threads import limited_threads, same_threads_later, usable_threads
-from .detections import Detections, detections_table
+from .detections import Detections
 from .recognizer import Recognizer
 from .settings import SearchSettings
 
@@ -99,11 +98,12 @@ def search(
 
 
 def numbered_tables(
-    detections: Iterable[Detections], classes: np.ndarray
+    detections: Iterable[Detections],
+    to_table: Callable[[list[Detections]], pd.DataFrame],
 ) -> Iterator[pd.DataFrame]:
     """The table of the detections in each image, as soon as it is searched."""
     for index, of_image in enumerate(detections):
-        table = detections_table([of_image], classes)
+        table = to_table([of_image])
         yield table.assign(image=table["image"] + index)
 
 

@@ -96,6 +96,23 @@ def dump_annotations(
        image label  x_min  y_min  x_max  y_max
     0      0  coin   15.0    5.0   25.0   15.0
     """
+    texts = annotation_texts(
+        path, images, instances, format=format, overwrite=overwrite
+    )
+    for file in texts:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_all({file: text.encode() for file, text in texts.items()})
+
+
+def annotation_texts(
+    path: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    instances: pd.DataFrame,
+    *,
+    format: str,
+    overwrite: bool = False,
+) -> dict[Path, str]:
+    """The text of each file that `dump_annotations` writes, after all checks."""
     known = format_of_name(format)
     target = Path(path)
     _check_target(target, known)
@@ -106,9 +123,7 @@ def dump_annotations(
             f"{str(existing[0])!r} exists already; pass another path, or "
             "overwrite=True to replace it."
         )
-    for file in texts:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    write_all({file: text.encode() for file, text in texts.items()})
+    return texts
 
 
 def _check_target(target: Path, known: AnnotationFormat) -> None:
