@@ -1,7 +1,9 @@
 """The classifier of feature vectors: the head of a backbone."""
 
+import warnings
 from typing import Any
 
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -18,10 +20,19 @@ def default_head() -> Any:
     """
     return make_pipeline(
         StandardScaler(),
-        MLPClassifier(
-            (128,), alpha=10.0, batch_size=200, learning_rate_init=1e-3, max_iter=12
+        _ShortTrainedPerceptron(
+            (128,), alpha=10.0, learning_rate_init=1e-3, max_iter=12
         ),
     )
+
+
+class _ShortTrainedPerceptron(MLPClassifier):
+    """A perceptron whose few epochs are intended, and no reason for a warning."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> "_ShortTrainedPerceptron":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().fit(*args, **kwargs)
 
 
 def check_head(estimator: Any) -> None:
