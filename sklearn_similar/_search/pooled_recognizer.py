@@ -74,7 +74,8 @@ class PooledRecognizer(Recognizer):
     estimator : object with `predict_proba`
         Recognises feature vectors; None before it is trained.
     columns : ndarray of int
-        Columns of `predict_proba` that stand for classes of objects.
+        Columns of `predict_proba` that stand for classes of objects; -1 for a class
+        that the estimator does not know.
     """
 
     backbone: Backbone
@@ -169,9 +170,10 @@ class PooledRecognizer(Recognizer):
             none = proposals.select(slice(0))
             return self.scored(none, np.empty((0, len(columns))), np.empty(0))
         proba = _in_batches(self.estimator.predict_proba, maps, boxes)
+        of_classes = np.where(columns >= 0, proba[:, columns], 0)
         moved = Proposals.from_boxes(boxes, proposals.view[0])
         # The calibration alone says how likely an object is.
-        return self.scored(moved, proba[:, columns], np.zeros(len(boxes)))
+        return self.scored(moved, of_classes, np.zeros(len(boxes)))
 
     def _windows(self, size: tuple[int, int]) -> Iterator[Window]:
         """Tiles of an image of a size; one tile if all its features fit into memory."""
