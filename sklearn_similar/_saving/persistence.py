@@ -37,7 +37,8 @@ def save(
     NotFittedError
         If the estimator has not been fitted.
     TypeError
-        If the estimator, or the one inside a localizer, is of another class.
+        If the estimator, or the one inside a localizer, is of another class, or if a
+        localizer learnt from photographs.
     ValueError
         If a fitted attribute is of a type that the file cannot hold.
     OSError
@@ -72,6 +73,11 @@ def save(
         raise TypeError(
             f"save takes a SimilarNetClassifier or an InstanceLocalizer, not a "
             f"{type(estimator).__name__}; use pickle or skops for others."
+        )
+    if hasattr(estimator, "backbone_"):
+        raise TypeError(
+            "save takes an InstanceLocalizer that learnt from crops, not from "
+            "photographs; use pickle or skops for it."
         )
     is_localizer = isinstance(estimator, InstanceLocalizer)
     check_is_fitted(estimator, "estimator_" if is_localizer else "net_")

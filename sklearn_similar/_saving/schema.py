@@ -23,7 +23,14 @@ State = Mapping[str, Any]
 Check = Callable[[Any, State], bool]
 
 # Parameters that files of earlier versions lack, and their values in those files.
-ADDED_PARAMETERS: dict[str, dict[str, Any]] = {"InstanceLocalizer": {"n_jobs": None}}
+ADDED_PARAMETERS: dict[str, dict[str, Any]] = {
+    "InstanceLocalizer": {
+        "n_jobs": None,
+        "backbone": None,
+        "backbone_layers": None,
+        "annotation": "complete",
+    }
+}
 # Attributes that some estimators, or files of earlier versions, lack.
 _OPTIONAL = {
     "feature_names_in_",
