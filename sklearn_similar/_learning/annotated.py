@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._images.photographs import read_photographs
-from .._images.rasters import Raster
+from .._images.photographs import Photographs, read_photographs
 from .._tables.checks import check_instances, image_numbers
 
 
@@ -18,8 +17,8 @@ class AnnotatedPhotographs:
 
     Attributes
     ----------
-    images : sequence of Raster
-        Read when they are indexed.
+    images : Photographs
+        Rasters, read when they are indexed.
     boxes : list of ndarray of shape (n_objects, 4)
     labels : list of ndarray of int of shape (n_objects,)
         Index of the class of each object.
@@ -27,7 +26,7 @@ class AnnotatedPhotographs:
         Whether all objects have boxes.
     """
 
-    images: Sequence[Raster]
+    images: Photographs
     boxes: list[np.ndarray]
     labels: list[np.ndarray]
     is_complete: bool = True

@@ -152,7 +152,7 @@ def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
         ][-1]
         for stride, of_stride in outputs.items()
     }
-    chosen = [stride for stride in _STRIDES if stride in last]
+    chosen: list[float] = [stride for stride in _STRIDES if stride in last]
     # Without these strides, the coarsest that is finer, or else the finest.
     finer = [stride for stride in last if 1 < stride < _STRIDES[0]]
     chosen = chosen or [max(finer)] if finer else chosen or sorted(last)[:1]

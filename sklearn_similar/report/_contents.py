@@ -15,6 +15,7 @@ from .._images.messages import count
 from .._images.rasters import Raster
 from .._images.reading import read_images
 from .._localizer import InstanceLocalizer
+from .._search.crop_recognizer import CropRecognizer
 from .._search.views import NEGATIVES, Views
 from .._tables.checks import check_instances
 from .._tables.matching import find_pairs, matched_rows
@@ -228,7 +229,7 @@ def _localizer_heatmaps(localizer: Any, arrays: list[np.ndarray]) -> Heatmaps:
     if not isinstance(localizer, InstanceLocalizer):
         return None
     recognizer = localizer._recognizer()
-    if not recognizer.has_heatmaps:
+    if not isinstance(recognizer, CropRecognizer) or not recognizer.has_heatmaps:
         return None
     channels = n_channels(localizer.image_shape_)
     views = Views(
