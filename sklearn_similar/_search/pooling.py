@@ -97,7 +97,7 @@ class PooledMaps:
                 cells = self._to_cells(edges, feature)
                 means = _bin_means(integral, image, cells[:, 0], cells[:, 1])
                 means = means + level[image]
-                pooled.append(means.reshape(len(boxes), -1))
+                pooled.append(means.flatten(1))
         return torch.cat(pooled, dim=1)
 
     def _to_cells(self, edges: np.ndarray, feature: FeatureMap) -> np.ndarray:
@@ -157,7 +157,7 @@ def _bin_means(
             np.stack(shares, -1).reshape(-1, 4).astype(np.float32)
         ),
         mode="sum",
-    ).reshape(*first.shape, -1)
+    ).reshape(*first.shape, integral.shape[3])
     of_bins = sums[:, 1:, 1:] - sums[:, :-1, 1:] - sums[:, 1:, :-1] + sums[:, :-1, :-1]
     area = np.diff(y, axis=1)[:, :, np.newaxis] * np.diff(x, axis=1)[:, np.newaxis, :]
     return of_bins / torch.from_numpy(area.astype(np.float32))[..., np.newaxis]
