@@ -198,7 +198,7 @@ def _result_of_bag(X, call: _Call, model, fitted):
     if call.name not in _TABLES:
         numbers = db.from_sequence(range(X.npartitions), npartitions=X.npartitions)
         return X.map_partitions(_results_of_partition, numbers, call, model)
-    sample = call.on_black_image(fitted, fitted.image_shape_, fitted._dtype)
+    sample = call.on_black_image(fitted, fitted.image_shape_ or (1, 1), fitted._dtype)
     meta = sample.iloc[:0]
     localize = dask.delayed(_table_of_partition, nout=2)
     shift, add = dask.delayed(_numbered_from), dask.delayed(int.__add__)

@@ -38,6 +38,7 @@ from ._images.images import Images, n_channels, to_tensor
 from ._images.labels import BACKGROUND, comparable_labels, unused_label, without_class
 from ._images.memory import within_working_memory
 from ._images.messages import warn_user
+from ._images.photographs import grey_or_colour
 from ._images.reading import uint8_image_list
 from ._images.streams import check_in_memory, read_parts
 from ._images.validation import check_training_data, image_names
@@ -91,6 +92,8 @@ _OF_BACKBONE = (
     "feature_specification_",
     "_box_models",
 )
+# Attributes of localizers that learnt from crops.
+_OF_CROPS = ("crop_specification_", "n_features_in_", "feature_names_in_")
 # Pixels of images that are searched together, at scikit-learn's default working
 # memory: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
@@ -189,8 +192,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     ----------
     estimator_ : classifier
         The trained estimator.
-    backbone_ : torch.nn.Module or None
-        The backbone; None where `fit` got crops.
+    backbone_ : torch.nn.Module
+        The backbone; where `fit` got boxes only.
     backbone_layers_ : tuple of str
         Its layers whose feature maps are used; with a backbone only.
     feature_specification_ : FeatureSpecification
@@ -544,6 +547,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         channels = self._n_channels()
         n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
         parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
+        if self.image_shape_ is None:
+            parts = grey_or_colour(parts)
         images = groups(parts, channels, n_pixels)
         crowding = None
         if self._is_background_unknown():
@@ -610,7 +615,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         )
 
     def _fit(self, X, y, background_images) -> None:
-        for name in _OF_BACKBONE:
+        for name in (*_OF_BACKBONE, *_OF_CROPS):
             self.__dict__.pop(name, None)
         if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
             self._fit_photographs(X, y, background_images)
@@ -667,11 +672,22 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _make_backbone(self) -> Backbone | None:
         """A copy of the backbone that the user names or passes."""
         if self.backbone is None:
+            if self.backbone_layers is not None:
+                raise ValueError(
+                    "backbone_layers names layers, but backbone is None; pass the "
+                    "network, or leave backbone_layers out."
+                )
             return None
         network = self.backbone
         if isinstance(network, str):
             network = PRETRAINED[network]()
-        return Backbone.of(network, layers=self.backbone_layers)
+        backbone = Backbone.of(network, layers=self.backbone_layers)
+        if backbone.n_channels not in (1, 3):
+            raise ValueError(
+                f"backbone takes images of {backbone.n_channels} channels; pass a "
+                "network for grey or RGB images."
+            )
+        return backbone
 
     def _fit_crops(self, X, y, background_images) -> None:
         """Train on labelled crops."""
@@ -789,7 +805,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             specification=self.crop_specification_,
             estimator=self.estimator_,
             image_format=self._image_format(),
-            columns=self._columns,
+            columns=np.asarray(self._columns),
             calibration=ScoreCalibration(*self.score_calibration_),
             box_regression=BoxRegression.from_weights(weights) if weights else None,
             refinement=self._recipe().refinement,

@@ -1,16 +1,22 @@
 """Photographs of any sizes to train on, read when they are needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .files import ImageFiles, image_file_size
-from .images import white_level
+from .images import Images, white_level
 from .messages import type_text
 from .rasters import Raster
-from .reading import check_numeric, is_images, read_image, read_images
+from .reading import (
+    check_images_of_any_size,
+    check_numeric,
+    is_images,
+    read_image,
+    read_images,
+)
 from .streams import image_files
 
 
@@ -36,7 +42,7 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.pixels) + len(self.others)
 
-    def __getitem__(self, index: Any) -> Raster:
+    def __getitem__(self, index: Any) -> Any:
         n_pixels = len(self.pixels)
         is_other = index >= n_pixels
         image = self.others[index - n_pixels] if is_other else self.pixels[index]
@@ -73,6 +79,7 @@ def read_photographs(
         sizes, pixels = [image_file_size(path) for path in files.paths], files
         has_colour = True
     elif is_images(X):
+        check_images_of_any_size(X)
         pixels = list(read_images(X).pixels)
         sizes = [image.shape[:2] for image in pixels]
         has_colour = any(image.shape[2] > 1 for image in pixels)
@@ -89,15 +96,20 @@ def read_photographs(
     )
 
 
+def grey_or_colour(parts: Iterable[Images]) -> Iterator[Images]:
+    """Images as they are; raises ValueError for one with other than 1 or 3 channels."""
+    for images in parts:
+        for index, pixels in enumerate(images.pixels):
+            _check_channels(pixels, f"{images.names.name(index)} of X")
+        yield images
+
+
 def check_photograph(pixels: Any, name: str) -> None:
     """Raise ValueError unless an image has 1 or 3 channels, and values from 0 to 1.
 
     Integers are scaled to this range by the limit of their type.
     """
-    if pixels.shape[2] not in (1, 3):
-        raise ValueError(
-            f"{name} has {pixels.shape[2]} channels; pass grey or RGB images."
-        )
+    _check_channels(pixels, name)
     check_numeric(pixels, name)
     if pixels.dtype.kind in "bu" and pixels.dtype.itemsize <= 2:
         return
@@ -110,4 +122,11 @@ def check_photograph(pixels: Any, name: str) -> None:
             f"{name} of dtype {values.dtype} must lie between 0 and 1, but holds "
             f"{low:.3g} to {high:.3g} (integers divided by 255); rescale it, or pass "
             "uint8 or uint16."
+        )
+
+
+def _check_channels(pixels: Any, name: str) -> None:
+    if pixels.shape[2] not in (1, 3):
+        raise ValueError(
+            f"{name} has {pixels.shape[2]} channels; pass grey or RGB images."
         )

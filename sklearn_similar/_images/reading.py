@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .images import LUMA, Images, LazyPixels, is_lazy, n_channels
-from .messages import ImageNames, count, shape_text
+from .messages import ImageNames, count, shape_text, type_text
 
 
 def is_dask(X) -> bool:
@@ -99,6 +99,16 @@ def read_images(
     # The first image stands for all, which have its shape and type.
     read_image(X[0], "Each image of X", trained)
     return Images(X if X.ndim == 4 else X[..., np.newaxis], "images", names)
+
+
+def check_images_of_any_size(X: Any) -> None:
+    """Raise ValueError for rows, and for an array that seems to be one image."""
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if not is_images(X) or (len(shape) == 3 and shape[2] in (3, 4)):
+        text = f"has shape {shape}" if shape else f"is {type_text(X)}"
+        raise ValueError(
+            f"X {text}; pass a list or an array of images, and [X] if X is one image."
+        )
 
 
 def _check_array_of_images(X: np.ndarray, trained: tuple[int, ...] | None) -> None:

@@ -10,7 +10,13 @@ from .._compat import get_output_config
 from .images import Images
 from .labels import check_classes, check_labels, encode
 from .messages import ImageNames, shape_text, warn_user
-from .reading import check_numeric, check_one_size, is_images, read_images
+from .reading import (
+    check_images_of_any_size,
+    check_numeric,
+    check_one_size,
+    is_images,
+    read_images,
+)
 from .rows import infer_image_shape, readable_rows, rows_as_images
 from .value_range import check_value_range, training_range
 
@@ -124,6 +130,8 @@ def _checks_range(estimator) -> bool:
 
 def _read(estimator, X, layout: str) -> Images:
     names, trained = image_names(estimator), estimator.image_shape_
+    if trained is None:
+        check_images_of_any_size(X)
     if is_images(X):
         return read_images(X, trained, names)
     rows = readable_rows(X)

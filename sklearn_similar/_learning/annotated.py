@@ -18,7 +18,7 @@ class AnnotatedPhotographs:
     Attributes
     ----------
     images : Photographs
-        Read when they are indexed.
+        Rasters, read when they are indexed.
     boxes : list of ndarray of shape (n_objects, 4)
     labels : list of ndarray of int of shape (n_objects,)
         Index of the class of each object.

@@ -208,6 +208,9 @@ class _Trainer:
         output = self._head(pooled.pool(np.concatenate(boxes), number))
         label = torch.from_numpy(np.concatenate(labels))
         target = torch.from_numpy(np.concatenate(targets).astype(np.float32))
+        if len(label) == 0:
+            # Of all boxes it is unknown what they show; a mean would be NaN.
+            return output.sum()
         is_object = label < self._n_classes
         loss = F.cross_entropy(output[:, :-4], label)
         if is_object.any():

@@ -83,6 +83,11 @@ class Examples:
     features: np.ndarray
     labels: np.ndarray
 
+    def background(self) -> "Examples":
+        """The examples of background."""
+        rows = np.flatnonzero(self.labels < 0)
+        return Examples(self.features[rows], self.labels[rows])
+
     @classmethod
     def concatenate(cls, parts: list["Examples"]) -> "Examples":
         """The examples of all parts, in order."""
@@ -195,6 +200,12 @@ def _train(
         steps = recognizer.steps(tile.maps, of_tile, tile.size)
         examples = np.concatenate([*steps, tile.objects_inside])
         parts.append(_examples(tile, examples, training))
+    if all((part.labels >= 0).all() for part in parts):
+        # All boxes were dropped or moved to objects.
+        parts += [
+            _examples(tile, of_tile, training).background()
+            for tile, of_tile in zip(tiles, boxes, strict=True)
+        ]
     recognizer = _fit(recognizer, parts, training)
     for _ in range(training.n_mining_rounds):
         parts += [_hard_examples(recognizer, tile, training) for tile in tiles]
@@ -309,8 +320,8 @@ def _jittered(
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     moved = boxes + rng.uniform(-recipe.jitter, recipe.jitter, boxes.shape) * sides
     moved = moved.clip(0, [size[1], size[0], size[1], size[0]])
-    is_box = (moved[:, 2:] - moved[:, :2] >= 2).all(axis=1)
-    return moved[is_box]
+    is_box = (moved[:, 2:] - moved[:, :2] >= 2).all(axis=1, keepdims=True)
+    return np.where(is_box, moved, boxes)
 
 
 def _fit_regressions(
@@ -401,6 +412,11 @@ def _fit(
 ) -> PooledRecognizer:
     """Train a clone of the estimator on examples."""
     examples = Examples.concatenate(parts)
+    if (examples.labels >= 0).all():
+        raise ValueError(
+            "The objects leave no background to learn from; pass background_images, or "
+            "photographs with more around the objects."
+        )
     names = training.names
     # The index of background is that of the last name.
     trained = clone(training.estimator).fit(examples.features, names[examples.labels])

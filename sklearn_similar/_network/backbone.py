@@ -5,7 +5,7 @@ a feature pyramid (Lin et al., 2017). Where their cells lie on the image follows
 the strides and paddings that the network really has.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
@@ -88,15 +88,10 @@ class Backbone:
         if n_channels is None:
             n_channels = input_channels(module)
         if layers is None:
-            return cls(module, feature_layers(module, n_channels), n_channels)
-        known = dict(module.named_modules())
-        unknown = [name for name in layers if name not in known]
-        if unknown or not layers:
-            raise ValueError(
-                f"backbone_layers is {list(layers)!r}, but the backbone has no layer "
-                f"{', '.join(map(repr, unknown)) or 'without a name'}; name some of "
-                "its named_modules()."
-            )
+            layers = feature_layers(module, n_channels)
+        else:
+            layers = tuple(layers)
+            _check_layers(module, n_channels, layers)
         return cls(module, tuple(layers), n_channels)
 
     @property
@@ -111,13 +106,6 @@ class Backbone:
         images = images.contiguous(memory_format=torch.channels_last)
         with eval_mode(self.module):
             maps = extract_activations(self.module, self.layers, images, "pooled")
-        for layer, features in zip(self.layers, maps, strict=True):
-            if features.activations.ndim != 4:
-                raise ValueError(
-                    f"Layer {layer!r} of the backbone gives an output of the shape "
-                    f"{tuple(features.activations.shape)}; name layers with feature "
-                    "maps, n_images x n_filters x height x width."
-                )
         return [
             FeatureMap(
                 features.activations.float().cpu(),
@@ -142,20 +130,27 @@ def input_channels(module: nn.Module) -> int:
 def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
     """The last layer of stride 8 and of stride 16, or of the strides that there are.
 
-    Blocks count as layers, and count rather than the layers inside them.
+    Blocks count as layers, and count rather than the layers inside them. Layers that
+    run several times for an image, as a shared activation, are left out.
 
     Raises
     ------
     ValueError
         If the network fails for colour images, or has no feature maps.
     """
-    outputs = _outputs(module, n_channels)
+    outputs = defaultdict(list)
+    for output in _outputs(module, n_channels):
+        if output.stride[0] == output.stride[1]:
+            outputs[output.stride[0]].append(output)
     least_depth = {
-        stride: min(depth for _, depth in found) for stride, found in outputs.items()
+        stride: min(output.depth for output in of_stride)
+        for stride, of_stride in outputs.items()
     }
     last = {
-        stride: [name for name, depth in found if depth == least_depth[stride]][-1]
-        for stride, found in outputs.items()
+        stride: [
+            output.name for output in of_stride if output.depth == least_depth[stride]
+        ][-1]
+        for stride, of_stride in outputs.items()
     }
     chosen: list[float] = [stride for stride in _STRIDES if stride in last]
     if not chosen:
@@ -170,24 +165,70 @@ def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
     return tuple(last[stride] for stride in chosen)
 
 
-def _outputs(module: nn.Module, n_channels: int) -> dict[float, list[tuple[str, int]]]:
-    """Names of the layers of each stride in the order they end, and how deep inside.
+def _check_layers(module: nn.Module, n_channels: int, layers: tuple[str, ...]) -> None:
+    """Raise ValueError unless all these layers exist and give feature maps."""
+    known = dict(module.named_modules())
+    unknown = [name for name in layers if not name or name not in known]
+    if unknown or not layers:
+        fact = (
+            f"has no layer {', '.join(map(repr, unknown))}" if unknown else "needs some"
+        )
+        raise ValueError(
+            f"backbone_layers is {list(layers)!r}, but the backbone {fact}; name some "
+            "of its named_modules()."
+        )
+    with_maps = {output.name for output in _outputs(module, n_channels)}
+    for name in layers:
+        if name not in with_maps:
+            raise ValueError(
+                f"backbone_layers names {name!r}, which does not give one feature map, "
+                "n_images x n_filters x height x width, for an image; name layers that "
+                "do."
+            )
 
-    The depth is the number of layers that are running when a layer begins.
+
+@dataclass(frozen=True)
+class _Output:
+    """The feature map of a layer.
+
+    Attributes
+    ----------
+    name : str
+        `named_modules` path of the layer.
+    stride : (float, float)
+    depth : int
+        Number of layers that are running when the layer begins.
+    """
+
+    name: str
+    stride: tuple[float, float]
+    depth: int
+
+
+def _outputs(module: nn.Module, n_channels: int) -> list[_Output]:
+    """The feature maps of layers that run once for an image, in the order they end.
+
+    There are none where only the first convolution has a map, and what follows has
+    other outputs: a vision transformer's features are not in the embedding of patches.
     """
     running: list[nn.Module] = []
-    found: dict[float, list[tuple[str, int]]] = defaultdict(list)
+    n_runs: Counter[str] = Counter()
+    found: list[_Output] = []
+    others: list[str] = []
 
     def begin(child: nn.Module, _inputs) -> None:
         running.append(child)
 
     def end(name: str, _inputs, output) -> None:
         running.pop()
-        if not isinstance(output, torch.Tensor) or output.ndim != 4:
+        n_runs[name] += 1
+        if not isinstance(output, torch.Tensor) or output.ndim not in (3, 4):
             return
-        stride = receptive_field(output).stride
-        if stride[0] == stride[1] and min(output.shape[2:]) > 1:
-            found[stride[0]].append((name, len(running)))
+        # The image is square, and so are its maps.
+        if output.ndim == 3 or output.shape[2] != output.shape[3]:
+            others.append(name)
+        elif output.shape[2] > 1:
+            found.append(_Output(name, receptive_field(output).stride, len(running)))
 
     images = torch.zeros(1, n_channels, _PROBE_SIDE, _PROBE_SIDE)
     parameter = next(module.parameters(), None)
@@ -213,4 +254,8 @@ def _outputs(module: nn.Module, n_channels: int) -> dict[float, list[tuple[str, 
                     f"{n_channels} channels and {_PROBE_SIDE}x{_PROBE_SIDE} pixels "
                     f"({type(error).__name__}: {first_line(error)})."
                 ) from error
-    return found
+    found = [output for output in found if n_runs[output.name] == 1]
+    is_convolution = [
+        isinstance(module.get_submodule(output.name), nn.Conv2d) for output in found
+    ]
+    return [] if others and sum(is_convolution) == 1 else found

@@ -78,7 +78,8 @@ def pack_specification(state: dict[str, Any]) -> dict[str, Any]:
     So loading needs to trust no type but those of the estimators.
     """
     if "crop_specification_" not in state:
-        return state
+        # A copy as well: the state may be the estimator's dictionary itself.
+        return dict(state)
     return state | {"crop_specification_": asdict(state["crop_specification_"])}
 
 

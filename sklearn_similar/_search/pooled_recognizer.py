@@ -186,9 +186,9 @@ class PooledRecognizer(Recognizer):
             none = proposals.select(slice(0))
             return self.scored(none, np.empty((0, len(columns))), np.empty(0))
         proba = _in_batches(self.estimator.predict_proba, maps, boxes)
+        of_classes = np.where(columns >= 0, proba[:, columns], 0)
         moved = Proposals.from_boxes(boxes, proposals.view[0])
         # The calibration alone says how likely an object is.
-        of_classes = np.where(columns >= 0, proba[:, columns], 0.0)
         return self.scored(moved, of_classes, np.zeros(len(boxes)))
 
     def _windows(self, size: tuple[int, int]) -> Iterator[Window]:

@@ -61,7 +61,7 @@ class PooledMaps:
         origin: tuple[float, float],
         recipe: PoolingRecipe,
     ):
-        self._maps = [(_integral_image(feature.values), feature) for feature in maps]
+        self._maps = [(*_integral_image(feature.values), feature) for feature in maps]
         self._scale = scale
         self._origin = np.array(origin, np.float64)
         self._recipe = recipe
@@ -69,7 +69,7 @@ class PooledMaps:
     @property
     def n_features(self) -> int:
         """Values for each box."""
-        n_filters = sum(integral.shape[3] for integral, _ in self._maps)
+        n_filters = sum(integral.shape[3] for integral, _, _ in self._maps)
         return n_filters * (self._recipe.n_bins**2 + 1)
 
     def features(self, boxes: np.ndarray) -> np.ndarray:
@@ -91,12 +91,13 @@ class PooledMaps:
         steps = np.linspace(-1, 1, self._recipe.n_bins + 1)
         around = np.array([-self._recipe.context, self._recipe.context])
         pooled = []
-        for integral, feature in self._maps:
+        for integral, level, feature in self._maps:
             for offsets in (steps, around):
                 edges = centre[:, :, np.newaxis] + half[:, :, np.newaxis] * offsets
                 cells = self._to_cells(edges, feature)
                 means = _bin_means(integral, image, cells[:, 0], cells[:, 1])
-                pooled.append(means.reshape(len(boxes), -1))
+                means = means + level[image]
+                pooled.append(means.flatten(1))
         return torch.cat(pooled, dim=1)
 
     def _to_cells(self, edges: np.ndarray, feature: FeatureMap) -> np.ndarray:
@@ -108,13 +109,20 @@ class PooledMaps:
         return (working - start - 0.5) / stride + 0.5
 
 
-def _integral_image(values: torch.Tensor) -> torch.Tensor:
-    """Sums of all cells above and to the left.
+def _integral_image(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums of all cells above and to the left, less their mean, and this mean.
 
-    n_images x (height + 1) x (width + 1) x n_filters.
+    Sums of positive values would grow with the map, and small bins lose precision.
+
+    Returns
+    -------
+    sums : tensor of shape (n_images, height + 1, width + 1, n_filters)
+    level : tensor of shape (n_images, 1, 1, n_filters)
     """
-    sums = values.permute(0, 2, 3, 1).cumsum(1).cumsum(2)
-    return F.pad(sums, (0, 0, 1, 0, 1, 0))
+    values = values.permute(0, 2, 3, 1)
+    level = values.mean(dim=(1, 2), keepdim=True)
+    sums = (values - level).cumsum(1).cumsum(2)
+    return F.pad(sums, (0, 0, 1, 0, 1, 0)), level
 
 
 def _bin_means(
@@ -149,7 +157,7 @@ def _bin_means(
             np.stack(shares, -1).reshape(-1, 4).astype(np.float32)
         ),
         mode="sum",
-    ).reshape(*first.shape, -1)
+    ).reshape(*first.shape, integral.shape[3])
     of_bins = sums[:, 1:, 1:] - sums[:, :-1, 1:] - sums[:, 1:, :-1] + sums[:, :-1, :-1]
     area = np.diff(y, axis=1)[:, :, np.newaxis] * np.diff(x, axis=1)[:, np.newaxis, :]
     return of_bins / torch.from_numpy(area.astype(np.float32))[..., np.newaxis]

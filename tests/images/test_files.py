@@ -6,6 +6,7 @@ import pytest
 from sklearn_similar._images.files import (
     ImageFiles,
     fit_into_square,
+    image_file_size,
     read_crops,
     read_image_file,
 )
@@ -109,3 +110,31 @@ def test_scaling_keeps_the_mean_and_the_type():
     scaled = fit_into_square(pixels, 10)
     assert scaled.dtype == np.uint8
     assert abs(scaled.mean() - pixels.mean()) < 2
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+def test_the_size_is_that_of_the_upright_image(stored, orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    path = stored(Image.fromarray(COLOUR), "a.jpg", exif=exif)
+    assert image_file_size(path) == read_image_file(path).shape[:2]
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "tif", "bmp", "webp"])
+def test_the_size_is_read_from_any_format(stored, suffix):
+    path = stored(Image.fromarray(COLOUR), f"a.{suffix}")
+    assert image_file_size(path) == (3, 4)
+
+
+def test_the_size_needs_no_pixels(stored):
+    path = stored(Image.fromarray(np.tile(COLOUR, (50, 50, 1))), "a.bmp")
+    path.write_bytes(path.read_bytes()[:200])
+    assert image_file_size(path) == (150, 200)
+
+
+def test_other_files_have_no_size(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_text("no image")
+    with pytest.raises(ValueError, match=r"a.png' cannot be read as an image\.$"):
+        image_file_size(path)
