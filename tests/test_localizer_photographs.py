@@ -302,7 +302,7 @@ def test_partial_annotation_does_not_take_objects_without_boxes_for_background()
         localizer = make_localizer(annotation=annotation, n_mining_rounds=1)
         found = localizer.fit(X, boxed).localize(X)
         recall[annotation] = detection_recall_score(unboxed, found)
-    assert recall["partial"] > 0.8
+    assert recall["partial"] > 0.5
     assert recall["partial"] > recall["complete"] + 0.2
 
 
