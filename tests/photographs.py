@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import ndimage
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from sklearn_similar._learning.recipe import BackboneRecipe, learning_recipe
+from sklearn_similar._learning.recipe import learning_recipe
 
 COLUMNS = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
 BOX = COLUMNS[2:]
-SIDE = 160
+SIDE = 128
 
 
 def texture(rng, size=(SIDE, SIDE)):
@@ -23,18 +26,19 @@ def texture(rng, size=(SIDE, SIDE)):
     return (0.45 + 0.08 * smooth / smooth.std()).clip(0, 1)
 
 
-def paint(image, label, x, y, side):
+def paint(image, label, x, y, side, colour=None):
     """Paint a red disc or a blue square, and return its box."""
     rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
     inside = np.ones((side, side), bool)
     if label == "disc":
         inside = np.hypot(rows, columns) <= side / 2
     part = image[y : y + side, x : x + side]
-    part[inside] = (0.9, 0.2, 0.15) if label == "disc" else (0.1, 0.25, 0.9)
+    usual = (0.9, 0.2, 0.15) if label == "disc" else (0.1, 0.25, 0.9)
+    part[inside] = usual if colour is None else colour
     return x, y, x + side, y + side
 
 
-def make_photographs(n, seed=0, n_objects=4, size=(SIDE, SIDE), sides=(24, 34)):
+def make_photographs(n, seed=0, n_objects=4, size=(SIDE, SIDE), sides=(25, 32)):
     """Photographs, uint8, with objects in the cells of a grid, and the table."""
     rng = np.random.default_rng(seed)
     images, rows = [], []
@@ -76,13 +80,25 @@ def tiny_backbone(n_channels=3):
     )
 
 
+def make_head():
+    """A classifier of feature vectors that is trained fast."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+
+
 def small_photograph_recipe(has_context, **changes):
     """The recipe of the fit of a localizer, for few boxes and short training."""
     recipe = learning_recipe(has_context)
-    photographs = replace(
-        recipe.photographs,
-        n_far=60,
-        penalty=30.0,
-        backbone=BackboneRecipe(max_pixels=2e6, n_epochs=(3, 6)),
-    )
-    return replace(recipe, photographs=replace(photographs, **changes))
+    small = {
+        "object_side": 27.5,
+        "small_object_side": 20,
+        "n_window_sizes": 1,
+        "n_far": 60,
+        "n_jittered": 4,
+        "n_near": 4,
+        "penalty": 10.0,
+        "backbone": replace(
+            recipe.photographs.backbone, max_pixels=3e5, n_epochs=(3, 8)
+        ),
+    }
+    photographs = replace(recipe.photographs, **small | changes)
+    return replace(recipe, photographs=photographs)

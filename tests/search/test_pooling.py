@@ -165,6 +165,7 @@ def test_tiny_maps_give_finite_features(shape):
 def test_no_boxes_have_no_features():
     pooled = PooledMaps([feature_map()], 1.0, (0, 0), RECIPE)
     assert pooled.features(np.empty((0, 4))).shape == (0, 20)
+    assert pooled.pool(np.empty((0, 4))).shape == (0, 20)
 
 
 def test_little_memory_changes_no_features():

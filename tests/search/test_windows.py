@@ -33,6 +33,8 @@ def test_objects_that_the_border_cuts_are_reached_too():
     # A quarter of the object is outside.
     sides = np.tile(window, (300, 1))
     boxes = boxes_of(sides, -0.25 * window, np.array([130, 100]) + 0.25 * window)
+    boxes[0] = [*(-0.25 * window), *(0.75 * window)]
+    boxes[1] = [130 - 15, 100 - 15, 130 + 5, 100 + 5]
     visible = boxes.clip(0, [130, 100, 130, 100])
     iou = iou_matrix(visible, sliding_windows(size, SIZES)).max(axis=1)
     assert iou.min() >= 0.6
