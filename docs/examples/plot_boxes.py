@@ -72,8 +72,8 @@ InstancesDisplay.from_predictions([photograph], instances)
 # %%
 # Count
 # -----
-# The right half was not used for training. It shows twelve coins, apart from the
-# one that is cut.
+# The right half was not used for training. It shows twelve coins, apart from
+# the one that is cut.
 
 in_right_half = instances["x_min"] >= 184
 print(f"{in_right_half.sum()} of 12 coins in the right half")

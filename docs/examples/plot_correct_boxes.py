@@ -9,9 +9,9 @@ photographs. Only its errors have to be corrected.
 # %%
 # Photographs
 # -----------
-# Scenes stand in for photographs here, so that all boxes are known: digits from
-# 0 to 3 on parts of two photographs. Four scenes are the photographs that a
-# person has annotated. Twelve are new photographs, whose boxes will be
+# Scenes stand in for photographs here, so that all boxes are known: digits
+# from 0 to 3 on parts of two photographs. Four scenes are the photographs that
+# a person has annotated. Twelve are new photographs, whose boxes will be
 # corrected, and twenty are for the test.
 
 from sklearn.datasets import load_sample_images
@@ -54,9 +54,9 @@ print(f"{len(boxes)} boxes: F1 {localizer.score(test, test_truth):.2f}")
 # %%
 # Detect, and correct
 # -------------------
-# A low ``score_threshold`` gives more boxes to delete, and fewer to draw. False
-# detections are dotted, missed objects have thick lines, and a wrong label
-# counts as both.
+# A low ``score_threshold`` gives more boxes to delete, and fewer to draw.
+# False detections are dotted, missed objects have thick lines, and a wrong
+# label counts as both.
 
 from sklearn_similar.display import InstancesDisplay
 from sklearn_similar.metrics import detection_scores
@@ -76,8 +76,8 @@ print(f"{scores.n_predicted - scores.n_matched} false boxes or labels")
 # %%
 # ``dump_annotations`` writes the detections for an annotation tool, and
 # ``load_annotations`` reads the corrected boxes: see
-# :doc:`../user_guide/annotations`. Here, the true boxes stand in for them. Their
-# column ``image`` continues that of the first photographs.
+# :doc:`../user_guide/annotations`. Here, the true boxes stand in for them.
+# Their column ``image`` continues that of the first photographs.
 
 import pandas as pd
 
@@ -94,8 +94,8 @@ localizer.fit([*photographs, *new], all_boxes)
 print(f"{len(all_boxes)} boxes: F1 {localizer.score(test, test_truth):.2f}")
 
 # %%
-# More rounds pay as long as the score on the test photographs rises. Keep these
-# out of the training.
+# More rounds pay as long as the score on the test photographs rises. Keep
+# these out of the training.
 #
 # Count
 # -----
