@@ -52,6 +52,8 @@ _TUTORIALS = [
     "plot_quickstart.py",
     "plot_filter_importance.py",
     "plot_coins.py",
+    "plot_boxes.py",
+    "plot_correct_boxes.py",
     "plot_localize.py",
     "plot_icons.py",
     "plot_clothes.py",
