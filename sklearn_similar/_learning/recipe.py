@@ -269,7 +269,8 @@ class PhotographRecipe:
     missed : float
         Share of the boxes around objects that is dropped as background.
     n_regressions : int
-        Times that boxes are moved.
+        Times that boxes are moved. A second move makes boxes of objects so alike that
+        the classifier learns less from them.
     object_iou : float
         Minimum IoU of an example of an object.
     background_iou : float

@@ -1,8 +1,7 @@
 """Box regression from pooled features, by linear models.
 
-Girshick et al. (2014) regress the offsets of a proposal from the features in it. Here
-one model moves a proposal, and another the box that results, which sees the object
-better (Cai and Vasconcelos, 2018).
+Girshick et al. (2014) regress the offsets of a proposal from the features in it. One
+linear model predicts how much a proposal overlaps an object, another moves it there.
 """
 
 from dataclasses import dataclass

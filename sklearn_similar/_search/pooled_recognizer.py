@@ -3,7 +3,7 @@
 1. The image, resized so that objects have a typical size, goes through the backbone.
 2. Each proposal is pooled; a linear model drops those that show no object, and another
    moves the others to their objects.
-3. The moved boxes are pooled and moved once more, and a classifier recognises them.
+3. The moved boxes are pooled, and a classifier recognises them.
 """
 
 import math
