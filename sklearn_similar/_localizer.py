@@ -176,7 +176,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Maximum number of background crops.
     n_mining_rounds : int, default=2
         Rounds of hard-negative mining: a first estimator searches images without
-        objects, and its detections join the background crops of the next.
+        objects, and its detections join the background crops of the next. From boxes,
+        at most one round, in the photographs.
     rotation : float, default=10.0
         Maximum angle in degrees by which objects are rotated in training, either way.
     n_jobs : int, default=None
@@ -211,12 +212,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Slope, objectness slope and intercept, learnt on held-out images: the log-odds
         of ``score`` are slope * log-odds of the label's probability + objectness slope
         * log-odds of the probability of any class + intercept. (1, 0, 0) for a frozen
-        estimator, or if ten images cannot be held out, at most a fifth of each class.
+        estimator, or if ten images cannot be held out, at most a fifth of each class;
+        from boxes, with fewer than three photographs with objects.
     box_regression_ : dict of str to ndarray, or None
         Weights of the network that moves region proposals and their parts to objects,
         after Girshick et al. (2014). None for a frozen estimator, with fewer than 20
-        images, or if it does not improve the boxes of held-out objects: 10 %, and at
-        least five.
+        images, if it does not improve the boxes of held-out objects (10 %, and at
+        least five), or if `fit` got boxes, whose regression is linear.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
     value_range_ : (float, float)
@@ -368,8 +370,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Warns
         -----
         UserWarning
-            If X has too few images to hold some out: with fewer than about 50, scores
-            are not calibrated, and with fewer than 20, boxes are not refined.
+            If X has too few images to hold some out: with fewer than about 50 crops,
+            scores are not calibrated, and with fewer than 20, boxes are not refined;
+            with fewer than three photographs with objects, scores are not calibrated.
         """
         with published_at_end(self) as working:
             working._fit(X, y, background_images)
