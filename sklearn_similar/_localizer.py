@@ -77,6 +77,7 @@ from ._search.score_calibration import UNCALIBRATED, ScoreCalibration
 from ._search.settings import ProposalSettings, SearchSettings, SizeRange
 from ._search.sources import PROPOSAL_SOURCES
 from ._search.workers import groups, numbered_tables, search
+from ._tables.checks import is_table, joined_table
 from ._tables.matching import count_matches
 
 __all__ = ["InstanceLocalizer"]
@@ -93,7 +94,12 @@ _OF_BACKBONE = (
     "_box_models",
 )
 # Attributes of localizers that learnt from crops.
-_OF_CROPS = ("crop_specification_", "n_features_in_", "feature_names_in_")
+_OF_CROPS = (
+    "crop_specification_",
+    "n_features_in_",
+    "feature_names_in_",
+    "_has_background_images",
+)
 # Pixels of images that are searched together, at scikit-learn's default working
 # memory: enough to hide the cost of a call.
 _PIXELS_AT_ONCE = 2**19
@@ -347,7 +353,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             `background` is one of them, its images join the background. Of photographs:
             a table of the objects, ``image, label, x_min, y_min, x_max, y_max``
             (position in X, and pixels, half-open), as `score` takes it and
-            `datasets.load_annotations` reads it.
+            `datasets.load_annotations` reads it; or a list of such tables, one for each
+            photograph, which `sklearn.model_selection.GridSearchCV` can split.
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour; uint8 or float in
             [0, 1]. If none are given, synthetic textures are used. All images are used,
@@ -502,16 +509,16 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         to_table = partial(counts_table, classes=fitted.classes_, confidence=confidence)
         return fitted._search(X, settings, to_table)
 
-    def score(self, X: Any, y: pd.DataFrame | ArrayLike) -> float:
+    def score(self, X: Any, y: Any) -> float:
         """Score detections, by their boxes or by their labels only.
 
         Parameters
         ----------
         X : array, DataFrame or list of images
             As in `localize`.
-        y : DataFrame or array-like of shape (n_images,)
-            A table of the true objects, ``image, label, x_min, y_min, x_max, y_max``;
-            or one label for each image.
+        y : DataFrame, list of DataFrame or array-like of shape (n_images,)
+            A table of the true objects, ``image, label, x_min, y_min, x_max, y_max``,
+            or one for each image; or one label for each image.
 
         Returns
         -------
@@ -523,8 +530,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         check_in_memory(X, "score")
         fitted = snapshot(self)
         detections = fitted.localize(X)
-        if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
-            return count_matches(y, detections).f1()
+        if is_table(y):
+            return count_matches(joined_table(y), detections).f1()
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         labels = comparable_labels(y, "y", fitted.classes_, fitted.background_)
@@ -620,8 +627,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _fit(self, X, y, background_images) -> None:
         for name in (*_OF_BACKBONE, *_OF_CROPS):
             self.__dict__.pop(name, None)
-        if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
-            self._fit_photographs(X, y, background_images)
+        if is_table(y):
+            self._fit_photographs(X, joined_table(y), background_images)
         else:
             self._fit_crops(X, y, background_images)
 

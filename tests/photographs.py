@@ -90,6 +90,7 @@ def small_photograph_recipe(has_context, **changes):
     recipe = learning_recipe(has_context)
     small = {
         "object_side": 27.5,
+        "enlarged_side": 27.5,
         "small_object_side": 20,
         "n_window_sizes": 1,
         "n_far": 60,

@@ -27,10 +27,11 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from torch import nn
 
-from sklearn_similar import InstanceLocalizer, SimilarNetClassifier, save
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar.metrics import (
     LocalizationScorer,
     detection_recall_score,
@@ -609,11 +610,29 @@ def test_a_pickled_localizer_finds_the_same(fitted, unseen):
     assert loaded.feature_specification_ == fitted.feature_specification_
 
 
-def test_saving_without_code_is_refused_in_a_sentence(fitted, tmp_path):
-    path = tmp_path / "localizer"
-    with pytest.raises((TypeError, ValueError), match="pickle or skops"):
-        save(fitted, path)
-    assert not path.exists()
+def tables_of(y, n_photographs):
+    """A list of one table for each photograph."""
+    return [y[y["image"] == number] for number in range(n_photographs)]
+
+
+def test_a_table_for_each_photograph_counts_as_one_table(fitted, photographs, unseen):
+    X, y = photographs
+    refitted = make_localizer(n_mining_rounds=1).fit(X, tables_of(y, len(X)))
+    found = fitted.localize(unseen[0])
+    assert_frame_equal(refitted.localize(unseen[0]), found)
+    X, y = unseen
+    assert fitted.score(X, tables_of(y, len(X))) == fitted.score(X, y)
+
+
+def test_a_grid_search_splits_photographs_with_their_tables(photographs, uncalibrated):
+    X, y = photographs
+    search = GridSearchCV(
+        make_localizer(), {"score_threshold": [0.3, 1.0]}, cv=2, error_score="raise"
+    )
+    search.fit(X, tables_of(y, len(X)))
+    assert search.best_params_ == {"score_threshold": 0.3}
+    low, high = search.cv_results_["mean_test_score"]
+    assert low > 0.5 > high
 
 
 def test_two_workers_find_what_one_finds(fitted, unseen):

@@ -117,6 +117,25 @@ def check_instances(
     )
 
 
+def is_table(y: Any) -> bool:
+    """Whether y is a table of instances, or a list of one for each image."""
+    if isinstance(y, pd.DataFrame):
+        return y.shape[1] > 1
+    is_list = isinstance(y, list | tuple) and len(y) > 0
+    return is_list and all(isinstance(of_image, pd.DataFrame) for of_image in y)
+
+
+def joined_table(y: Any) -> pd.DataFrame:
+    """The table of all images, from itself or from a list of one for each image.
+
+    Searches of parameters split images, and can split a list along with them.
+    """
+    if isinstance(y, pd.DataFrame):
+        return y
+    tables = [of_image.assign(image=image) for image, of_image in enumerate(y)]
+    return pd.concat(tables, ignore_index=True)
+
+
 def check_columns(columns: pd.Index, needed: Sequence[str], *, name: str) -> None:
     """Raise for needed columns that a table lacks or has twice."""
     if columns.nlevels > 1:
