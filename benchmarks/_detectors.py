@@ -193,11 +193,12 @@ class HogWindows:
     """Histograms of oriented gradients of windows, and a linear SVM.
 
     The image is resized so that windows of a size have 64 x 64 pixels, with a step of a
-    quarter (Dalal and Triggs, 2005). There is one round of hard negatives.
+    quarter (Dalal and Triggs, 2005). Positives are the boxes, their mirror images, and
+    windows near them. There is one round of hard negatives.
     """
 
     N_SIZES, CELL, N_CELLS, STEP = 5, 8, 8, 2
-    N_NEGATIVES, N_HARD = 100, 50
+    N_ORIENTATIONS, N_NEGATIVES, N_HARD = 9, 100, 50
 
     def fit(self, images, truth):
         rng = np.random.default_rng(0)
@@ -212,6 +213,9 @@ class HogWindows:
             rows = np.concatenate([np.flatnonzero(code >= 0), some])
             features.append(windows[rows])
             labels.append(code[rows])
+            exact, code = self._exact(image, *boxes_of(truth, number))
+            features.append(exact)
+            labels.append(code)
         self._train(features, labels)
         for number, image in enumerate(images):
             windows, boxes = self._windows(image)
@@ -244,6 +248,19 @@ class HogWindows:
         best = decision[:, 1:].argmax(axis=1)
         return classes[best], decision[:, 1:].max(axis=1) - decision[:, 0]
 
+    def _exact(self, image, boxes, labels):
+        """Features of boxes and of their mirror images, and their labels."""
+        from skimage.transform import resize
+
+        side, grey = self.CELL * self.N_CELLS, as_grey(image)
+        features = []
+        for x_min, y_min, x_max, y_max in boxes.round().astype(int):
+            crop = grey[y_min:y_max, x_min:x_max]
+            crop = resize(crop, (side, side), anti_aliasing=True)
+            features += [self._hog(crop)[0, 0], self._hog(crop[:, ::-1])[0, 0]]
+        n_features = self.N_ORIENTATIONS * 4 * (self.N_CELLS - 1) ** 2
+        return np.reshape(features, (-1, n_features)), np.repeat(labels, 2)
+
     def _windows(self, image):
         """Features and boxes of the windows of all sizes."""
         grey = as_grey(image)
@@ -253,7 +270,6 @@ class HogWindows:
         return np.concatenate(features), np.concatenate(boxes).clip(0, limits)
 
     def _of_size(self, grey, size):
-        from skimage.feature import hog
         from skimage.transform import resize
 
         side, overhang = self.CELL * self.N_CELLS, self.CELL * self.STEP
@@ -265,24 +281,31 @@ class HogWindows:
         # A quarter of a window may lie outside; images are at least a window large.
         missing = np.maximum(0, side - 2 * overhang - np.array(resized.shape))
         padding = [(overhang, overhang + int(more)) for more in missing]
-        blocks = hog(
-            np.pad(resized, padding, mode="edge"),
-            pixels_per_cell=(self.CELL, self.CELL),
-            cells_per_block=(2, 2),
-            feature_vector=False,
-        ).astype(np.float32)
-        n_blocks = self.N_CELLS - 1
-        windows = sliding_window_view(blocks, (n_blocks, n_blocks), axis=(0, 1))
+        windows = self._hog(np.pad(resized, padding, mode="edge"))
         windows = windows[:: self.STEP, :: self.STEP]
         rows, columns = np.indices(windows.shape[:2]).reshape(2, -1)
         corner = self.STEP * self.CELL * np.stack([columns, rows], 1) - overhang
         boxes = np.hstack([corner, corner + side]) / np.tile(factor[::-1], 2)
         return windows.reshape(len(boxes), -1), boxes
 
+    def _hog(self, grey):
+        """Features of the windows at all cells, n_rows x n_columns x n_features."""
+        from skimage.feature import hog
+
+        blocks = hog(
+            grey,
+            orientations=self.N_ORIENTATIONS,
+            pixels_per_cell=(self.CELL, self.CELL),
+            cells_per_block=(2, 2),
+            feature_vector=False,
+        ).astype(np.float32)
+        windows = sliding_window_view(blocks, (self.N_CELLS - 1,) * 2, axis=(0, 1))
+        return windows.reshape(*windows.shape[:2], -1)
+
 
 def _codes(boxes, objects, labels):
     """The class of each window, -1 without any, and whether it is background."""
     iou, index = nearest(boxes, objects)
     code = np.full(len(boxes), -1)
-    code[iou >= 0.5] = labels[index[iou >= 0.5]]
+    code[iou >= 0.6] = labels[index[iou >= 0.6]]
     return code, iou < 0.3
