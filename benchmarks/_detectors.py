@@ -235,7 +235,7 @@ class HogWindows:
         return boxes[rows], self.classes[code[rows]], scores[rows]
 
     def _train(self, features, labels):
-        self.svm = LinearSVC(C=0.01, random_state=0)
+        self.svm = LinearSVC(C=0.001, class_weight="balanced", random_state=0)
         self.svm.fit(np.concatenate(features), np.concatenate(labels))
 
     def _classify(self, windows):

@@ -20,7 +20,7 @@ Methods in photographs.csv:
 - template matching: normalised cross-correlation with mean grey crops, three sizes for
   each class;
 - HOG + SVM: histograms of oriented gradients of windows of five sizes, a linear SVM,
-  and a round of hard negatives;
+  and one round of hard negatives;
 - frozen features: features of the same pretrained network, pooled in windows of five
   sizes, with ridge and logistic regression; a plain program without this package.
 
