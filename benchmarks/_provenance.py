@@ -25,6 +25,8 @@ MEASURED_ROOMS = {
     "localization": _LOCALIZER,
     "localization-default": _LOCALIZER,
     "localization-examples": _LOCALIZER,
+    "photographs": (*_LOCALIZER, "_tables", "metrics"),
+    "photographs-stages": _LOCALIZER,
     "scaling": _CLASSIFIER,
     "speed": _LOCALIZER,
     "training": ("_classifier.py", "_images", "_network"),

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sklearn_similar._images.rasters import Raster
+from sklearn_similar._search.sources import propose
 from sklearn_similar._tables.boxes import BOX_COLUMNS, paired_iou
 
 IOU = 0.5
@@ -40,11 +41,48 @@ def stages(localizer, images, truth):
     return {stage: count / len(truth) for stage, count in counts.items()}
 
 
+def photograph_stages(localizer, images, truth):
+    """The same for a localizer that learnt from boxes, with each move of the boxes.
+
+    "proposed" are objects with a proposal that has not been moved.
+    """
+    recognizer = localizer._recognizer()
+    n_moves = len(recognizer.regressions)
+    names = ("proposed", *(f"move {number}" for number in range(1, n_moves + 1)))
+    counts = dict.fromkeys(names, 0)
+    for index, image in enumerate(images):
+        objects, _ = boxes_of(truth, index)
+        moves = _moves(recognizer, localizer._search_settings(), image)
+        for name, boxes in zip(names, moves, strict=True):
+            is_near = paired_iou(boxes[:, np.newaxis], objects) >= IOU
+            counts[name] += is_near.any(axis=0).sum()
+    later = stages(localizer, images, truth)
+    del later["proposed"]
+    return {name: count / len(truth) for name, count in counts.items()} | later
+
+
+def _moves(recognizer, settings, image):
+    """Proposals of an image, and the boxes after each move."""
+    views = recognizer.views([_raster(image)], settings.polarity)
+    view = views.rasters[0]
+    proposals = propose(views, settings.proposals).boxes.astype(float)
+    of_tiles = [
+        recognizer.steps(maps, proposals[rows], view.size)
+        for maps, rows in recognizer.pooled_tiles(view, proposals)
+        if len(rows)
+    ]
+    return [proposals, *map(np.concatenate, zip(*of_tiles, strict=True))]
+
+
 def _search(localizer, image):
     """All stages of the search of an image of the trained type, in 8 bits."""
+    recognizer, settings = localizer._recognizer(), localizer._search_settings()
+    return recognizer.detect([_raster(image)], settings)
+
+
+def _raster(image):
     pixels = torch.from_numpy(np.atleast_3d(image).astype(np.float32) / 255)
-    raster = Raster.from_tensor(pixels.movedim(-1, 0))
-    return localizer._recognizer().detect([raster], localizer._search_settings())
+    return Raster.from_tensor(pixels.movedim(-1, 0))
 
 
 def _are_right(localizer, detections, boxes, labels):
