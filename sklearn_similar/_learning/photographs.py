@@ -34,6 +34,9 @@ from .annotated import AnnotatedPhotographs
 from .backbone import train_backbone
 from .recipe import PhotographRecipe
 
+# Groups of boxes of background that are held out together.
+_N_BACKGROUND_GROUPS = 10
+
 
 @dataclass(frozen=True)
 class _Tile:
@@ -332,7 +335,8 @@ def _fit_regressions(
 ) -> PooledRecognizer:
     """Learn which boxes to drop, and to move the others in several steps."""
     for step in range(recipe.n_regressions):
-        features, sources, targets, ious = [], [], [], []
+        features, sources, targets, ious, shown = [], [], [], [], []
+        n_objects = 0
         for tile, of_tile in zip(tiles, boxes, strict=True):
             iou, nearest = tile.nearest(of_tile)
             # Later steps need no background.
@@ -344,12 +348,16 @@ def _fit_regressions(
             target[is_near] = tile.objects[nearest[rows][is_near]]
             targets.append(target)
             ious.append(iou[rows])
+            shown.append(np.where(is_near, n_objects + nearest[rows], -1))
+            n_objects += len(tile.objects)
         X, iou = np.concatenate(features), np.concatenate(ious)
         del features
         if step == 0:
             recognizer = replace(
                 recognizer,
-                overlap=PredictedOverlap.fit(X, iou, recipe.penalty, recipe.missed),
+                overlap=PredictedOverlap.fit(
+                    X, iou, _groups(shown), recipe.penalty, recipe.missed
+                ),
             )
         near = iou >= recipe.near_iou
         regression = LinearBoxRegression.fit(
@@ -366,6 +374,13 @@ def _fit_regressions(
             for tile, of_tile in zip(tiles, boxes, strict=True)
         ]
     return recognizer
+
+
+def _groups(shown: list[np.ndarray]) -> np.ndarray:
+    """Group of each box: the object that it shows, or one of those of background."""
+    shown_object = np.concatenate(shown)
+    of_background = -1 - np.arange(len(shown_object)) % _N_BACKGROUND_GROUPS
+    return np.where(shown_object >= 0, shown_object, of_background)
 
 
 def _examples(tile: _Tile, boxes: np.ndarray, training: _Training) -> Examples:

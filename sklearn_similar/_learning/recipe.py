@@ -309,7 +309,7 @@ class PhotographRecipe:
     max_near: int = 6_000
     max_far: int = 8_000
     penalty: float = 3000.0
-    missed: float = 0.05
+    missed: float = 0.02
     n_regressions: int = 1
     object_iou: float = 0.5
     background_iou: float = 0.4

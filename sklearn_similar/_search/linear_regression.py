@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # Offsets are clipped to this share of a box's sides, and factors to its exponential.
 _MAX_OFFSET = 1.0
+# Of the cross-validation that chooses which boxes to drop.
+_N_FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,30 @@ class PredictedOverlap:
 
     @classmethod
     def fit(
-        cls, features: np.ndarray, iou: np.ndarray, penalty: float, missed: float
+        cls,
+        features: np.ndarray,
+        iou: np.ndarray,
+        groups: np.ndarray,
+        penalty: float,
+        missed: float,
     ) -> "PredictedOverlap":
-        """Learn to predict IoU; a share of the boxes with an IoU of 0.5 is missed."""
-        scaler = StandardScaler().fit(features)
-        ridge = Ridge(penalty).fit(scaler.transform(features), iou)
+        """Learn to predict IoU; a share of the boxes with an IoU of 0.5 is missed.
+
+        `groups` are the objects that boxes show: the threshold comes from predictions
+        for objects that were held out, as those for known objects are too good.
+        """
+        model = make_pipeline(StandardScaler(), Ridge(penalty))
+        is_object = iou >= 0.5
+        n_folds = min(_N_FOLDS, len(np.unique(groups)))
+        threshold = -np.inf
+        if is_object.any() and n_folds > 1:
+            folds = GroupKFold(n_folds)
+            predicted = cross_val_predict(model, features, iou, groups=groups, cv=folds)
+            threshold = np.quantile(predicted[is_object], missed)
+        scaler, ridge = (step for _, step in model.fit(features, iou).steps)
         weight = ridge.coef_ / scaler.scale_
-        predictor = cls(
-            weight.astype(np.float32),
-            float(ridge.intercept_ - scaler.mean_ @ weight),
-            0.0,
-        )
-        predicted = predictor(features)[iou >= 0.5]
-        threshold = float(np.quantile(predicted, missed)) if len(predicted) else -np.inf
-        return cls(predictor.weight, predictor.bias, threshold)
+        bias = float(ridge.intercept_ - scaler.mean_ @ weight)
+        return cls(weight.astype(np.float32), bias, float(threshold))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Predicted IoU of each box."""

@@ -148,6 +148,8 @@ class PooledRecognizer(Recognizer):
         if self.overlap is not None:
             predicted = _in_batches(self.overlap, maps, boxes)
             boxes = boxes[predicted >= self.overlap.threshold]
+        if not self.regressions:
+            return [Proposals.from_boxes(boxes).distinct().boxes]
         steps = []
         for regression in self.regressions:
             boxes = self.move(regression, maps, boxes, size)

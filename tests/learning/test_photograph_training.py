@@ -109,9 +109,8 @@ def test_regressions_move_boxes_to_objects(trained, unseen):
     for regression in trained.regressions:
         boxes = trained.move(regression, maps, boxes, (SIDE, SIDE))
         ious.append(iou_matrix(boxes, objects).max(axis=1).mean())
-    assert len(ious) == 3
-    # The second regression learns from few boxes that are nearly exact.
-    assert max(ious[1:]) > before + 0.03
+    assert len(ious) > 1
+    assert ious[-1] > before + 0.03
 
 
 def test_most_windows_without_an_object_are_dropped(trained, unseen):

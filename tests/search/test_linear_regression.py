@@ -72,7 +72,9 @@ def test_moves_are_limited():
 def test_overlap_is_predicted_by_ridge_regression():
     rng = np.random.default_rng(0)
     features, iou = rng.normal(3, 5, (200, 4)), rng.uniform(0, 1, 200)
-    predictor = PredictedOverlap.fit(features, iou, 10.0, missed=0.05)
+    predictor = PredictedOverlap.fit(
+        features, iou, np.arange(len(iou)), 10.0, missed=0.05
+    )
     expected = make_pipeline(StandardScaler(), Ridge(10.0)).fit(features, iou)
     assert_allclose(predictor(features), expected.predict(features), atol=1e-5)
 
@@ -82,12 +84,25 @@ def test_a_share_of_the_boxes_around_objects_is_missed():
     iou = rng.uniform(0, 1, 1000)
     features = (iou + rng.normal(0, 0.1, 1000))[:, np.newaxis]
     for missed in (0.0, 0.05, 0.5):
-        predictor = PredictedOverlap.fit(features, iou, 1.0, missed)
+        predictor = PredictedOverlap.fit(features, iou, np.arange(1000), 1.0, missed)
         is_dropped = predictor(features) < predictor.threshold
         assert abs(is_dropped[iou >= 0.5].mean() - missed) < 0.01
         assert is_dropped[iou < 0.1].mean() > 0.95 * (missed > 0)
 
 
+def test_objects_that_were_learnt_by_heart_do_not_raise_the_threshold():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 4)
+    # Features of as many values as objects tell each object, and nothing of others.
+    features = np.eye(30)[groups] + rng.normal(0, 0.1, (120, 30))
+    iou = np.where(groups < 15, 0.9, 0.1)
+    by_heart = PredictedOverlap.fit(features, iou, np.arange(120), 1.0, missed=0.05)
+    of_objects = PredictedOverlap.fit(features, iou, groups, 1.0, missed=0.05)
+    assert by_heart.threshold > 0.55 > 0.5 > of_objects.threshold
+
+
 def test_no_box_is_dropped_where_none_has_an_object():
-    predictor = PredictedOverlap.fit(np.ones((5, 2)), np.zeros(5), 1.0, missed=0.05)
+    predictor = PredictedOverlap.fit(
+        np.ones((5, 2)), np.zeros(5), np.arange(5), 1.0, missed=0.05
+    )
     assert (predictor(np.ones((5, 2))) >= predictor.threshold).all()

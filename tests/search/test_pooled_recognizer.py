@@ -22,6 +22,7 @@ from sklearn_similar._search.pooled_recognizer import (
     resize,
 )
 from sklearn_similar._search.proposals import Proposals
+from sklearn_similar._search.settings import SizeRange
 from sklearn_similar._search.windows import sliding_windows
 
 SIZES = np.array([[28.0, 28.0]])
@@ -216,8 +217,8 @@ def test_proposals_are_recognised_in_their_view():
         Proposals.from_boxes(sliding_windows(view.size, SIZES), number)
         for number, view in enumerate(views.rasters)
     )
-    result = recognizer.recognise(views, proposals)
+    result = recognizer.recognise(views, proposals, SizeRange())
     n_views = [(proposals.view == number).sum() for number in (0, 1)]
     assert [(result.proposals.view == number).sum() for number in (0, 1)] == n_views
-    nothing = recognizer.recognise(views, proposals.select(slice(0)))
+    nothing = recognizer.recognise(views, proposals.select(slice(0)), SizeRange())
     assert len(nothing) == 0
