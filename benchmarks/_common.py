@@ -175,12 +175,12 @@ def report(
     quick: bool,
     results: Path = RESULTS,
     packages: Iterable[str] = (),
-    replace_by: str | None = None,
+    replace_by: str | list[str] | None = None,
 ) -> Path:
     """Print rows as a table and write them, with machine and commit, to <name>.csv.
 
-    `replace_by` is a column: only rows of the file with the same values of it are
-    replaced.
+    `replace_by` is a column, or several: only rows of the file with the same values in
+    them are replaced.
     """
     machine_columns = machine(packages)
     table = pd.DataFrame(rows)
@@ -191,8 +191,10 @@ def report(
     table = table.assign(**machine_columns, commit=current_commit())
     if replace_by and path.exists():
         previous = read_results(path)
-        remaining = previous[~previous[replace_by].isin(table[replace_by])]
-        table = pd.concat([remaining, table], ignore_index=True)
+        columns = [replace_by] if isinstance(replace_by, str) else replace_by
+        replaced = pd.MultiIndex.from_frame(table[columns])
+        is_replaced = pd.MultiIndex.from_frame(previous[columns]).isin(replaced)
+        table = pd.concat([previous[~is_replaced], table], ignore_index=True)
     table.to_csv(path, index=False, float_format="%.6g")
     versions = ", ".join(f"{key} {value}" for key, value in machine_columns.items())
     print(f"\nwritten to {path}; {versions}")
