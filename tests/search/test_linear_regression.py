@@ -98,7 +98,7 @@ def test_objects_that_were_learnt_by_heart_do_not_raise_the_threshold():
     iou = np.where(groups < 15, 0.9, 0.1)
     by_heart = PredictedOverlap.fit(features, iou, np.arange(120), 1.0, missed=0.05)
     of_objects = PredictedOverlap.fit(features, iou, groups, 1.0, missed=0.05)
-    assert by_heart.threshold > 0.55 > 0.5 > of_objects.threshold
+    assert by_heart.threshold > of_objects.threshold + 0.1
 
 
 def test_no_box_is_dropped_where_none_has_an_object():
