@@ -52,14 +52,11 @@ InstancesDisplay.from_predictions([left_half], boxes)
 # seconds.
 #
 # ``fit`` warns that scores are not calibrated, which takes three photographs
-# with objects. ``score_threshold`` is therefore chosen by looking at the
-# detections: at the default of 0.5, a coin is missed.
+# with objects.
 
 from sklearn_similar import InstanceLocalizer
 
-localizer = InstanceLocalizer(
-    backbone="efficientnet_lite0", score_threshold=0.2, random_state=0
-)
+localizer = InstanceLocalizer(backbone="efficientnet_lite0", random_state=0)
 localizer.fit([left_half], boxes)
 
 # %%
@@ -91,7 +88,7 @@ instances.loc[in_right_half, "score"].describe()[["min", "50%", "max"]]
 # By default, ``fit`` trains a small network on the photographs. For a simple
 # object, this suffices.
 
-small = InstanceLocalizer(score_threshold=0.2, random_state=0)
+small = InstanceLocalizer(random_state=0)
 instances = small.fit([left_half], boxes).localize([photograph])
 print(f"{len(instances)} coins in the photograph")
 
