@@ -30,8 +30,8 @@ def save(
         The estimator in a localizer may be None, a `SimilarNetClassifier`, or a
         `sklearn.frozen.FrozenEstimator` of one. If the localizer learnt from
         photographs with boxes, its estimator may be None, scikit-learn's
-        `LogisticRegression` or `MLPClassifier`, or a `Pipeline` of one of them and
-        `StandardScaler`.
+        ``LogisticRegression`` or ``MLPClassifier``, or a ``Pipeline`` of one of them
+        and ``StandardScaler``.
     path : str or path-like
         File to write. An existing file is replaced once the new one is complete.
 
