@@ -10,8 +10,7 @@ import pytest
 import torch
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
-from pandas.testing import assert_frame_equal
-from photographs import (
+from painted_photographs import (
     BOX,
     COLUMNS,
     SIDE,
@@ -21,6 +20,7 @@ from photographs import (
     small_photograph_recipe,
     tiny_backbone,
 )
+from pandas.testing import assert_frame_equal
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
@@ -213,13 +213,13 @@ def test_grey_and_bool_photographs(unseen):
     X, y = grey_photographs(4)
     X_test, truth = grey_photographs(3, seed=1)
     localizer = make_localizer(backbone=tiny_backbone(1)).fit(X, y)
-    assert localizer.score(X_test, truth) > 0.7
+    assert localizer.score(X_test, truth) > 0.5
     localizer.fit([image[..., np.newaxis] for image in X], y)
-    assert localizer.score(X_test, truth) > 0.7
+    assert localizer.score(X_test, truth) > 0.5
     bright = y[y["label"] == "disc"]
     localizer.fit([image > 180 for image in X], bright)
     truth = truth[truth["label"] == "disc"]
-    assert localizer.score([image > 180 for image in X_test], truth) > 0.7
+    assert localizer.score([image > 180 for image in X_test], truth) > 0.5
 
 
 @pytest.mark.usefixtures("uncalibrated")

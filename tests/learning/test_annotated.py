@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
-from photographs import BOX, COLUMNS
+from painted_photographs import BOX, COLUMNS
 
 from sklearn_similar._learning.annotated import read_annotated
 

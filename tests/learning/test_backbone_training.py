@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from photographs import make_photographs
+from painted_photographs import make_photographs
 
 from sklearn_similar._learning.annotated import read_annotated
 from sklearn_similar._learning.backbone import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from photographs import (
+from painted_photographs import (
     SIDE,
     make_head,
     make_photographs,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from networks import Residual
 from numpy.testing import assert_allclose
-from photographs import seeded_module, tiny_backbone
+from painted_photographs import seeded_module, tiny_backbone
 from torch import nn
 
 from sklearn_similar._network.backbone import Backbone, feature_layers

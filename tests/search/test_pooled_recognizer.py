@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from photographs import seeded_module, tiny_backbone
+from painted_photographs import seeded_module, tiny_backbone
 from sklearn import config_context
 from torch import nn
 
