@@ -701,6 +701,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     def _fit_crops(self, X, y, background_images) -> None:
         """Train on labelled crops."""
+        if self.backbone is not None:
+            warn_user(
+                "backbone is not used, as y holds labels of crops; pass photographs "
+                "with a table of boxes, or backbone=None."
+            )
         image_shape = getattr(self.estimator, "image_shape", None)
         images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
         self.background_ = getattr(self.estimator, "background", None)

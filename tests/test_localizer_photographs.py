@@ -509,6 +509,12 @@ def test_another_fit_leaves_nothing_of_the_last_one(photographs, crops, unseen):
     assert_frame_equal(localizer.localize(unseen[0]), expected)
 
 
+def test_a_backbone_that_crops_do_not_use_gets_a_warning(crops):
+    frozen = FrozenEstimator(DummyClassifier().fit(*crops))
+    with pytest.warns(UserWarning, match="backbone is not used"):
+        make_localizer(estimator=frozen).fit(*crops)
+
+
 def test_windows_need_sizes_of_objects(crops):
     localizer = InstanceLocalizer(proposals="windows")
     with pytest.raises(ValueError, match="'windows' needs the sizes of objects"):
