@@ -22,7 +22,7 @@ from .._progress import with_progress
 from .._search.linear_regression import offsets
 from .._search.pooled_recognizer import resize
 from .._search.pooling import PooledMaps, PoolingRecipe
-from .._tables.boxes import iou_matrix
+from .._tables.boxes import iou_matrix, jitter
 from .annotated import AnnotatedPhotographs
 from .recipe import BackboneRecipe
 
@@ -227,8 +227,7 @@ class _Trainer:
         height, width = photo.pixels.shape[1:]
         limit = [width, height, width, height]
         near = np.repeat(objects, recipe.n_jittered, axis=0)
-        sides = np.tile(near[:, 2:] - near[:, :2], 2)
-        near = near + rng.uniform(-recipe.jitter, recipe.jitter, near.shape) * sides
+        near = jitter(near, recipe.jitter, rng)
         size = self._sizes[rng.randint(len(self._sizes), size=recipe.n_far)]
         centre = rng.uniform(0, 1, size.shape) * [width, height]
         far = np.hstack([centre - size / 2, centre + size / 2])

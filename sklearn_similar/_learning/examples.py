@@ -19,7 +19,7 @@ from .._search.image_format import ImageFormat
 from .._search.settings import ProposalSettings
 from .._search.sources import propose
 from .._search.views import Views
-from .._tables.boxes import area, paired_iou
+from .._tables.boxes import area, jitter, paired_iou
 from .box_regression import BoxExamples
 from .recipe import CropRecipe, LearningRecipe
 
@@ -215,10 +215,9 @@ def _jittered(
 ) -> np.ndarray:
     """Boxes of objects with jittered corners, clipped to the scene."""
     boxes = np.repeat(scene.boxes, recipe.n_jittered, axis=0)
-    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    shift = rng.uniform(-recipe.jitter, recipe.jitter, size=boxes.shape)
+    boxes = np.rint(jitter(boxes, recipe.jitter, rng))
     height, width = scene.pixels.shape[1:]
-    boxes = np.rint(boxes + shift * sides).clip(0, [width, height, width, height])
+    boxes = boxes.clip(0, [width, height, width, height])
     return boxes[area(boxes) > 0].astype(np.float32)
 
 

@@ -10,6 +10,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from .._search.settings import ProposalSettings
 from .._search.sources import propose
 from .._search.suppression import nms, suppress
 from .._search.windows import typical_sizes
-from .._tables.boxes import iou_matrix
+from .._tables.boxes import iou_matrix, jitter
 from .annotated import AnnotatedPhotographs
 from .backbone import train_backbone
 from .recipe import PhotographRecipe
@@ -63,7 +64,7 @@ class _Tile:
     labels: np.ndarray
     proposals: np.ndarray
 
-    @property
+    @cached_property
     def objects_inside(self) -> np.ndarray:
         """Boxes of the objects that a proposal of the tile overlaps."""
         if len(self.objects) == 0 or len(self.proposals) == 0:
@@ -247,9 +248,8 @@ def _judged_detections(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Probability, objectness and rightness of detections in held-out photographs."""
     recipe = training.recipe
-    is_held_out = np.isin([tile.image for tile in tiles], held_out)
-    others = [tile for tile, out in zip(tiles, is_held_out, strict=True) if not out]
-    trained = _train(recognizer, others, training)
+    training_tiles = [tile for tile in tiles if tile.image not in held_out]
+    trained = _train(recognizer, training_tiles, training)
     parts = []
     for image in np.unique(held_out):
         of_image = [tile for tile in tiles if tile.image == image]
@@ -320,8 +320,7 @@ def _jittered(
     recipe: PhotographRecipe,
     rng: np.random.RandomState,
 ) -> np.ndarray:
-    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    moved = boxes + rng.uniform(-recipe.jitter, recipe.jitter, boxes.shape) * sides
+    moved = jitter(boxes, recipe.jitter, rng)
     moved = moved.clip(0, [size[1], size[0], size[1], size[0]])
     is_box = (moved[:, 2:] - moved[:, :2] >= 2).all(axis=1, keepdims=True)
     return np.where(is_box, moved, boxes)
@@ -335,6 +334,13 @@ def _fit_regressions(
 ) -> PooledRecognizer:
     """Learn which boxes to drop, and to move the others in several steps."""
     for step in range(recipe.n_regressions):
+        if step > 0:
+            boxes = [
+                recognizer.move(
+                    recognizer.regressions[-1], tile.maps, of_tile, tile.size
+                )
+                for tile, of_tile in zip(tiles, boxes, strict=True)
+            ]
         features, sources, targets, ious, shown = [], [], [], [], []
         n_objects = 0
         for tile, of_tile in zip(tiles, boxes, strict=True):
@@ -369,10 +375,6 @@ def _fit_regressions(
         recognizer = replace(
             recognizer, regressions=(*recognizer.regressions, regression)
         )
-        boxes = [
-            recognizer.move(regression, tile.maps, of_tile, tile.size)
-            for tile, of_tile in zip(tiles, boxes, strict=True)
-        ]
     return recognizer
 
 

@@ -223,7 +223,7 @@ def _place(
     space: _FreeSpace,
     rng: np.random.RandomState,
 ) -> _Placement | None:
-    """An instance in free space, rotated and resized; None if there is no room."""
+    """Rotate and resize an instance, and place it; None if no free space fits it."""
     angle = rng.uniform(-recipe.rotation, recipe.rotation)
     scale = rng.uniform(*recipe.scale)
     image = images.instances[row]

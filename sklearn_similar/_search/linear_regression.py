@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # Offsets are clipped to this share of a box's sides, and factors to its exponential.
@@ -44,11 +44,9 @@ class LinearBoxRegression:
         penalty: float,
     ) -> "LinearBoxRegression":
         """Learn to move boxes to target boxes, n x 4 each, by ridge regression."""
-        scaler = StandardScaler().fit(features)
-        ridge = Ridge(penalty).fit(scaler.transform(features), offsets(boxes, targets))
-        weight = ridge.coef_.T / scaler.scale_[:, np.newaxis]
-        bias = ridge.intercept_ - scaler.mean_ @ weight
-        return cls(weight.astype(np.float32), bias.astype(np.float32))
+        model = _ridge(penalty).fit(features, offsets(boxes, targets))
+        weight, bias = _linear_function(model)
+        return cls(weight, bias.astype(np.float32))
 
     def __call__(self, features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """The boxes, moved."""
@@ -97,7 +95,7 @@ class PredictedOverlap:
         `groups` are the objects that boxes show: the threshold comes from predictions
         for objects that were held out, as those for known objects are too good.
         """
-        model = make_pipeline(StandardScaler(), Ridge(penalty))
+        model = _ridge(penalty)
         some = slice(None, None, math.ceil(len(iou) / _MAX_BOXES))
         is_object = iou[some] >= 0.5
         threshold = -np.inf
@@ -110,11 +108,21 @@ class PredictedOverlap:
                 cv=GroupKFold(_N_FOLDS),
             )
             threshold = np.quantile(predicted[is_object], missed)
-        scaler, ridge = (step for _, step in model.fit(features, iou).steps)
-        weight = ridge.coef_ / scaler.scale_
-        bias = float(ridge.intercept_ - scaler.mean_ @ weight)
-        return cls(weight.astype(np.float32), bias, float(threshold))
+        weight, bias = _linear_function(model.fit(features, iou))
+        return cls(weight, float(bias), float(threshold))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Predicted IoU of each box."""
         return features @ self.weight + self.bias
+
+
+def _ridge(penalty: float) -> Pipeline:
+    """Ridge regression of features that are scaled to unit variance."""
+    return make_pipeline(StandardScaler(), Ridge(penalty))
+
+
+def _linear_function(model: Pipeline) -> tuple[np.ndarray, np.ndarray]:
+    """Weight, float32, and bias that a fitted `_ridge` applies to unscaled features."""
+    scaler, ridge = (step for _, step in model.steps)
+    weight = (ridge.coef_ / scaler.scale_).T
+    return weight.astype(np.float32), ridge.intercept_ - scaler.mean_ @ weight

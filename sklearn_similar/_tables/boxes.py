@@ -35,6 +35,12 @@ def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.minimum(iou, 1.0)
 
 
+def jitter(boxes: np.ndarray, share: float, rng: np.random.RandomState) -> np.ndarray:
+    """Boxes (n, 4) with each edge shifted by up to a share of the width or height."""
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    return boxes + rng.uniform(-share, share, size=boxes.shape) * sides
+
+
 def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of each of n boxes with each of m, (n, m)."""
     iou = np.empty((len(a), len(b)))
