@@ -225,7 +225,7 @@ def test_grey_and_bool_photographs(unseen):
 @pytest.mark.usefixtures("uncalibrated")
 def test_grey_images_are_searched_in_colour_and_colour_in_grey(photographs, unseen):
     in_grey = make_localizer(backbone=tiny_backbone(1)).fit(*photographs)
-    assert in_grey.score(*unseen) > 0.5
+    assert in_grey.score(*unseen) > 0.3
     X, y = grey_photographs(4)
     in_colour = make_localizer().fit(X, y)
     X_test, truth = grey_photographs(3, seed=1)
