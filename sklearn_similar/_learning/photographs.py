@@ -28,7 +28,7 @@ from .._search.proposals import Proposals
 from .._search.score_calibration import fit_calibration
 from .._search.settings import ProposalSettings
 from .._search.sources import propose
-from .._search.suppression import nms, suppress
+from .._search.suppression import nms
 from .._search.windows import typical_sizes
 from .._tables.boxes import iou_matrix, jitter
 from .annotated import AnnotatedPhotographs
@@ -260,7 +260,7 @@ def _judged_detections(
             for tile in of_image
         )
         found = found.select(found.score >= recipe.min_score)
-        found = suppress(found, recipe.nms_threshold, is_refined=True)
+        found = trained.suppress(found, recipe.nms_threshold)
         iou, nearest = of_image[0].nearest(found.proposals.boxes)
         is_right = iou >= recipe.object_iou
         is_right &= of_image[0].labels[nearest] == found.label

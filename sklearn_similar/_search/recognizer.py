@@ -100,6 +100,11 @@ class Recognizer(ABC):
         return False
 
     @property
+    def area_weight(self) -> float:
+        """Weight of a box's area among near-duplicates; see `suppression.nms_rank`."""
+        return 1.0
+
+    @property
     def has_heatmaps(self) -> bool:
         """Whether `heatmaps` is implemented, which is optional."""
         return False
@@ -150,11 +155,18 @@ class Recognizer(ABC):
             ],
         )
 
+    def suppress(self, detections: Detections, nms_threshold: float) -> Detections:
+        """Detections of an image without near-duplicates."""
+        return suppress(
+            detections,
+            nms_threshold,
+            is_refined=self.moves_boxes,
+            area_weight=self.area_weight,
+        )
+
     def _suppress(self, detections: Detections, settings: SearchSettings) -> Detections:
         """Detections of an image without near-duplicates, of the sizes asked for."""
-        distinct = suppress(
-            detections, settings.nms_threshold, is_refined=self.moves_boxes
-        )
+        distinct = self.suppress(detections, settings.nms_threshold)
         # The mean of several boxes may be a little smaller than each of them.
         return distinct.select(settings.sizes.contains(distinct.proposals.boxes))
 

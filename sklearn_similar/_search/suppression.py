@@ -18,7 +18,10 @@ _MAX_PAIRS = 2**19
 
 
 def suppress(
-    detections: Detections, nms_threshold: float, is_refined: bool
+    detections: Detections,
+    nms_threshold: float,
+    is_refined: bool,
+    area_weight: float = 1.0,
 ) -> Detections:
     """Detections of an image without duplicates, in descending order of score.
 
@@ -30,6 +33,8 @@ def suppress(
         Maximum intersection over union of two detections.
     is_refined : bool
         Whether boxes come from a box regression.
+    area_weight : float
+        Of the logarithm of the area in `nms_rank`.
     """
     proposals = detections.proposals
     rows, boxes, coarseness = suppress_duplicates(
@@ -39,6 +44,7 @@ def suppress(
         detections.score,
         nms_threshold=nms_threshold,
         is_refined=is_refined,
+        area_weight=area_weight,
     )
     fitted = Proposals(boxes, proposals.view[rows], coarseness)
     return replace(detections.select(rows), proposals=fitted)
@@ -52,6 +58,7 @@ def suppress_duplicates(
     *,
     nms_threshold: float,
     is_refined: bool,
+    area_weight: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Suppress near-duplicate detections and refit the boxes of the others.
 
@@ -68,6 +75,8 @@ def suppress_duplicates(
     is_refined : bool
         Whether a box regression has moved the boxes. Then a detection has the mean box
         of its near-duplicates, otherwise the tightest.
+    area_weight : float
+        Of the logarithm of the area in `nms_rank`.
 
     Returns
     -------
@@ -83,7 +92,7 @@ def suppress_duplicates(
         rows = np.flatnonzero(~contains_more_confident(boxes, score))
         boxes, coarseness = boxes[rows], coarseness[rows]
         label, score = label[rows], score[rows]
-    rank = nms_rank(score, boxes, coarseness)
+    rank = nms_rank(score, boxes, coarseness, area_weight)
     best = nms(boxes, rank, nms_threshold)
     if is_refined:
         fitted = mean_boxes(boxes, label, score / coarseness**2, best)
@@ -162,15 +171,18 @@ def _select_greedily(excludes: np.ndarray) -> np.ndarray:
 
 
 def nms_rank(
-    score: np.ndarray, boxes: np.ndarray, coarseness: np.ndarray
+    score: np.ndarray,
+    boxes: np.ndarray,
+    coarseness: np.ndarray,
+    area_weight: float = 1.0,
 ) -> np.ndarray:
-    """Rank of detections: log(score / (1 - score)) + log(area).
+    """Rank of detections: log(score / (1 - score)) + area_weight * log(area).
 
     A part of an object may resemble a whole one, so that of boxes with similar scores
     the larger ranks higher. The area is in pixels of the channel from which a box
     comes, as boxes of downsampled channels are less exact.
     """
-    return log_odds(score) + np.log(area(boxes) / coarseness**2)
+    return log_odds(score) + area_weight * np.log(area(boxes) / coarseness**2)
 
 
 def contains_more_confident(

@@ -159,6 +159,15 @@ def test_boxes_are_moved_by_each_regression_in_turn(maps):
     assert_allclose(moved, [[50, 50, 70, 70]], rtol=1e-5)
 
 
+def test_of_near_duplicates_the_surest_is_kept_whatever_its_area():
+    boxes = np.array([[0, 0, 40, 40], [5, 5, 35, 35]], np.float32)
+    found = make_recognizer().scored(
+        Proposals.from_boxes(boxes), np.array([[0.8], [0.85]]), np.zeros(2)
+    )
+    distinct = make_recognizer().suppress(found, 0.3)
+    assert_allclose(distinct.probability, [0.85])
+
+
 def test_moved_boxes_are_clipped_and_none_is_empty(maps):
     recognizer = make_recognizer(regressions=(shift(x=1.0),))
     boxes = np.array([[120.0, 40, 150, 80], [150, 40, 160, 80]])

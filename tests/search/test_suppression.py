@@ -89,6 +89,13 @@ def test_among_boxes_with_similar_scores_the_larger_ranks_first():
     assert np.isfinite(rank).all()
 
 
+def test_without_the_weight_of_the_area_the_surer_box_is_kept():
+    found = detections([[0, 0, 40, 40], [5, 5, 35, 35]], [0.8, 0.85])
+    by_area = suppress(found, 0.3, is_refined=False)
+    by_score = suppress(found, 0.3, is_refined=False, area_weight=0.0)
+    assert_array_equal([by_area.label, by_score.label], [[0], [1]])
+
+
 def test_among_equal_boxes_that_of_the_finer_channel_ranks_first():
     boxes = np.array([[4, 6, 20, 30]] * 2, float)
     coarse, fine = nms_rank(np.array([0.9, 0.9]), boxes, np.array([2, 1]))
