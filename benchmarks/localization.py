@@ -111,16 +111,22 @@ class Scenes(NamedTuple):
 
 
 def scene_sets(X, y, photographs, quick):
-    """Scenes by name: backgrounds, numbers of digits, polarities and sizes."""
-    small, large = (4, 2) if quick else (100, 50)
+    """Scenes by name: backgrounds, numbers of digits, polarities and sizes.
+
+    With `quick`, few scenes of few kinds.
+    """
+    small, large = (3, 1) if quick else (100, 50)
     kinds = {
         "bright, 0.8-2": ("bright", (0.8, 2.0), 160, small),
         "both, 0.8-4": ("both", (0.8, 4.0), 320, large),
     }
     backgrounds = {"black": "black", "noise": "noise", "photographs": photographs}
+    numbers = [(1, 1), (1, 5)]
+    if quick:
+        backgrounds, numbers = {"black": "black"}, numbers[-1:]
     sets = {}
     for (background, pixels), n_digits, (kind, values) in product(
-        backgrounds.items(), ((1, 1), (1, 5)), kinds.items()
+        backgrounds.items(), numbers, kinds.items()
     ):
         if not len(pixels):
             continue
@@ -141,8 +147,8 @@ def scene_sets(X, y, photographs, quick):
             list(images), truth, polarity, scale, n_slow=max(1, n_scenes // 5)
         )
     for polarity in ("bright", "both") if photographs else ():
-        empty = sets["black, 1 digit, bright, 0.8-2"].truth[:0]
-        images = photographs[:2] if quick else photographs
+        empty = next(iter(sets.values())).truth[:0]
+        images = [photographs[0][:200, :200]] if quick else photographs
         name = f"photographs without digits, {polarity}"
         sets[name] = Scenes(images, empty, polarity, n_slow=1)
     return sets
@@ -323,7 +329,7 @@ def default_localizer(X, y, quick, **params):
 
 def default_sets(kind, X, y, photographs, quick):
     """Scenes for the evaluation of the default localizer."""
-    n_scenes = 4 if quick else 200
+    n_scenes = 2 if quick else 200
     pasted = partial(make_scenes, X, y, n_scenes=n_scenes, random_state=100)
     sets = {}
     if kind != "tinted clothes":
@@ -372,7 +378,7 @@ def rotated_sets(X, y, photographs, quick):
         scenes = make_scenes(
             rotated,
             y[rows],
-            n_scenes=4 if quick else 200,
+            n_scenes=2 if quick else 200,
             background_images=photographs or "black",
             random_state=high,
         )
@@ -469,7 +475,7 @@ def measure_methods(arguments, mnist):
     """Rows of the table of methods, the scenes, and the detections of "default"."""
     with tempfile.TemporaryDirectory() as memory:
         models, paper = train(mnist, arguments.quick, memory)
-    methods, heatmaps = make_methods(models, paper, mnist, 5 if arguments.quick else 50)
+    methods, heatmaps = make_methods(models, paper, mnist, 2 if arguments.quick else 50)
     sets = scene_sets(mnist.X_test, mnist.y_test, unseen_photographs(), arguments.quick)
     rows, detections = [], {}
     for name, scenes in sets.items():

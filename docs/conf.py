@@ -79,6 +79,8 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "remove_config_comments": True,
     "show_memory": False,
+    # Two pages at a time, each with one thread (tox.ini).
+    "parallel": 2,
     "write_computation_times": False,
 }
 
