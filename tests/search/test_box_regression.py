@@ -156,17 +156,19 @@ def test_of_too_few_objects_nothing_is_learnt():
 
 def test_what_is_learnt_of_each_object_by_heart_is_left_out():
     """Each object is moved in a direction that only its examples tell."""
-    examples = examples_of_rectangles(400)
+    n_objects = 10
+    examples = examples_of_rectangles(200)
     rng = np.random.RandomState(0)
-    direction = rng.choice([-6, 6], size=(20, 1)).repeat(4, axis=1)
-    rows = np.arange(400) % 20
+    direction = rng.choice([-6, 6], size=(n_objects, 1)).repeat(4, axis=1)
+    rows = np.arange(200) % n_objects
     # What an object looks like says which one it is.
-    looks = rng.uniform(size=(20, *examples.crops.shape[1:])).astype(np.float32)
+    shape = (n_objects, *examples.crops.shape[1:])
+    looks = rng.uniform(size=shape).astype(np.float32)
     crops = torch.from_numpy(looks[rows])
     truth = examples.boxes + direction[rows]
     by_heart = BoxExamples(crops, examples.boxes, truth, rows)
-    recipe = BoxRegressionRecipe(n_epochs=30)
-    by_example = replace(by_heart, rows=np.arange(400))
+    recipe = BoxRegressionRecipe(n_epochs=12)
+    by_example = replace(by_heart, rows=np.arange(200))
     learnt = fit_box_regression(by_example, recipe, seed=0, verbose=0)
     assert learnt is not None
     assert fit_box_regression(by_heart, recipe, seed=0, verbose=0) is None
