@@ -3,6 +3,7 @@
 import os
 import warnings
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert as to_mathml
@@ -54,6 +55,8 @@ _TUTORIALS = [
     "plot_coins.py",
     "plot_boxes.py",
     "plot_correct_boxes.py",
+    "plot_cells.py",
+    "plot_cards.py",
     "plot_localize.py",
     "plot_icons.py",
     "plot_clothes.py",
@@ -67,10 +70,15 @@ _TUTORIALS = [
     "*",
 ]
 
+# Pages about photographs that the package does not include are built without running
+# them unless SKLEARN_SIMILAR_DATA has the photographs.
+_PHOTOGRAPHS = Path(os.environ.get("SKLEARN_SIMILAR_DATA", "")) / "photographs"
+_SKIPPED = "" if _PHOTOGRAPHS.is_dir() else "(?!cells|cards)"
+
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"plot_",
+    "filename_pattern": f"plot_{_SKIPPED}",
     "within_subsection_order": ExplicitOrder(_TUTORIALS),
     # The repr of a display object below its picture is redundant.
     "capture_repr": ("_repr_html_",),

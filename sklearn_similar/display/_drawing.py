@@ -12,6 +12,7 @@ from .._compat import Interval, validate_parameter_constraints
 from .._images.images import white_level
 from .._images.messages import shape_text
 from .._images.reading import is_images, is_list_of_images
+from .._images.streams import image_files
 from .._tables.values import as_numbers, each_array
 
 _CONSTRAINTS: dict[str, list] = {
@@ -51,7 +52,7 @@ def import_pyplot(caller: str):
 
 def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
     """Single images from any layout of X; a row of X has an image of this `shape`."""
-    if is_list_of_images(X):
+    if is_list_of_images(X) or image_files(X, 3) is not None:
         return check_images(X, name)
     X = as_numbers(X, name)
     if is_images(X):
@@ -66,7 +67,10 @@ def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
 
 
 def check_images(images, name: str) -> list[np.ndarray]:
-    """Images as arrays of finite numbers."""
+    """Images as arrays of finite numbers, from arrays, a folder or a list of paths."""
+    files = image_files(images, 3)
+    if files is not None:
+        images = list(files)
     arrays = each_array(images, name, f"Image of {name}")
     if not arrays:
         raise ValueError("There are no images to draw; pass at least one.")

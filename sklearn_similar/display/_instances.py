@@ -29,8 +29,8 @@ class InstancesDisplay:
     Parameters
     ----------
     images : array-like or list of ndarray of shape (height, width) or \
-            (height, width, n_channels)
-        Integer or float images, which may differ in size.
+            (height, width, n_channels), path or list of paths
+        Integer or float images, which may differ in size, or their files.
     instances : DataFrame
         Table that `localize` returns: ``image, label, x_min, y_min, x_max, y_max``
         and, if known, ``score``.
@@ -160,7 +160,7 @@ class InstancesDisplay:
         ----------
         estimator : InstanceLocalizer
             Fitted.
-        X : array-like or list of images
+        X : array-like or list of images, path or list of paths
             As `localize` takes them.
         truth : DataFrame, default=None
             True instances.
@@ -210,7 +210,7 @@ class InstancesDisplay:
 
         Parameters
         ----------
-        images : array-like or list of images
+        images : array-like or list of images, path or list of paths
             Images, which may differ in size.
         instances : DataFrame
             Table that `localize` returned for the images.

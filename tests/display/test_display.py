@@ -349,6 +349,23 @@ def test_predictions_are_drawn_as_the_estimator_s():
     assert texts[0] == texts[1] == ["a 0.90", "b 0.80"]
 
 
+def test_files_are_drawn_as_the_images_in_them(tmp_path):
+    pillow = pytest.importorskip("PIL.Image", reason="image files need Pillow")
+    image = np.arange(64 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    paths = [tmp_path / "1.png", tmp_path / "2.png"]
+    for path in paths:
+        pillow.fromarray(image).save(path)
+    for images in (paths, str(tmp_path), tmp_path):
+        table = Finder().localize(images)
+        for display in (
+            InstancesDisplay.from_predictions(images, table),
+            InstancesDisplay.from_estimator(Finder(), images),
+        ):
+            assert len(display.axes_) == 2
+            drawn = display.axes_[1].get_images()[0].get_array()
+            np.testing.assert_allclose(drawn, image / 255, rtol=1e-6)
+
+
 def test_texts_and_images_take_parameters_of_matplotlib():
     kw = {"text_kw": {"fontsize": 17}, "im_kw": {"interpolation": "bicubic"}}
     instances = InstancesDisplay([IMAGE] * 2, FOUND).plot(**kw)
