@@ -18,7 +18,8 @@ from pathlib import Path
 
 from sklearn_similar.datasets import load_annotations
 
-folder = Path(os.environ["SKLEARN_SIMILAR_DATA"]) / "photographs" / "playing_cards"
+data = Path(os.environ["SKLEARN_SIMILAR_DATA"])
+folder = data / "photographs" / "playing_cards"
 photographs, boxes = load_annotations(folder / "train")
 test_photographs, truth = load_annotations(folder / "test")
 boxes["label"].value_counts()
@@ -55,7 +56,7 @@ for name, true, predicted in (
     ("without", truth.assign(label="card"), detections.assign(label="card")),
 ):
     scores = detection_scores(true, predicted)
-    print(f"{name}: precision {scores.precision:.2f}, recall {scores.recall:.2f}")
+    print(name, f"precision {scores.precision:.2f}, recall {scores.recall:.2f}")
 
 # %%
 # Average precision of each kind, over all score thresholds, shows which ones
@@ -63,8 +64,9 @@ for name, true, predicted in (
 
 from sklearn_similar.metrics import average_precision
 
-everything = localizer.set_params(score_threshold=0.02).localize(test_photographs)
-average_precision(truth, everything, average=None)
+localizer.set_params(score_threshold=0.02)
+detections = localizer.localize(test_photographs)
+average_precision(truth, detections, average=None)
 
 # %%
 # Count
@@ -73,11 +75,11 @@ average_precision(truth, everything, average=None)
 # doubtful label counts in part.
 
 counts = localizer.count(test_photographs)
-total = counts.groupby("label")["count"].sum().round(1).to_frame("counted")
-total["boxes"] = truth["label"].value_counts()
-total
+totals = counts.groupby("label")["count"].sum().round(1).to_frame("counted")
+totals.assign(boxes=truth["label"].value_counts())
 
 # %%
-# More photographs of the confused kinds help most. A network that is fine-tuned
-# on the cards would recognise more of them than any classifier of pretrained
-# features: pass it as ``backbone``.
+# More photographs of the confused kinds help most. Frozen features of the
+# network, which has never seen a card, tell them apart in about three of four
+# cases whatever the classifier. A network that was trained on cards, passed as
+# ``backbone``, would do better.

@@ -2,8 +2,8 @@
 Count blood cells
 =================
 
-Boxes in twenty photographs train a detector of three kinds of blood cells, with
-a pretrained network, and the detector counts the cells in other photographs.
+Boxes in twenty photographs train a detector of three kinds of blood cells,
+with a pretrained network. It counts the cells in other photographs.
 """
 
 # %%
@@ -12,15 +12,16 @@ a pretrained network, and the detector counts the cells in other photographs.
 # The photographs of stained blood come from the BCCD dataset (MIT licence), as
 # Pascal VOC files: each photograph has an XML file with its boxes.
 # :func:`~sklearn_similar.datasets.load_annotations` returns the paths of the
-# photographs and a table with one row for each box. Cells touch each other, and
-# many cells of these photographs have no box.
+# photographs and a table with one row for each box. Cells touch each other,
+# and many cells in these photographs have no box.
 
 import os
 from pathlib import Path
 
 from sklearn_similar.datasets import load_annotations
 
-folder = Path(os.environ["SKLEARN_SIMILAR_DATA"]) / "photographs" / "blood_cells"
+data = Path(os.environ["SKLEARN_SIMILAR_DATA"])
+folder = data / "photographs" / "blood_cells"
 photographs, boxes = load_annotations(folder / "train")
 photographs, boxes = photographs[:20], boxes[boxes["image"] < 20]
 boxes["label"].value_counts()
@@ -28,10 +29,10 @@ boxes["label"].value_counts()
 # %%
 # Train
 # -----
-# The pretrained network sees each photograph once, and a classifier is trained
-# on its features in the boxes and around them. Some of the photographs are held
-# out to calibrate the scores, so that a score is the probability that the
-# detection is right.
+# The pretrained network processes each photograph once, and a classifier is
+# trained on its features in the boxes and around them. Photographs are held
+# out in turn to calibrate the scores, so that a score is the probability that
+# the detection is right.
 
 from sklearn_similar import InstanceLocalizer
 
@@ -67,21 +68,20 @@ print(f"precision {scores.precision:.2f}, recall {scores.recall:.2f}")
 #
 # Count
 # -----
-# :meth:`~sklearn_similar.InstanceLocalizer.count` adds up the scores, and gives
-# an interval for each number.
+# :meth:`~sklearn_similar.InstanceLocalizer.count` adds up the scores, and
+# gives an interval for each number.
 
 counts = localizer.count(test_photographs)
 counts.head(6)
 
 # %%
-# Sums over all test photographs, beside the numbers of boxes:
+# Sums over all test photographs, next to the numbers of boxes:
 
-total = counts.groupby("label")["count"].sum().round(1).to_frame("counted")
-total["boxes"] = truth["label"].value_counts()
-total
+totals = counts.groupby("label")["count"].sum().round(1).to_frame("counted")
+totals.assign(boxes=truth["label"].value_counts())
 
 # %%
-# An interval covers what the scores leave open. It cannot know that the person
-# who drew the boxes left out cells, so that counts of red cells differ more than
-# the intervals say. :doc:`../user_guide/photographs` has the figures for more
-# photographs, beside those of other methods.
+# The intervals cover the uncertainty of the scores alone. They do not know
+# that cells without boxes were left out, so that the numbers of red cells
+# differ by more. :doc:`../user_guide/photographs` has figures for all training
+# photographs, next to those of other methods.
