@@ -56,7 +56,8 @@ for name, true, predicted in (
     ("without", truth.assign(label="card"), detections.assign(label="card")),
 ):
     scores = detection_scores(true, predicted)
-    print(name, f"precision {scores.precision:.2f}, recall {scores.recall:.2f}")
+    print(f"{name}: precision {scores.precision:.2f}", end=", ")
+    print(f"recall {scores.recall:.2f}")
 
 # %%
 # Average precision of each kind, over all score thresholds, shows which ones
