@@ -94,7 +94,7 @@ def map_axes(shape: Sequence[int], before: Axes | None = None) -> Axes:
     if before is not None and len(before) == 4:
         for position in (0, 2, 3):
             axis = before[position]
-            if axis.is_only(kinds[position]) or not axis.factors:
+            if axis.is_only(kinds[position]):
                 continue
             is_same = _length(axis) == shape[position]
             axes[position] = axis if is_same else axis_of(UNKNOWN, shape[position])

@@ -121,11 +121,18 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
             "forward pass; pass layer, the path of a layer with N x n_filters x height "
             "x width output."
         )
-    features = [o for o in candidates if not _are_class_scores(module, o, images)]
-    last = (features or candidates)[-1]
+    last = next(
+        (
+            output
+            for output in reversed(candidates)
+            if not _is_query(output, outputs)
+            and not _are_class_scores(module, output, images)
+        ),
+        candidates[-1],
+    )
     lost = [
         output
-        for output in outputs[outputs.index(candidates[-1]) :]
+        for output in outputs[outputs.index(last) :]
         if output.layout is None and output.has_positions
     ]
     if lost:
@@ -138,6 +145,16 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
         )
     # A block and its last part return the same tensor; the part is ablated exactly.
     return next(o.name for o in candidates if o.tensor == last.tensor)
+
+
+def _is_query(output: "_Output", outputs: Sequence["_Output"]) -> bool:
+    """Whether a linear layer compares tokens in a part that pools them (attention)."""
+    if output.layout is None or output.layout.is_channels_first:
+        return False
+    part, _, _ = output.name.rpartition(".")
+    return output.is_convolution and any(
+        other.name == part and other.layout is None for other in outputs
+    )
 
 
 def _are_class_scores(
@@ -188,9 +205,13 @@ def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str
     n_runs = Counter(output.name for output in outputs)
     block: list[_Output] = []
     for output in outputs:
-        if output.is_block or (not block and not output.is_convolution):
+        # A block returns the output of its last part, or begins another feature map.
+        if output.is_block and output.tensor in {part.tensor for part in block}:
             continue
-        if block and (output.is_convolution or output.n_places != block[-1].n_places):
+        if not block and not output.is_convolution:
+            continue
+        mixes = output.is_block or output.is_convolution
+        if block and (mixes or output.n_places != block[-1].n_places):
             break
         block.append(output)
     # The layer can be a module that returns the output of its last part.
@@ -265,8 +286,10 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
         if layout is not None and isinstance(child, nn.Linear):
             convolutions.add(child)
         is_convolution = isinstance(child, nn.Conv2d) or child in convolutions
+        # Attention uses the weights of its parts without running them.
         is_block = any(
-            isinstance(m, nn.Conv2d) or m in convolutions
+            isinstance(m, nn.Conv2d)
+            or (isinstance(m, nn.Linear) and layout is not None)
             for part in parts
             for m in part.modules()
         )
