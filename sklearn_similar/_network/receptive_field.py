@@ -237,7 +237,8 @@ def receptive_field(tensor: torch.Tensor) -> ReceptiveField:
 
 def mark_images(images: torch.Tensor) -> torch.Tensor:
     """The same images, as a tensor that knows which axes it has."""
-    marked = images.view_as(images)
+    # A view would have other strides where an axis has the length 1.
+    marked = images.detach()
     mark_axes(marked, map_axes(marked.shape))
     return marked
 
@@ -248,6 +249,8 @@ def keep_marks(inputs, output) -> None:
     They are taken for operations on each value if they keep the shape of an input.
     """
     if not isinstance(output, torch.Tensor) or axes_of(output) is not None:
+        return
+    if _marked_field(output) != ReceptiveField():
         return
     for value in inputs:
         if isinstance(value, torch.Tensor) and value.shape == output.shape:
