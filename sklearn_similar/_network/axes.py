@@ -130,9 +130,7 @@ def reshaped(axes: Axes, shape: Sequence[int]) -> Axes | None:
     """Axes after a reshaping; None if factors cannot be told apart any more."""
     # Axes with additional positions cannot be split.
     todo = [
-        item
-        for axis in axes
-        for item in (axis.factors if axis.is_plain else (axis,))
+        item for axis in axes for item in (axis.factors if axis.is_plain else (axis,))
     ][::-1]
     result: list[Axis] = []
     for length in shape:

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
-from .activations import extract_activations
+from .activations import extract_activations, tracked
 from .forward import eval_mode, first_line, forward_hook
-from .receptive_field import receptive_field, track_receptive_field
+from .receptive_field import receptive_field
 
 # Strides of the layers that are chosen, in pixels. Finer layers know little of objects,
 # and a cell of coarser ones is as large as many objects.
@@ -235,8 +235,7 @@ def _outputs(module: nn.Module, n_channels: int) -> list[_Output]:
     images = images if parameter is None else images.to(parameter.device)
     with ExitStack() as stack:
         stack.enter_context(eval_mode(module))
-        size = (_PROBE_SIDE, _PROBE_SIDE)
-        stack.enter_context(track_receptive_field(False, size))
+        images = stack.enter_context(tracked(module, images))
         for name, child in module.named_modules():
             if name:
                 handle = child.register_forward_pre_hook(begin)

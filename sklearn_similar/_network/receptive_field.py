@@ -168,7 +168,9 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
                 lambda first, jump, step, n: first - jump * step * n,
                 *(field.start, field.stride, steps, tuple(near)),
             )
-            return _mark(F.pad(input, pad, *args, **kwargs), field._replace(start=start))
+            return _mark(
+                F.pad(input, pad, *args, **kwargs), field._replace(start=start)
+            )
         left, right, top, bottom, *rest = [*pad, 0, 0][: max(4, len(pad))]
         near, far = (top, left), (bottom, right)
         start = _each(
@@ -238,7 +240,7 @@ def receptive_field(tensor: torch.Tensor) -> ReceptiveField:
 def mark_images(images: torch.Tensor) -> torch.Tensor:
     """The same images, as a tensor that knows which axes it has."""
     # A view would have other strides where an axis has the length 1.
-    marked = images.detach()
+    marked = images.as_strided(images.size(), images.stride())
     mark_axes(marked, map_axes(marked.shape))
     return marked
 
