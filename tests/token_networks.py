@@ -1,9 +1,13 @@
-"""Small networks whose feature maps are not N x C x H x W, for images of 3 x 16 x 16."""
+"""Small networks with maps other than N x C x H x W, for images of 3 x 16 x 16."""
 
 import torch
 import torch.nn.functional as F
 from networks import N_CLASSES, Residual
 from torch import nn
+
+
+def perceptron(n):
+    return nn.Sequential(nn.Linear(n, 2 * n), nn.GELU(), nn.Linear(2 * n, n))
 
 
 class ClassTokenTransformer(nn.Module):
@@ -16,9 +20,7 @@ class ClassTokenTransformer(nn.Module):
             self.norm1, self.norm2 = nn.LayerNorm(n), nn.LayerNorm(n)
             self.qkv, self.proj = nn.Linear(n, 3 * n), nn.Linear(n, n)
             self.k_norm = nn.LayerNorm(n // n_heads)
-            self.mlp = nn.Sequential(
-                nn.Linear(n, 2 * n), nn.GELU(), nn.Linear(2 * n, n)
-            )
+            self.mlp = perceptron(n)
 
         def forward(self, x):
             n, length, width = x.shape
@@ -130,9 +132,7 @@ class ShiftedWindows(nn.Module):
         self.patches = nn.Conv2d(3, n, 2, 2)
         self.stage1 = nn.Sequential(WindowAttention(n, 0), WindowAttention(n, 1))
         self.merging = Merging(n)
-        self.stage2 = nn.Sequential(
-            WindowAttention(2 * n, 0), WindowAttention(2 * n, 1)
-        )
+        self.stage2 = WindowAttention(2 * n, 0)
         self.norm = nn.LayerNorm(2 * n)
         self.head = nn.Linear(2 * n, N_CLASSES)
 
@@ -149,9 +149,7 @@ class ChannelsLastBlocks(nn.Module):
             super().__init__()
             self.depthwise = nn.Conv2d(n, n, 3, 1, 1, groups=n)
             self.norm = nn.LayerNorm(n)
-            self.mlp = nn.Sequential(
-                nn.Linear(n, 2 * n), nn.GELU(), nn.Linear(2 * n, n)
-            )
+            self.mlp = perceptron(n)
 
         def forward(self, x):
             y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
@@ -229,3 +227,21 @@ class FourierMixing(nn.Module):
     def forward(self, x):
         x = torch.einsum("nchw->nhwc", self.patches(x)).flatten(1, 2)
         return self.head(self.mlp(x).mean(1))
+
+
+class ReducedAttention(nn.Module):
+    """Attention of all tokens to the cells of a coarser map, as of pyramids."""
+
+    def __init__(self, n=8):
+        super().__init__()
+        self.patches = nn.Conv2d(3, n, 2, 2)
+        self.reduction = nn.Conv2d(n, n, 4, 4)
+        self.norm = nn.LayerNorm(n)
+        self.head = nn.Linear(n, N_CLASSES)
+
+    def forward(self, x):
+        maps = self.patches(x)
+        tokens = maps.flatten(2).transpose(1, 2)
+        coarse = self.reduction(maps).flatten(2).transpose(1, 2)
+        x = tokens + torch.softmax(tokens @ coarse.mT, dim=-1) @ coarse
+        return self.head(self.norm(x).mean(1))

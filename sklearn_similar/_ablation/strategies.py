@@ -27,7 +27,7 @@ from torch import nn
 
 from .._images.memory import within_working_memory
 from .._network.forward import forward_hook, output_hook
-from .._network.layout import Layout
+from .._network.layout import CHANNELS_FIRST, Layout
 from .cross_channel import CrossChannelLayer
 from .graph import LayerGraph
 
@@ -143,7 +143,7 @@ class NetworkMasking(_Masking):
     ----------
     module : torch.nn.Module
     layer : str
-    layout : Layout, default=Layout()
+    layout : Layout, default=CHANNELS_FIRST
         How the layer's output holds its filters.
     can_stack : bool, default=False
         Whether the rest of the network needs the layer's output alone, which can then
@@ -158,7 +158,7 @@ class NetworkMasking(_Masking):
         self,
         module: nn.Module,
         layer: str,
-        layout: Layout = Layout(),
+        layout: Layout = CHANNELS_FIRST,
         can_stack: bool = False,
     ):
         self.module = module
@@ -238,7 +238,7 @@ class LinearShortcut:
     """All operations after the first cross-channel layers are run for each filter."""
 
     method = "linear"
-    layout = Layout()
+    layout = CHANNELS_FIRST
 
     def __init__(self, graph: LayerGraph, layers: list[CrossChannelLayer]):
         self.layer = graph.path_of(graph.activations)

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d
 
 from .images import Images
-from .messages import count
+from .messages import count, warn_user
 from .reading import to_numpy
 
 # Code of background, and of objects in the wrong polarity, among indices of classes.
@@ -245,4 +245,18 @@ def check_weighted_classes(classes: np.ndarray, y: np.ndarray, chosen) -> None:
             f"sample_weight is 0 for all images but those of the class "
             f"{classes[weighted].tolist()[0]!r}; a classifier needs images of at "
             "least 2 classes."
+        )
+
+
+def warn_of_absent_classes(classes: np.ndarray, y: np.ndarray) -> None:
+    """Warn of classes without an image among those that importances are measured on."""
+    absent = np.setdiff1d(np.arange(len(classes)), y)
+    if len(absent):
+        names = ", ".join(repr(label) for label in classes[absent].tolist()[:3])
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        warn_user(
+            f"{len(absent)} of {len(classes)} classes ({names}{more}) have no image "
+            "among those that importances are measured on, and their heatmaps follow "
+            "from their scores on images of other classes, which is worse; pass images "
+            "of all classes to fit_importance."
         )

@@ -16,7 +16,7 @@ from .forward import (
     has_foreign_hooks,
     output_hook,
 )
-from .layout import Layout, layout_of
+from .layout import CHANNELS_FIRST, Layout, layout_of
 from .receptive_field import (
     ReceptiveField,
     keep_marks,
@@ -42,7 +42,7 @@ class FeatureMaps(NamedTuple):
     activations: torch.Tensor
     receptive_field: ReceptiveField
     is_dense: bool
-    layout: Layout = Layout()
+    layout: Layout = CHANNELS_FIRST
 
 
 class KnownField(NamedTuple):
@@ -171,7 +171,7 @@ class _RecordedPass:
             self.fields[layer] = known[layer]
         else:
             # It has to be found out again.
-            self.fields[layer] = known[layer]._replace(layout=Layout())
+            self.fields[layer] = known[layer]._replace(layout=CHANNELS_FIRST)
         maps = self.fields[layer].layout.maps(output)
         # Later layers could overwrite the activations in place.
         self.activations[layer] = at_least_single(maps if stops else maps.clone())

@@ -1,9 +1,9 @@
 """What the axes of a tensor hold: images, filters, rows and columns of a feature map.
 
-Convolutional networks keep feature maps as N x C x H x W, transformers as N x H x W x C,
-as tokens, N x (H W) x C, or in windows. Which axis is which cannot be told from a shape.
-It follows from what has been done since the images: an axis is a product of factors,
-which reshaping joins and splits, and permuting moves.
+Convolutional networks keep feature maps as N x C x H x W, transformers as N x H x W x
+C, as tokens, N x (H W) x C, or in windows. Which axis is which cannot be told from a
+shape. It follows from what has been done since the images: an axis is a product of
+factors, which reshaping joins and splits, and permuting moves.
 """
 
 from collections.abc import Iterable, Sequence

@@ -243,7 +243,7 @@ class _Output(NamedTuple):
     n_filters, n_places : int
         Of the feature maps; the places are height times width.
     is_unchanged : bool
-        Whether it is the output of an earlier submodule, and the submodule has no parts.
+        Whether a submodule without parts returns the output of an earlier one.
     is_block : bool
         Whether the submodule has parts with convolutions.
     is_pooling : bool

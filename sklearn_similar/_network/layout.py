@@ -1,6 +1,7 @@
 """Layouts of layers' outputs: where filters, rows and columns are in them."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -62,6 +63,9 @@ class Layout:
         return values.reshape(-1, *[1] * (len(self.shape) - 1 - self.filter_axis))
 
 
+CHANNELS_FIRST = Layout()
+
+
 def layout_of(output) -> Layout | None:
     """The layout of a tensor that was computed inside `track_receptive_field`.
 
@@ -120,6 +124,5 @@ def _is_whole(parts: list[Factor]) -> bool:
     """Whether factors, the largest steps first, are all rows (or columns) of a map."""
     parts = [part for part in parts if part.size > 1]
     return all(part.shift == 0 for part in parts) and all(
-        outer.step == inner.step * inner.size
-        for outer, inner in zip(parts, parts[1:], strict=False)
+        outer.step == inner.step * inner.size for outer, inner in pairwise(parts)
     )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from .._compat import current_function_mode, pair, tree_leaves
-from .axes import axes_of, map_axes, mark_axes, place_dims, place_steps
+from .axes import axes_of, has_places, map_axes, mark_axes, place_dims, place_steps
 from .axis_tracking import expanded_index, track_axes
 
 _POOLS = frozenset((F.max_pool2d, torch.max_pool2d, F.avg_pool2d))
@@ -106,7 +106,7 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         if func is torch.Tensor.__getitem__ and _is_window(*args):
             return self._slice(*args)
         output = func(*args, **kwargs)
-        field = _widest((*args, *kwargs.values()))
+        field = _widest((*args, *kwargs.values()), output)
         if func in _RESIZERS and self._is_resized(args[0], output):
             ratio = _each(lambda a, b: a / b, args[0].shape[2:], output.shape[2:])
             field = receptive_field(args[0]).after(ratio, ratio, (0, 0), (1, 1))
@@ -168,9 +168,8 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
                 lambda first, jump, step, n: first - jump * step * n,
                 *(field.start, field.stride, steps, tuple(near)),
             )
-            return _mark(
-                F.pad(input, pad, *args, **kwargs), field._replace(start=start)
-            )
+            field = field._replace(start=start)
+            return _mark(F.pad(input, pad, *args, **kwargs), field)
         left, right, top, bottom, *rest = [*pad, 0, 0][: max(4, len(pad))]
         near, far = (top, left), (bottom, right)
         start = _each(
@@ -274,13 +273,18 @@ def _mark(output, field: ReceptiveField):
     return output
 
 
-def _widest(values: tuple) -> ReceptiveField:
+def _widest(values: tuple, output) -> ReceptiveField:
     """The field of the largest stride; at the mean place, if there are several.
 
-    A cell of several maps that are put together covers them all.
+    A cell of several maps that are put together covers them all. Values without places
+    count only where there are no others: attention to a coarser map is one of them.
     """
     # Weights have no receptive field.
-    fields = {_marked_field(value) for value in _leaves(values)} - {ReceptiveField()}
+    marked = [v for v in _leaves(values) if _marked_field(v) != ReceptiveField()]
+    placed = [value for value in marked if has_places(axes_of(value))]
+    shape = getattr(output, "shape", None)
+    of_shape = [value for value in placed if value.shape == shape]
+    fields = {_marked_field(value) for value in of_shape or placed or marked}
     if not fields:
         return ReceptiveField()
     stride = max(field.stride for field in fields)

@@ -60,6 +60,16 @@ LAYOUTS = {
         0.5,
     ),
     "merged": (nets.ShiftedWindows, "merging", "merging", 3, 12, 4, 4, 1.5),
+    "attention to a coarser map": (
+        nets.ReducedAttention,
+        None,
+        "norm",
+        2,
+        8,
+        8,
+        2,
+        0.5,
+    ),
     "channels last in blocks": (
         nets.ChannelsLastBlocks,
         None,
@@ -130,7 +140,7 @@ def masked(module, layer, index, axis):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_importances_in_any_layout_equal_a_masking_loop(name):
-    build, layer, expected, axis, n_filters, side, *_ = LAYOUTS[name]
+    build, layer, expected, axis, n_filters, *_ = LAYOUTS[name]
     module = trained(build).eval()
     X, y = IMAGES.permute(0, 2, 3, 1).numpy(), np.arange(5) % N_CLASSES
     model = SimilarNetClassifier(
