@@ -97,7 +97,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Peak learning rate.
     lr_decay : float or "linear", default="linear"
         "linear": the learning rate rises in the first tenth of all updates and then
-        falls to 0. A number: after `u` updates, it is ``lr / (1 + lr_decay * u)``.
+        falls to 0. A number: after `u` updates, it is ``lr / (1 + lr_decay * u)``. A
+        scheduler of the learning rate among the callbacks of `net_params` replaces it.
     batch_size : int or "auto", default="auto"
         Images in a batch; "auto": 1/200 of those to train on, from 16 to 64.
     net_params : dict, default=None

@@ -1,6 +1,7 @@
 """Labels, classes and weights of images, and parameters that name classes."""
 
 import itertools
+import reprlib
 from datetime import date
 from numbers import Real
 
@@ -31,14 +32,25 @@ def unused_label(classes: np.ndarray):
 def check_classes(classes) -> np.ndarray:
     """The labels of a network's outputs, which `classes_` holds in sorted order."""
     labels = np.asarray(classes)
+    problem = None
     try:
-        is_sorted = np.array_equal(np.unique(labels), labels)
+        unique, counts = np.unique(labels, return_counts=True)
     except TypeError:
-        is_sorted = False
-    if not is_sorted or len(labels) < 2:
+        problem = "not of one type"
+    else:
+        if len(unique) < 2:
+            problem = "fewer than 2"
+        elif len(unique) < labels.size:
+            problem = f"not distinct (twice: {unique[counts > 1].tolist()[:3]})"
+        elif not np.array_equal(unique, labels):
+            problem = "not sorted"
+    if problem:
+        n_outputs = len(labels) if labels.ndim else 0
         raise ValueError(
-            f"classes is {classes!r}; pass at least 2 labels of one type, sorted and "
-            "each once, and let the network's outputs be in that order."
+            f"classes is {reprlib.repr(classes)}, but these labels are {problem}; "
+            "classes_ is sorted, and the network's outputs have to be in its order. "
+            "Otherwise pass the positions of the outputs as labels in y, and "
+            f"classes=range({n_outputs}); names[label] is then the name."
         )
     return labels
 

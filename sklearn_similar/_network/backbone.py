@@ -8,7 +8,6 @@ the strides and paddings that the network really has.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +16,7 @@ from torch import nn
 
 from .._compat import is_out_of_memory
 from .activations import extract_activations, tracked
+from .copying import usable_copy
 from .forward import eval_mode, first_line, forward_hook
 from .receptive_field import receptive_field
 
@@ -84,7 +84,7 @@ class Backbone:
             If the network takes no images, or has no layer with these names or with
             feature maps.
         """
-        module = deepcopy(module).eval().requires_grad_(False)
+        module = usable_copy(module).eval().requires_grad_(False)
         if n_channels is None:
             n_channels = input_channels(module)
         if layers is None:
