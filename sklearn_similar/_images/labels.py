@@ -32,25 +32,25 @@ def unused_label(classes: np.ndarray):
 def check_classes(classes) -> np.ndarray:
     """The labels of a network's outputs, which `classes_` holds in sorted order."""
     labels = np.asarray(classes)
-    problem = None
+    fact = remedy = ""
     try:
         unique, counts = np.unique(labels, return_counts=True)
+        is_sorted = np.array_equal(unique, labels)
     except TypeError:
-        problem = "not of one type"
+        is_sorted = False
     else:
-        if len(unique) < 2:
-            problem = "fewer than 2"
-        elif len(unique) < labels.size:
-            problem = f"not distinct (twice: {unique[counts > 1].tolist()[:3]})"
-        elif not np.array_equal(unique, labels):
-            problem = "not sorted"
-    if problem:
-        n_outputs = len(labels) if labels.ndim else 0
+        if not is_sorted and labels.ndim == 1:
+            repeated = unique[counts > 1].tolist()[:3]
+            fact = f" (twice: {repeated})" if repeated else " (not sorted)"
+            remedy = (
+                f"; or pass classes=range({len(labels)}), and in y the positions of "
+                "the outputs, which stand for the names"
+            )
+    if not is_sorted or len(labels) < 2:
         raise ValueError(
-            f"classes is {reprlib.repr(classes)}, but these labels are {problem}; "
-            "classes_ is sorted, and the network's outputs have to be in its order. "
-            "Otherwise pass the positions of the outputs as labels in y, and "
-            f"classes=range({n_outputs}); names[label] is then the name."
+            f"classes is {reprlib.repr(classes)}{fact}; pass at least 2 labels of one "
+            "type, sorted and each once, and let the network's outputs be in that order"
+            f"{remedy}."
         )
     return labels
 

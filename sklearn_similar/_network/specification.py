@@ -4,7 +4,9 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from numbers import Real
 from typing import Any
 
@@ -141,6 +143,7 @@ class NetSpecification:
         """
         check_device(self.device)
         net_params = _checked_net_params(self.net_params, self.class_weight)
+        _import_optimizers()
         module = self.module or LeNet
         try:
             net = SeededNet(
@@ -274,15 +277,11 @@ def _argument_names(build: Callable) -> set[str]:
     """
     names: set[str] = set()
     for owner in inspect.getmro(build) if inspect.isclass(build) else [build]:
-        if owner in (nn.Module, object):
-            break
-        if inspect.isclass(owner) and "__init__" not in vars(owner):
-            continue
         parameters = inspect.signature(owner).parameters.values()
         names.update(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        if owner is nn.Module or not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
-    return names if inspect.isclass(build) else {*names, "num_classes"}
+    return {*names, "num_classes"}
 
 
 def _warn_of_other_precision(module: nn.Module) -> None:
@@ -342,6 +341,16 @@ def _checked_net_params(
             "callbacks__<name>=None to leave out one of skorch's."
         )
     return params
+
+
+def _import_optimizers() -> None:
+    """Import what the first optimiser of a process imports, in another thread.
+
+    Ctrl-C comes to the main thread alone. In the middle of these imports, it could
+    leave half a module, with which no optimiser works any more.
+    """
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        executor.submit(import_module, "torch._dynamo").result()
 
 
 def check_device(device) -> None:

@@ -1,9 +1,7 @@
 """Training the skorch net on images that are read a batch at a time."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
@@ -116,7 +114,6 @@ def train_network(
         data.loss_weights,
     )
     indices = data.sampling_indices
-    _import_optimizers()
     try:
         # The array itself: a list of as many numbers takes five times its memory.
         epoch = Subset(dataset, cast(Sequence[int], indices))
@@ -142,16 +139,6 @@ def train_network(
     first = data.images.select(indices[:1])
     _check_converged(net, to_tensor(first, specification.n_channels))
     return net.arrays(), net.history.to_list()
-
-
-def _import_optimizers() -> None:
-    """Import what the first optimiser of a process imports, in another thread.
-
-    Ctrl-C comes to the main thread alone. In the middle of these imports, it could
-    leave half a module, with which no optimiser works any more.
-    """
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        executor.submit(import_module, "torch._dynamo").result()
 
 
 def _check_converged(net: SeededNet, images: torch.Tensor) -> None:
