@@ -54,7 +54,7 @@ def select_strategies(
     zeros = [torch.zeros_like(m.activations[0, :, 0, 0]) for m in maps]
     # The values of a random network are not those of its traced graph.
     if not is_deterministic and find_nondeterminism(module, layers, probes) is not None:
-        random = [
+        random: list[AblationStrategy] = [
             NetworkMasking(module, layer, m.layout)
             for layer, m in zip(layers, maps, strict=True)
         ]

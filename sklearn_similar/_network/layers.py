@@ -223,7 +223,10 @@ def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str
     if not once or block[0] is not once[0]:
         return None
     is_finer = all(once[-1].n_places > output.n_places for output in of_layer)
-    of_patches = any(not output.layout.is_channels_first for output in of_layer)
+    of_patches = any(
+        output.layout is not None and not output.layout.is_channels_first
+        for output in of_layer
+    )
     return None if of_patches and not is_finer else once[-1].name
 
 

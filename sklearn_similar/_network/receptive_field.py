@@ -324,9 +324,11 @@ def _is_window(input, index) -> bool:
         dims is not None
         and parts is not None
         and len(parts) == input.ndim
-        and all(isinstance(part, slice) for part in parts)
         and any(parts[d] != slice(None) for d in dims)
-        and all((part.start or 0) >= 0 and (part.step or 1) > 0 for part in parts)
+        and all(
+            isinstance(part, slice) and (part.start or 0) >= 0 and (part.step or 1) > 0
+            for part in parts
+        )
     )
 
 

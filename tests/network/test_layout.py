@@ -224,3 +224,18 @@ def test_fields_go_through_operations_that_pytorch_does_not_show():
         maps = feature_maps(module, "2", IMAGES)
         assert find_layer(module, "1", IMAGES) == "1"
     assert maps.receptive_field.stride == (4, 4)
+
+
+@pytest.mark.parametrize("class_heatmap", ["outlined", "contrastive", "linear"])
+def test_networks_of_windows_have_heatmaps_of_images_of_other_sizes(class_heatmap):
+    X, y = IMAGES.permute(0, 2, 3, 1).numpy(), np.arange(5) % N_CLASSES
+    model = SimilarNetClassifier(
+        trained(nets.ShiftedWindows),
+        max_epochs=0,
+        validation_fraction=None,
+        class_heatmap=class_heatmap,
+    )
+    model.fit(X, y).fit_importance(X, y)
+    larger = np.random.default_rng(0).random((2, 32, 40, 3), dtype=np.float32)
+    assert model.heatmap(larger, 1).shape == (2, 32, 40)
+    assert model.transform(larger).shape == (2, 32, 40)
