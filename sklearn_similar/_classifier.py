@@ -38,6 +38,7 @@ from ._images.labels import (
     encode_labels,
     find_background,
     find_targets,
+    warn_of_absent_classes,
 )
 from ._images.rasters import Raster
 from ._images.splits import distinct_images, hold_out, sampling_indices
@@ -96,7 +97,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Peak learning rate.
     lr_decay : float or "linear", default="linear"
         "linear": the learning rate rises in the first tenth of all updates and then
-        falls to 0. A number: after `u` updates, it is ``lr / (1 + lr_decay * u)``.
+        falls to 0. A number: after `u` updates, it is ``lr / (1 + lr_decay * u)``. A
+        scheduler of the learning rate among the callbacks of `net_params` replaces it.
     batch_size : int or "auto", default="auto"
         Images in a batch; "auto": 1/200 of those to train on, from 16 to 64.
     net_params : dict, default=None
@@ -357,7 +359,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             Labelled images.
         y_val : array-like of shape (n_images,)
             Their labels. A class without images has the importances of all classes
-            together.
+            together, and its heatmap follows from its scores on the other images: a
+            warning names it.
         sample_weight : array-like of shape (n_images,), default=None
             Weight of each image in the errors, 0 or more and in any unit.
 
@@ -616,6 +619,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
+        warn_of_absent_classes(self.classes_, y[validation])
         with network.evaluation():
             errors = measure_errors(
                 network,

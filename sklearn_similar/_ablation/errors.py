@@ -144,7 +144,9 @@ def measure_errors(
     for index, layer in enumerate(layers):
         if sums[index] is None:
             # Masking is always exact.
-            strategies[index] = NetworkMasking(network.module, layer)
+            strategies[index] = NetworkMasking(
+                network.module, layer, strategies[index].layout
+            )
             (sums[index],) = sum_errors(
                 network, [strategies[index]], [replacements[index]], data, verbose
             )

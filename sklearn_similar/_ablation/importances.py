@@ -41,7 +41,9 @@ def importances(
 
     Notes
     -----
-    A class without images has the importances of all classes together.
+    A class without images has the importances of all classes together. Its log-odds
+    drops are those on the images of the other classes: behind a linear layer, they are
+    the differences of its row to the others, times the mean activations.
     """
     weight = sums[-1].weight
     included = weight > 0
@@ -77,19 +79,24 @@ def _log_odds_drops(sums: ErrorSums, included: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_classes, n_competing, n_filters)
-        Without images of c: increases of the log loss on the included images.
+        Without images of c: on all included images; increases of their log loss where
+        log p(c) has not been summed for each class.
     """
     present = sums.weight > 0
     weight = np.where(present, sums.weight, 1)
     loss_rise = (sums.log_loss[1:] - sums.log_loss[0]) / weight
     competing_rise = (sums.log_proba[1:] - sums.log_proba[0]) / weight[:, np.newaxis]
     drops = loss_rise[:, :, np.newaxis] + competing_rise
-    overall = sums.log_loss[:, included].sum(axis=1) / sums.weight[included].sum()
-    drops[:, ~present] = (overall[1:] - overall[0])[:, None, None]
     n_classes, n_competing = drops.shape[1:]
     if n_competing == n_classes:
+        total = sums.log_proba[:, included].sum(axis=1) / sums.weight[included].sum()
+        rise = total[1:] - total[0]
+        of_pairs = rise[:, np.newaxis, :] - rise[:, :, np.newaxis]
+        drops[:, ~present] = of_pairs[:, ~present]
         drops[:, np.arange(n_classes), np.arange(n_classes)] = 0
     else:
+        overall = sums.log_loss[:, included].sum(axis=1) / sums.weight[included].sum()
+        drops[:, ~present] = (overall[1:] - overall[0])[:, None, None]
         # The mean is over all classes, and a class does not compete with itself.
         drops[:, present] *= n_classes / (n_classes - 1)
     return np.ascontiguousarray(drops.transpose(1, 2, 0))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
-from .._network.activations import extract_activations
+from .._network.activations import FeatureMaps, extract_activations
 from .._network.checks import find_nondeterminism
 from .._network.trained import TrainedNetwork
 from .cross_channel import first_cross_channel_layers
@@ -54,9 +54,13 @@ def select_strategies(
     zeros = [torch.zeros_like(m.activations[0, :, 0, 0]) for m in maps]
     # The values of a random network are not those of its traced graph.
     if not is_deterministic and find_nondeterminism(module, layers, probes) is not None:
-        return [NetworkMasking(module, layer) for layer in layers], zeros
+        random: list[AblationStrategy] = [
+            NetworkMasking(module, layer, m.layout)
+            for layer, m in zip(layers, maps, strict=True)
+        ]
+        return random, zeros
     strategies = [
-        select_strategy(module, layer, probes, m.activations, needs_alone)
+        select_strategy(module, layer, probes, m, needs_alone)
         for layer, m in zip(layers, maps, strict=True)
     ]
     return strategies, zeros
@@ -66,7 +70,7 @@ def select_strategy(
     module: nn.Module,
     layer: str,
     images: torch.Tensor,
-    activations: torch.Tensor,
+    maps: FeatureMaps,
     needs_alone: bool = False,
 ) -> AblationStrategy:
     """The cheapest strategy that is exact for a network in evaluation mode.
@@ -78,22 +82,25 @@ def select_strategy(
         Path of the layer whose filters are ablated.
     images : tensor of shape (n_images, n_channels, height, width)
         A few images on which strategies are compared.
-    activations : tensor of shape (n_images, n_filters, ...)
-        Activations of the layer for these images.
+    maps : FeatureMaps
+        Those of the layer for these images.
     needs_alone : bool, default=False
         Whether the outputs with each filter alone are also needed.
     """
     try:
         graph = LayerGraph.trace(module, layer, images)
     except NotTraceable:
-        return NetworkMasking(module, layer)
-    masking = NetworkMasking(module, layer, can_stack=not graph.bypasses())
-    layers = first_cross_channel_layers(graph, images, activations.shape[1])
-    candidates: list[AblationStrategy] = [HeadMasking(graph)]
-    if layers:
-        candidates.insert(0, LinearShortcut(graph, layers))
+        return NetworkMasking(module, layer, maps.layout)
+    can_stack = not graph.bypasses()
+    masking = NetworkMasking(module, layer, maps.layout, can_stack)
+    candidates: list[AblationStrategy] = [HeadMasking(graph, maps.layout)]
+    if maps.layout.is_channels_first:
+        n_filters = maps.activations.shape[1]
+        layers = first_cross_channel_layers(graph, images, n_filters)
+        if layers:
+            candidates.insert(0, LinearShortcut(graph, layers))
     for strategy in candidates:
-        if _agrees(strategy, masking, images, activations, needs_alone):
+        if _agrees(strategy, masking, images, maps.activations, needs_alone):
             return strategy
     return masking
 

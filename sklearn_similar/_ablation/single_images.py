@@ -85,7 +85,8 @@ def ablate_images(
             try:
                 change = _changes(strategies[position], recorded, replacement)
             except NotExact:
-                strategies[position] = NetworkMasking(network.module, layer)
+                layout = strategies[position].layout
+                strategies[position] = NetworkMasking(network.module, layer, layout)
                 change = _changes(strategies[position], recorded, replacement)
             changes.append(change)
         scores = at_least_single(recorded.output)

@@ -27,6 +27,7 @@ from torch import nn
 
 from .._images.memory import within_working_memory
 from .._network.forward import forward_hook, output_hook
+from .._network.layout import CHANNELS_FIRST, Layout
 from .cross_channel import CrossChannelLayer
 from .graph import LayerGraph
 
@@ -63,11 +64,14 @@ class AblationStrategy(Protocol):
     Attributes
     ----------
     method : str
+    layout : Layout
+        How the layer's output holds its filters.
     recorded_inputs, recorded_outputs : tuple of str
         Paths of the submodules from whose inputs and outputs it starts.
     """
 
     method: str
+    layout: Layout
     recorded_inputs: tuple[str, ...]
     recorded_outputs: tuple[str, ...]
 
@@ -108,6 +112,8 @@ MaskedRun = Callable[[torch.Tensor], torch.Tensor]
 class _Masking(ABC):
     """A strategy that replaces the activations of absent filters."""
 
+    layout: Layout
+
     @abstractmethod
     def masked_run(
         self, recorded: RecordedPass, replacement: torch.Tensor
@@ -137,6 +143,8 @@ class NetworkMasking(_Masking):
     ----------
     module : torch.nn.Module
     layer : str
+    layout : Layout, default=CHANNELS_FIRST
+        How the layer's output holds its filters.
     can_stack : bool, default=False
         Whether the rest of the network needs the layer's output alone, which can then
         be that of more images than the network was given.
@@ -146,9 +154,16 @@ class NetworkMasking(_Masking):
     recorded_inputs: tuple[str, ...] = ()
     recorded_outputs: tuple[str, ...] = ()
 
-    def __init__(self, module: nn.Module, layer: str, can_stack: bool = False):
+    def __init__(
+        self,
+        module: nn.Module,
+        layer: str,
+        layout: Layout = CHANNELS_FIRST,
+        can_stack: bool = False,
+    ):
         self.module = module
         self.layer = layer
+        self.layout = layout
         self.can_stack = can_stack
 
     def masked_run(
@@ -162,7 +177,7 @@ class NetworkMasking(_Masking):
         """The output without the filters that are True in `absent`."""
 
         def replace(activations):
-            return _without(activations, absent, replacement)
+            return _without(activations, absent, replacement, self.layout)
 
         # Some networks normalise their images in place.
         with output_hook(self.module, self.layer, replace):
@@ -179,7 +194,8 @@ class NetworkMasking(_Masking):
             return [self.run_masked(images, *mask) for mask in masks]
 
         def replace(activations):
-            return torch.cat([_without(activations, a, r) for r, a in masks])
+            parts = [_without(activations, a, r, self.layout) for r, a in masks]
+            return torch.cat(parts)
 
         with output_hook(self.module, self.layer, replace):
             outputs = self.module(images.clone()).split(len(images))
@@ -196,8 +212,9 @@ class HeadMasking(_Masking):
     method = "head"
     recorded_inputs: tuple[str, ...] = ()
 
-    def __init__(self, graph: LayerGraph):
+    def __init__(self, graph: LayerGraph, layout: Layout):
         self.layer = graph.path_of(graph.activations)
+        self.layout = layout
         self.recorded_outputs: tuple[str, ...] = (self.layer,)
         constants = graph.bypasses()
         self.constants = graph.part([graph.images], constants)
@@ -211,7 +228,7 @@ class HeadMasking(_Masking):
         check_exact(self.head(activations, *constants), [recorded.output])
 
         def run(absent: torch.Tensor) -> torch.Tensor:
-            masked = _without(activations, absent, replacement)
+            masked = _without(activations, absent, replacement, self.layout)
             return self.head(masked, *constants)[0]
 
         return run
@@ -221,6 +238,7 @@ class LinearShortcut:
     """All operations after the first cross-channel layers are run for each filter."""
 
     method = "linear"
+    layout = CHANNELS_FIRST
 
     def __init__(self, graph: LayerGraph, layers: list[CrossChannelLayer]):
         self.layer = graph.path_of(graph.activations)
@@ -336,10 +354,14 @@ def only(index: int, replacement: torch.Tensor) -> torch.Tensor:
 
 
 def _without(
-    activations: torch.Tensor, absent: torch.Tensor, replacement: torch.Tensor
+    activations: torch.Tensor,
+    absent: torch.Tensor,
+    replacement: torch.Tensor,
+    layout: Layout,
 ) -> torch.Tensor:
-    """Activations in which those of absent filters are replaced."""
-    return torch.where(absent[:, None, None], replacement[:, None, None], activations)
+    """The output of a layer in which the activations of absent filters are replaced."""
+    replaced = layout.along_filters(replacement).to(activations.dtype)
+    return torch.where(layout.along_filters(absent), replaced, activations)
 
 
 def _dependencies(nodes, candidates: Set) -> set:

@@ -47,7 +47,9 @@ class ClassHead:
     def trace(
         cls, network: TrainedNetwork, layer: str, size: Sequence[int]
     ) -> "ClassHead | None":
-        """The head of a network in evaluation mode; None if it cannot be traced.
+        """The head of a network in evaluation mode.
+
+        None if it cannot be traced, or takes maps other than N x C x H x W.
 
         Parameters
         ----------
@@ -60,6 +62,9 @@ class ClassHead:
         probe = torch.linspace(0, 1, n_values, device=network.device)
         probe = probe.reshape(1, network.n_channels, *size)
         (maps,) = extract_activations(network.module, (layer,), probe.clone(), "pooled")
+        # Windows are cut out of maps, which the head would have to take as tokens.
+        if not maps.layout.is_channels_first:
+            return None
         try:
             graph = LayerGraph.trace(network.module, layer, probe)
         except NotTraceable:

@@ -1,6 +1,7 @@
 """Labels, classes and weights of images, and parameters that name classes."""
 
 import itertools
+import reprlib
 from datetime import date
 from numbers import Real
 
@@ -9,7 +10,7 @@ import pandas as pd
 from sklearn.utils import check_array, column_or_1d
 
 from .images import Images
-from .messages import count
+from .messages import count, warn_user
 from .reading import to_numpy
 
 # Code of background, and of objects in the wrong polarity, among indices of classes.
@@ -31,14 +32,25 @@ def unused_label(classes: np.ndarray):
 def check_classes(classes) -> np.ndarray:
     """The labels of a network's outputs, which `classes_` holds in sorted order."""
     labels = np.asarray(classes)
+    fact = remedy = ""
     try:
-        is_sorted = np.array_equal(np.unique(labels), labels)
+        unique, counts = np.unique(labels, return_counts=True)
+        is_sorted = np.array_equal(unique, labels)
     except TypeError:
         is_sorted = False
+    else:
+        if not is_sorted and labels.ndim == 1:
+            repeated = unique[counts > 1].tolist()[:3]
+            fact = f" (twice: {repeated})" if repeated else " (not sorted)"
+            remedy = (
+                f"; or pass classes=range({len(labels)}), and in y the positions of "
+                "the outputs, which stand for the names"
+            )
     if not is_sorted or len(labels) < 2:
         raise ValueError(
-            f"classes is {classes!r}; pass at least 2 labels of one type, sorted and "
-            "each once, and let the network's outputs be in that order."
+            f"classes is {reprlib.repr(classes)}{fact}; pass at least 2 labels of one "
+            "type, sorted and each once, and let the network's outputs be in that order"
+            f"{remedy}."
         )
     return labels
 
@@ -245,4 +257,18 @@ def check_weighted_classes(classes: np.ndarray, y: np.ndarray, chosen) -> None:
             f"sample_weight is 0 for all images but those of the class "
             f"{classes[weighted].tolist()[0]!r}; a classifier needs images of at "
             "least 2 classes."
+        )
+
+
+def warn_of_absent_classes(classes: np.ndarray, y: np.ndarray) -> None:
+    """Warn of classes without an image among those that importances are measured on."""
+    absent = np.setdiff1d(np.arange(len(classes)), y)
+    if len(absent):
+        names = ", ".join(repr(label) for label in classes[absent].tolist()[:3])
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        warn_user(
+            f"{len(absent)} of {len(classes)} classes ({names}{more}) have no image "
+            "among those that importances are measured on, and their heatmaps follow "
+            "from their scores on images of other classes, which is worse; pass images "
+            "of all classes to fit_importance."
         )

@@ -1,7 +1,7 @@
 """Activations of a network's layers, and where they lie on the image."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -9,8 +9,21 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
-from .forward import at_least_single, first_line, has_foreign_hooks, output_hook
-from .receptive_field import ReceptiveField, receptive_field, track_receptive_field
+from .forward import (
+    at_least_single,
+    first_line,
+    forward_hook,
+    has_foreign_hooks,
+    output_hook,
+)
+from .layout import CHANNELS_FIRST, Layout, layout_of
+from .receptive_field import (
+    ReceptiveField,
+    keep_marks,
+    mark_images,
+    receptive_field,
+    track_receptive_field,
+)
 
 
 class FeatureMaps(NamedTuple):
@@ -22,18 +35,21 @@ class FeatureMaps(NamedTuple):
     receptive_field : ReceptiveField
     is_dense : bool
         Whether there is an activation for every pixel.
+    layout : Layout
+        How the layer's output holds them.
     """
 
     activations: torch.Tensor
     receptive_field: ReceptiveField
     is_dense: bool
+    layout: Layout = CHANNELS_FIRST
 
 
 class KnownField(NamedTuple):
-    """Receptive fields of a feature map of some height and width."""
+    """Receptive fields of a feature map, and how the layer's output holds it."""
 
     field: ReceptiveField
-    size: tuple[int, ...]
+    layout: Layout
 
 
 # For each combination of layers and image size, the receptive fields of each layer.
@@ -121,14 +137,17 @@ class _RecordedPass:
     def run(self, known: dict[str, KnownField] | None) -> None:
         """Run the network, tracking receptive fields unless they are known."""
         size = self.images.shape[2], self.images.shape[3]
+        images = self.images
         try:
             with suppress(_LastLayerReached), ExitStack() as stack:
                 if known is None:
-                    stack.enter_context(track_receptive_field(self.is_dense, size))
+                    images = stack.enter_context(
+                        tracked(self.module, self.images, self.is_dense)
+                    )
                 for layer in self.layers:
                     record = partial(self._record, layer, known)
                     stack.enter_context(output_hook(self.module, layer, record))
-                self.module(self.images)
+                self.module(images)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -143,11 +162,19 @@ class _RecordedPass:
     def _record(self, layer: str, known, output: torch.Tensor) -> None:
         is_last = self.activations.keys() | {layer} == set(self.layers)
         stops = is_last and self.stops_early
-        field = known[layer].field if known else receptive_field(output)
+        if known is None:
+            layout = layout_of(output)
+            if layout is None:
+                raise unknown_layout(layer, output)
+            self.fields[layer] = KnownField(receptive_field(output), layout)
+        elif known[layer].layout.fits(output):
+            self.fields[layer] = known[layer]
+        else:
+            # It has to be found out again.
+            self.fields[layer] = known[layer]._replace(layout=CHANNELS_FIRST)
+        maps = self.fields[layer].layout.maps(output)
         # Later layers could overwrite the activations in place.
-        activations = at_least_single(output if stops else output.clone())
-        self.activations[layer] = activations
-        self.fields[layer] = KnownField(field, activations.shape[2:])
+        self.activations[layer] = at_least_single(maps if stops else maps.clone())
         if stops:
             raise _LastLayerReached
 
@@ -167,7 +194,13 @@ class _RecordedPass:
                     f"The network does not run layer {layer!r} for images of "
                     f"{size[0]}x{size[1]} pixels; name another layer."
                 )
-            shape = self.fields[layer].size
+            shape = self.activations[layer].shape[2:]
+            if self.is_dense and not self.fields[layer].layout.is_channels_first:
+                raise ValueError(
+                    f"The network cuts images into patches before layer {layer!r}, so "
+                    "that there are no activations at every pixel; pass "
+                    "resolution='pooled'."
+                )
             if self.is_dense and shape != size:
                 raise ValueError(
                     f"The activations of layer {layer!r} for images of {size[0]}x"
@@ -176,7 +209,34 @@ class _RecordedPass:
                 )
         return [
             FeatureMaps(
-                self.activations[layer], self.fields[layer].field, self.is_dense
+                self.activations[layer],
+                self.fields[layer].field,
+                self.is_dense,
+                self.fields[layer].layout,
             )
             for layer in self.layers
         ]
+
+
+@contextmanager
+def tracked(
+    module: nn.Module, images: torch.Tensor, dense: bool = False
+) -> Iterator[torch.Tensor]:
+    """Track receptive fields and axes in a block; yields the images to be passed."""
+    size = images.shape[2], images.shape[3]
+    with ExitStack() as stack:
+        for child in module.modules():
+            stack.enter_context(forward_hook(child, keep_marks))
+        marked = mark_images(images)
+        stack.enter_context(track_receptive_field(dense, size))
+        yield marked
+
+
+def unknown_layout(layer: str, output) -> ValueError:
+    """The error for a layer whose output holds no feature maps, or not known where."""
+    shape = tuple(getattr(output, "shape", ())) or type(output).__name__
+    return ValueError(
+        f"layer {layer!r} gives {shape}, in which it is not known which axis holds the "
+        "filters and which the places of the image; name the block that the layer is "
+        "part of, or a convolutional layer."
+    )

@@ -8,7 +8,6 @@ the strides and paddings that the network really has.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,9 +15,10 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
-from .activations import extract_activations
+from .activations import extract_activations, tracked
+from .copying import usable_copy
 from .forward import eval_mode, first_line, forward_hook
-from .receptive_field import receptive_field, track_receptive_field
+from .receptive_field import receptive_field
 
 # Strides of the layers that are chosen, in pixels. Finer layers know little of objects,
 # and a cell of coarser ones is as large as many objects.
@@ -84,7 +84,7 @@ class Backbone:
             If the network takes no images, or has no layer with these names or with
             feature maps.
         """
-        module = deepcopy(module).eval().requires_grad_(False)
+        module = usable_copy(module).eval().requires_grad_(False)
         if n_channels is None:
             n_channels = input_channels(module)
         if layers is None:
@@ -235,8 +235,7 @@ def _outputs(module: nn.Module, n_channels: int) -> list[_Output]:
     images = images if parameter is None else images.to(parameter.device)
     with ExitStack() as stack:
         stack.enter_context(eval_mode(module))
-        size = (_PROBE_SIDE, _PROBE_SIDE)
-        stack.enter_context(track_receptive_field(False, size))
+        images = stack.enter_context(tracked(module, images))
         for name, child in module.named_modules():
             if name:
                 handle = child.register_forward_pre_hook(begin)

@@ -9,7 +9,7 @@ import functools
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ import torch
 
 from .._compat import TorchDispatchMode, leave_modes, n_modes, tree_leaves
 from .threads import usable_threads
+
+_AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -52,7 +54,9 @@ def undone_at_end(undo: Callable[[], object]) -> Iterator[None]:
 def restores_torch_state(method: Method) -> Method:
     """Decorator: a method leaves PyTorch's state as it was, whatever it raises.
 
-    In a forked process the method runs in one thread, see `usable_threads`.
+    In a forked process the method runs in one thread, see `usable_threads`. Inside
+    `torch.autocast`, it computes as outside: that caches the casts of weights until its
+    block ends, so that changed weights would have no effect.
     """
 
     @functools.wraps(method)
@@ -61,7 +65,7 @@ def restores_torch_state(method: Method) -> Method:
         n_pending, modes = len(pending), n_modes()
         is_grad_enabled = torch.is_grad_enabled()
         try:
-            with usable_threads():
+            with usable_threads(), _without_autocast():
                 return method(*args, **kwargs)
         except BaseException as error:
             if not isinstance(error, Exception):
@@ -73,6 +77,15 @@ def restores_torch_state(method: Method) -> Method:
             raise
 
     return wrapped  # type: ignore[return-value]
+
+
+@contextmanager
+def _without_autocast() -> Iterator[None]:
+    with ExitStack() as stack:
+        for device in _AUTOCAST_DEVICES:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def _close_generators(error: BaseException | None) -> None:

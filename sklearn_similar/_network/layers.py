@@ -10,7 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .activations import tracked
 from .forward import forward_hook, output_hook
+from .layout import Layout, layout_of
+
+# Largest rounding difference between scores, as a share of the largest change.
+_ROUNDING = 1e-4
 
 
 def find_layers(
@@ -55,34 +60,53 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
             + (f"; did you mean {close[0]!r}?" if close else "")
             + f" It has {', '.join(names)}."
         )
-    outputs: list[torch.Tensor] = []
-    with output_hook(module, layer, outputs.append):
-        module(images.clone())
-    if len(outputs) != 1:
+    outputs = _outputs(module, images)
+    runs = [output for output in outputs if output.name == layer]
+    if len(runs) != 1:
         raise ValueError(
-            f"layer {layer!r} runs {len(outputs)} times in a forward pass; name a "
+            f"layer {layer!r} runs {len(runs)} times in a forward pass; name a "
             "layer that runs once."
         )
-    if not isinstance(outputs[0], torch.Tensor) or outputs[0].ndim != 4:
-        shape = tuple(getattr(outputs[0], "shape", ())) or type(outputs[0]).__name__
-        raise ValueError(
-            f"layer {layer!r} gives {shape}, not n_images x n_filters x height x "
-            "width; name a convolutional layer."
-        )
+    if runs[0].layout is None:
+        raise _no_feature_maps(runs[0], outputs)
     return layer
+
+
+def _no_feature_maps(layer: "_Output", outputs: Sequence["_Output"]) -> ValueError:
+    """The error for a layer without feature maps, which names one that has some."""
+    n_runs = Counter(output.name for output in outputs)
+    usable = [o for o in outputs if o.layout is not None and n_runs[o.name] == 1]
+    position = outputs.index(layer)
+    # A block ends after its parts.
+    later = [o for o in usable if outputs.index(o) > position]
+    nearest = [*later[:1], *usable[-1:]]
+    remedy = f", such as {nearest[0].name!r}" if nearest else ""
+    reason = "not n_images x n_filters x height x width"
+    if isinstance(layer.shape, tuple) and len(layer.shape) > 2:
+        reason = (
+            "and which axis of it holds the filters of the places of an image is not "
+            "known"
+        )
+    return ValueError(
+        f"layer {layer.name!r} gives {layer.shape}, {reason}; name a convolutional "
+        f"layer, or a block with feature maps{remedy}."
+    )
 
 
 def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     """Path of the last feature map that a convolution and not a pooling has made.
 
     A block is one unit (a residual block includes its skip connection), as is a
-    convolution with the normalisation and activation that follow it.
+    convolution with the normalisation and activation that follow it. Linear layers that
+    are applied at each place of a map, as in transformers, count as convolutions.
+    Class scores at each place, which are only averaged then, are not features.
     """
     outputs = _outputs(module, images)
     n_runs = Counter(output.name for output in outputs)
-    largest = max((output.n_places for output in outputs), default=0)
+    with_maps = [o for o in outputs if o.layout is not None and not o.is_unchanged]
+    largest = max((output.n_places for output in with_maps), default=0)
     # Convolutions on globally pooled maps (squeeze-and-excitation) locate nothing.
-    maps = [o for o in outputs if o.n_places > 1 or largest == 1]
+    maps = [o for o in with_maps if o.n_places > 1 or largest == 1]
     pooled = {
         output.tensor
         for previous, output in zip([None, *maps][:-1], maps, strict=True)
@@ -91,19 +115,76 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
         or (output.is_block and previous and previous.n_places > output.n_places)
     }
     candidates = [o for o in maps if o.tensor not in pooled and n_runs[o.name] == 1]
-    has_convolutions = any(isinstance(m, nn.Conv2d) for m in module.modules())
-    if not candidates or not has_convolutions:
+    if not candidates or not any(output.is_convolution for output in with_maps):
         raise ValueError(
             "The network has no two-dimensional convolution that runs once in a "
             "forward pass; pass layer, the path of a layer with N x n_filters x height "
             "x width output."
         )
+    last = next(
+        (
+            output
+            for output in reversed(candidates)
+            if not _is_query(output, outputs)
+            and not _are_class_scores(module, output, images)
+        ),
+        candidates[-1],
+    )
+    lost = [
+        output
+        for output in outputs[outputs.index(last) :]
+        if output.layout is None and output.has_positions
+    ]
+    if lost:
+        raise ValueError(
+            f"After layer {last.name!r}, which axis of the network's layers holds the "
+            "filters and which the places of the image is not known (layer "
+            f"{lost[0].name!r} gives {lost[0].shape}); name a layer, such as "
+            f"layer={last.name!r}, or let the module return feature maps, n_images x "
+            "n_filters x height x width, before it pools them."
+        )
     # A block and its last part return the same tensor; the part is ablated exactly.
-    return next(o.name for o in candidates if o.tensor == candidates[-1].tensor)
+    return next(o.name for o in candidates if o.tensor == last.tensor)
+
+
+def _is_query(output: "_Output", outputs: Sequence["_Output"]) -> bool:
+    """Whether a linear layer compares tokens in a part that pools them (attention)."""
+    if output.layout is None or output.layout.is_channels_first:
+        return False
+    part, _, _ = output.name.rpartition(".")
+    return output.is_convolution and any(
+        other.name == part and other.layout is None for other in outputs
+    )
+
+
+def _are_class_scores(
+    module: nn.Module, output: "_Output", images: torch.Tensor
+) -> bool:
+    """Whether each filter of a layer acts on the score of one class alone."""
+    layout = output.layout
+    scores = module(images.clone())
+    if layout is None or scores.ndim != 2 or scores.shape[1] != output.n_filters:
+        return False
+    for index in {0, output.n_filters - 1}:
+        step = torch.zeros(output.n_filters, device=images.device)
+        step[index] = 1
+
+        def raise_one(values, step=step):
+            return values + layout.along_filters(step).to(values.dtype)
+
+        with output_hook(module, output.name, raise_one):
+            change = module(images.clone()) - scores
+        others = change.abs()
+        others[:, index] = 0
+        if not change.any() or others.amax() > _ROUNDING * change.abs().amax():
+            return False
+    return True
 
 
 def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str | None:
     """The first feature map of a network, with normalisation and activation.
+
+    Without an activation that is used again, later in the network.
 
     Parameters
     ----------
@@ -116,22 +197,37 @@ def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str
     Returns
     -------
     str or None
-        None if `layer` belongs to this first block itself.
+        None if `layer` belongs to this first block itself, or is as fine: patches that
+        transformers are made of have no outlines.
     """
     outputs = _outputs(module, images)
+    outputs = [o for o in outputs if o.layout is not None and not o.is_unchanged]
     n_runs = Counter(output.name for output in outputs)
     block: list[_Output] = []
     for output in outputs:
-        if output.is_block or (not block and not output.is_convolution):
+        # A block returns the output of its last part, or begins another feature map.
+        if output.is_block and output.tensor in {part.tensor for part in block}:
             continue
-        if block and (output.is_convolution or output.n_places != block[-1].n_places):
+        if not block and not output.is_convolution:
+            continue
+        mixes = output.is_block or output.is_convolution
+        if block and (mixes or output.n_places != block[-1].n_places):
             break
         block.append(output)
     # The layer can be a module that returns the output of its last part.
-    tensors = {output.tensor for output in outputs if output.name == layer}
-    if any(o.tensor in tensors or n_runs[o.name] > 1 for o in block):
+    of_layer = [output for output in outputs if output.name == layer]
+    tensors = {output.tensor for output in of_layer}
+    if any(output.tensor in tensors for output in block):
         return None
-    return block[-1].name if block else None
+    once = [output for output in block if n_runs[output.name] == 1]
+    if not once or block[0] is not once[0]:
+        return None
+    is_finer = all(once[-1].n_places > output.n_places for output in of_layer)
+    of_patches = any(
+        output.layout is not None and not output.layout.is_channels_first
+        for output in of_layer
+    )
+    return None if of_patches and not is_finer else once[-1].name
 
 
 class _Output(NamedTuple):
@@ -143,63 +239,105 @@ class _Output(NamedTuple):
         Path of the submodule.
     tensor : (int, int)
         Identity of the tensor and of the last write to it.
-    n_places : int
-        Height times width.
+    shape : tuple of int, or str
+        The name of its type if it is not a tensor.
+    layout : Layout or None
+        None if it does not hold feature maps, or it is not known where.
+    n_filters, n_places : int
+        Of the feature maps; the places are height times width.
+    is_unchanged : bool
+        Whether a submodule without parts returns the output of an earlier one.
     is_block : bool
         Whether the submodule has parts with convolutions.
     is_pooling : bool
         Whether the submodule has no convolution, and pools or changes the size.
     is_convolution : bool
+        Whether it makes filters from those at each place, and around it.
+    has_positions : bool
+        Whether it has weights that it uses at several positions.
     """
 
     name: str
     tensor: tuple[int, int]
+    shape: tuple[int, ...] | str
+    layout: Layout | None
+    n_filters: int
     n_places: int
+    is_unchanged: bool
     is_block: bool
     is_pooling: bool
     is_convolution: bool
+    has_positions: bool
 
 
 def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
-    """Outputs N x n_filters x height x width of all submodules, in order."""
+    """Outputs of all submodules, in the order in which they end."""
     outputs: list[_Output] = []
     # References keep a new tensor from taking the identity of a freed one.
     references: list[torch.Tensor] = []
+    # Linear layers that are applied at each place of a feature map.
+    convolutions: set[nn.Module] = set()
 
     def record(name: str, child: nn.Module, inputs, output) -> None:
-        if not isinstance(output, torch.Tensor) or output.ndim != 4:
-            return
-        tensor = (id(output), output._version)
+        references.append(output)
+        is_tensor = isinstance(output, torch.Tensor)
+        tensor = (id(output), output._version if is_tensor else 0)
+        layout = layout_of(output) if is_tensor else None
         parts = list(child.children())
         # A part that returns its input unchanged (dropout) makes no feature map.
-        if not parts and any(tensor == earlier.tensor for earlier in outputs):
-            return
-        references.append(output)
-        is_block = any(isinstance(m, nn.Conv2d) for p in parts for m in p.modules())
-        is_convolution = isinstance(child, nn.Conv2d)
+        is_unchanged = not parts and any(tensor == other.tensor for other in outputs)
+        if layout is not None and isinstance(child, nn.Linear):
+            convolutions.add(child)
+        is_convolution = isinstance(child, nn.Conv2d) or child in convolutions
+        # Attention uses the weights of its parts without running them.
+        is_block = any(
+            isinstance(m, nn.Conv2d)
+            or (isinstance(m, nn.Linear) and layout is not None)
+            for part in parts
+            for m in part.modules()
+        )
+        shape = tuple(output.shape) if is_tensor else type(output).__name__
+        n_filters, n_places = (0, 0)
+        if layout is not None:
+            n_filters = output.shape[layout.filter_axis]
+            n_places = layout.grid[0] * layout.grid[1]
         outputs.append(
             _Output(
                 name=name,
                 tensor=tensor,
-                n_places=output.shape[2:].numel(),
+                shape=shape,
+                layout=layout,
+                n_filters=n_filters,
+                n_places=n_places,
+                is_unchanged=is_unchanged,
                 is_block=is_block,
                 is_pooling=not (is_block or is_convolution)
-                and _is_pooling(child, inputs, output),
+                and _is_pooling(child, inputs, layout),
                 is_convolution=is_convolution,
+                has_positions=is_tensor
+                and isinstance(child, (nn.Linear, nn.LayerNorm, nn.Conv1d))
+                and output.shape[1:-1].numel() > 1,
             )
         )
 
     with ExitStack() as stack:
+        marked = stack.enter_context(tracked(module, images.clone()))
         for name, child in module.named_modules():
             if name:
                 stack.enter_context(forward_hook(child, partial(record, name, child)))
-        module(images.clone())
+        module(marked)
     return outputs
 
 
-def _is_pooling(child: nn.Module, inputs: tuple, output: torch.Tensor) -> bool:
+def _is_pooling(child: nn.Module, inputs: tuple, layout: Layout | None) -> bool:
     """Whether a module without convolutions pools, or changes the size otherwise."""
-    return type(child).__module__ == nn.MaxPool2d.__module__ or any(
-        isinstance(value, torch.Tensor) and value.shape[2:] != output.shape[2:]
+    if layout is None:
+        return False
+    grids = [
+        before.grid
         for value in inputs
+        if isinstance(value, torch.Tensor) and (before := layout_of(value))
+    ]
+    return type(child).__module__ == nn.MaxPool2d.__module__ or any(
+        grid != layout.grid for grid in grids
     )

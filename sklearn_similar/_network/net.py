@@ -83,7 +83,10 @@ class SeededNet(NeuralNetClassifier):
         ValueError
             If the network has other weights.
         """
-        tensors = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}
+        # It also has the versions of layers, which some refuse to be without.
+        tensors = self.module_.state_dict()
+        tensors.clear()
+        tensors.update((n, torch.from_numpy(np.array(a))) for n, a in arrays.items())
         try:
             self.module_.load_state_dict(tensors)
         except RuntimeError as error:
@@ -211,7 +214,8 @@ def safe_memory_format(module: nn.Module) -> torch.memory_format:
 
 def _has_foreign_code(layer: nn.Module) -> bool:
     known = ("torch", __name__.split(".")[0])
-    package = type(layer).forward.__module__.split(".")[0]
+    # The code of a traced graph has no module.
+    package = (type(layer).forward.__module__ or "").split(".")[0]
     return package not in known or "forward" in vars(layer)
 
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from .._compat import current_function_mode, pair, tree_leaves
+from .axes import axes_of, has_places, map_axes, mark_axes, place_dims, place_steps
+from .axis_tracking import expanded_index, track_axes
 
 _POOLS = frozenset((F.max_pool2d, torch.max_pool2d, F.avg_pool2d))
 _RESIZERS = frozenset(
@@ -89,6 +91,12 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        output = self._run(func, args, kwargs)
+        track_axes(func, args, kwargs, output)
+        return output
+
+    def _run(self, func, args, kwargs):
+        """Run an operation, and mark its output with its receptive field."""
         if func is torch.conv2d:
             return self._conv2d(*args, **kwargs)
         if func in _POOLS:
@@ -98,10 +106,10 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         if func is torch.Tensor.__getitem__ and _is_window(*args):
             return self._slice(*args)
         output = func(*args, **kwargs)
-        field = _widest((*args, *kwargs.values()))
+        field = _widest((*args, *kwargs.values()), output)
         if func in _RESIZERS and self._is_resized(args[0], output):
             ratio = _each(lambda a, b: a / b, args[0].shape[2:], output.shape[2:])
-            field = field.after(ratio, ratio, (0, 0), (1, 1))
+            field = receptive_field(args[0]).after(ratio, ratio, (0, 0), (1, 1))
         return _mark(output, field)
 
     def _conv2d(
@@ -148,8 +156,19 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         return _mark(output, field)
 
     def _pad(self, input, pad, *args, **kwargs):
-        field = receptive_field(input)
-        if input.ndim != 4:
+        field = _marked_field(input)
+        dims = _map_dims(input)
+        if dims is None:
+            return _mark(F.pad(input, pad, *args, **kwargs), field)
+        if dims != (2, 3):
+            # Pairs of padding begin with the last axis.
+            near = (_near(pad, input.ndim - 1 - d) for d in dims)
+            steps = place_steps(axes_of(input))
+            start = _each(
+                lambda first, jump, step, n: first - jump * step * n,
+                *(field.start, field.stride, steps, tuple(near)),
+            )
+            field = field._replace(start=start)
             return _mark(F.pad(input, pad, *args, **kwargs), field)
         left, right, top, bottom, *rest = [*pad, 0, 0][: max(4, len(pad))]
         near, far = (top, left), (bottom, right)
@@ -168,13 +187,16 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
         return _mark(F.pad(input, pad, *args, **kwargs), field)
 
     def _slice(self, input, index):
-        starts = tuple(part.start or 0 for part in index[-2:])
-        steps = tuple(part.step or 1 for part in index[-2:])
-        before = tuple(-start for start in starts)
-        field = receptive_field(input).after((1, 1), steps, before, (1, 1))
-        if self.dense:
+        dims = _map_dims(input)
+        parts = expanded_index(index, input.ndim)
+        starts = tuple(parts[d].start or 0 for d in dims)
+        steps = tuple(parts[d].step or 1 for d in dims)
+        gaps = place_steps(axes_of(input))
+        before = _each(lambda start, gap: -start * gap, starts, gaps)
+        field = _marked_field(input).after((1, 1), steps, before, (1, 1))
+        if self.dense and dims == (2, 3):
             input, _ = self._keep_size(input, (1, 1), before, (1, 1), 0.0)
-            index = (*index[:-2], slice(None), slice(None))
+            index = (*parts[:2], slice(None), slice(None))
         return _mark(input[index], field)
 
     def _is_global(self, tensor) -> bool:
@@ -208,6 +230,37 @@ class track_receptive_field(TorchFunctionMode):  # noqa: N801, used as a context
 
 def receptive_field(tensor: torch.Tensor) -> ReceptiveField:
     """Receptive fields of a tensor that was computed inside `track_receptive_field`."""
+    field = _marked_field(tensor)
+    steps = place_steps(axes_of(tensor))
+    # Places between those that are left have become filters.
+    return field if steps == (1, 1) else field.after(steps, steps, (0, 0), (1, 1))
+
+
+def mark_images(images: torch.Tensor) -> torch.Tensor:
+    """The same images, as a tensor that knows which axes it has."""
+    # A view would have other strides where an axis has the length 1.
+    marked = images.as_strided(images.size(), images.stride())
+    mark_axes(marked, map_axes(marked.shape))
+    return marked
+
+
+def keep_marks(inputs, output) -> None:
+    """Mark the output of operations that PyTorch does not show (`autograd.Function`).
+
+    They are taken for operations on each value if they keep the shape of an input.
+    """
+    if not isinstance(output, torch.Tensor) or axes_of(output) is not None:
+        return
+    if _marked_field(output) != ReceptiveField():
+        return
+    for value in inputs:
+        if isinstance(value, torch.Tensor) and value.shape == output.shape:
+            _mark(output, _marked_field(value))
+            mark_axes(output, axes_of(value))
+            return
+
+
+def _marked_field(tensor: torch.Tensor) -> ReceptiveField:
     return getattr(tensor, "_similarnet_receptive_field", ReceptiveField())
 
 
@@ -220,11 +273,27 @@ def _mark(output, field: ReceptiveField):
     return output
 
 
-def _widest(values: tuple) -> ReceptiveField:
+def _widest(values: tuple, output) -> ReceptiveField:
+    """The field of the largest stride; at the mean place, if there are several.
+
+    A cell of several maps that are put together covers them all. Values without places
+    count only where there are no others: attention to a coarser map is one of them.
+    """
     # Weights have no receptive field.
-    fields = [receptive_field(value) for value in _leaves(values)]
-    tracked = [field for field in fields if field != ReceptiveField()]
-    return max(tracked, key=lambda field: field.stride, default=ReceptiveField())
+    marked = [v for v in _leaves(values) if _marked_field(v) != ReceptiveField()]
+    placed = [value for value in marked if has_places(axes_of(value))]
+    shape = getattr(output, "shape", None)
+    of_shape = [value for value in placed if value.shape == shape]
+    fields = {_marked_field(value) for value in of_shape or placed or marked}
+    if not fields:
+        return ReceptiveField()
+    stride = max(field.stride for field in fields)
+    widest = [field for field in fields if field.stride == stride]
+    if len(widest) == 1:
+        return widest[0]
+    rows, columns = zip(*(field.start for field in widest), strict=True)
+    start = (sum(rows) / len(rows), sum(columns) / len(columns))
+    return widest[0]._replace(start=start)
 
 
 def _leaves(values: tuple):
@@ -234,15 +303,32 @@ def _leaves(values: tuple):
     return values if is_flat else tree_leaves(values)
 
 
+def _map_dims(input) -> tuple[int, int] | None:
+    """The axes of rows and columns; of unknown ones, those of N x C x H x W."""
+    axes = axes_of(input)
+    if axes is None:
+        return (2, 3) if input.ndim == 4 else None
+    return place_dims(axes)
+
+
+def _near(pad, position: int) -> int:
+    """Padding before an axis, counted from the last one."""
+    return pad[2 * position] if 2 * position < len(pad) else 0
+
+
 def _is_window(input, index) -> bool:
     """Whether indexing cuts or strides over rows and columns of feature maps."""
+    dims = _map_dims(input)
+    parts = expanded_index(index, input.ndim)
     return (
-        input.ndim == 4
-        and isinstance(index, tuple)
-        and (len(index) == 4 or (len(index) == 3 and index[0] is Ellipsis))
-        and all(isinstance(part, slice) for part in index[-2:])
-        and any(part != slice(None) for part in index[-2:])
-        and all((part.start or 0) >= 0 for part in index[-2:])
+        dims is not None
+        and parts is not None
+        and len(parts) == input.ndim
+        and any(parts[d] != slice(None) for d in dims)
+        and all(
+            isinstance(part, slice) and (part.start or 0) >= 0 and (part.step or 1) > 0
+            for part in parts
+        )
     )
 
 

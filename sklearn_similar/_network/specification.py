@@ -3,8 +3,10 @@
 import copy
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from numbers import Real
 from typing import Any
 
@@ -13,12 +15,14 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from skorch.callbacks import LRScheduler
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim.lr_scheduler import LambdaLR
 
 from .._images.images import n_channels
 from .._images.messages import warn_user
 from .._progress import EpochBar
 from .architectures import LeNet
+from .copying import usable_copy
 from .isolation import seeded
 from .net import (
     SeededNet,
@@ -105,8 +109,13 @@ class NetSpecification:
         seed : int
         """
         _warn_of_positions(params["net_params"] or {})
-        names = ("module", "max_epochs", "lr", "lr_decay", "batch_size", "net_params")
+        module = params["module"]
+        if isinstance(module, nn.Module):
+            module = usable_copy(module)
+            _warn_of_other_precision(module)
+        names = ("max_epochs", "lr", "lr_decay", "batch_size", "net_params")
         return cls(
+            module=module,
             **{name: copy.deepcopy(params[name]) for name in names},
             n_classes=len(classes),
             image_shape=image_shape,
@@ -134,6 +143,7 @@ class NetSpecification:
         """
         check_device(self.device)
         net_params = _checked_net_params(self.net_params, self.class_weight)
+        _import_optimizers()
         module = self.module or LeNet
         try:
             net = SeededNet(
@@ -177,7 +187,13 @@ class NetSpecification:
                 # The code of a user's network may need values of tensors, or fail for a
                 # reason that `build` reports.
                 return
-        expected = {name: tensor.shape for name, tensor in weights.items()}
+        # Layers that have not run yet (torch.nn.LazyConv2d) take any shape.
+        expected = {
+            name: arrays[name].shape
+            if is_lazy(tensor) and name in arrays
+            else tensor.shape
+            for name, tensor in weights.items()
+        }
         if expected != {name: array.shape for name, array in arrays.items()}:
             raise other_network(weights, arrays)
 
@@ -212,8 +228,10 @@ class NetSpecification:
         return params
 
     def _callbacks(self, batch_size: int, verbose: int) -> list:
+        # The user's callbacks stay as they are.
+        users = copy.deepcopy(list((self.net_params or {}).get("callbacks") or []))
         callbacks: list = []
-        if self.lr_decay:
+        if self.lr_decay and not any(map(_schedules, users)):
             n_updates = self.max_epochs * math.ceil(self.n_training / batch_size)
             schedule = LRScheduler(
                 policy=LambdaLR,
@@ -223,10 +241,7 @@ class NetSpecification:
             callbacks.append(("lr_decay", schedule))
         if verbose:
             callbacks.append(("epoch_bar", EpochBar()))
-        # The user's callbacks stay as they are.
-        return callbacks + copy.deepcopy(
-            list((self.net_params or {}).get("callbacks") or [])
-        )
+        return callbacks + users
 
     def _data_params(self) -> dict[str, Any]:
         """Properties of the data that the constructor of a module class asks for."""
@@ -238,7 +253,7 @@ class NetSpecification:
             "image_shape": self.image_shape[:2],
             "in_channels": self.n_channels,
         }
-        accepted = inspect.signature(self.module or LeNet).parameters
+        accepted = _argument_names(self.module or LeNet)
         return {f"module__{name}": known[name] for name in known if name in accepted}
 
     def _module_arguments(self) -> dict[str, Any]:
@@ -252,6 +267,40 @@ class NetSpecification:
             }.items()
             if name.startswith(prefix)
         }
+
+
+def _argument_names(build: Callable) -> set[str]:
+    """Names of the arguments of a module class, or of a function that makes a module.
+
+    Arguments that a class hands on as ``**kwargs`` are those of its base class; those
+    of a function are taken to have `num_classes`, as torchvision's and timm's do.
+    """
+    names: set[str] = set()
+    for owner in inspect.getmro(build) if inspect.isclass(build) else [build]:
+        parameters = inspect.signature(owner).parameters.values()
+        names.update(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)
+        if owner is nn.Module or not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return {*names, "num_classes"}
+
+
+def _warn_of_other_precision(module: nn.Module) -> None:
+    """Warn of weights that `build` is going to convert."""
+    types = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    others = sorted(str(dtype) for dtype in types - {torch.float32})
+    if others:
+        warn_user(
+            f"module has weights of {', '.join(others)}, and its copy computes in "
+            "torch.float32, as images are; pass module.float() to say so."
+        )
+
+
+def _schedules(callback) -> bool:
+    """Whether a callback, or a named one, schedules the learning rate."""
+    if isinstance(callback, (tuple, list)):
+        callback = callback[-1]
+    is_class = isinstance(callback, type)
+    return issubclass(callback if is_class else type(callback), LRScheduler)
 
 
 def _warn_of_positions(net_params: Mapping[str, Any]) -> None:
@@ -294,6 +343,16 @@ def _checked_net_params(
     return params
 
 
+def _import_optimizers() -> None:
+    """Import what the first optimiser of a process imports, in another thread.
+
+    Ctrl-C comes to the main thread alone. In the middle of these imports, it could
+    leave half a module, with which no optimiser works any more.
+    """
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        executor.submit(import_module, "torch._dynamo").result()
+
+
 def check_device(device) -> None:
     """Raise ValueError for a device that PyTorch does not know or cannot use here."""
     try:
@@ -321,7 +380,11 @@ def training_batch_size(batch_size: int | str, n_training: int) -> int:
     """Images in a batch; "auto" makes about 200 batches of 16 to 64 images."""
     if batch_size != "auto":
         return int(batch_size)
-    return int(np.clip(n_training // 200, 16, 64))
+    size = int(np.clip(n_training // 200, 16, 64))
+    # Batch normalisation cannot learn from a last batch of one image.
+    while n_training > size and n_training % size == 1:
+        size += 1
+    return size
 
 
 def _loader_params(name: str, seed: int) -> dict[str, Any]:

@@ -155,10 +155,10 @@ def fast_sums(
 ):
     network = as_network(module, returns_probabilities=log_probabilities is torch.log)
     with eval_mode(module):
-        activations = feature_maps(module, layer, images[:3]).activations
-        strategy = select_strategy(module, layer, images[:3], activations)
+        maps = feature_maps(module, layer, images[:3])
+        strategy = select_strategy(module, layer, images[:3], maps)
         if replacement is None:
-            replacement = activations.new_zeros(activations.shape[1])
+            replacement = torch.zeros(maps.activations.shape[1])
         data = validation_data(images, y)
         (sums,) = sum_errors(network, [strategy], [replacement], data)
     return sums, strategy.method

@@ -256,8 +256,8 @@ def test_memory_is_bounded_by_a_batch_whatever_the_number_of_filters(mixing):
     )
     images, y = draw_images(5), np.arange(5) % N_CLASSES
     with eval_mode(module):
-        activations = feature_maps(module, "1", images[:3], "pooled").activations
-        strategy = select_strategy(module, "1", images[:3], activations)
+        maps = feature_maps(module, "1", images[:3], "pooled")
+        strategy = select_strategy(module, "1", images[:3], maps)
         with LargestTensor() as forward:
             # A batch in so little memory.
             module(images[:3])

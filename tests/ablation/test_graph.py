@@ -36,8 +36,8 @@ class Failing(nn.Module):
 def strategy_of(module, layer="5"):
     images = draw_images(3)
     with eval_mode(module):
-        activations = feature_maps(module, layer, images).activations
-        return select_strategy(module, layer, images, activations).method
+        maps = feature_maps(module, layer, images)
+        return select_strategy(module, layer, images, maps).method
 
 
 @pytest.mark.parametrize(

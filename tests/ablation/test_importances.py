@@ -14,12 +14,13 @@ from ablation_cases import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import N_CLASSES, trained
+from networks import N_CLASSES, feature_maps, trained
 from sklearn import config_context
 
 from sklearn_similar._ablation.errors import ErrorSums
 from sklearn_similar._ablation.importances import importances
 from sklearn_similar._heatmaps.methods.contrastive import mean_log_odds_drops
+from sklearn_similar._network.forward import eval_mode
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The network cannot be traced .TypeError"
@@ -81,22 +82,14 @@ def naive_log_odds_drops(log_probas, y, background=None):
     drops = np.zeros((N_CLASSES, N_CLASSES, len(without)))
     for label, other, index in np.ndindex(drops.shape):
         images = [image for image in range(len(y)) if y[image] == label]
-        if images:
-            drops[label, other, index] = np.mean(
-                [
-                    (with_all[image, label] - with_all[image, other])
-                    - (without[index][image, label] - without[index][image, other])
-                    for image in images
-                ]
-            )
-        elif other != label:
-            # The class is not in the images: its drop is the increase of the log loss.
-            drops[label, other, index] = np.mean(
-                [
-                    with_all[image, y[image]] - without[index][image, y[image]]
-                    for image in counted
-                ]
-            )
+        # A class that is not in the images is compared on all of them.
+        drops[label, other, index] = np.mean(
+            [
+                (with_all[image, label] - with_all[image, other])
+                - (without[index][image, label] - without[index][image, other])
+                for image in images or counted
+            ]
+        )
     return drops
 
 
@@ -140,16 +133,27 @@ def test_log_odds_drops_equal_a_masking_loop(name, replaced):
 
 
 @pytest.mark.parametrize("background", [None, 0])
-def test_drops_of_a_class_without_images_are_increases_of_the_log_loss(background):
+def test_drops_of_a_class_without_images_are_those_on_other_images(background):
     module = trained(networks.vgg)
     images, y = draw_images(13), np.arange(13) % 2 * 2
     sums, _ = fast_sums(module, "5", images, y)
     log_probas = naive_log_probas(module, "5", images, torch.zeros(8))
     found = importances([sums], "error", background).log_odds_drops
     assert_drops(found, naive_log_odds_drops(log_probas, y, background))
-    for absent, other in ((1, 0), (3, 1)):
-        of_all = importances([sums], "log_loss", background).filter_importances
-        np.testing.assert_allclose(found[absent, other], of_all, rtol=1e-6)
+
+
+def test_drops_of_a_class_without_images_follow_from_its_row_of_a_linear_layer():
+    module = trained(networks.resnet)
+    images, y = draw_images(12), np.arange(12) % 3
+    sums, _ = fast_sums(module, "2", images, y)
+    found = importances([sums], "error").log_odds_drops
+    with eval_mode(module):
+        activations = feature_maps(module, "2", images).activations
+        means = activations.mean((0, 2, 3)).numpy()
+    weight = module[-1].weight.detach().numpy()
+    np.testing.assert_allclose(
+        found[3, :3], (weight[3] - weight[:3]) * means, rtol=1e-3, atol=1e-5
+    )
 
 
 def test_many_competing_classes_are_averaged():

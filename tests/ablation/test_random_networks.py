@@ -33,7 +33,12 @@ def layers_of(module):
     for handle in handles:
         handle.remove()
     names = [name for name, _ in found]
-    return [n for n, ndim in found if n and ndim == 4 and names.count(n) == 1]
+    return [
+        name
+        for name, ndim in found
+        # The output of a parametrization is a weight.
+        if name and ndim == 4 and names.count(name) == 1 and "parametriz" not in name
+    ]
 
 
 def naive_log_losses(module, layer, value):

@@ -18,11 +18,11 @@ def test_filters_are_stacked(name):
     module = trained(build)
     images = draw_images(4)
     with eval_mode(module):
-        activations = feature_maps(module, layer, images, "pooled").activations
-        strategy = select_strategy(module, layer, images, activations)
-        n_filters = activations.shape[1]
+        maps = feature_maps(module, layer, images, "pooled")
+        strategy = select_strategy(module, layer, images, maps)
+        n_filters = maps.activations.shape[1]
         recorded = record_pass(module, images, [strategy])
-        (outputs,) = strategy.without_each(recorded, activations.new_zeros(n_filters))
+        (outputs,) = strategy.without_each(recorded, torch.zeros(n_filters))
     assert outputs.shape == (n_filters, 4, N_CLASSES)
 
 

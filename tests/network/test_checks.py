@@ -260,10 +260,21 @@ class TestGuessing:
     def test_cannot_be_told_from_few_images(self, quick, digits, digits_network):
         worst = Front(digits_network, end=lambda scores: -scores)
         estimator = quick(module=worst, max_epochs=0, classes=range(10))
+        estimator.set_params(validation_fraction=None)
         assert not messages(estimator, digits.X[:12], digits.y[:12])
 
 
 class TestClasses:
+    def test_without_validation_images_are_named(self, quick, digits):
+        model = quick(validation_fraction=None).fit(digits.X, digits.y)
+        some = digits.y < 6
+        message = r"4 of 10 classes \(6, 7, 8 and 1 more\) have no image"
+        with pytest.warns(UserWarning, match=message):
+            model.fit_importance(digits.X[some], digits.y[some])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.fit_importance(digits.X, digits.y)
+
     @pytest.fixture
     def some(self, digits):
         """Digits of three classes out of ten."""
@@ -324,8 +335,8 @@ class TestClasses:
     @pytest.mark.parametrize(
         ("classes", "message"),
         [
-            ([7, 2, 5], r"classes is \[7, 2, 5\]; pass at least 2 labels .* sorted"),
-            ([2, 2, 5, 7], "sorted and each once"),
+            ([7, 2, 5], r"is \[7, 2, 5\] \(not sorted\).* classes=range\(3\)"),
+            ([2, 2, 5, 7], r"\(twice: \[2\]\).* each once.* classes=range\(4\)"),
             ([2], "pass at least 2 labels"),
             ([[2, 5, 7]], "pass at least 2 labels of one type"),
             (np.array([2, "a"], object), "pass at least 2 labels of one type"),

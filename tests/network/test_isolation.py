@@ -385,3 +385,16 @@ def test_layers_draw_from_the_seed_on_a_gpu():
             draws.append([nn.Dropout()(x), nn.AlphaDropout()(x), torch.randn_like(x)])
     assert all(torch.equal(a, b) for a, b in zip(*draws, strict=True))
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_results_inside_autocast_are_those_outside(digits, quick, dtype):
+    expected = quick(max_epochs=2).fit(digits.X, digits.y)
+    with torch.autocast("cpu", dtype=dtype):
+        found = quick(max_epochs=2).fit(digits.X, digits.y)
+        found.fit_importance(digits.X, digits.y)
+        probabilities, heat = found.predict_proba(digits.X), found.transform(digits.X)
+        assert torch.is_autocast_enabled("cpu")
+    expected.fit_importance(digits.X, digits.y)
+    np.testing.assert_array_equal(probabilities, expected.predict_proba(digits.X))
+    np.testing.assert_array_equal(heat, expected.transform(digits.X))

@@ -77,7 +77,7 @@ DEFAULTS = {
         lambda: networks.global_pooling(nn.ReLU(), nn.Identity(), nn.Dropout2d()),
         "5",
     ),
-    "all convolutional": (networks.all_convolutional, "8"),
+    "all convolutional": (networks.all_convolutional, "7"),
     "residual": (networks.resnet, "2"),
     "residual, in stages": (TorchvisionStyle, "layer2.1"),
     "pre-activation": (networks.pre_activation, "2"),

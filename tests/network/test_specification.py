@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from networks import Scores, specification
+from skorch.callbacks import LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import StepLR
 
-from sklearn_similar import LeNet
+from sklearn_similar import LeNet, SimilarNetClassifier
+from sklearn_similar._network.specification import training_batch_size
 
 
 def smoothing(**net_params):
@@ -127,3 +130,28 @@ def test_a_missing_gpu_of_apple_is_refused():
 def test_a_module_that_is_not_a_network_is_refused(module, message):
     with pytest.raises(ValueError, match=message):
         specification(module=module).build()
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        LRScheduler(policy=StepLR, step_size=1, gamma=0.1),
+        ("mine", LRScheduler(policy=StepLR, step_size=1, gamma=0.1)),
+    ],
+)
+def test_a_scheduler_in_net_params_replaces_the_decay(callback):
+    net_params = {"callbacks": [callback], "optimizer": torch.optim.SGD}
+    model = SimilarNetClassifier(
+        Scores, lr=0.5, max_epochs=3, net_params=net_params, random_state=0
+    )
+    images = np.random.default_rng(0).random((40, 8, 8)).astype(np.float32)
+    model.fit(images, np.arange(40) % 3)
+    (group,) = model.net_.optimizer_.param_groups
+    assert group["lr"] == pytest.approx(0.5 * 0.1**3)
+
+
+@pytest.mark.parametrize("n_training", [33, 49, 17, 6401])
+def test_no_image_is_left_over_for_a_batch_of_its_own(n_training):
+    size = training_batch_size("auto", n_training)
+    assert size >= 16
+    assert n_training % size != 1

@@ -1,6 +1,8 @@
 """Training equals a plain loop of PyTorch, reproducibly, and says why it fails."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -240,3 +242,28 @@ def test_diverging_training_says_in_which_epoch(images, y):
 def test_divergence_in_the_last_update_is_noticed(images, y):
     with pytest.raises(ValueError, match="diverged: scores are not finite with lr=1e"):
         train(images, y, lr=1e30, max_epochs=1, batch_size=30)
+
+
+def test_what_the_first_optimiser_imports_is_imported_out_of_reach_of_ctrl_c():
+    code = """
+import sys, threading
+import numpy as np
+import torch
+import sklearn_similar
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name.startswith(("torch._dynamo", "sympy")):
+            names.add(threading.current_thread() is threading.main_thread())
+
+names = set()
+sys.meta_path.insert(0, Finder())
+X = np.random.default_rng(0).random((20, 8, 8)).astype("float32")
+sklearn_similar.SimilarNetClassifier(max_epochs=1, validation_fraction=None).fit(
+    X, np.arange(20) % 2
+)
+print(names)
+"""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "{False}"

@@ -1,0 +1,70 @@
+"""Copies of users' networks, and kinds of networks that cannot be used."""
+
+import copy
+
+import torch
+from torch import nn
+
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+
+
+def usable_copy(module: nn.Module) -> nn.Module:
+    """A copy of a network whose layers run as they are.
+
+    Networks of `torch.compile` are replaced by what was compiled: hooks do not see the
+    layers of compiled ones.
+
+    Raises
+    ------
+    ValueError
+        If the network has no layers that can be hooked and run in single precision.
+    """
+    _check_kind(module)
+    # Weight normalisation and pruning of PyTorch keep the weight that they computed
+    # last; one with gradients cannot be copied, and is computed again.
+    computed = {
+        id(value): value.detach().clone()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    copied = _uncompiled(copy.deepcopy(module, computed))
+    for layer in list(copied.modules()):
+        for name, child in list(layer.named_children()):
+            setattr(layer, name, _uncompiled(child))
+    return copied
+
+
+def _uncompiled(module: nn.Module) -> nn.Module:
+    return getattr(module, "_orig_mod", module)
+
+
+def _check_kind(module: nn.Module) -> None:
+    """Raise ValueError for networks whose layers are not PyTorch's usual modules."""
+    for layer in module.modules():
+        reason = None
+        if isinstance(layer, torch.jit.ScriptModule):
+            reason = (
+                "TorchScript, whose layers cannot be observed; pass the network that "
+                "was scripted or traced"
+            )
+        elif type(layer).__module__.startswith(_QUANTISED):
+            reason = (
+                "quantised, so that its activations cannot be ablated; pass the "
+                "network before its quantisation"
+            )
+        elif isinstance(layer, torch.fx.GraphModule) and not _has_layers(layer):
+            reason = (
+                "an exported graph without layers; pass the network that was exported"
+            )
+        if reason:
+            raise ValueError(f"The network, a {type(module).__name__}, is {reason}.")
+
+
+def _has_layers(module: torch.fx.GraphModule) -> bool:
+    """Whether a graph calls a module with weights."""
+    return any(
+        node.op == "call_module"
+        and any(True for _ in module.get_submodule(str(node.target)).parameters())
+        for node in module.graph.nodes
+    )

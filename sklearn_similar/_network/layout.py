@@ -1,0 +1,128 @@
+"""Layouts of layers' outputs: where filters, rows and columns are in them."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from .axes import COLUMN, FILTER, IMAGE, ROW, UNKNOWN, Axes, Factor, axes_of
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the output of a layer holds feature maps; as N x C x H x W by default.
+
+    Attributes
+    ----------
+    filter_axis : int
+        The axis of the output along which the filters are.
+    lengths : tuple of int
+        Lengths of the factors of all axes; -1 for the images.
+    order : tuple of int
+        Order of these factors in which they are n_images x n_filters x height x width.
+    grid : (int, int)
+        Height and width of the feature maps.
+    shape : tuple of int
+        Lengths of the output's axes, except those with images, which are -1.
+    tokens : (int, int, int) or None
+        The axis that has tokens without a place (class tokens) besides those of the
+        maps, its first token with a place, and their number.
+    """
+
+    filter_axis: int = 1
+    lengths: tuple[int, ...] = (-1, -1, -1, -1)
+    order: tuple[int, ...] = (0, 1, 2, 3)
+    grid: tuple[int, int] = (-1, -1)
+    shape: tuple[int, ...] = (-1, -1, -1, -1)
+    tokens: tuple[int, int, int] | None = None
+
+    @property
+    def is_channels_first(self) -> bool:
+        """Whether the output is n_images x n_filters x height x width."""
+        is_map = len(self.shape) == 4 and self.tokens is None
+        return is_map and self.order == (0, 1, 2, 3)
+
+    def fits(self, output: torch.Tensor) -> bool:
+        """Whether an output has this layout's shape, for any number of images."""
+        return output.ndim == len(self.shape) and all(
+            length in (-1, size)
+            for length, size in zip(self.shape, output.shape, strict=True)
+        )
+
+    def maps(self, output: torch.Tensor) -> torch.Tensor:
+        """The feature maps in an output, n_images x n_filters x height x width."""
+        if self.is_channels_first:
+            return output
+        if self.tokens is not None:
+            output = output.narrow(*self.tokens)
+        factors = output.reshape(self.lengths).permute(self.order)
+        return factors.reshape(len(factors), factors.shape[1], *self.grid)
+
+    def along_filters(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of the filters, in a shape that the output can be compared with."""
+        return values.reshape(-1, *[1] * (len(self.shape) - 1 - self.filter_axis))
+
+
+CHANNELS_FIRST = Layout()
+
+
+def layout_of(output) -> Layout | None:
+    """The layout of a tensor that was computed inside `track_receptive_field`.
+
+    None if it does not hold feature maps, or it is not known where.
+    """
+    axes = axes_of(output)
+    return None if axes is None else _layout(axes)
+
+
+def _layout(axes: Axes) -> Layout | None:
+    factors = [factor for axis in axes for factor in axis.factors]
+    axis_of_factor = [i for i, axis in enumerate(axes) for _ in axis.factors]
+    positions: dict[str, list[int]] = {
+        kind: [i for i, factor in enumerate(factors) if factor.kind == kind]
+        for kind in (IMAGE, FILTER, ROW, COLUMN)
+    }
+    if any(f.kind == UNKNOWN and f.size > 1 for f in factors):
+        return None
+    if len(positions[IMAGE]) != 1 or len(positions[FILTER]) != 1:
+        return None
+    filter_axis = axis_of_factor[positions[FILTER][0]]
+    if not axes[filter_axis].is_only(FILTER):
+        return None
+    order, grid = [positions[IMAGE][0], positions[FILTER][0]], []
+    for kind in (ROW, COLUMN):
+        parts = sorted(positions[kind], key=lambda i: -factors[i].step)
+        if not parts or not _is_whole([factors[i] for i in parts]):
+            return None
+        length = 1
+        for index in parts:
+            length *= factors[index].size
+        order += parts
+        grid.append(length)
+    order += [i for i in range(len(factors)) if i not in order]
+    with_more = [i for i, axis in enumerate(axes) if not axis.is_plain]
+    if len(with_more) > 1:
+        return None
+    tokens = None
+    if with_more:
+        (index,) = with_more
+        tokens = (index, axes[index].n_before, axes[index].n_places)
+    return Layout(
+        filter_axis=filter_axis,
+        lengths=tuple(-1 if f.kind == IMAGE else f.size for f in factors),
+        order=tuple(order),
+        grid=(grid[0], grid[1]),
+        shape=tuple(
+            -1 if axis.has(IMAGE) else axis.n_before + axis.n_places + axis.n_after
+            for axis in axes
+        ),
+        tokens=tokens,
+    )
+
+
+def _is_whole(parts: list[Factor]) -> bool:
+    """Whether factors, the largest steps first, are all rows (or columns) of a map."""
+    parts = [part for part in parts if part.size > 1]
+    return all(part.shift == 0 for part in parts) and all(
+        outer.step == inner.step * inner.size for outer, inner in pairwise(parts)
+    )

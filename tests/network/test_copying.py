@@ -1,0 +1,163 @@
+"""Copies of networks of unusual kinds, and kinds that are refused."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from sklearn_similar import LeNet, SimilarNetClassifier, load, save
+
+X = np.random.default_rng(0).random((40, 12, 12)).astype(np.float32)
+Y = np.arange(40) % 4
+IMAGES = torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+def network(convolution=None):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            convolution or nn.Conv2d(1, 6, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 4),
+        )
+
+
+def with_gradients(module):
+    """A module after a forward pass, which has kept the weights that it computed."""
+    module(IMAGES).sum().backward()
+    return module
+
+
+def normalised():
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        return with_gradients(network(nn.utils.weight_norm(nn.Conv2d(1, 6, 3))))
+
+
+def pruned():
+    module = network()
+    prune.l1_unstructured(module[0], "weight", 0.3)
+    return with_gradients(module)
+
+
+def with_compiled_part():
+    return nn.Sequential(torch.compile(network()[:2]), *network()[2:])
+
+
+def uncompiled(module):
+    if isinstance(module, nn.Sequential):
+        return nn.Sequential(*map(uncompiled, module))
+    return getattr(module, "_orig_mod", module)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        normalised,
+        pruned,
+        with_compiled_part,
+        lambda: torch.compile(network()),
+        lambda: torch.fx.symbolic_trace(network()),
+    ],
+)
+@pytest.mark.parametrize("max_epochs", [0, 1])
+@pytest.mark.filterwarnings("ignore:The network recognises")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+def test_networks_of_these_kinds_are_used(make, max_epochs):
+    module = make()
+    model = SimilarNetClassifier(module, max_epochs=max_epochs, random_state=0)
+    model.fit(X, Y)
+    assert model.n_filters_ == (6,)
+    assert model.heatmap(X[:1], 0).shape == (1, 12, 12)
+    if max_epochs == 0:
+        images = torch.from_numpy(X[:3, np.newaxis])
+        with torch.no_grad():
+            expected = uncompiled(module)(images).softmax(1)
+        np.testing.assert_allclose(model.predict_proba(X[:3]), expected, rtol=1e-5)
+
+
+def exported():
+    program = torch.export.export(network().eval(), (IMAGES,))
+    return nn.Sequential(nn.Identity(), program.module())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: torch.jit.script(network()), "TorchScript.*that was scripted"),
+        (
+            lambda: torch.ao.quantization.quantize_dynamic(network(), {nn.Linear}),
+            "quantised.*before its quantisation",
+        ),
+        (exported, "exported graph without layers; pass the network that was"),
+    ],
+)
+def test_networks_without_usable_layers_are_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        SimilarNetClassifier(make(), max_epochs=0).fit(X, Y)
+
+
+class Hidden(LeNet):
+    """The number of classes is not among the named arguments."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+def build_hidden(pretrained=False, **kwargs):
+    return LeNet(kwargs["num_classes"], (12, 12))
+
+
+@pytest.mark.parametrize("build", [Hidden, build_hidden])
+def test_the_number_of_classes_reaches_further_arguments(build):
+    model = SimilarNetClassifier(build, max_epochs=1, random_state=0).fit(X, Y)
+    assert model.predict_proba(X[:2]).shape == (2, 4)
+
+
+class Lazy(nn.Sequential):
+    def __init__(self, n_classes):
+        super().__init__(
+            nn.LazyConv2d(6, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.LazyLinear(n_classes),
+        )
+
+
+def test_networks_of_lazy_layers_are_saved_and_loaded(tmp_path):
+    model = SimilarNetClassifier(Lazy, max_epochs=1, random_state=0).fit(X, Y)
+    save(model, tmp_path / "model")
+    loaded = load(tmp_path / "model", module=Lazy)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+
+class Versioned(nn.Sequential):
+    """A network that is not loaded without the version of its format."""
+
+    _version = 2
+
+    def __init__(self, n_classes):
+        super().__init__(*network()[:4], nn.Linear(6, n_classes))
+
+    def _load_from_state_dict(self, state, prefix, metadata, *args):
+        if metadata.get("version") != 2:
+            raise ValueError("version should be set to 2")
+        super()._load_from_state_dict(state, prefix, metadata, *args)
+
+
+def test_weights_are_loaded_with_the_versions_of_layers():
+    model = SimilarNetClassifier(Versioned, max_epochs=1, random_state=0).fit(X, Y)
+    assert model.predict_proba(X[:2]).shape == (2, 4)
+
+
+@pytest.mark.filterwarnings("ignore:The network recognises")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_of_another_precision_are_converted_with_a_warning(dtype):
+    module = network().to(dtype)
+    with pytest.warns(UserWarning, match=f"weights of {dtype}, .* in torch.float32"):
+        SimilarNetClassifier(module, max_epochs=0, random_state=0).fit(X, Y)
+    assert module[0].weight.dtype == dtype
