@@ -354,7 +354,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             a table of the objects, ``image, label, x_min, y_min, x_max, y_max``
             (position in X, and pixels, half-open), as `score` takes it and
             `datasets.load_annotations` reads it; or a list of such tables, one for each
-            photograph, which `sklearn.model_selection.GridSearchCV` can split.
+            photograph, which `sklearn.model_selection.GridSearchCV` can split. Rows
+            whose column ``iscrowd`` is True are regions from which nothing is learnt.
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour; uint8 or float in
             [0, 1]. If none are given, synthetic textures are used. All images are used,
