@@ -164,7 +164,9 @@ def coco_of_content(
     ordered = list(images if image_ids is None else image_ids)
     check_distinct(ordered, "image_ids")
     return CocoContent(
-        instances=_instances(entries, ordered, labels, name),
+        instances=_instances(
+            entries, ordered, labels, name, are_results=isinstance(content, list)
+        ),
         image_ids=ordered,
         file_names=[images.get(key, {}).get("file_name") for key in ordered],
         image_sizes=[_size(images.get(key, {})) for key in ordered],
@@ -265,7 +267,12 @@ def _size(image: dict) -> tuple[int, int] | None:
 
 
 def _instances(
-    entries: list[tuple[str, dict]], image_ids: list, labels: dict, name: str
+    entries: list[tuple[str, dict]],
+    image_ids: list,
+    labels: dict,
+    name: str,
+    *,
+    are_results: bool,
 ) -> pd.DataFrame:
     """The table of instances, with a column of crowds if there are any."""
     n_scores = sum("score" in entry for _, entry in entries)
@@ -290,7 +297,9 @@ def _instances(
         rows.append(
             (image_numbers[image], labels[category], *confidence, *box, is_crowd)
         )
-    return instances_table(rows, has_scores=n_scores > 0, name=name)
+    # A search that found nothing has results, too.
+    has_scores = n_scores > 0 or (are_results and not entries)
+    return instances_table(rows, has_scores=has_scores, name=name)
 
 
 def _is_crowd(entry: dict, where: str) -> bool:

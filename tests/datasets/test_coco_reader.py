@@ -9,6 +9,7 @@ from pandas.testing import assert_frame_equal
 
 from sklearn_similar.datasets import dump_coco_file, load_coco_file
 from sklearn_similar.datasets._coco_reader import read_coco
+from sklearn_similar.metrics import average_precision
 
 TRUTH = pd.DataFrame(
     [
@@ -92,6 +93,24 @@ def test_label_studio_is_right_in_square_images(path, recwarn):
     path.write_text(json.dumps(content))
     load_coco_file(path)
     assert len(recwarn) == 0
+
+
+def test_results_of_nothing_have_the_columns_of_results(path):
+    dump_coco_file(FOUND[:0], path)
+    loaded = load_coco_file(path, image_ids=[0], category_ids={"coin": 1}).instances
+    assert loaded.columns.tolist() == FOUND.columns.tolist()
+    assert loaded.dtypes[["score", "heat"]].tolist() == [float, float]
+    assert average_precision(TRUTH, loaded) == 0.0
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_a_missing_heat_is_written_and_read_as_missing(path, missing):
+    found = FOUND.assign(heat=pd.Series([1.5, missing, 0.25], dtype=object))
+    dump_coco_file(found, path)
+    loaded = load_coco_file(
+        path, image_ids=[0, 1, 2], category_ids={"coin": 1, "key": 2}
+    ).instances
+    assert_frame_equal(loaded, FOUND)
 
 
 @pytest.mark.parametrize("first", [True, False])
