@@ -188,7 +188,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Maximum angle in degrees by which objects are rotated in training, either way.
     n_jobs : int, default=None
         Processes in which `localize` searches images. None is one, unless
-        ``joblib.parallel_config`` says otherwise; -1 is one for each core.
+        ``joblib.parallel_config`` says otherwise; -1 is one for each core. No more are
+        started than there are images.
     random_state : int, RandomState instance or None, default=None
         Source of randomness of the training crops, and of the estimator where its own
         `random_state` is None.
