@@ -103,6 +103,14 @@ def _is_finite(value: Any, ndim: int) -> bool:
     return is_array and value.ndim == ndim and bool(np.isfinite(value).all())
 
 
+def _are_weights(value: Any) -> bool:
+    """Whether this is the state of a network, as arrays of numbers."""
+    return isinstance(value, dict) and all(
+        isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
+        for array in value.values()
+    )
+
+
 def _layers(value: Any) -> list:
     return value if isinstance(value, list) else [value]
 
@@ -217,10 +225,7 @@ CLASSIFIER = _IMAGES | {
         bool(_layers(value)) and all(isinstance(layer, str) for layer in _layers(value))
     ),
     "_net_spec": _is_net_spec,
-    "_net_arrays": lambda value, state: (
-        isinstance(value, dict)
-        and all(isinstance(array, np.ndarray) for array in value.values())
-    ),
+    "_net_arrays": lambda value, state: _are_weights(value),
     "_net_history": lambda value, state: (
         isinstance(value, list) and all(type(epoch) is dict for epoch in value)
     ),
@@ -320,11 +325,6 @@ BOX_MODELS: dict[str, Check] = {
         )
     ),
     "network": _optional(_instance(str)),
-    "weights": _optional(
-        lambda value, state: (
-            isinstance(value, dict)
-            and all(isinstance(array, np.ndarray) for array in value.values())
-        )
-    ),
+    "weights": _optional(lambda value, state: _are_weights(value)),
     "probe": lambda value, state: _is_finite(value, 1),
 }

@@ -63,6 +63,11 @@ def spot():
     return image.astype(np.uint8)
 
 
+def objects(*items):
+    """The record of an array of objects."""
+    return {"__type__": "objects", "items": list(items), "shape": [len(items)]}
+
+
 def call_format_1(path):
     """Write a file anew as one of format 1, with the same content."""
     header, data = split(path.read_bytes())
@@ -542,6 +547,13 @@ class TestParametersThatAFileCannotHold:
         with pytest.raises(ValueError, match=r"\.Scores and, .*OtherScores.*fit again"):
             save(model, path)
 
+    @pytest.mark.parametrize("params", [{"scales": ()}, {"min_size": 9, "max_size": 3}])
+    def test_parameters_that_no_search_takes_are_refused(self, localizer, path, params):
+        changed = copy.copy(localizer).set_params(**params)
+        with pytest.raises(ValueError, match=r"scales is|larger than max_size"):
+            save(changed, path)
+        assert not path.exists()
+
     def test_attributes_of_other_types_are_named(self, fit, path):
         model = fit()
         model.note_ = {1, 2}
@@ -723,6 +735,41 @@ class TestHostileFiles:
             (lambda state, net: state.update(layer_="nothing"), "nothing"),
             (lambda state, net: state.pop("filter_errors_"), "filter_errors_"),
             (lambda state, net: state.update(_dtype="O"), "_dtype"),
+            (lambda state, net: state.update(_dtype="float7"), "_dtype"),
+            (lambda state, net: state.update(_dtype="int7"), "_dtype"),
+            (lambda state, net: state.update(classes_=objects(3, 5, 5)), "classes_"),
+            (lambda state, net: state.update(classes_=objects([], 5, 8)), "classes_"),
+            (lambda state, net: state.update(classes_=objects("a", 5, 8)), "classes_"),
+            (
+                lambda state, net: state.update(feature_names_in_=objects(*[1] * 36)),
+                "feature_names_in_",
+            ),
+            (
+                lambda state, net: state.update(feature_names_in_=objects(*"x" * 36)),
+                "feature_names_in_",
+            ),
+            (
+                lambda state, net: state["_net_arrays"].update(
+                    {"classifier.fc3.bias": objects(1.0, 2.0, 3.0)}
+                ),
+                "_net_arrays",
+            ),
+            (
+                lambda state, net: state.update(outline_layer_="nothing"),
+                "not the one that was trained",
+            ),
+            (
+                lambda state, net: net.update(net_params={"callbacks": ["x"]}),
+                "net_params",
+            ),
+            (
+                lambda state, net: state.update(net_params={"callbacks": ["x"]}),
+                "net_params",
+            ),
+            (
+                lambda state, net: state.update(normalization_constant_=-1.0),
+                "normalization_constant_",
+            ),
             (lambda state, net: state.update(_net_history=[1]), "_net_history"),
             (lambda state, net: state.update(baseline_error_=None), "baseline_error_"),
             (lambda state, net: net.update(module={"network": "os.system"}), "network"),
@@ -761,6 +808,12 @@ class TestHostileFiles:
             (lambda record: record.update(estimator_={**record}), "estimator is"),
             (lambda record: record["state"].update(estimator_=1), "estimator_"),
             (lambda record: record["state"].update(_layout=[1]), "_layout"),
+            (lambda record: record["state"].update(scales=["x"]), "scales is ['x']"),
+            (lambda record: record["state"].update(scales=[]), "scales is []"),
+            (lambda record: record["state"].update(scales=[-1.0]), "scales is [-1"),
+            (lambda record: record["state"].update(min_size=9, max_size=3), "larger"),
+            (lambda record: record["state"].update(proposals="windows"), "'windows' n"),
+            (lambda record: record["state"].update(background_="x"), "background_"),
             (lambda record: record["state"].pop("_columns"), "_columns"),
             (lambda record: record["state"].update(classes_=None), "classes_"),
             (lambda record: record["state"].update(n_features_in_=7), "n_features_in_"),
@@ -770,6 +823,14 @@ class TestHostileFiles:
         content = (DATA / "localizer.safetensors").read_bytes()
         refusal = self.refusal(path, content, lambda m: change(m["estimator"]))
         assert message in refusal
+
+    @pytest.mark.parametrize("n_jobs", [10**6, -1, 1])
+    def test_processes_are_not_asked_for(self, path, n_jobs):
+        header, data = split((DATA / "localizer.safetensors").read_bytes())
+        metadata = metadata_of(header)
+        metadata["estimator"]["state"]["n_jobs"] = n_jobs
+        path.write_bytes(seal(header, data, metadata))
+        assert load(path).n_jobs is None
 
     def test_a_network_of_a_localizer_is_ignored(self, path):
         header, data = split((DATA / "localizer.safetensors").read_bytes())
