@@ -288,8 +288,12 @@ def _check_network(
         is_same = found.shape == scores.shape and np.allclose(
             found, scores, rtol=0, atol=tolerance, equal_nan=True
         )
-        if getattr(classifier, "outline_layer_", None) is not None:
-            net.module_.get_submodule(classifier.outline_layer_)
+        outline_layer = getattr(classifier, "outline_layer_", None)
+        if outline_layer is not None:
+            with eval_mode(net.module_) as module:
+                batch = _as_batch(net, image)
+                (layer,) = extract_activations(module, [outline_layer], batch, "pooled")
+            require(layer.activations.ndim == 4, "outline_layer_")
         if hasattr(classifier, "n_filters_"):
             with eval_mode(net.module_) as module:
                 batch, layers = _as_batch(net, image), classifier._layers()

@@ -754,10 +754,9 @@ class TestHostileFiles:
                 ),
                 "_net_arrays",
             ),
-            (
-                lambda state, net: state.update(outline_layer_="nothing"),
-                "not the one that was trained",
-            ),
+            (lambda state, net: state.update(outline_layer_="nothing"), ""),
+            (lambda state, net: state.update(outline_layer_=""), ""),
+            (lambda state, net: state.update(outline_layer_="classifier"), "outline"),
             (
                 lambda state, net: net.update(net_params={"callbacks": ["x"]}),
                 "net_params",
