@@ -257,9 +257,12 @@ IMPORTANCES: dict[str, Check] = {
         isinstance(value, str) and value in CLASS_MAPS
     ),
     "normalization_constant_": lambda value, state: (
-        _is_number(value, state) and value >= 0
+        _is_number(value, state) and value > 0
     ),
-    "class_normalization_constants_": _array("classes"),
+    "class_normalization_constants_": lambda value, state: (
+        _array("classes")(value, state)
+        and bool(np.isfinite(value).all() and (value > 0).all())
+    ),
     "class_score_constants_": _optional(_array("classes")),
 }
 LOCALIZER = _IMAGES | {

@@ -766,7 +766,7 @@ class TestHostileFiles:
                 "net_params",
             ),
             (
-                lambda state, net: state.update(normalization_constant_=-1.0),
+                lambda state, net: state.update(normalization_constant_=0.0),
                 "normalization_constant_",
             ),
             (lambda state, net: state.update(_net_history=[1]), "_net_history"),
