@@ -249,9 +249,14 @@ def _localize(options: argparse.Namespace) -> None:
         localizer.set_params(score_threshold=options.score_threshold)
     paths = find_image_files(options.images)
     # Raises before the search if the results could not be written.
-    _table_files(options, paths, detections_table([], localizer.classes_))
+    files = _table_files(options, paths, detections_table([], localizer.classes_))
     if options.report is not None:
         check_can_write(options.report)
+        if options.report.resolve() in {file.resolve() for file in files}:
+            raise ValueError(
+                f"--out and --report would both write {str(options.report)!r}; pass "
+                "two names."
+            )
     instances = localizer.localize(paths)
     files = _table_files(options, paths, instances)
     written = [options.out]

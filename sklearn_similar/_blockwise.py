@@ -4,7 +4,7 @@ Dask is imported only where a collection is given.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from ._compat import get_output_config
 from ._estimator import copy_with
 from ._images.messages import ImageNames
-from ._images.reading import is_dask
+from ._images.reading import is_dask, is_list_of_delayed
 from ._network.threads import limited_threads
 
 Method = TypeVar("Method", bound=Callable)
@@ -27,11 +27,26 @@ def blockwise(method: Method) -> Method:
 
     @functools.wraps(method)
     def wrapped(self, X, *args, **kwargs):
+        if is_list_of_delayed(X):
+            X = _bag_of_delayed(X)
         if not is_dask(X):
             return method(self, X, *args, **kwargs)
         return _lazy_result(self, method.__name__, X, args, kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+def _bag_of_delayed(images: Sequence):
+    """A bag with a partition for each delayed image."""
+    import dask
+    import dask.bag as db
+
+    as_list = dask.delayed(_list_of_one, pure=True)
+    return db.from_delayed([as_list(image) for image in images])
+
+
+def _list_of_one(image) -> list:
+    return [image]
 
 
 def _lazy_result(estimator, name: str, X, args: tuple, kwargs: dict):

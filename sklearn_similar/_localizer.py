@@ -188,7 +188,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Maximum angle in degrees by which objects are rotated in training, either way.
     n_jobs : int, default=None
         Processes in which `localize` searches images. None is one, unless
-        ``joblib.parallel_config`` says otherwise; -1 is one for each core.
+        ``joblib.parallel_config`` says otherwise; -1 is one for each core. No more are
+        started than there are images.
     random_state : int, RandomState instance or None, default=None
         Source of randomness of the training crops, and of the estimator where its own
         `random_state` is None.
@@ -354,7 +355,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             a table of the objects, ``image, label, x_min, y_min, x_max, y_max``
             (position in X, and pixels, half-open), as `score` takes it and
             `datasets.load_annotations` reads it; or a list of such tables, one for each
-            photograph, which `sklearn.model_selection.GridSearchCV` can split.
+            photograph, which `sklearn.model_selection.GridSearchCV` can split. Rows
+            whose column ``iscrowd`` is True are regions from which nothing is learnt.
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour; uint8 or float in
             [0, 1]. If none are given, synthetic textures are used. All images are used,

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar._learning.recipe import learning_recipe
 from sklearn_similar._scenes.scattered import ScatteredRecipe
 from sklearn_similar.datasets import load_mnist_sample
+
+# No test depends on the speed of the machine.
+settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any speed")
 
 # A type checker reads it; its mistakes would end Python.
 collect_ignore = ["typing"]

@@ -1,5 +1,6 @@
 """Dask collections: lazy, block by block, equal to what is in memory."""
 
+import copy
 import multiprocessing
 import os
 import pickle
@@ -12,6 +13,7 @@ import warnings
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
@@ -199,6 +201,52 @@ class TestBags:
             image.fromarray(scene).save(path)
         bag = db.from_sequence(paths, npartitions=3)
         assert_same_table(localizer.localize(bag), table)
+
+
+class TestDelayed:
+    """A list of delayed images is a bag with a partition for each."""
+
+    def test_each_image_has_its_result(self, fitted, digits):
+        images = [dask.delayed(np.asarray)(image) for image in digits.X_test[:5]]
+        found = fitted.predict(images).compute(scheduler="threads")
+        assert found == list(fitted.predict(digits.X_test[:5]))
+
+    def test_instances_are_numbered(self, localizer, scenes, table):
+        images = [dask.delayed(np.asarray)(scene) for scene in scenes]
+        assert_same_table(localizer.localize(images), table)
+        # Some may have been computed.
+        assert_same_table(localizer.localize([scenes[0], *images[1:]]), table)
+
+    def test_other_methods_want_images(self, quick, localizer, digits):
+        images = [dask.delayed(np.asarray)(image) for image in digits.X[:5]]
+        for refused in (
+            lambda: quick().fit(images, digits.y[:5]),
+            lambda: InstanceLocalizer().fit(images, digits.y[:5]),
+        ):
+            with pytest.raises(ValueError, match=r"list of dask.*compute\(\*X\)"):
+                refused()
+        with pytest.raises(ValueError, match="score wants all images at once"):
+            localizer.score(images, digits.y[:5])
+
+
+# Dask's own code.
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("dtype", [object, "str"])
+def test_tables_with_labels_of_text_are_saved_as_parquet(
+    localizer, scenes, tmp_path, dtype
+):
+    pytest.importorskip("pyarrow", reason="Parquet files need pyarrow")
+    named = copy.copy(localizer)
+    named.classes_ = np.array([f"digit {c}" for c in localizer.classes_], dtype=dtype)
+    table = named.localize(scenes)
+    for X in (da.from_array(scenes, chunks=(6, 70, 90)), db.from_sequence(scenes)):
+        lazy = named.localize(X)
+        assert lazy.dtypes.equals(table.dtypes)
+        lazy.to_parquet(tmp_path / type(X).__name__)
+        found = pd.read_parquet(tmp_path / type(X).__name__)
+        # Files of partitions are sorted by name.
+        found = found.sort_values("image", kind="stable")
+        assert found["label"].tolist() == table["label"].tolist()
 
 
 class TestRefusals:

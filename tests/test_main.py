@@ -114,6 +114,34 @@ def test_a_report_that_fails_leaves_no_table(model, photographs, tmp_path, monke
     assert not report.exists()
 
 
+@pytest.mark.parametrize("error", [OSError("No space left on device"), None])
+def test_a_full_disk_leaves_neither_table_nor_report(
+    model, photographs, tmp_path, monkeypatch, error
+):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    n_written = iter(range(9))
+
+    def fail_later(descriptor):
+        if next(n_written) > 0:
+            raise error or KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", fail_later)
+    options = ["--out", str(folder / "out.csv"), "--report", str(folder / "page.html")]
+    code = main(["localize", str(model), str(photographs), *options])
+    assert code == (1 if error else 130)
+    assert list(folder.iterdir()) == []
+
+
+def test_table_and_report_have_two_names(model, photographs, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--report", str(tmp_path / "." / "x" / ".." / "out")]
+    (tmp_path / "x").mkdir()
+    assert main(["localize", str(model), str(photographs), *options]) == 1
+    assert "--out and --report would both write" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.fixture
 def marked(tmp_path):
     """A folder of photographs, and a folder of their boxes in LabelMe's format."""

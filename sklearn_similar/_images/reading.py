@@ -20,10 +20,24 @@ def is_dask(X) -> bool:
     return "dask" in sys.modules and hasattr(X, "__dask_graph__")
 
 
+def is_list_of_delayed(X) -> bool:
+    """Whether X is a list of ``dask.delayed``, of whose images nothing is known."""
+    # A delayed object seems to have any attribute.
+    return isinstance(X, (list, tuple)) and any(
+        is_dask(x) and type(x).__module__ == "dask.delayed" for x in X
+    )
+
+
 def is_list_of_images(X) -> bool:
     """Whether X is a list of images rather than of rows."""
     if not isinstance(X, (list, tuple)) or len(X) == 0:
         return False
+    if is_list_of_delayed(X):
+        raise ValueError(
+            "X is a list of dask.delayed, which only predict, predict_proba, "
+            "transform, heatmap, localize and count take; pass dask.compute(*X), if it "
+            "fits into memory."
+        )
     # An image that has a shape need not be read to count its dimensions.
     shape = getattr(X[0], "shape", None)
     return (np.ndim(X[0]) if shape is None else len(shape)) >= 2

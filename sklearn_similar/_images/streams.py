@@ -12,7 +12,7 @@ import pandas as pd
 from .files import ImageFiles, find_image_files
 from .images import Images, is_lazy
 from .messages import ImageNames
-from .reading import is_dask, read_images, to_numpy
+from .reading import is_dask, is_list_of_delayed, read_images, to_numpy
 from .validation import check_images, image_names
 from .value_range import check_value_range
 
@@ -50,7 +50,7 @@ def read_parts(
 
 def check_in_memory(X: Any, method: str) -> None:
     """Raise ValueError for collections that a method would have to read twice."""
-    if isinstance(X, Iterator) or is_dask(X):
+    if isinstance(X, Iterator) or is_dask(X) or is_list_of_delayed(X):
         raise ValueError(
             f"X is of the type {type(X).__name__}, and {method} wants all images at "
             "once; pass an array, a list of images or a list of paths."

@@ -10,6 +10,9 @@ import pandas as pd
 from .._images.photographs import Photographs, read_photographs
 from .._tables.checks import check_instances, image_numbers
 
+# A box with a larger share of its area in a crowd may show objects of the crowd.
+MAX_CROWD_SHARE = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedPhotographs:
@@ -22,6 +25,8 @@ class AnnotatedPhotographs:
     boxes : list of ndarray of shape (n_objects, 4)
     labels : list of ndarray of int of shape (n_objects,)
         Index of the class of each object.
+    crowds : list of ndarray of shape (n_crowds, 4)
+        Regions of many objects, which are neither objects nor background.
     is_complete : bool
         Whether all objects have boxes.
     """
@@ -29,6 +34,7 @@ class AnnotatedPhotographs:
     images: Photographs
     boxes: list[np.ndarray]
     labels: list[np.ndarray]
+    crowds: list[np.ndarray]
     is_complete: bool = True
 
     def __len__(self) -> int:
@@ -48,7 +54,7 @@ def read_annotated(
     ----------
     X : array, list of images, path or list of paths
     table : DataFrame
-        ``image, label, x_min, y_min, x_max, y_max``.
+        ``image, label, x_min, y_min, x_max, y_max``, and ``iscrowd`` if known.
     background_images : sequence of ndarray
         Photographs without objects.
     n_channels : int or None
@@ -68,23 +74,29 @@ def read_annotated(
         If X or the table cannot be used; the message names the image or the row.
     """
     photographs = read_photographs(X, n_channels, background_images)
-    instances = check_instances(table, name="y")
-    if len(instances.boxes) == 0:
+    instances = check_instances(table, name="y", with_crowds=True)
+    is_object = ~instances.is_crowd
+    if not is_object.any():
         raise ValueError("y has no boxes; pass at least one object of each label.")
     n_given = len(photographs) - len(background_images)
     image = image_numbers(instances, photographs.sizes[:n_given], name="y")
-    classes, label = np.unique(instances.label.to_numpy(), return_inverse=True)
+    classes, label = np.unique(
+        instances.label.to_numpy()[is_object], return_inverse=True
+    )
     is_empty = (instances.boxes[:, 2:] <= instances.boxes[:, :2]).any(axis=1)
     if is_empty.any():
         raise ValueError(
             f"Row {instances.rows[is_empty.argmax()]} of y has a box without area; "
             "drop it."
         )
-    rows = [np.flatnonzero(image == number) for number in range(len(photographs))]
+    objects, image_of_object = instances.boxes[is_object], image[is_object]
+    crowds, image_of_crowd = instances.boxes[~is_object], image[~is_object]
+    numbers = range(len(photographs))
     annotated = AnnotatedPhotographs(
         images=photographs,
-        boxes=[instances.boxes[of_image] for of_image in rows],
-        labels=[label[of_image] for of_image in rows],
+        boxes=[objects[image_of_object == number] for number in numbers],
+        labels=[label[image_of_object == number] for number in numbers],
+        crowds=[crowds[image_of_crowd == number] for number in numbers],
         is_complete=is_complete,
     )
     return annotated, classes

@@ -7,7 +7,7 @@ a head learns their classes and the offsets to objects together (Fast R-CNN, Gir
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from .._progress import with_progress
 from .._search.linear_regression import offsets
 from .._search.pooled_recognizer import resize
 from .._search.pooling import PooledMaps, PoolingRecipe
-from .._tables.boxes import iou_matrix, jitter
-from .annotated import AnnotatedPhotographs
+from .._tables.boxes import iou_matrix, jitter, max_share_inside
+from .annotated import MAX_CROWD_SHARE, AnnotatedPhotographs
 from .recipe import BackboneRecipe
 
 
@@ -62,11 +62,12 @@ def _block(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Modu
 
 @dataclass(frozen=True)
 class _Photograph:
-    """A resized photograph, its objects in its pixels, and their classes."""
+    """A resized photograph; its objects and crowds in its pixels, and their classes."""
 
     pixels: torch.Tensor
     boxes: np.ndarray
     labels: np.ndarray
+    crowds: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
 
 
 def train_backbone(
@@ -90,9 +91,9 @@ def train_backbone(
         1 shows a progress bar.
     """
     photographs = [
-        _Photograph(resize(image.whole(), scale), boxes * scale, labels)
-        for image, boxes, labels in zip(
-            data.images, data.boxes, data.labels, strict=True
+        _Photograph(resize(image.whole(), scale), boxes * scale, labels, crowds * scale)
+        for image, boxes, labels, crowds in zip(
+            data.images, data.boxes, data.labels, data.crowds, strict=True
         )
     ]
     n_classes = 1 + max(int(labels.max(initial=0)) for labels in data.labels)
@@ -230,8 +231,9 @@ class _Trainer:
         near = jitter(near, recipe.jitter, rng)
         size = self._sizes[rng.randint(len(self._sizes), size=recipe.n_far)]
         centre = rng.uniform(0, 1, size.shape) * [width, height]
-        far = np.hstack([centre - size / 2, centre + size / 2])
-        boxes = np.concatenate([near, far]).clip(0, limit)
+        far = np.hstack([centre - size / 2, centre + size / 2]).clip(0, limit)
+        far = far[max_share_inside(far, photo.crowds) < MAX_CROWD_SHARE]
+        boxes = np.concatenate([near.clip(0, limit), far])
         boxes = boxes[(boxes[:, 2:] - boxes[:, :2] >= 2).all(axis=1)]
         label = np.full(len(boxes), self._n_classes)
         target = np.zeros((len(boxes), 4))
@@ -254,6 +256,7 @@ def _mirrored(photo: _Photograph, rng: np.random.RandomState) -> _Photograph:
     if rng.randint(2):
         return photo
     width = photo.pixels.shape[2]
-    boxes = photo.boxes.copy()
-    boxes[:, [0, 2]] = width - photo.boxes[:, [2, 0]]
-    return _Photograph(photo.pixels.flip(2), boxes, photo.labels)
+    boxes, crowds = photo.boxes.copy(), photo.crowds.copy()
+    for mirrored in (boxes, crowds):
+        mirrored[:, [0, 2]] = width - mirrored[:, [2, 0]]
+    return _Photograph(photo.pixels.flip(2), boxes, photo.labels, crowds)

@@ -30,8 +30,8 @@ from .._search.settings import ProposalSettings
 from .._search.sources import propose
 from .._search.suppression import nms
 from .._search.windows import typical_sizes
-from .._tables.boxes import iou_matrix, jitter
-from .annotated import AnnotatedPhotographs
+from .._tables.boxes import iou_matrix, jitter, max_share_inside
+from .annotated import MAX_CROWD_SHARE, AnnotatedPhotographs
 from .backbone import train_backbone
 from .recipe import PhotographRecipe
 
@@ -164,7 +164,11 @@ def train_on_photographs(
     recognizer = PooledRecognizer(backbone=backbone, specification=specification)
     tiles = list(
         with_progress(
-            _tiles(recognizer, data, settings), "photographs", None, "tile", verbose
+            _tiles(recognizer, data, settings, recipe.object_iou),
+            "photographs",
+            None,
+            "tile",
+            verbose,
         )
     )
     training = _Training(
@@ -278,13 +282,21 @@ def _judged_detections(
 
 
 def _tiles(
-    recognizer: PooledRecognizer, data: AnnotatedPhotographs, settings: ProposalSettings
+    recognizer: PooledRecognizer,
+    data: AnnotatedPhotographs,
+    settings: ProposalSettings,
+    object_iou: float,
 ) -> Iterator[_Tile]:
-    for number, (image, objects, labels) in enumerate(
-        zip(data.images, data.boxes, data.labels, strict=True)
+    for number, (image, objects, labels, crowds) in enumerate(
+        zip(data.images, data.boxes, data.labels, data.crowds, strict=True)
     ):
         views = recognizer.views([image], "both")
         proposals = propose(views, settings).boxes
+        in_crowd = max_share_inside(proposals, crowds) >= MAX_CROWD_SHARE
+        if in_crowd.any():
+            # They are neither background nor, unless an object has a box, objects.
+            overlap = iou_matrix(proposals, objects).max(axis=1, initial=0)
+            proposals = proposals[~in_crowd | (overlap >= object_iou)]
         for maps, rows in recognizer.pooled_tiles(views.rasters[0], proposals):
             yield _Tile(number, maps, image.size, objects, labels, proposals[rows])
 

@@ -53,6 +53,17 @@ _NOT_IN_NET_PARAMS = (
 )
 
 
+# What skorch, PyTorch and a user's module raise for arguments that do not fit.
+_NOT_BUILT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NetSpecification:
     """Everything that decides the training of a net, except its images.
@@ -153,7 +164,7 @@ class NetSpecification:
             net.randomness = seeded(self.seed)
             with net.randomness:
                 net.initialize()
-        except (TypeError, ValueError, RuntimeError) as error:
+        except _NOT_BUILT as error:
             reason = str(error).split(". ")[0].rstrip(".")
             raise ValueError(
                 f"The network cannot be built: {reason}; change module or net_params, "

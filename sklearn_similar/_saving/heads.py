@@ -87,6 +87,8 @@ def head_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
     names = inspect.signature(cls).parameters.keys()
     require(params.keys() <= names, "the set of parameters of estimator")
     require(fitted.keys() <= set(_FITTED[cls]), "the set of attributes of estimator")
+    # From a stranger, it would start any number of processes.
+    params.pop("n_jobs", None)
     head = cls(**params)
     try:
         head._validate_params()
@@ -104,6 +106,7 @@ def check_trained_head(head: Any, n_features: int) -> None:
         classes = head.classes_
         proba = head.predict_proba(np.zeros((1, n_features), np.float32))
         is_good = proba.shape == (1, len(classes)) and np.isfinite(proba).all()
+        is_good = is_good and len(set(classes.tolist())) == len(classes)
     except _ERRORS:
         is_good = False
     require(is_good, "estimator_")

@@ -13,10 +13,9 @@ from .._localizer import InstanceLocalizer
 from .archive import read_archive, write_archive
 from .encoding import Damaged
 from .records import MAX_TEXT, Writer, description, estimator_of, record_of
+from .versions import FORMAT, TooOld, is_known, upgrade
 
 __all__ = ["load", "save"]
-
-_FORMAT = 1
 
 
 def save(
@@ -42,7 +41,8 @@ def save(
     TypeError
         If the estimator, or the one inside a localizer, is of another class.
     ValueError
-        If a fitted attribute is of a type that the file cannot hold.
+        If a parameter is invalid, or a fitted attribute is of a type that the file
+        cannot hold.
     OSError
         If the file cannot be written; an existing file is unchanged.
 
@@ -81,10 +81,14 @@ def save(
         )
     is_localizer = isinstance(estimator, InstanceLocalizer)
     check_is_fitted(estimator, "estimator_" if is_localizer else "net_")
+    estimator._validate_params()
+    if is_localizer:
+        # Raises for parameters that `load` would refuse.
+        estimator._search_settings()
     writer = Writer()
     record = record_of(estimator, writer)
     metadata = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "version": __version__,
         "passed": writer.passed,
         "estimator": record,
@@ -113,7 +117,7 @@ def load(
     Returns
     -------
     SimilarNetClassifier or InstanceLocalizer
-        On the CPU if the device of the fit is not available.
+        On the CPU if the device of the fit is not available. `n_jobs` is None.
 
     Raises
     ------
@@ -122,8 +126,9 @@ def load(
     ImportError
         If the packages of a pretrained backbone are not installed.
     ValueError
-        If the file is damaged, was not written by `save` or was written by a later
-        version, or if `module` and `parameters` are not those that it needs.
+        If the file is damaged, was not written by `save`, was written by a later
+        version or by an early one that cannot be read, or if `module` and `parameters`
+        are not those that it needs.
 
     Warns
     -----
@@ -141,7 +146,14 @@ def load(
     try:
         passed = _check_metadata(metadata, name)
         _check_given(given, passed, name)
+        upgrade(metadata["estimator"], metadata["format"])
         return estimator_of(metadata["estimator"], arrays, given)
+    except TooOld as error:
+        raise ValueError(
+            f"{name} cannot be loaded: {error} (format {metadata['format']} of "
+            f"sklearn_similar {metadata.get('version')!r:.20}, and this is "
+            f"{__version__}); load it with the version that saved it, or fit again."
+        ) from None
     except Damaged as error:
         raise ValueError(f"{name} cannot be loaded: {error}.") from error
     except RecursionError:
@@ -152,11 +164,11 @@ def _check_metadata(metadata: Any, name: str) -> dict[str, str]:
     """Descriptions of the parameters that the file does not hold."""
     if not isinstance(metadata, dict) or "format" not in metadata:
         raise Damaged("it was not written by save")
-    if metadata["format"] != _FORMAT:
+    if not is_known(metadata["format"]):
         raise ValueError(
             f"{name} is in format {metadata['format']!r:.20} of sklearn_similar "
-            f"{metadata.get('version')!r:.20}, but {__version__} reads format "
-            f"{_FORMAT}; load it with the version that saved it."
+            f"{metadata.get('version')!r:.20}, but {__version__} reads formats 1 to "
+            f"{FORMAT}; load it with the version that saved it."
         )
     passed = metadata.get("passed")
     if not isinstance(passed, dict) or "estimator" not in metadata:

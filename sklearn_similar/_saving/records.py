@@ -27,7 +27,6 @@ from .backbones import ATTRIBUTES, backbone_record, backbone_state
 from .encoding import Arrays, CannotHold, Damaged, decode, encode
 from .heads import head_of, head_record
 from .schema import (
-    ADDED_PARAMETERS,
     CLASSIFIER,
     IMPORTANCES,
     LOCALIZER,
@@ -159,6 +158,9 @@ def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
         else:
             check_state(state, LOCALIZER)
         estimator.__setstate__(state)
+        # From a stranger, it would start any number of processes.
+        estimator.n_jobs = None
+        check_settings(estimator)
         return estimator
     if "net" not in record:
         require(not {"net_", "_net_arrays"} & state.keys(), "its network")
@@ -192,7 +194,7 @@ def _decode_state(
     """Parameters, which are validated, and attributes of an estimator."""
     names = inspect.signature(cls).parameters.keys()
     state = _decode_values(record["state"], arrays)
-    for name, value in {**ADDED_PARAMETERS.get(cls.__name__, {}), **given}.items():
+    for name, value in given.items():
         if name in names:
             state.setdefault(name, value)
     parameters = {name: state[name] for name in names if name in state}
@@ -210,6 +212,8 @@ def _decode_state(
         "the set of its attributes",
     )
     _check_parameters(cls, parameters)
+    if cls is SimilarNetClassifier:
+        _check_net_params(state["net_params"], given)
     return state
 
 
@@ -231,9 +235,7 @@ def _decode_spec(
     spec |= _decode_values(encoded, arrays)
     names = {field.name for field in fields(NetSpecification)}
     require(spec.keys() == names, "its network")
-    net_params = spec["net_params"] if spec["net_params"] is not None else {}
-    require(isinstance(net_params, dict), "net_params")
-    require(all(isinstance(key, str) for key in net_params), "net_params")
+    _check_net_params(spec["net_params"], given)
     # In the specification, the class weight is an array.
     parameters = inspect.signature(SimilarNetClassifier).parameters.keys()
     shared = (names & parameters) - {"class_weight"}
@@ -241,11 +243,27 @@ def _decode_spec(
     return spec
 
 
+def _check_net_params(net_params: Any, given: Mapping[str, Any]) -> None:
+    net_params = {} if net_params is None else net_params
+    require(isinstance(net_params, dict), "net_params")
+    require(all(isinstance(key, str) for key in net_params), "net_params")
+    # Callbacks are code, which a file does not hold.
+    require("net_params" in given or not net_params.get("callbacks"), "net_params")
+
+
 def _check_parameters(cls: type, parameters: dict[str, Any]) -> None:
     try:
         cls(**parameters)._validate_params()
     except ValueError as error:
         # The message shows a value, which may be of any length in a file.
+        raise Damaged(str(error).rstrip(".")[:MAX_TEXT]) from None
+
+
+def check_settings(localizer: InstanceLocalizer) -> None:
+    """Raise Damaged for parameters that a search refuses."""
+    try:
+        localizer._search_settings()
+    except (TypeError, ValueError) as error:
         raise Damaged(str(error).rstrip(".")[:MAX_TEXT]) from None
 
 
@@ -270,6 +288,12 @@ def _check_network(
         is_same = found.shape == scores.shape and np.allclose(
             found, scores, rtol=0, atol=tolerance, equal_nan=True
         )
+        outline_layer = getattr(classifier, "outline_layer_", None)
+        if outline_layer is not None:
+            with eval_mode(net.module_) as module:
+                batch = _as_batch(net, image)
+                (layer,) = extract_activations(module, [outline_layer], batch, "pooled")
+            require(layer.activations.ndim == 4, "outline_layer_")
         if hasattr(classifier, "n_filters_"):
             with eval_mode(net.module_) as module:
                 batch, layers = _as_batch(net, image), classifier._layers()

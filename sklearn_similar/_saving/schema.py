@@ -16,32 +16,19 @@ from .._heatmaps.methods import CLASS_MAPS
 from .._images.images import n_channels
 from .._search.box_regression import box_weights
 from .._search.crop_specification import CropSpecification
+from .._tables.values import as_labels
 from .encoding import Damaged
 
 State = Mapping[str, Any]
 # Whether a value is valid, given the attributes that stand before it in the schema.
 Check = Callable[[Any, State], bool]
 
-# Parameters that files of earlier versions lack, and their values in those files.
-ADDED_PARAMETERS: dict[str, dict[str, Any]] = {
-    "InstanceLocalizer": {
-        "n_jobs": None,
-        "min_size": None,
-        "max_size": None,
-        "fills_frame": None,
-        "backbone": None,
-        "backbone_layers": None,
-        "annotation": "complete",
-    }
-}
-# Attributes that some estimators, or files of earlier versions, lack.
+# Attributes that some estimators lack.
 _OPTIONAL = {
     "feature_names_in_",
     "outline_layer_",
     "absent_activations_",
-    "box_regression_",
     "_class_heatmap",
-    "_has_background_images",
 }
 # Maximum number of box regressions, and of sizes of windows: each takes time.
 _MAX_MODELS = 20
@@ -88,6 +75,10 @@ def _instance(kind: type) -> Check:
     return lambda value, state: isinstance(value, kind)
 
 
+def _is_number(value: Any, state: State) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
 def _optional(check: Check) -> Check:
     return lambda value, state: value is None or check(value, state)
 
@@ -112,13 +103,49 @@ def _is_finite(value: Any, ndim: int) -> bool:
     return is_array and value.ndim == ndim and bool(np.isfinite(value).all())
 
 
+def _are_weights(value: Any) -> bool:
+    """Whether this is the state of a network, as arrays of numbers."""
+    return isinstance(value, dict) and all(
+        isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
+        for array in value.values()
+    )
+
+
 def _layers(value: Any) -> list:
     return value if isinstance(value, list) else [value]
 
 
 def _is_dtype(value: Any, state: State) -> bool:
+    """Whether this is the name of a type of real numbers."""
     pattern = r"bool|u?int\d+|float\d+"
-    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+    is_name = isinstance(value, str) and re.fullmatch(pattern, value) is not None
+    # NumPy raises TypeError for types that it does not know.
+    return is_name and np.dtype(value).name == value
+
+
+def _are_labels(value: Any, state: State) -> bool:
+    """Whether this is an array of different labels of one kind."""
+    if not isinstance(value, np.ndarray) or value.ndim != 1 or not len(value):
+        return False
+    labels = as_labels(value, "classes_", n=len(value)).tolist()
+    return len(set(labels)) == len(labels)
+
+
+def _are_names(value: Any, state: State) -> bool:
+    """Whether these are different names of the columns of X."""
+    is_good = _array("features", kinds="O")(value, state)
+    names = value.tolist()
+    return (
+        is_good and {type(n) for n in names} == {str} and len(set(names)) == len(names)
+    )
+
+
+def _is_background(value: Any, state: State) -> bool:
+    """Whether this is a class of the estimator that is not an object's, or None."""
+    if value is None:
+        return True
+    of_estimator = state["estimator_"].classes_.tolist()
+    return value in of_estimator and value not in state["classes_"].tolist()
 
 
 def _is_net_spec(value: Any, state: State) -> bool:
@@ -147,9 +174,13 @@ def _is_fitted_on_same_shape(value: Any, state: State) -> bool:
 
 
 def _are_columns(value: Any, state: State) -> bool:
-    n_columns = len(state["estimator_"].classes_)
+    """Whether these are the positions of the labels in the estimator's classes."""
+    classes = state["estimator_"].classes_
     is_array = _array("classes", kinds="iu")(value, state)
-    return is_array and value.min(initial=0) >= 0 and value.max(initial=0) < n_columns
+    is_inside = value.min(initial=0) >= 0 and value.max(initial=0) < len(classes)
+    return (
+        is_array and is_inside and classes[value].tolist() == state["classes_"].tolist()
+    )
 
 
 def _are_box_weights(value: Any, state: State) -> bool:
@@ -169,8 +200,6 @@ def _are_box_weights(value: Any, state: State) -> bool:
 def _is_crop_specification(value: Any, state: State) -> bool:
     if not isinstance(value, dict):
         return False
-    # Files of earlier versions lack it.
-    value = {"fills_frame": False} | value
     return (
         value.keys() == {field.name for field in fields(CropSpecification)}
         and value["size"] == state["image_shape_"][:2]
@@ -182,24 +211,21 @@ def _is_crop_specification(value: Any, state: State) -> bool:
 
 
 _IMAGES: dict[str, Check] = {
-    "classes_": lambda value, state: isinstance(value, np.ndarray) and value.ndim == 1,
+    "classes_": _are_labels,
     "image_shape_": lambda value, state: _are_counts(value, 2, 3),
     "n_features_in_": lambda value, state: (
         _is_count(value) and value == math.prod(state["image_shape_"])
     ),
     "value_range_": lambda value, state: _are_floats(value, 2) and value[0] <= value[1],
     "_dtype": _is_dtype,
-    "feature_names_in_": _array("features", kinds="O"),
+    "feature_names_in_": _are_names,
 }
 CLASSIFIER = _IMAGES | {
     "layer_": lambda value, state: (
         bool(_layers(value)) and all(isinstance(layer, str) for layer in _layers(value))
     ),
     "_net_spec": _is_net_spec,
-    "_net_arrays": lambda value, state: (
-        isinstance(value, dict)
-        and all(isinstance(array, np.ndarray) for array in value.values())
-    ),
+    "_net_arrays": lambda value, state: _are_weights(value),
     "_net_history": lambda value, state: (
         isinstance(value, list) and all(type(epoch) is dict for epoch in value)
     ),
@@ -210,11 +236,15 @@ IMPORTANCES: dict[str, Check] = {
     "n_filters_": lambda value, state: _are_counts(
         value, len(_layers(state["layer_"]))
     ),
-    "baseline_error_": _instance(float),
+    "baseline_error_": _is_number,
     "filter_errors_": _array("filters"),
     "filter_importances_": _array("filters"),
-    "filter_weights_": _array("filters"),
-    "absent_activations_": _array("filters"),
+    "filter_weights_": lambda value, state: (
+        _array("filters")(value, state) and bool((value >= 0).all())
+    ),
+    "absent_activations_": lambda value, state: (
+        _array("filters")(value, state) and bool(np.isfinite(value).all())
+    ),
     "class_importances_": _array("classes", "filters"),
     "class_filter_weights_": _array("classes", "filters of last layer"),
     "log_odds_drops_": lambda value, state: (
@@ -226,13 +256,18 @@ IMPORTANCES: dict[str, Check] = {
     "_class_heatmap": lambda value, state: (
         isinstance(value, str) and value in CLASS_MAPS
     ),
-    "normalization_constant_": _instance(float),
-    "class_normalization_constants_": _array("classes"),
+    "normalization_constant_": lambda value, state: (
+        _is_number(value, state) and value > 0
+    ),
+    "class_normalization_constants_": lambda value, state: (
+        _array("classes")(value, state)
+        and bool(np.isfinite(value).all() and (value > 0).all())
+    ),
     "class_score_constants_": _optional(_array("classes")),
 }
 LOCALIZER = _IMAGES | {
     "estimator_": _is_fitted_on_same_shape,
-    "background_": lambda value, state: True,
+    "background_": _is_background,
     "_columns": _are_columns,
     "_layout": lambda value, state: value in ("rows", "grey", "colour"),
     "score_calibration_": lambda value, state: (
@@ -248,7 +283,7 @@ PHOTOGRAPHS: dict[str, Check] = {
     "image_shape_": lambda value, state: value is None,
     "value_range_": lambda value, state: value == (0.0, 1.0),
     "_dtype": lambda value, state: value == "uint8",
-    "background_": lambda value, state: True,
+    "background_": _is_background,
     "_columns": _are_columns,
     "_layout": lambda value, state: value in ("grey", "colour"),
     "score_calibration_": LOCALIZER["score_calibration_"],
@@ -293,11 +328,6 @@ BOX_MODELS: dict[str, Check] = {
         )
     ),
     "network": _optional(_instance(str)),
-    "weights": _optional(
-        lambda value, state: (
-            isinstance(value, dict)
-            and all(isinstance(array, np.ndarray) for array in value.values())
-        )
-    ),
+    "weights": _optional(lambda value, state: _are_weights(value)),
     "probe": lambda value, state: _is_finite(value, 1),
 }

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from .._tables.values import infer_type
 from .detections import Detections
 
 # Minimum score of a detection that is counted. Detections with lower scores are mostly
@@ -41,7 +42,9 @@ def counts_table(
     return pd.DataFrame(
         {
             "image": np.repeat(np.arange(len(detections)), len(classes)),
-            "label": np.tile(classes, len(detections)),
+            "label": infer_type(pd.Series(classes)).array[
+                np.tile(np.arange(len(classes)), len(detections))
+            ],
             "count": np.array([score.sum() for score in scores], np.float64),
             "lower": np.array([lower for lower, _ in intervals], np.int64),
             "upper": np.array([upper for _, upper in intervals], np.int64),

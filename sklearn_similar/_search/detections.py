@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from .._tables.values import infer_type
 from .proposals import Proposals
 
 
@@ -67,9 +68,11 @@ def detections_table(detections: list[Detections], classes: np.ndarray) -> pd.Da
     boxes = np.concatenate(
         [np.empty((0, 4)), *(of_image.proposals.boxes for of_image in detections)]
     ).astype(np.int64)
+    # Tables without rows have the type of the labels, too.
+    labels = infer_type(pd.Series(classes))
     columns = {
         "image": np.repeat(np.arange(len(detections)), counts),
-        "label": classes[label],
+        "label": labels.array[label],
         "score": _joined([of_image.score for of_image in detections], float),
         "heat": _joined([of_image.heat for of_image in detections], float),
         **dict(zip(BOX_COLUMNS, boxes.T, strict=True)),

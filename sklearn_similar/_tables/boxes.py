@@ -10,6 +10,9 @@ from .._images.memory import within_working_memory
 
 BOX_COLUMNS = ("x_min", "y_min", "x_max", "y_max")
 INSTANCE_COLUMNS = ("image", "label", "score", "heat", *BOX_COLUMNS)
+# Optional column of true instances: whether a row is a region of many objects, as in
+# COCO, which is neither an object nor background.
+CROWD_COLUMN = "iscrowd"
 
 # Pairs of boxes that are compared at a time: some 100 MB of temporaries.
 _PAIRS_AT_ONCE = 2**20
@@ -24,6 +27,18 @@ def common_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Area of the intersections of boxes that broadcast against each other."""
     extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     return np.prod(np.maximum(extent, 0.0), axis=-1)
+
+
+def max_share_inside(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Maximum share of the area of each box, (n, 4), that a region, (m, 4), covers."""
+    size = area(boxes)
+    share = np.zeros(len(boxes))
+    for region in regions:
+        common = common_area(boxes, region)
+        share = np.maximum(
+            share, np.divide(common, size, out=np.zeros_like(share), where=size > 0)
+        )
+    return share
 
 
 def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

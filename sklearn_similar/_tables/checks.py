@@ -1,6 +1,7 @@
 """Validation of tables of instances, and of arrays of boxes.
 
 Unknown columns are ignored: a table may also hold paths, tracks, masks and the like.
+Crowds (`CROWD_COLUMN`) are left out, unless they are asked for.
 """
 
 import difflib
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from .boxes import BOX_COLUMNS, CROWD_COLUMN, INSTANCE_COLUMNS
 from .values import as_numbers, check_keys, type_text
 
 # Floats beyond it skip whole pixels, and areas of boxes far beyond it may overflow.
@@ -31,6 +32,8 @@ class Instances:
         The label is 0 if labels are not needed.
     score : ndarray of shape (n,)
         0 if scores are not needed.
+    is_crowd : ndarray of bool of shape (n,)
+        Whether a row is a crowd; all False if crowds are left out.
     """
 
     rows: pd.Index
@@ -38,6 +41,7 @@ class Instances:
     image: pd.Series
     label: pd.Series
     score: np.ndarray
+    is_crowd: np.ndarray
 
 
 def as_instances(
@@ -47,6 +51,7 @@ def as_instances(
     needs_label: bool = True,
     needs_score: bool = False,
     one_per_image: bool = False,
+    with_crowds: bool = False,
 ) -> Instances:
     """The checked columns of a table of instances, or of an array of boxes.
 
@@ -55,7 +60,11 @@ def as_instances(
     """
     if isinstance(boxes, pd.DataFrame):
         return check_instances(
-            boxes, name=name, needs_label=needs_label, needs_score=needs_score
+            boxes,
+            name=name,
+            needs_label=needs_label,
+            needs_score=needs_score,
+            with_crowds=with_crowds,
         )
     coordinates = box_coordinates(boxes, name=name)
     number = pd.Series(np.arange(len(coordinates)))
@@ -65,11 +74,17 @@ def as_instances(
         image=number if one_per_image else 0 * number,
         label=0 * number,
         score=-number.to_numpy(dtype=np.float64),
+        is_crowd=np.zeros(len(number), dtype=bool),
     )
 
 
 def check_instances(
-    table: Any, *, name: str, needs_label: bool = True, needs_score: bool = False
+    table: Any,
+    *,
+    name: str,
+    needs_label: bool = True,
+    needs_score: bool = False,
+    with_crowds: bool = False,
 ) -> Instances:
     """The checked columns of a table of instances.
 
@@ -81,7 +96,10 @@ def check_instances(
     name : str
         Name of the table in messages.
     needs_label, needs_score : bool
-        Whether these columns are needed.
+        Whether these columns are needed. Rows with scores are detections, and never
+        crowds.
+    with_crowds : bool
+        Whether the rows of crowds are kept.
 
     Raises
     ------
@@ -96,6 +114,11 @@ def check_instances(
         )
     needed = ["image", *["label"] * needs_label, *["score"] * needs_score, *BOX_COLUMNS]
     check_columns(table.columns, needed, name=name)
+    is_crowd = np.zeros(len(table), dtype=bool)
+    if not needs_score:
+        is_crowd = crowd_rows(table, name=name)
+    if not with_crowds:
+        table, is_crowd = table[~is_crowd], is_crowd[~is_crowd]
     score = np.zeros(len(table))
     label = pd.Series(np.zeros(len(table), dtype=np.int64))
     if needs_label:
@@ -114,7 +137,28 @@ def check_instances(
         image=_keys(table, "image", name=name),
         label=label,
         score=score,
+        is_crowd=is_crowd,
     )
+
+
+def crowd_rows(table: pd.DataFrame, *, name: str) -> np.ndarray:
+    """Whether each row of a table is a crowd; missing values are False."""
+    if CROWD_COLUMN not in table.columns:
+        return np.zeros(len(table), dtype=bool)
+    check_columns(table.columns, [CROWD_COLUMN], name=name)
+    values = np.nan_to_num(float_column(table[CROWD_COLUMN], name=name), nan=0.0)
+    bad = ~np.isin(values, (0, 1))
+    if bad.any():
+        raise ValueError(
+            f"Row {table.index[bad.argmax()]} of {name} has {CROWD_COLUMN}="
+            f"{values[bad.argmax()]:g}; give 0 or 1."
+        )
+    return values == 1
+
+
+def without_crowds(table: pd.DataFrame, *, name: str) -> pd.DataFrame:
+    """The rows of objects."""
+    return table[~crowd_rows(table, name=name)]
 
 
 def is_table(y: Any) -> bool:

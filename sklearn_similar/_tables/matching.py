@@ -8,7 +8,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from .._images.messages import warn_user
 from .._images.splits import rank_within
-from .boxes import overlapping_pairs
+from .boxes import max_share_inside, overlapping_pairs
 from .checks import as_instances
 from .values import shared_codes
 
@@ -35,6 +35,8 @@ class Pairs(NamedTuple):
         Indices of the instances in each pair, in the order of the greedy matching: by
         descending score, then by descending IoU.
     iou : ndarray of shape (n_pairs,)
+    crowd_share : ndarray of shape (n_predicted,)
+        Share of each box that a crowd of its image and label covers.
     """
 
     labels: pd.Index
@@ -45,6 +47,7 @@ class Pairs(NamedTuple):
     predicted: np.ndarray
     true: np.ndarray
     iou: np.ndarray
+    crowd_share: np.ndarray
 
 
 def find_pairs(
@@ -58,9 +61,11 @@ def find_pairs(
     """Validate both tables and find their overlaps within each image and label.
 
     Of the detections of an image and label, the `max_detections` highest-scoring ones
-    are used.
+    are used. Crowds are not among the true instances.
     """
-    truth = as_instances(y_true, name="y_true", needs_label=match_label)
+    truth = as_instances(
+        y_true, name="y_true", needs_label=match_label, with_crowds=True
+    )
     detections = as_instances(
         y_pred, name="y_pred", needs_label=match_label, needs_score=True
     )
@@ -72,14 +77,23 @@ def find_pairs(
     )
     true_group = true_image * len(labels) + true_label
     group = image * len(labels) + label
+    is_crowd = truth.is_crowd
+    crowds, crowd_group = truth.boxes[is_crowd], true_group[is_crowd]
+    true_boxes, true_group = truth.boxes[~is_crowd], true_group[~is_crowd]
+    true_label = true_label[~is_crowd]
     boxes, score = detections.boxes, np.asarray(detections.score)
     if max_detections is not None:
         is_used = rank_within(group, -score) < max_detections
         boxes, group, image = boxes[is_used], group[is_used], image[is_used]
         label, score = label[is_used], score[is_used]
     predicted, true, iou = overlapping_pairs(
-        boxes, group, truth.boxes, true_group, min(min_iou, _MAX_IOU_THRESHOLD)
+        boxes, group, true_boxes, true_group, min(min_iou, _MAX_IOU_THRESHOLD)
     )
+    crowd_share = np.zeros(len(boxes))
+    for number in np.unique(crowd_group):
+        rows = group == number
+        regions = crowds[crowd_group == number]
+        crowd_share[rows] = max_share_inside(boxes[rows], regions)
     score_rank = np.empty(len(score), dtype=np.intp)
     score_rank[np.argsort(-score, kind="stable")] = np.arange(len(score))
     # Among true boxes of equal IoU, COCO's code takes the last.
@@ -96,6 +110,7 @@ def find_pairs(
         predicted=predicted[order],
         true=true[order],
         iou=iou[order],
+        crowd_share=crowd_share,
     )
 
 
@@ -112,6 +127,18 @@ def matched_rows(pairs: Pairs, iou_threshold: float) -> np.ndarray:
             true_row[predicted] = true
             is_matched[true] = 1
     return np.array(true_row, dtype=np.intp)
+
+
+def ignored_rows(
+    pairs: Pairs, true_row: np.ndarray, iou_threshold: float
+) -> np.ndarray:
+    """Whether each detection is neither right nor false, as a crowd covers it.
+
+    As in COCO, the share of a detection that is covered must reach the threshold.
+    `true_row` is the result of `matched_rows`.
+    """
+    is_covered = pairs.crowd_share >= min(iou_threshold, _MAX_IOU_THRESHOLD)
+    return (true_row < 0) & is_covered
 
 
 class MatchCounts(NamedTuple):
@@ -147,10 +174,11 @@ def count_matches(
 ) -> MatchCounts:
     """Match detections to true instances at an IoU, and count both."""
     pairs = find_pairs(y_true, y_pred, iou_threshold, match_label=match_label)
-    is_match = matched_rows(pairs, iou_threshold) >= 0
+    matched = matched_rows(pairs, iou_threshold)
+    is_ignored = ignored_rows(pairs, matched, iou_threshold)
     return MatchCounts(
-        n_matched=int(np.count_nonzero(is_match)),
-        n_predicted=len(pairs.score),
+        n_matched=int(np.count_nonzero(matched >= 0)),
+        n_predicted=int(np.count_nonzero(~is_ignored)),
         n_true=len(pairs.true_label),
     )
 

@@ -129,10 +129,10 @@ def check_keys(
             f"{column_name} holds {' and '.join(kinds)}; convert them to one type."
         )
     array = np.asarray(column)
-    return _infer_type(pd.Series(array, dtype=array.dtype))
+    return infer_type(pd.Series(array, dtype=array.dtype))
 
 
-def _infer_type(values: Any) -> Any:
+def infer_type(values: Any) -> Any:
     """A Series or an Index of objects in the type of its values, if they have one."""
     try:
         return values.infer_objects()
@@ -188,7 +188,7 @@ def shared_codes(
         codes, uniques = factorize(both, sort=True)
     except TypeError:  # values without an order
         codes, uniques = factorize(both)
-    uniques = _infer_type(pd.Index(uniques, dtype=uniques.dtype))
+    uniques = infer_type(pd.Index(uniques, dtype=uniques.dtype))
     return codes[: len(a)], codes[len(a) :], uniques
 
 

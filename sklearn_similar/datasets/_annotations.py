@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
+from .._tables.boxes import BOX_COLUMNS, CROWD_COLUMN, INSTANCE_COLUMNS
 from .._tables.values import as_labels
 
 # Floats represent all integers up to it, and coordinates are computed with floats.
@@ -33,11 +33,14 @@ class AnnotatedObject(NamedTuple):
         ``x_min, y_min, x_max, y_max``, half-open.
     score : float or None
         For writers; None if the table has no scores.
+    is_crowd : bool
+        Whether this is a region of many objects.
     """
 
     label: Any
     box: tuple[float, float, float, float]
     score: float | None = None
+    is_crowd: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class AnnotatedImage:
         The image; None if it has to be looked up by `file_name`.
     is_relative : bool
         Whether boxes are shares of the image's width and height instead of pixels.
+    may_lack_angles : bool
+        Whether the tool that wrote the file drops the angles of rotated boxes.
     """
 
     file_name: str
@@ -62,6 +67,7 @@ class AnnotatedImage:
     objects: list[AnnotatedObject]
     path: Path | None = None
     is_relative: bool = False
+    may_lack_angles: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,8 @@ class AnnotationFormat:
         Whether that path is a folder.
     has_subsets : bool
         Whether the reader uses `Source.subset`.
+    has_crowds : bool
+        Whether the writer takes regions of many objects.
     """
 
     name: str
@@ -148,6 +156,7 @@ class AnnotationFormat:
     write: Callable[[list[ImageToWrite], Path], dict[Path, str]]
     writes_folder: bool = False
     has_subsets: bool = False
+    has_crowds: bool = False
 
 
 def finite_number(value: Any, key: str, where: str) -> float:
@@ -222,6 +231,17 @@ def rotated_box(
     )
 
 
+def box_around_rotated(
+    box: tuple[float, float, float, float], degrees: float
+) -> tuple[float, float, float, float]:
+    """The box around a box that is rotated clockwise about its centre, as in CVAT."""
+    if degrees % 360 == 0:
+        return box
+    x_min, y_min, x_max, y_max = box
+    centre = (x_min + x_max) / 2, (y_min + y_max) / 2
+    return rotated_box((x_min, y_min), (x_max - x_min, y_max - y_min), degrees, centre)
+
+
 def files_by_stem(
     images: list[ImageToWrite], folder: Path, suffix: str
 ) -> dict[Path, ImageToWrite]:
@@ -248,12 +268,15 @@ def read_bytes(path: str | os.PathLike[str], name: str) -> bytes:
 
 
 def instances_table(rows: list[tuple], *, has_scores: bool, name: str) -> pd.DataFrame:
-    """A table of rows ``image, label, x_min, y_min, x_max, y_max``.
+    """A table of rows ``image, label, x_min, y_min, x_max, y_max, iscrowd``.
 
-    With scores, ``score, heat`` come before the box. Messages call the file `name`.
+    With scores, ``score, heat`` come before the box. Without crowds, the last column is
+    left out. Messages call the file `name`.
     """
     columns = INSTANCE_COLUMNS if has_scores else ("image", "label", *BOX_COLUMNS)
-    table = pd.DataFrame(rows, columns=list(columns))
+    table = pd.DataFrame(rows, columns=[*columns, CROWD_COLUMN])
+    if not table[CROWD_COLUMN].any():
+        table = table.drop(columns=CROWD_COLUMN)
     if not rows:
         table = table.astype({column: np.int64 for column in ("image", *BOX_COLUMNS)})
     if has_scores:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .._tables.boxes import BOX_COLUMNS
+from .._tables.checks import crowd_rows
 from ._annotations import (
     AnnotatedImage,
     AnnotatedObject,
@@ -34,10 +35,14 @@ def read_coco_images(content: Any, source: Source) -> list[AnnotatedImage]:
     coco = coco_of_content(content, source.name, unique_names=False)
     objects: list[list[AnnotatedObject]] = [[] for _ in coco.image_ids]
     boxes = coco.instances[list(BOX_COLUMNS)].to_numpy(dtype=float).tolist()
-    for image, label, box in zip(
-        coco.instances["image"], coco.instances["label"], boxes, strict=True
+    for image, label, box, is_crowd in zip(
+        coco.instances["image"],
+        coco.instances["label"],
+        boxes,
+        crowd_rows(coco.instances, name=source.name).tolist(),
+        strict=True,
     ):
-        objects[image].append(AnnotatedObject(label, tuple(box)))
+        objects[image].append(AnnotatedObject(label, tuple(box), is_crowd=is_crowd))
     return [
         AnnotatedImage(file_name or "", size, instances)
         for file_name, size, instances in zip(
@@ -61,7 +66,7 @@ def write_coco(images: list[ImageToWrite], path: Path) -> dict[Path, str]:
                 "category_id": category_ids[instance.label],
                 "bbox": [x_min, y_min, width, height],
                 "area": width * height,
-                "iscrowd": 0,
+                "iscrowd": int(instance.is_crowd),
             }
             if instance.score is not None:
                 annotation["score"] = instance.score
@@ -89,4 +94,5 @@ COCO = AnnotationFormat(
     recognises=is_coco,
     read=read_coco_images,
     write=write_coco,
+    has_crowds=True,
 )

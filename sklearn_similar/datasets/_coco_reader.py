@@ -10,8 +10,18 @@ import pandas as pd
 
 from .._images.messages import count, warn_user
 from .._tables.values import type_text
-from ._annotations import MAX_NUMBER, check_distinct, instances_table, read_bytes
+from ._annotations import (
+    MAX_NUMBER,
+    box_around_rotated,
+    check_distinct,
+    instances_table,
+    read_bytes,
+)
 from ._parsing import parse_json
+
+# Whether a region is a crowd, by its key "iscrowd"; some tools write texts.
+_CROWD = dict.fromkeys(("0", "0.0", "false", "none", ""), False)
+_CROWD |= dict.fromkeys(("1", "1.0", "true"), True)
 
 
 class CocoFile(NamedTuple):
@@ -21,7 +31,9 @@ class CocoFile(NamedTuple):
     ----------
     instances : DataFrame
         ``image, label, x_min, y_min, x_max, y_max``, and ``score`` and ``heat`` if the
-        file has them. Images are numbered from 0 in the order of `image_ids`.
+        file has them. Images are numbered from 0 in the order of `image_ids`. If there
+        are regions of many objects, the column ``iscrowd`` is True for them; metrics
+        ignore the detections that they cover, as COCO does.
     image_ids : list of int or str
         The id of each image in the file.
     file_names : list of str or None
@@ -89,7 +101,7 @@ def load_coco_file(
     Warns
     -----
     UserWarning
-        If regions are skipped that are marked as crowds, which are not instances.
+        If Label Studio wrote the file and may have distorted rotated rectangles.
 
     See Also
     --------
@@ -128,13 +140,13 @@ def coco_of_content(
 ) -> CocoContent:
     """Check the parsed content of a COCO file, which messages call `name`.
 
-    Without `unique_names`, two categories may have one name: Roboflow's first category
-    is named after the project, as a class may be.
+    Without `unique_names`, two categories with annotations may have one name.
     """
     if isinstance(content, dict):
         images = _images(content, name)
-        labels = _labels(content, name, unique_names)
         entries = _entries(content, "annotations", name)
+        labels = _labels(content, entries, name, unique_names)
+        _warn_of_label_studio(content, images, entries, name)
     elif isinstance(content, list):
         if image_ids is None or category_ids is None:
             raise ValueError(
@@ -152,7 +164,9 @@ def coco_of_content(
     ordered = list(images if image_ids is None else image_ids)
     check_distinct(ordered, "image_ids")
     return CocoContent(
-        instances=_instances(entries, ordered, labels, name),
+        instances=_instances(
+            entries, ordered, labels, name, are_results=isinstance(content, list)
+        ),
         image_ids=ordered,
         file_names=[images.get(key, {}).get("file_name") for key in ordered],
         image_sizes=[_size(images.get(key, {})) for key in ordered],
@@ -186,7 +200,31 @@ def _images(content: dict, name: str) -> dict[int | str, dict]:
     return dict(zip(ids, (entry for _, entry in entries), strict=True))
 
 
-def _labels(content: dict, name: str, unique_names: bool) -> dict[int, str | int]:
+def _warn_of_label_studio(
+    content: dict, images: dict, entries: list[tuple[str, dict]], name: str
+) -> None:
+    """Warn of boxes that Label Studio may have rotated in percent of the image."""
+    info = content.get("info")
+    if not isinstance(info, dict) or info.get("contributor") != "Label Studio":
+        return
+    sizes = {key: _size(image) for key, image in images.items()}
+    is_square = {key for key, size in sizes.items() if size and size[0] == size[1]}
+    # Polygons have a segmentation.
+    n_boxes = sum(
+        not entry.get("segmentation") and entry.get("image_id") not in is_square
+        for _, entry in entries
+    )
+    if n_boxes:
+        warn_user(
+            f"{count(n_boxes, 'rectangle')} of {name} may be wrong, as Label Studio's "
+            "export to COCO distorts rectangles that were rotated, unless the image is "
+            "square. If there are any, export as JSON instead."
+        )
+
+
+def _labels(
+    content: dict, annotations: list[tuple[str, dict]], name: str, unique_names: bool
+) -> dict[int, str | int]:
     """The label of each category id."""
     entries = _entries(content, "categories", name)
     ids = [_integer(entry, "id", where) for where, entry in entries]
@@ -195,9 +233,30 @@ def _labels(content: dict, name: str, unique_names: bool) -> dict[int, str | int
         if not isinstance(label, str | int):
             raise _bad(where, "name", label, "a string")
     check_distinct(ids, f"The categories of {name}")
+    label_of = dict(zip(ids, labels, strict=True))
     if unique_names:
-        check_distinct(labels, f"The names of categories of {name}")
-    return dict(zip(ids, labels, strict=True))
+        label_of = _without_unused_namesakes(label_of, annotations)
+        check_distinct(label_of.values(), f"The names of categories of {name}")
+    return label_of
+
+
+def _without_unused_namesakes(
+    label_of: dict[int, str | int], annotations: list[tuple[str, dict]]
+) -> dict[int, str | int]:
+    """Categories without those that only repeat the name of another.
+
+    Roboflow's first category is named after the project, as a class may be, and has no
+    annotations.
+    """
+    used = [entry.get("category_id") for _, entry in annotations]
+    # Of categories with one name, the last one that has annotations, or else the last.
+    main = {label: number for number, label in label_of.items()}
+    main |= {label: number for number, label in label_of.items() if number in used}
+    return {
+        number: label
+        for number, label in label_of.items()
+        if number in used or number == main[label]
+    }
 
 
 def _size(image: dict) -> tuple[int, int] | None:
@@ -208,17 +267,20 @@ def _size(image: dict) -> tuple[int, int] | None:
 
 
 def _instances(
-    entries: list[tuple[str, dict]], image_ids: list, labels: dict, name: str
+    entries: list[tuple[str, dict]],
+    image_ids: list,
+    labels: dict,
+    name: str,
+    *,
+    are_results: bool,
 ) -> pd.DataFrame:
-    """The table of instances; crowds are skipped with a warning."""
+    """The table of instances, with a column of crowds if there are any."""
     n_scores = sum("score" in entry for _, entry in entries)
     if n_scores not in (0, len(entries)):
         raise ValueError(f"Some annotations in {name} have a score and some have none.")
     image_numbers = {image_id: number for number, image_id in enumerate(image_ids)}
     rows = []
     for where, entry in entries:
-        if entry.get("iscrowd"):
-            continue
         image = _identifier(entry, "image_id", where)
         category = _integer(entry, "category_id", where)
         if image not in image_numbers:
@@ -231,14 +293,21 @@ def _instances(
             )
         box = _box(entry, where)
         confidence = _score_and_heat(entry, where) if n_scores else ()
-        rows.append((image_numbers[image], labels[category], *confidence, *box))
-    n_crowds = len(entries) - len(rows)
-    if n_crowds:
-        warn_user(
-            f"{count(n_crowds, 'region')} of {name} that are marked as crowds are "
-            "skipped, as crowds are not instances.",
+        is_crowd = _is_crowd(entry, where)
+        rows.append(
+            (image_numbers[image], labels[category], *confidence, *box, is_crowd)
         )
-    return instances_table(rows, has_scores=n_scores > 0, name=name)
+    # A search that found nothing has results, too.
+    has_scores = n_scores > 0 or (are_results and not entries)
+    return instances_table(rows, has_scores=has_scores, name=name)
+
+
+def _is_crowd(entry: dict, where: str) -> bool:
+    value = entry.get("iscrowd", 0)
+    text = str(value).strip().lower()
+    if text not in _CROWD:
+        raise _bad(where, "iscrowd", value, "0 or 1")
+    return _CROWD[text]
 
 
 def _score_and_heat(entry: dict, where: str) -> tuple[float, float]:
@@ -256,7 +325,11 @@ def _box(entry: dict, where: str) -> tuple:
     x, y, width, height = (_number(value, "bbox", where) for value in box)
     if width < 0 or height < 0:
         raise ValueError(f"{where} has bbox={box!r:.80}, of negative size.")
-    return x, y, x + width, y + height
+    attributes = entry.get("attributes")
+    # CVAT writes rotated boxes upright, and their angle as an attribute.
+    angle = attributes.get("rotation") if isinstance(attributes, dict) else None
+    degrees = 0 if angle is None else _number(angle, "rotation", where)
+    return box_around_rotated((x, y, x + width, y + height), degrees)
 
 
 def _value(entry: dict, key: str, where: str) -> Any:

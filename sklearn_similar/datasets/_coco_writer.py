@@ -35,7 +35,8 @@ def dump_coco_file(
     ----------
     instances : DataFrame
         True instances, ``image, label, x_min, y_min, x_max, y_max``, or the result of
-        `localize`. Images are numbered from 0. Columns of other names are not written.
+        `localize`. Images are numbered from 0. True instances may have a column
+        ``iscrowd``. Columns of other names are not written.
     path : str or path-like
         The file. An existing file is replaced when the new one is complete.
     image_ids : sequence of int or str, default=None
@@ -88,7 +89,9 @@ def dump_coco_file(
     path = Path(path)
     check_can_write(path)
     has_score = isinstance(instances, pd.DataFrame) and "score" in instances
-    checked = check_instances(instances, name="instances", needs_score=has_score)
+    checked = check_instances(
+        instances, name="instances", needs_score=has_score, with_crowds=True
+    )
     numbers = _image_numbers(checked.image)
     images = _image_entries(numbers, image_ids, file_names, image_shapes)
     labels = [_plain_label(label) for label in checked.label]
@@ -110,9 +113,12 @@ def dump_coco_file(
         if "heat" in instances:
             _add_heat(annotations, instances)
     else:
-        for number, annotation in enumerate(annotations, 1):
+        for number, (annotation, is_crowd) in enumerate(
+            zip(annotations, checked.is_crowd, strict=True), 1
+        ):
             width, height = annotation["bbox"][2:]
-            annotation |= {"id": number, "area": width * height, "iscrowd": 0}
+            annotation |= {"id": number, "area": width * height}
+            annotation["iscrowd"] = int(is_crowd)
         categories = [{"id": n, "name": label} for label, n in known_ids.items()]
         content = {
             "images": images,

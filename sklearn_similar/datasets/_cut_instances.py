@@ -13,7 +13,7 @@ import torch
 from .._compat import Interval, validate_params
 from .._images.files import in_colour, read_image_file
 from .._images.reading import check_numeric, to_numpy
-from .._tables.checks import check_instances, image_numbers
+from .._tables.checks import check_instances, image_numbers, without_crowds
 from .._tables.values import type_text
 from ._checks import allocate
 from ._image_lookup import upright_size
@@ -86,7 +86,7 @@ def cut_instances(images, instances, *, size=64, context=1.0):
     ((6, 28, 28), (6,))
     """
     checked = check_instances(instances, name="instances")
-    if not len(instances):
+    if not len(checked.boxes):
         raise ValueError("instances has no rows; pass at least one instance.")
     images = _image_list(images)
     shapes = [_shape(image, index) for index, image in enumerate(images)]
@@ -103,7 +103,8 @@ def cut_instances(images, instances, *, size=64, context=1.0):
         pixels = _pixels(images[number], number)
         for row in np.flatnonzero(numbers == number):
             crops[row] = _resize(_cut(pixels, windows[row]), size)
-    return _stack(crops, numbers), instances["label"].to_numpy()
+    objects = without_crowds(instances, name="instances")
+    return _stack(crops, numbers), objects["label"].to_numpy()
 
 
 def _image_list(images: Any) -> Sequence | np.ndarray:

@@ -13,10 +13,10 @@ from ._annotations import (
     ImageToWrite,
     Source,
     bounding_box,
+    box_around_rotated,
     finite_number,
     image_size,
     label_text,
-    rotated_box,
 )
 
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
@@ -69,10 +69,7 @@ def _rectangle(shape: ElementTree.Element, where: str):
         finite_number(shape.get(key), key, where) for key in _CORNERS
     )
     degrees = finite_number(shape.get("rotation", "0"), "rotation", where)
-    if degrees % 360 == 0:
-        return x_min, y_min, x_max, y_max
-    centre = (x_min + x_max) / 2, (y_min + y_max) / 2
-    return rotated_box((x_min, y_min), (x_max - x_min, y_max - y_min), degrees, centre)
+    return box_around_rotated((x_min, y_min, x_max, y_max), degrees)
 
 
 def _polygon(shape: ElementTree.Element, where: str):

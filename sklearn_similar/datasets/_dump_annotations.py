@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .._images.messages import count, warn_user
 from .._saving.files import check_can_write, write_all
 from .._tables.checks import check_instances, image_numbers
 from .._tables.values import type_text
@@ -34,7 +35,8 @@ def dump_annotations(
         The paths of all images, including those without objects. They are not copied.
     instances : DataFrame
         True instances, ``image, label, x_min, y_min, x_max, y_max``, or the result of
-        `localize`. ``image`` is the position in `images`. Columns of other names are
+        `localize`. ``image`` is the position in `images`. Rows of true instances whose
+        column ``iscrowd`` is True are written to COCO only. Columns of other names are
         not written.
     format : {"coco", "voc", "yolo", "labelme", "cvat", "label_studio"}
         The format.
@@ -116,7 +118,7 @@ def annotation_texts(
     known = format_of_name(format)
     target = Path(path)
     _check_target(target, known)
-    texts = known.write(_images_to_write(images, instances), target)
+    texts = known.write(_images_to_write(images, instances, known), target)
     existing = [file for file in texts if file.exists()]
     if existing and not overwrite:
         raise FileExistsError(
@@ -143,20 +145,34 @@ def _check_target(target: Path, known: AnnotationFormat) -> None:
 
 
 def _images_to_write(
-    images: Sequence[str | os.PathLike[str]], instances: pd.DataFrame
+    images: Sequence[str | os.PathLike[str]],
+    instances: pd.DataFrame,
+    known: AnnotationFormat,
 ) -> list[ImageToWrite]:
     paths = _image_paths(images)
     sizes = [upright_size(path) for path in paths]
     has_score = isinstance(instances, pd.DataFrame) and "score" in instances
-    checked = check_instances(instances, name="instances", needs_score=has_score)
+    checked = check_instances(
+        instances,
+        name="instances",
+        needs_score=has_score,
+        with_crowds=known.has_crowds,
+    )
+    n_crowds = len(instances) - len(checked.boxes)
+    if n_crowds:
+        warn_user(
+            f"{count(n_crowds, 'crowd')} of instances left out, as {known.title} "
+            "has no place for them."
+        )
     numbers = image_numbers(checked, sizes, name="instances")
     objects: list[list[AnnotatedObject]] = [[] for _ in paths]
-    for row, number, label, box, score in zip(
+    for row, number, label, box, score, is_crowd in zip(
         checked.rows,
         numbers,
         checked.label,
         checked.boxes.tolist(),
         checked.score.tolist(),
+        checked.is_crowd.tolist(),
         strict=True,
     ):
         text = str(label)
@@ -170,7 +186,7 @@ def _images_to_write(
                 f"Row {row} of instances has a box without area; drop the row."
             )
         value = score if has_score else None
-        objects[number].append(AnnotatedObject(text, tuple(box), value))
+        objects[number].append(AnnotatedObject(text, tuple(box), value, is_crowd))
     folder = _common_folder(paths)
     return [
         ImageToWrite(path.relative_to(folder).as_posix(), path, size, of_image)

@@ -13,7 +13,7 @@ from ._label_studio import LABEL_STUDIO
 from ._labelme import LABELME
 from ._parsing import parse_file
 from ._voc import VOC
-from ._yolo import CLASSES, YOLO
+from ._yolo import CLASSES, NOTES, YOLO
 
 FORMATS: dict[str, AnnotationFormat] = {
     known.name: known for known in (COCO, VOC, YOLO, LABELME, CVAT, LABEL_STUDIO)
@@ -58,7 +58,8 @@ def annotation_files(
         content = parse_file(file)
         recognised = _recognise(file, content, formats)
         if recognised is None:
-            unknown.append(file)
+            if file.name != NOTES:
+                unknown.append(file)
             continue
         if first is not None and recognised is not first[0]:
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .._images.messages import count, warn_user
-from .._tables.boxes import BOX_COLUMNS
+from .._tables.boxes import BOX_COLUMNS, CROWD_COLUMN
 from .._tables.values import as_labels
 from ._annotations import AnnotatedImage, Source
 from ._formats import annotation_files, format_of_name
@@ -47,7 +47,8 @@ def load_annotations(
         objects.
     instances : DataFrame
         One row for each object: ``image`` (position in `paths`), ``label``, ``x_min``,
-        ``y_min``, ``x_max``, ``y_max`` (pixels, half-open).
+        ``y_min``, ``x_max``, ``y_max`` (pixels, half-open). If a COCO file has regions
+        of many objects, the column ``iscrowd`` is True for them.
 
     Raises
     ------
@@ -64,7 +65,8 @@ def load_annotations(
     Warns
     -----
     UserWarning
-        If boxes without area, shapes without a box, crowds or files are left out.
+        If boxes without area, shapes without a box or files are left out, or a
+        tool may have written rotated boxes without their angles.
 
     See Also
     --------
@@ -81,8 +83,8 @@ def load_annotations(
     are read with a box that is a pixel larger, and clipped at the border. Objects
     marked as difficult are read.
 
-    COCO's regions that are marked as crowds are left out, because they are not single
-    objects; leave out their images if such regions must not count as background.
+    COCO's regions that are marked as crowds are neither objects nor background: `fit`
+    does not learn from them, and metrics ignore the detections that they cover.
 
     In YOLO, an image without a text file has no objects. In other formats, images that
     the annotations do not name are left out, because nothing is known about them.
@@ -130,6 +132,13 @@ def load_annotations(
         annotated += [(source, image) for image in recognised.read(content, source)]
     if not annotated:
         raise ValueError(f"{str(root)!r} names no images; annotate some first.")
+    n_without_angles = sum(image.may_lack_angles for _, image in annotated)
+    if n_without_angles:
+        warn_user(
+            f"Label Studio exported {count(n_without_angles, 'image')} of "
+            f"{str(root)!r} in a format that drops the angles of rotated rectangles, "
+            "whose boxes are wrong here. If there are any, export as JSON instead."
+        )
     paths = _find_images(annotated, ImageLookup(image_folder, folder))
     return paths, _table(annotated, paths, repr(str(root)))
 
@@ -180,6 +189,7 @@ def _table(
     """The table of all objects, in pixels and clipped to their images."""
     numbers: list[int] = []
     labels: list[Any] = []
+    crowds: list[bool] = []
     boxes = [np.empty((0, 4))]
     without_area: list[tuple[Source, Path]] = []
     for number, ((source, image), path) in enumerate(
@@ -203,6 +213,7 @@ def _table(
         without_area += [(source, path)] * (len(corners) - len(with_area))
         boxes.append(corners[with_area])
         labels += [image.objects[index].label for index in with_area]
+        crowds += [image.objects[index].is_crowd for index in with_area]
         numbers += [number] * len(with_area)
     if without_area:
         source, path = without_area[0]
@@ -214,6 +225,8 @@ def _table(
     table = pd.DataFrame(np.concatenate(boxes), columns=list(BOX_COLUMNS))
     table.insert(0, "image", np.array(numbers, dtype=np.int64))
     table.insert(1, "label", labels)
+    if any(crowds):
+        table[CROWD_COLUMN] = crowds
     as_labels(table["label"], f"The labels of {name}", n=len(table))
     return table
 

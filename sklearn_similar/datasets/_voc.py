@@ -1,7 +1,8 @@
 """Pascal VOC: an XML file for each image.
 
 Pixels are numbered from 1 and the last one belongs to the box, so that a half-open box
-is ``xmin - 1, ymin - 1, xmax, ymax``.
+is ``xmin - 1, ymin - 1, xmax, ymax``. CVAT writes rotated boxes upright, with their
+angle as an attribute.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from ._annotations import (
     AnnotationFormat,
     ImageToWrite,
     Source,
+    box_around_rotated,
     files_by_stem,
     finite_number,
     image_size,
@@ -34,7 +36,9 @@ def read_voc(root: ElementTree.Element, source: Source) -> list[AnnotatedImage]:
     ]
     size = image_size(root.findtext("size/height"), root.findtext("size/width"))
     file_name = (root.findtext("filename") or "").strip()
-    return [AnnotatedImage(file_name, size, objects)]
+    # Label Studio names itself, and drops the angles of rotated boxes.
+    may_lack_angles = bool(objects) and root.findtext("owner/name") == "Label Studio"
+    return [AnnotatedImage(file_name, size, objects, may_lack_angles=may_lack_angles)]
 
 
 def _object(element: ElementTree.Element, where: str) -> AnnotatedObject:
@@ -46,7 +50,16 @@ def _object(element: ElementTree.Element, where: str) -> AnnotatedObject:
         for key in ("xmin", "ymin", "xmax", "ymax")
     )
     label = label_text(element.findtext("name"), where)
-    return AnnotatedObject(label, (x_min - 1, y_min - 1, x_max, y_max))
+    corners = (x_min - 1, y_min - 1, x_max, y_max)
+    return AnnotatedObject(label, box_around_rotated(corners, _angle(element, where)))
+
+
+def _angle(element: ElementTree.Element, where: str) -> float:
+    """The angle in degrees that CVAT writes as an attribute; 0 without one."""
+    for attribute in element.iterfind("attributes/attribute"):
+        if attribute.findtext("name") == "rotation":
+            return finite_number(attribute.findtext("value"), "rotation", where)
+    return 0.0
 
 
 def write_voc(images: list[ImageToWrite], path: Path) -> dict[Path, str]:

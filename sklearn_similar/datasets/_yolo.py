@@ -23,9 +23,11 @@ from ._annotations import (
     label_text,
 )
 from ._image_lookup import ImageLookup, image_files, name_key, uploaded_names
-from ._parsing import parse_lines
+from ._parsing import parse_file, parse_lines
 
 CLASSES = "classes.txt"
+# Label Studio's file about its export.
+NOTES = "notes.json"
 # Keys of data.yaml by subset; tools disagree about the second.
 _SUBSETS = {
     "train": ("train",),
@@ -63,6 +65,7 @@ def read_yolo(content: dict | list, source: Source) -> list[AnnotatedImage]:
         labels.check_all_used(files.values(), source.images)
     # Values after the box are the key points of a pose.
     has_poses = "kpt_shape" in data
+    is_of_label_studio = _is_of_label_studio(source)
     return [
         AnnotatedImage(
             file_name=path.name,
@@ -70,9 +73,34 @@ def read_yolo(content: dict | list, source: Source) -> list[AnnotatedImage]:
             objects=[] if file is None else list(_objects(file, names, has_poses)),
             path=path,
             is_relative=True,
+            may_lack_angles=is_of_label_studio and _has_upright_boxes(file),
         )
         for path, file in files.items()
     ]
+
+
+def _is_of_label_studio(source: Source) -> bool:
+    """Whether Label Studio wrote the files."""
+    notes = source.file.with_name(NOTES)
+    if not notes.is_file():
+        return False
+    try:
+        content = parse_file(notes)
+    except ValueError:
+        return False  # notes of the user
+    info = content.get("info") if isinstance(content, dict) else None
+    return isinstance(info, dict) and info.get("contributor") == "Label Studio"
+
+
+def _has_upright_boxes(file: Path | None) -> bool:
+    """Whether a text file of Label Studio has boxes, whose angles it drops.
+
+    In its format of oriented boxes, objects are polygons.
+    """
+    if file is None:
+        return False
+    lines = parse_lines(file.read_bytes(), repr(str(file)))
+    return any(line and len(line.split()) < 7 for line in lines)
 
 
 def _names(names: Any, source: Source) -> dict[int, str]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._tables.boxes import BOX_COLUMNS, INSTANCE_COLUMNS
-from .._tables.checks import check_instances, image_numbers
-from .._tables.matching import find_pairs, matched_rows
+from .._tables.boxes import BOX_COLUMNS, CROWD_COLUMN, INSTANCE_COLUMNS
+from .._tables.checks import check_instances, image_numbers, without_crowds
+from .._tables.matching import find_pairs, ignored_rows, matched_rows
 from ._drawing import (
     axes_for,
     check_images,
@@ -129,15 +129,18 @@ class InstancesDisplay:
             if not is_color_like(value):
                 raise ValueError(f"{name} is {value!r}; pass a matplotlib colour.")
         im_kw = {"cmap": "gray", "vmin": 0, "vmax": 1, **(im_kw or {})}
-        matched = np.zeros(len(instances), dtype=int)
+        is_false = np.zeros(len(instances), dtype=bool)
         boxes = []
         if self.truth is not None:
             truth = check_table(self.truth, "truth", shapes)
             scored = instances if "score" in instances else instances.assign(score=1.0)
             pairs = find_pairs(truth, scored, self.iou_threshold)
             matched = matched_rows(pairs, self.iou_threshold)
+            is_false = matched < 0
+            is_false &= ~ignored_rows(pairs, matched, self.iou_threshold)
+            truth = without_crowds(truth, name="truth")
             boxes.extend(_true_boxes(truth, matched, truth_color))
-        boxes[:0] = _predicted_boxes(instances, matched, color)
+        boxes[:0] = _predicted_boxes(instances, is_false, color)
         with axes_for(plt, axes, images, n_columns) as axes:
             for ax, image in zip(axes, images, strict=True):
                 ax.imshow(picture(image), **im_kw)
@@ -267,26 +270,26 @@ class _Box:
 
 
 def check_table(table, name: str, shapes: Sequence[tuple[int, ...]]) -> pd.DataFrame:
-    """A valid table of instances in images of these shapes."""
+    """A valid table of instances, and of crowds, in images of these shapes."""
     has_score = isinstance(table, pd.DataFrame) and "score" in table
-    checked = check_instances(table, name=name, needs_score=has_score)
+    checked = check_instances(table, name=name, needs_score=has_score, with_crowds=True)
     numbers = image_numbers(checked, shapes, name=name)
     boxes = pd.DataFrame(checked.boxes, columns=BOX_COLUMNS, index=table.index)
-    known = table.loc[:, table.columns.isin(INSTANCE_COLUMNS)]
+    known = table.loc[:, table.columns.isin((*INSTANCE_COLUMNS, CROWD_COLUMN))]
     return known.assign(image=numbers, **boxes)
 
 
-def _predicted_boxes(instances: pd.DataFrame, matched, color) -> Iterator[_Box]:
-    """Boxes of predictions; dotted if they match no true instance."""
-    for instance, row in zip(instances.to_dict("records"), matched, strict=True):
+def _predicted_boxes(instances: pd.DataFrame, is_false, color) -> Iterator[_Box]:
+    """Boxes of predictions; dotted if they are false."""
+    for instance, false in zip(instances.to_dict("records"), is_false, strict=True):
         text = str(instance["label"])
         if "score" in instance:
             text += f" {instance['score']:.2f}"
         yield _Box(
             instance=instance,
-            text=text if row >= 0 else f"false {text}",
+            text=f"false {text}" if false else text,
             color=color,
-            linestyle="-" if row >= 0 else ":",
+            linestyle=":" if false else "-",
         )
 
 

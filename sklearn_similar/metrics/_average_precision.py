@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 
 from .._compat import Interval, StrOptions, validate_params
-from .._tables.matching import Pairs, find_pairs, matched_rows, ratio
+from .._tables.boxes import BOX_COLUMNS
+from .._tables.matching import (
+    Pairs,
+    find_pairs,
+    ignored_rows,
+    matched_rows,
+    ratio,
+)
 from .._tables.values import as_numbers
 from ._detection import IOU_THRESHOLD, TABLES, ZERO_DIVISION
 
@@ -22,6 +29,7 @@ _MEAN = ("Average precision", "true instances")
 _RANKING: dict[str, Any] = {
     **TABLES,
     "max_detections": [Interval(Integral, 1, None, closed="left"), None],
+    "ties": [StrOptions({"order", "worst"})],
     "zero_division": ZERO_DIVISION,
 }
 
@@ -41,6 +49,7 @@ def average_precision(
     iou_threshold: float = 0.5,
     average: str | None = "macro",
     max_detections: int | None = None,
+    ties: str = "order",
     zero_division: float | str = "warn",
 ) -> Any:
     """Compute the average precision of predicted instances at one IoU.
@@ -62,6 +71,10 @@ def average_precision(
     max_detections : int, default=None
         Maximum number of predictions of an image and label, those with the highest
         scores (COCO: 100). None uses all.
+    ties : {"order", "worst"}, default="order"
+        Rank of predictions with equal scores. "order": by image, then by row, as in
+        COCO's code. "worst": false predictions first, which does not depend on the
+        order of images and rows.
     zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
         The mean when y_true is empty; "warn" means 0.0 and a warning.
 
@@ -81,8 +94,13 @@ def average_precision(
     matched as in `detection_scores` and ranked by score. Precision, made monotone from
     the right, is read at the 101 recalls 0, 0.01, ..., 1 and averaged; it is 0 at a
     recall that is not reached. (Pascal VOC [2]_ used 11 recalls, and later the exact
-    area.) Predictions of a label that y_true does not have are ignored. Equal scores
-    are ranked by image, then by row.
+    area.) Predictions of a label that y_true does not have are ignored.
+
+    If many scores are equal, as rounded scores are, the result of ``ties="order"``
+    depends on the order of the images: one true and one false prediction of equal
+    score give 1.0 or 0.5. ``ties="worst"`` counts predictions of equal score together,
+    as `sklearn.metrics.precision_recall_curve` does, and is the minimum over all
+    orders. Compare both if they may differ.
 
     References
     ----------
@@ -97,8 +115,8 @@ def average_precision(
     >>> round(average_precision(y_true, [[0, 0, 4, 4]]), 3)  # 51 of 101 recalls
     0.505
     """
-    pairs = find_pairs(y_true, y_pred, iou_threshold, max_detections=max_detections)
-    per_label = _average_precisions(pairs, iou_threshold)
+    pairs = _find_pairs(y_true, y_pred, iou_threshold, max_detections, ties)
+    per_label = _average_precisions(pairs, iou_threshold, ties)
     if average is None:
         return pd.Series(per_label, index=pairs.labels, name="average_precision")
     return ratio(per_label.sum(), len(per_label), zero_division, *_MEAN)
@@ -114,6 +132,7 @@ def mean_average_precision(
     *,
     iou_thresholds: Any = None,
     max_detections: int | None = None,
+    ties: str = "order",
     zero_division: float | str = "warn",
 ) -> float:
     """Compute COCO's mean average precision over labels and IoU thresholds.
@@ -127,6 +146,8 @@ def mean_average_precision(
     max_detections : int, default=None
         Maximum number of predictions of an image and label, those with the highest
         scores (COCO: 100). None uses all: a page may have thousands of instances.
+    ties : {"order", "worst"}, default="order"
+        Rank of predictions with equal scores, as in `average_precision`.
     zero_division : {"warn", 0.0, 1.0, nan}, default="warn"
         Value when y_true is empty; "warn" means 0.0 and a warning.
 
@@ -165,16 +186,48 @@ def mean_average_precision(
             f"iou_thresholds is {iou_thresholds!r}; pass one or more numbers above 0 "
             "and at most 1."
         )
-    pairs = find_pairs(y_true, y_pred, thresholds.min(), max_detections=max_detections)
-    per_label = [_average_precisions(pairs, threshold) for threshold in thresholds]
+    pairs = _find_pairs(y_true, y_pred, thresholds.min(), max_detections, ties)
+    per_label = [
+        _average_precisions(pairs, threshold, ties) for threshold in thresholds
+    ]
     mean = np.mean(per_label, axis=0)
     return ratio(mean.sum(), len(mean), zero_division, *_MEAN)
 
 
-def _average_precisions(pairs: Pairs, iou_threshold: float) -> np.ndarray:
+def _find_pairs(
+    y_true: Any, y_pred: Any, min_iou: float, max_detections: int | None, ties: str
+) -> Pairs:
+    if ties == "worst":
+        # Matching and max_detections take equal scores in the order of the rows.
+        y_true, y_pred = _sorted_by_box(y_true), _sorted_by_box(y_pred)
+    return find_pairs(y_true, y_pred, min_iou, max_detections=max_detections)
+
+
+def _sorted_by_box(instances: Any) -> Any:
+    """A table in an order that depends on the boxes alone; arrays as they are.
+
+    Tables that cannot be sorted are left to validation.
+    """
+    if not isinstance(instances, pd.DataFrame):
+        return instances
+    columns = list(BOX_COLUMNS)
+    if not instances.columns.is_unique or not set(columns) <= set(instances.columns):
+        return instances
+    try:
+        return instances.sort_values(columns, kind="stable")
+    except TypeError:
+        return instances
+
+
+def _average_precisions(pairs: Pairs, iou_threshold: float, ties: str) -> np.ndarray:
     """The 101-point average precision of each label of y_true."""
-    order = np.lexsort((pairs.image, -pairs.score, pairs.label))
-    is_match = (matched_rows(pairs, iou_threshold) >= 0)[order]
+    matched = matched_rows(pairs, iou_threshold)
+    is_match = matched >= 0
+    # Among equal scores: the order of images, or false predictions first.
+    tie_breaker = pairs.image if ties == "order" else is_match
+    order = np.lexsort((tie_breaker, -pairs.score, pairs.label))
+    order = order[~ignored_rows(pairs, matched, iou_threshold)[order]]
+    is_match = is_match[order]
     n_true = np.bincount(pairs.true_label, minlength=len(pairs.labels))
     bounds = np.searchsorted(pairs.label[order], np.arange(len(n_true) + 1))
     values = np.empty(len(n_true))

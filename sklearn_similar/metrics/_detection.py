@@ -88,6 +88,10 @@ def detection_scores(
     to the unmatched true box with the highest IoU, if that reaches the threshold. A
     true box matches once: a second prediction of it is a false positive.
 
+    Rows of y_true whose column ``iscrowd`` is True are COCO's regions of many objects,
+    not true instances. A prediction that matches no true instance is ignored if a crowd
+    of its image and label covers a share of it of at least `iou_threshold`.
+
     As in scikit-learn, precision is undefined without predictions, recall without true
     instances, and F1 without both; F1 is 0 if only one of them is empty.
 

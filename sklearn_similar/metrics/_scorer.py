@@ -176,7 +176,7 @@ def _select_images(boxes: pd.DataFrame, y: Any) -> pd.DataFrame:
             f"The index of y holds {y.index[y.index.duplicated()][0]!r} twice; "
             "give each image of X a different name."
         )
-    images = check_instances(boxes, name="boxes").image
+    images = check_instances(boxes, name="boxes", with_crowds=True).image
     labels = as_labels(pd.Series(y.index), "The index of y", n=len(y))
     code, y_code, _ = shared_codes(
         images, labels, "image", names=("boxes", "the index of y")

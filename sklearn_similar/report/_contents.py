@@ -17,8 +17,8 @@ from .._images.reading import read_images
 from .._localizer import InstanceLocalizer
 from .._search.crop_recognizer import CropRecognizer
 from .._search.views import NEGATIVES, Views
-from .._tables.checks import check_instances
-from .._tables.matching import find_pairs, matched_rows
+from .._tables.checks import check_instances, without_crowds
+from .._tables.matching import find_pairs, ignored_rows, matched_rows
 from .._tables.values import as_labels, has_length, shared_codes, type_text
 from ..display._drawing import each_image
 from ..display._instances import check_table
@@ -189,10 +189,14 @@ def _localizer_contents(
     statuses, missed, confusion = [""] * len(table), [], None
     if y_true is not None:
         shapes = [picture.size[::-1] for picture in pictures]
-        truth = check_table(y_true, "y_true", shapes).reset_index(drop=True)
-        matched = matched_rows(find_pairs(truth, table, 0.5), 0.5)
-        statuses = [RIGHT if row >= 0 else FALSE for row in matched]
-        missed = truth.drop(index=matched[matched >= 0]).to_dict("records")
+        truth = check_table(y_true, "y_true", shapes)
+        pairs = find_pairs(truth, table, 0.5)
+        matched = matched_rows(pairs, 0.5)
+        is_ignored = ignored_rows(pairs, matched, 0.5)
+        found = np.where(matched >= 0, RIGHT, np.where(is_ignored, "", FALSE))
+        statuses = found.tolist()
+        objects = without_crowds(truth, name="y_true").reset_index(drop=True)
+        missed = objects.drop(index=matched[matched >= 0]).to_dict("records")
         facts |= _score_facts(truth, table)
         confusion = _instance_confusion(truth, table)
     rows = [
@@ -262,7 +266,9 @@ def _score_facts(truth: pd.DataFrame, table: pd.DataFrame) -> dict[str, str]:
 
 def _instance_confusion(truth: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Counts of true and predicted instances that overlap, regardless of labels."""
-    matched = matched_rows(find_pairs(truth, table, 0.5, match_label=False), 0.5)
+    pairs = find_pairs(truth, table, 0.5, match_label=False)
+    matched = matched_rows(pairs, 0.5)
+    is_counted = ~ignored_rows(pairs, matched, 0.5)
     true, predicted, labels = shared_codes(
         check_instances(truth, name="y_true").label,
         check_instances(table, name="instances").label,
@@ -270,10 +276,10 @@ def _instance_confusion(truth: pd.DataFrame, table: pd.DataFrame) -> pd.DataFram
         names=("y_true", "the estimator's instances"),
     )
     nothing = len(labels)
-    missed = np.setdiff1d(np.arange(len(truth)), matched)
+    missed = np.setdiff1d(np.arange(len(true)), matched)
     return _confusion(
-        np.append(np.append(true, nothing)[matched], true[missed]),
-        np.append(predicted, np.full(len(missed), nothing)),
+        np.append(np.append(true, nothing)[matched[is_counted]], true[missed]),
+        np.append(predicted[is_counted], np.full(len(missed), nothing)),
         [*labels, "nothing"],
         [*labels, "missed"],
     )

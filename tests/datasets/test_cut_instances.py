@@ -148,3 +148,10 @@ def test_parameters_are_checked(tmp_path):
         cut_instances([IMAGE, IMAGE.astype(float)], truth)
     with pytest.raises(ValueError, match="one shape of a pixel"):
         cut_instances([IMAGE, np.zeros((20, 40, 4), np.uint16)], truth)
+
+
+def test_crowds_are_not_cut_out():
+    truth = table_of((0, "coin", 12, 3, 20, 11), (0, "coins", 0, 0, 40, 20))
+    X, y = cut_instances([IMAGE], truth.assign(iscrowd=[0, 1]), size=8)
+    assert len(X) == 1
+    assert y.tolist() == ["coin"]

@@ -290,3 +290,16 @@ def test_each_format_is_named_in_the_documentation():
     for known in FORMATS.values():
         assert known.title in dump_annotations.__doc__
         assert f'"{known.name}"' in dump_annotations.__doc__
+
+
+def test_crowds_are_written_to_coco_and_left_out_elsewhere(tmp_path, images, name):
+    truth = TRUTH.assign(iscrowd=[False, True, False])
+    path = target(tmp_path, name)
+    if name == "coco":
+        dump_annotations(path, images, truth, format=name)
+        assert_frame_equal(load_annotations(path)[1], truth)
+        return
+    with pytest.warns(UserWarning, match="1 crowd of instances left out"):
+        dump_annotations(path, images, truth, format=name)
+    expected = truth[~truth["iscrowd"]].drop(columns="iscrowd")
+    assert_frame_equal(load_annotations(path)[1], expected.reset_index(drop=True))

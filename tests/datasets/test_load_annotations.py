@@ -46,16 +46,16 @@ def test_a_coco_file_is_read_with_its_images(tmp_path):
         assert rows_of(instances) == [(i, "coin", 10, 5, 30, 15) for i in (0, 1)]
 
 
-def test_coco_annotations_of_crowds_are_left_out(tmp_path):
+def test_crowds_of_coco_have_a_column(tmp_path):
     make_image(tmp_path / "a.png")
     crowd = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "iscrowd": 1}
     coco(tmp_path, "a.png", annotations=[crowd])
-    with pytest.warns(
-        UserWarning, match=r"1 region of .* marked as crowds are skipped"
-    ):
-        paths, instances = load_annotations(tmp_path)
+    paths, instances = load_annotations(tmp_path)
     assert len(paths) == 1
-    assert len(instances) == 0
+    assert instances["iscrowd"].tolist() == [True]
+    crowd["iscrowd"] = 0
+    coco(tmp_path, "a.png", annotations=[crowd])
+    assert "iscrowd" not in load_annotations(tmp_path)[1]
 
 
 def test_two_categories_of_coco_may_have_one_name(tmp_path):

@@ -537,7 +537,7 @@ small_images = hnp.arrays(
     st.sampled_from([0, 15, 180]),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_boxes_are_inside_tight_and_determined(images, seed, scale, rotation, overlap):
     kwargs = {
         "n_scenes": 2,

@@ -1,7 +1,8 @@
 """Pascal VOC's files are read as half-open boxes."""
 
+import numpy as np
 import pytest
-from annotated_images import make_image, rows_of, voc_object, voc_text, write
+from annotated_images import BOX, make_image, rows_of, voc_object, voc_text, write
 
 from sklearn_similar.datasets import load_annotations
 
@@ -85,4 +86,23 @@ def test_each_damage_is_named(folder, old, new, message):
     text = voc_text("a.png", voc_object("coin", 1, 1, 9, 9))
     write(folder / "a.xml", text.replace(old, new))
     with pytest.raises(ValueError, match=message):
+        load_annotations(folder)
+
+
+def test_a_box_that_cvat_rotated_becomes_the_box_around_it(folder):
+    angle = "<attributes><attribute><name>rotation</name><value>90.0</value>"
+    angle += "</attribute></attributes></object>"
+    text = voc_object("coin", 11, 6, 18, 9).replace("</object>", angle)
+    write(folder / "a.xml", voc_text("a.png", text))
+    found = load_annotations(folder)[1][BOX]
+    np.testing.assert_allclose(found, [[12, 3, 16, 11]])
+
+
+def test_label_studio_may_have_dropped_angles(folder):
+    make_image(folder / "b.png")
+    owner = "<owner><name>Label Studio</name></owner></annotation>"
+    for name in "ab":
+        text = voc_text(f"{name}.png", voc_object("coin", 1, 1, 9, 9))
+        write(folder / f"{name}.xml", text.replace("</annotation>", owner))
+    with pytest.warns(UserWarning, match=r"exported 2 images .* drops the angles"):
         load_annotations(folder)

@@ -171,8 +171,9 @@ def test_names_may_be_lines_of_classes_txt(tmp_path, folder):
     image = one_image(tmp_path, "0 0.5 0.5 0.25 0.5")
     (tmp_path / "data.yaml").unlink()
     write(tmp_path / "notes.json", "{}")
+    write(tmp_path / "other.json", "{}")
     write(tmp_path / folder / "classes.txt", "\ufeffcoin\nkey\n\n")
-    with pytest.warns(UserWarning, match=r"1 file in .* left out, .*notes\.json"):
+    with pytest.warns(UserWarning, match=r"1 file in .* left out, .*other\.json"):
         paths, instances = load_annotations(tmp_path)
     assert paths == [image]
     assert instances["label"].tolist() == ["coin"]
@@ -251,3 +252,25 @@ def test_yaml_makes_no_objects(tmp_path):
     one_image(tmp_path, names="names: !!python/object/apply:os.getcwd []")
     with pytest.raises(ValueError, match="which is not in the names"):
         load_annotations(tmp_path)
+
+
+def label_studio(folder, line):
+    """An export of Label Studio with one object."""
+    image = make_image(folder / "images" / "a.png")
+    write(folder / "labels" / "a.txt", line)
+    write(folder / "classes.txt", "coin")
+    write(folder / "notes.json", '{"info": {"contributor": "Label Studio"}}')
+    return image
+
+
+def test_label_studio_may_have_dropped_angles(tmp_path):
+    label_studio(tmp_path, "0 0.5 0.5 0.25 0.5")
+    with pytest.warns(UserWarning, match="exported 1 image of") as caught:
+        load_annotations(tmp_path)
+    assert len(caught) == 1
+
+
+def test_label_studio_keeps_angles_of_oriented_boxes(tmp_path, recwarn):
+    label_studio(tmp_path, "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5")
+    load_annotations(tmp_path)
+    assert len(recwarn) == 0

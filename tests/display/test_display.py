@@ -320,6 +320,18 @@ def test_false_and_missed_instances_are_marked_as_the_metric_counts_them():
     ]
 
 
+def test_instances_in_crowds_are_not_marked():
+    columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
+    truth = pd.DataFrame(
+        [[0, "a", 0, 0, 2, 2], [0, "a", 2, 2, 8, 8]], columns=columns
+    ).assign(iscrowd=[False, True])
+    found = truth.assign(x_min=[0, 5], y_min=[0, 5])[columns]
+    display = InstancesDisplay([np.zeros((8, 8))], found, truth=truth).plot()
+    assert [text.get_text() for text in display.axes_[0].texts] == ["a", "a"]
+    styles = [box.get_linestyle() for box in display.axes_[0].patches]
+    assert styles == ["-", "-", "--"]
+
+
 def test_labels_stay_inside_the_image_and_apart_from_each_other():
     columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
     for y_min, y_max, sides in [

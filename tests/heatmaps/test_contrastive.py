@@ -231,7 +231,7 @@ def problems(draw):
     return maps, draw_weights(rng, draw(st.sampled_from([N_CLASSES, 1]))), targets, rng
 
 
-symmetry = settings(max_examples=25, deadline=None)
+symmetry = settings(max_examples=25)
 
 
 @given(problems())

@@ -36,7 +36,7 @@ def labelled(levels, threshold, values):
     ),
     st.integers(0, 1000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_components_of_each_threshold_are_those_of_a_plain_labelling(levels, seed):
     values = np.random.RandomState(seed).uniform(size=levels.shape)
     tree = ImageTree(levels)
@@ -53,7 +53,7 @@ def test_components_of_each_threshold_are_those_of_a_plain_labelling(levels, see
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_parent_is_the_smallest_component_that_contains_a_component(seed):
     noise = np.random.RandomState(seed).standard_normal((9, 11))
     levels = (5 + 3 * ndimage.gaussian_filter(noise, 1)).clip(0).astype(np.uint16)

@@ -82,3 +82,14 @@ def test_other_tables_are_refused_by_row(y, message):
 def test_background_images_have_no_numbers():
     with pytest.raises(ValueError, match="image=2, which is none of the 2 images"):
         read(table((2, "a", 0, 0, 5, 5)), backgrounds=[IMAGES[0]])
+
+
+def test_crowds_are_not_objects():
+    y = table((0, "a", 5, 5, 60, 40), (1, "many", 0, 0, 9, 9), (1, "a", 1, 2, 3, 4))
+    annotated, classes = read(y.assign(iscrowd=[0, 1, 0]))
+    assert_array_equal(classes, ["a"])
+    assert_array_equal(annotated.boxes[1], [[1, 2, 3, 4]])
+    assert [len(crowds) for crowds in annotated.crowds] == [0, 1]
+    assert_array_equal(annotated.crowds[1], [[0, 0, 9, 9]])
+    with pytest.raises(ValueError, match="y has no boxes"):
+        read(y.assign(iscrowd=1))

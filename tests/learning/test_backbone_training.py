@@ -122,12 +122,23 @@ def test_everything_is_background_in_a_photograph_without_objects():
         assert (labels == 2).all()
 
 
+def test_nothing_is_background_in_a_crowd():
+    made, _ = trainer(n_far=300)
+    photo = photograph(OBJECTS[:0], [])
+    crowd = np.array([[0.0, 0, 60, 96]])
+    boxes, _, _ = made._sample(replace(photo, crowds=crowd))
+    inside = np.minimum(boxes[:, 2], 60) - np.minimum(boxes[:, 0], 60)
+    assert (inside / (boxes[:, 2] - boxes[:, 0]) < 0.5).all()
+    assert len(boxes) > 50
+
+
 def test_a_mirrored_photograph_has_its_objects_where_they_are():
     photo = photograph()
     photo.pixels[:] = 0
     for x_min, y_min, x_max, y_max in OBJECTS.astype(int):
         photo.pixels[:, y_min:y_max, x_min:x_max] = 1
     rng = np.random.RandomState(0)
+    photo = replace(photo, crowds=photo.boxes)
     versions = [_mirrored(photo, rng) for _ in range(9)]
     assert len({version.boxes.tobytes() for version in versions}) == 2
     for version in versions:
@@ -135,6 +146,7 @@ def test_a_mirrored_photograph_has_its_objects_where_they_are():
         for x_min, y_min, x_max, y_max in version.boxes.astype(int):
             covered[:, y_min:y_max, x_min:x_max] = 1
         assert torch.equal(covered, version.pixels)
+        assert_array_equal(version.crowds, version.boxes)
 
 
 def test_photographs_of_several_sizes_share_a_batch():

@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn_similar._learning import photographs
 from sklearn_similar._learning.annotated import read_annotated
 from sklearn_similar._learning.photographs import (
+    _tiles,
     feature_specification,
     train_on_photographs,
 )
@@ -52,10 +53,18 @@ def fits(monkeypatch):
 
 
 def train(
-    estimator=None, recipe=RECIPE, n=4, is_complete=True, n_mining_rounds=1, seed=0
+    estimator=None,
+    recipe=RECIPE,
+    n=4,
+    is_complete=True,
+    n_mining_rounds=1,
+    seed=0,
+    crowd=None,
 ):
     X, y = make_photographs(n)
     data, classes = read_annotated(X, y, [], 3, is_complete)
+    if crowd is not None:
+        data = replace(data, crowds=[np.array([crowd])] * n)
     return train_on_photographs(
         estimator or make_head(),
         data,
@@ -300,3 +309,31 @@ def test_nothing_is_drawn_from_global_generators():
         train(n=1)
     assert_array_equal(np.random.get_state()[1], before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_nothing_is_proposed_in_a_crowd_but_objects_with_boxes(trained):
+    X, y = make_photographs(1)
+    data, _ = read_annotated(X, y, [], 3, True)
+    settings = ProposalSettings(
+        source="windows",
+        n_thresholds=31,
+        window_sizes=trained.specification.window_sizes,
+    )
+    crowd = np.array([[0.0, 0.0, 64.0, 128.0]])
+    everywhere, elsewhere = (
+        np.concatenate(
+            [tile.proposals for tile in _tiles(trained, given, settings, 0.5)]
+        )
+        for given in (data, replace(data, crowds=[crowd]))
+    )
+    inside = np.minimum(everywhere[:, 2], 64) - np.minimum(everywhere[:, 0], 64)
+    is_inside = inside >= 0.5 * (everywhere[:, 2] - everywhere[:, 0])
+    is_object = iou_matrix(everywhere, data.boxes[0]).max(axis=1) >= 0.5
+    np.testing.assert_array_equal(elsewhere, everywhere[~is_inside | is_object])
+    assert (is_inside & is_object).any()
+    assert is_inside.sum() > 50
+
+
+def test_a_crowd_in_all_of_the_photographs_leaves_no_background():
+    with pytest.raises(ValueError, match="leave no background to learn from"):
+        train(Recorder(), n=3, n_mining_rounds=0, crowd=(0.0, 0.0, 128.0, 128.0))

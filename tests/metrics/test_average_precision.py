@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from instances import (
+    BOX,
     make_truth,
     naive_matches,
     random_instances,
@@ -14,6 +15,7 @@ from instances import (
 
 from sklearn_similar.metrics import (
     average_precision,
+    detection_scores,
     mean_average_precision,
 )
 
@@ -56,7 +58,7 @@ def coco_precision(truth, detections, max_detections):
                 "category_id": int(row.label),
                 "bbox": [float(v) for v in (row.x_min, row.y_min, width, height)],
                 "area": float(width * height),
-                "iscrowd": 0,
+                "iscrowd": int(getattr(row, "iscrowd", 0)),
                 "score": float(getattr(row, "score", 0.0)),
             }
 
@@ -142,3 +144,75 @@ def test_max_detections_selects_the_highest_scores_of_each_image_and_label():
 def test_impossible_thresholds_are_refused(thresholds):
     with pytest.raises(ValueError, match="iou_thresholds is"):
         mean_average_precision([], [], iou_thresholds=thresholds)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_detections_in_crowds_are_ignored_as_by_pycocotools(seed):
+    pytest.importorskip("pycocotools", reason="needs COCO's code")
+    truth, detections = random_instances(seed)
+    # Crowds of every size, some of which hold true instances.
+    truth["iscrowd"] = np.random.default_rng(seed).random(len(truth)) < 0.4
+    crowds = truth.iscrowd
+    truth.loc[crowds, ["x_max", "y_max"]] += 4
+    precision = coco_precision(truth, detections, 10_000)
+    per_label = precision[precision.min(axis=(1, 2)) >= 0].mean(axis=2)
+    actual = mean_average_precision(truth, detections)
+    assert actual == pytest.approx(per_label.mean(), rel=1e-12)
+    assert actual != mean_average_precision(truth[~crowds], detections)
+    assert actual != mean_average_precision(truth.drop(columns="iscrowd"), detections)
+
+
+def test_a_crowd_is_neither_found_nor_missed():
+    truth = make_truth([0, 1, 0, 0, 4, 4], [0, 1, 20, 0, 60, 40])
+    truth["iscrowd"] = [0, 1]
+    found = truth.assign(score=0.5, iscrowd=0)
+    found.loc[1, BOX] = [30, 10, 34, 14]
+    assert average_precision(truth, found) == 1.0
+    scores = detection_scores(truth, found)
+    assert scores[3:] == (1, 1, 1)
+    # In another image or of another label, or half outside, it is false.
+    for change in ({"image": 1}, {"label": 2}, {"x_min": 10, "x_max": 26}):
+        other = found.copy()
+        other.loc[1, list(change)] = list(change.values())
+        assert detection_scores(truth, other)[3:] == (1, 2, 1)
+
+
+def one_tie():
+    truth = make_truth([0, 1, 0, 0, 4, 4], [1, 1, 0, 0, 4, 4])
+    found = truth.assign(score=0.5)
+    found.loc[0, ["x_min", "x_max"]] = [20, 24]
+    return truth, found
+
+
+def test_ties_may_be_resolved_without_the_order_of_images():
+    truth, found = one_tie()
+    swapped = [table.assign(image=1 - table.image) for table in (truth, found)]
+    by_order = [average_precision(truth, found), average_precision(*swapped)]
+    np.testing.assert_allclose(sorted(by_order), [25.5 / 101, 51 / 101])
+    for tables in ((truth, found), swapped):
+        worst = average_precision(*tables, ties="worst")
+        assert worst == pytest.approx(min(by_order))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_worst_ties_depend_on_no_order(seed):
+    truth, found = random_instances(seed)
+    found["score"] = found["score"].round(1)
+    rng = np.random.default_rng(seed)
+    worst = mean_average_precision(truth, found, ties="worst", max_detections=2)
+    images = np.arange(truth.image.max() + found.image.max() + 1)
+    for _ in range(20):
+        number = rng.permutation(images)
+        tables = [
+            table.assign(image=number[table.image]).sample(frac=1, random_state=rng)
+            for table in (truth, found)
+        ]
+        again = mean_average_precision(*tables, ties="worst", max_detections=2)
+        assert again == pytest.approx(worst, rel=1e-12)
+
+
+def test_without_ties_both_are_equal():
+    truth, found = random_instances(0)
+    found["score"] = np.random.default_rng(0).random(len(found))
+    for metric in (average_precision, mean_average_precision):
+        assert metric(truth, found, ties="worst") == metric(truth, found)

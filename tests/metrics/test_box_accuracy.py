@@ -78,7 +78,7 @@ def test_equals_a_labelling_for_each_threshold(version, sigma):
     st.integers(1, 12),
     st.randoms(use_true_random=False),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_equals_it_on_plateaus_ties_and_maps_without_heat(maps, version, n, random):
     truth = pd.DataFrame(
         [
@@ -114,7 +114,7 @@ def test_version_2_has_a_threshold_for_each_iou():
 
 
 @given(st.integers(0, 10_000), st.floats(0.3, 3))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_a_higher_iou_threshold_localises_no_more_images(seed, sigma):
     maps = smooth_maps(seed, 4, sigma=sigma)
     boxes = random_boxes(np.random.default_rng(seed), 4, 16)

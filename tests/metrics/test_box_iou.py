@@ -25,7 +25,7 @@ integer_boxes = hnp.arrays(
 
 
 @given(integer_boxes, integer_boxes)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_equals_the_count_of_pixels(a, b):
     expected = [[iou_of_pixels(p, q) for q in b] for p in a]
     np.testing.assert_allclose(
@@ -37,7 +37,7 @@ def test_equals_the_count_of_pixels(a, b):
     hnp.arrays(np.float64, (4, 2), elements=st.floats(-1e6, 1e6)),
     hnp.arrays(np.float64, (4, 2), elements=st.floats(0, 1e6)),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_is_symmetric_and_within_0_and_1(corner, extent):
     boxes = np.hstack([corner, corner + extent])
     iou = box_iou(boxes, boxes)

@@ -85,7 +85,7 @@ def test_an_impossible_threshold_is_refused(iou_threshold):
 
 
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_properties_of_matching(seed, threshold):
     truth, detections = random_instances(seed)
     scores = detection_scores(truth, detections, iou_threshold=threshold)

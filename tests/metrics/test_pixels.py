@@ -50,7 +50,6 @@ def test_pixel_average_precision_equals_a_naive_loop(seed):
     hnp.arrays(np.int64, (2, 4, 5), elements=st.integers(0, 64)),
     hnp.arrays(bool, (2, 4, 5)),
 )
-@settings(deadline=None)
 def test_equals_scikit_learn_where_heat_lies_on_the_grid(heat, masks):
     masks[0, 0, 0] = True
     heat = heat / 64
@@ -131,7 +130,7 @@ def test_pointing_game_equals_a_naive_loop():
 
 
 @given(st.integers(0, 10_000), st.lists(st.floats(0, 20), min_size=2))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_a_larger_tolerance_hits_no_less(seed, tolerances):
     maps = smooth_maps(seed, 4)
     boxes = random_boxes(np.random.default_rng(seed), 4, 16)

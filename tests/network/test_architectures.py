@@ -64,7 +64,7 @@ def test_output_is_that_of_the_formulas():
 
 
 @given(st.integers(1, 33), st.integers(1, 33), st.integers(1, 4), st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_images_of_any_size_pass(height, width, in_channels, n_classes):
     module = LeNet(n_classes, (height, width), in_channels)
     output = module(torch.rand(2, in_channels, height, width))
@@ -82,7 +82,7 @@ def test_images_of_odd_sizes_keep_their_last_row(row):
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4), st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_small_cnn_takes_images_of_any_size(height, width, in_channels, n_classes):
     module = SmallCNN(n_classes, in_channels).eval()
     output = module(torch.rand(2, in_channels, height, width))

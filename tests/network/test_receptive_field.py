@@ -164,7 +164,7 @@ def test_dense_activations_at_the_stride_equal_pooled_ones(name, before):
         max_size=3,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_dense_activations_equal_pooled_ones_for_any_sequence_of_layers(names):
     assert_dense_equals_pooled(names, (150, 160))

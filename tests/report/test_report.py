@@ -161,6 +161,24 @@ def test_a_localizer_s_page_holds_its_instances_and_the_scores(
     assert listed == [f"{value:.4g}" for value in sorted(values, reverse=True)]
 
 
+def test_instances_in_crowds_are_neither_right_nor_false(
+    fitted_localizer, scenes, path
+):
+    images, truth = scenes
+    found = fitted_localizer.localize(images)
+    # All of the first image is a crowd, of the label of its first detection.
+    height, width = images[0].shape[:2]
+    crowd = found.iloc[:1].assign(x_min=0, y_min=0, x_max=width, y_max=height)
+    truth = pd.concat([crowd.assign(iscrowd=True), truth[truth["image"] != 0]])
+    write_report(fitted_localizer, images, path, truth.drop(columns=["score", "heat"]))
+    rows = Page(path).rows
+    is_covered = (found["image"] == 0) & (found["label"] == crowd["label"].iloc[0])
+    statuses = rows["status"][: len(found)]
+    assert set(statuses[is_covered]) == {""}
+    assert "" not in set(statuses[~is_covered])
+    assert (rows[rows["status"] == "missed"]["image"] != 0).all()
+
+
 def test_a_classifier_s_page_holds_labels_and_the_confusion(digits, fitted, path):
     X, y = digits.X_test[:30], digits.y_test[:30]
     write_report(fitted, X, path, y)

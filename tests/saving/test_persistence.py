@@ -17,7 +17,9 @@ import pandas as pd
 import pytest
 import torch
 from hostile_files import Peak, code_that_runs, forged, metadata_of, seal, split
+from painted_photographs import make_photographs, tiny_backbone
 from pandas.testing import assert_frame_equal
+from saved_files import Scores, make_lines, write_files
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -34,24 +36,12 @@ from sklearn_similar import (
     load,
     save,
 )
+from sklearn_similar._saving.versions import FORMAT
 from sklearn_similar._search.box_regression import box_weights
 from sklearn_similar._tables.boxes import BOX_COLUMNS
 from sklearn_similar.datasets import make_scenes
 
 DATA = Path(__file__).parent / "data"
-
-
-class Scores(nn.Module):
-    """Network with few weights."""
-
-    def __init__(self, n_classes, in_channels, width=4):
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(in_channels, width, 3), nn.ReLU())
-        self.norm = nn.BatchNorm2d(width)
-        self.fc = nn.Linear(width, n_classes)
-
-    def forward(self, x):
-        return self.fc(self.norm(self.features(x)).mean(dim=(2, 3)))
 
 
 class OtherScores(Scores):
@@ -66,6 +56,40 @@ class Probabilities(Scores):
         return super().forward(x).softmax(dim=1)
 
 
+def spot():
+    """An image of a bright spot."""
+    row, column = np.mgrid[:24, :24]
+    image = 200 * np.exp(-((row - 8) ** 2 + (column - 14) ** 2) / 8)
+    return image.astype(np.uint8)
+
+
+def objects(*items):
+    """The record of an array of objects."""
+    return {"__type__": "objects", "items": list(items), "shape": [len(items)]}
+
+
+def call_format_1(path):
+    """Write a file anew as one of format 1, with the same content."""
+    header, data = split(path.read_bytes())
+    path.write_bytes(seal(header, data, metadata_of(header) | {"format": 1}))
+
+
+def names_in(path):
+    """Names of all values in a file, except in arrays and values of many types."""
+    header, _ = split(path.read_bytes())
+    names = set()
+    records = [((), metadata_of(header)["estimator"])]
+    while records:
+        place, record = records.pop()
+        for name, value in record.items():
+            names.add((*place, name))
+            if name in ("estimator", "estimator_") and isinstance(value, dict):
+                records.append(((*place, name), value))
+            elif name in ("state", "net", "backbone_", "params", "fitted"):
+                names |= {(*place, name, key) for key in value}
+    return names
+
+
 def double(importances):
     return np.ones_like(importances)
 
@@ -77,10 +101,7 @@ def path(tmp_path):
 
 @pytest.fixture(scope="module")
 def images():
-    rng = np.random.default_rng(0)
-    X = rng.integers(0, 60, (30, 6, 6), dtype=np.uint8)
-    X[np.arange(30), 2, np.repeat([1, 2, 3], 10)] = 255
-    return X, np.repeat([3, 5, 8], 10)
+    return make_lines()
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +328,7 @@ class TestLocalizer:
 
         monkeypatch.setattr("sklearn_similar._localizer.pack_specification", pack)
         save(localizer, path)
+        call_format_1(path)
         assert_same(load(path).crop_specification_, localizer.crop_specification_)
 
     @pytest.mark.parametrize("value", [1, None, "yes"])
@@ -368,6 +390,7 @@ class TestLocalizer:
         expected = earlier.localize(scenes)
         del earlier.box_regression_
         save(earlier, path)
+        call_format_1(path)
         assert_frame_equal(load(path).localize(scenes), expected)
         assert_frame_equal(
             pickle.loads(pickle.dumps(earlier)).localize(scenes), expected
@@ -383,9 +406,9 @@ class TestLocalizer:
         save(learnt, path)
         with pytest.raises(ValueError, match="_has_background_images is missing or"):
             load(path)
-        # Files of earlier versions lack it.
         del learnt._has_background_images
         save(learnt, path)
+        call_format_1(path)
         assert not load(path)._is_background_unknown()
 
     def test_sizes_and_context_are_saved(self, localizer, path):
@@ -421,7 +444,7 @@ class TestParametersThatAFileCannotHold:
     def test_module_class_is_passed(self, fit, path, images):
         model = fit(module=Scores, net_params={"module__width": 5})
         save(model, path)
-        named = re.escape(f"module={__name__}.Scores; pass it: load(path, module=...)")
+        named = re.escape("module=saved_files.Scores; pass it: load(path, module=...)")
         with pytest.raises(ValueError, match=named):
             load(path)
         assert_equal_estimators(load(path, Scores), model, images[0])
@@ -524,6 +547,13 @@ class TestParametersThatAFileCannotHold:
         with pytest.raises(ValueError, match=r"\.Scores and, .*OtherScores.*fit again"):
             save(model, path)
 
+    @pytest.mark.parametrize("params", [{"scales": ()}, {"min_size": 9, "max_size": 3}])
+    def test_parameters_that_no_search_takes_are_refused(self, localizer, path, params):
+        changed = copy.copy(localizer).set_params(**params)
+        with pytest.raises(ValueError, match=r"scales is|larger than max_size"):
+            save(changed, path)
+        assert not path.exists()
+
     def test_attributes_of_other_types_are_named(self, fit, path):
         model = fit()
         model.note_ = {1, 2}
@@ -563,8 +593,56 @@ class TestDevice:
         assert_same(loaded.predict_proba(images[0]), expected)
 
 
-class TestFilesOfVersion010:
-    """Files in `data`, saved by the first version."""
+class TestFilesOfEarlierFormats:
+    """Files in `data`; `saved_files.py` writes those of the current format."""
+
+    def test_of_the_first_classifiers(self, images):
+        model = load(DATA / "format-1-first-classifier.safetensors", Scores)
+        expected = [
+            [0.21050222, 0.44589642, 0.34360144],
+            [0.20987374, 0.44706324, 0.34306303],
+            [0.20929542, 0.44635594, 0.34434864],
+        ]
+        np.testing.assert_allclose(
+            model.predict_proba(images[0][::10]), expected, rtol=1e-4
+        )
+        assert model.transform(images[0]).shape == images[0].shape
+
+    @pytest.mark.parametrize(
+        ("name", "lacking"),
+        [("first", "n_mining_rounds and no rotation"), ("second", "rotation")],
+    )
+    def test_of_the_first_localizers_is_refused_with_its_version(self, name, lacking):
+        message = (
+            f"early snapshot, whose localizers had no {lacking} (format 1 of "
+            f"sklearn_similar '0.1.0', and this is {__version__}); load it with"
+        )
+        with pytest.raises(ValueError, match=re.escape(message)):
+            load(DATA / f"format-1-{name}-localizer.safetensors", Scores)
+
+    @pytest.mark.parametrize("number", range(2, FORMAT + 1))
+    def test_of_counted_formats(self, images, number):
+        model = load(DATA / f"format-{number}-classifier.safetensors", Scores)
+        proba = model.predict_proba(images[0])
+        localizer = load(DATA / f"format-{number}-localizer.safetensors", Scores)
+        found = localizer.estimator_.predict_proba(images[0])
+        np.testing.assert_array_equal(found, proba)
+        assert model.heatmap(images[0][:2], target=5).shape == (2, 6, 6)
+        assert len(localizer.localize([spot()])) > 0
+        of_photographs = load(
+            DATA / f"format-{number}-photographs.safetensors", backbone=tiny_backbone()
+        )
+        X, y = make_photographs(2)
+        assert len(of_photographs.localize(X)) > 0
+        assert set(of_photographs.classes_) == set(y["label"])
+
+    def test_a_change_of_what_is_saved_has_a_format(self, tmp_path):
+        """If this fails, raise `FORMAT`, and run `saved_files.py`."""
+        write_files(tmp_path)
+        names = [path.name for path in tmp_path.iterdir()]
+        assert len(names) == 3
+        for name in names:
+            assert names_in(DATA / name) == names_in(tmp_path / name), name
 
     def test_classifier(self, images):
         model = load(DATA / "classifier.safetensors")
@@ -588,27 +666,25 @@ class TestFilesOfVersion010:
         dates = np.array(["2020-01-01", "2021-05-05", "2022-02-02"], "M8[D]")
         assert_same(localizer.classes_, dates)
         assert localizer.estimator is localizer.estimator_
-        row, column = np.mgrid[:24, :24]
-        image = 200 * np.exp(-((row - 8) ** 2 + (column - 14) ** 2) / 8)
-        (found,) = localizer.localize([image.astype(np.uint8)]).to_dict("records")
+        (found,) = localizer.localize([spot()]).to_dict("records")
         assert found["label"] == dates[2]
         assert [found[name] for name in BOX_COLUMNS] == [9, 3, 20, 14]
         np.testing.assert_allclose(found["score"], 0.342922, rtol=1e-4)
 
 
 class TestFormat:
-    @pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+    @pytest.mark.parametrize("version", [0, FORMAT + 1, "1", None, [1], True, 1.0])
     def test_other_formats_are_refused_with_both_versions(self, content, path, version):
         header, data = split(content)
         metadata = metadata_of(header) | {"format": version, "version": "99.0"}
         path.write_bytes(seal(header, data, metadata))
-        expected = f"'99.0', but {__version__} reads format 1"
+        expected = f"'99.0', but {__version__} reads formats 1 to {FORMAT};"
         with pytest.raises(ValueError, match=expected):
             load(path)
 
     def test_file_names_the_version_that_wrote_it(self, content):
         metadata = metadata_of(split(content)[0])
-        assert (metadata["format"], metadata["version"]) == (1, __version__)
+        assert (metadata["format"], metadata["version"]) == (FORMAT, __version__)
 
     def test_sealed_files_are_those_of_save(self, content, path):
         expected = load(path)
@@ -659,6 +735,40 @@ class TestHostileFiles:
             (lambda state, net: state.update(layer_="nothing"), "nothing"),
             (lambda state, net: state.pop("filter_errors_"), "filter_errors_"),
             (lambda state, net: state.update(_dtype="O"), "_dtype"),
+            (lambda state, net: state.update(_dtype="float7"), "_dtype"),
+            (lambda state, net: state.update(_dtype="int7"), "_dtype"),
+            (lambda state, net: state.update(classes_=objects(3, 5, 5)), "classes_"),
+            (lambda state, net: state.update(classes_=objects([], 5, 8)), "classes_"),
+            (lambda state, net: state.update(classes_=objects("a", 5, 8)), "classes_"),
+            (
+                lambda state, net: state.update(feature_names_in_=objects(*[1] * 36)),
+                "feature_names_in_",
+            ),
+            (
+                lambda state, net: state.update(feature_names_in_=objects(*"x" * 36)),
+                "feature_names_in_",
+            ),
+            (
+                lambda state, net: state["_net_arrays"].update(
+                    {"classifier.fc3.bias": objects(1.0, 2.0, 3.0)}
+                ),
+                "_net_arrays",
+            ),
+            (lambda state, net: state.update(outline_layer_="nothing"), ""),
+            (lambda state, net: state.update(outline_layer_=""), ""),
+            (lambda state, net: state.update(outline_layer_="classifier"), "outline"),
+            (
+                lambda state, net: net.update(net_params={"callbacks": ["x"]}),
+                "net_params",
+            ),
+            (
+                lambda state, net: state.update(net_params={"callbacks": ["x"]}),
+                "net_params",
+            ),
+            (
+                lambda state, net: state.update(normalization_constant_=0.0),
+                "normalization_constant_",
+            ),
             (lambda state, net: state.update(_net_history=[1]), "_net_history"),
             (lambda state, net: state.update(baseline_error_=None), "baseline_error_"),
             (lambda state, net: net.update(module={"network": "os.system"}), "network"),
@@ -697,6 +807,12 @@ class TestHostileFiles:
             (lambda record: record.update(estimator_={**record}), "estimator is"),
             (lambda record: record["state"].update(estimator_=1), "estimator_"),
             (lambda record: record["state"].update(_layout=[1]), "_layout"),
+            (lambda record: record["state"].update(scales=["x"]), "scales is ['x']"),
+            (lambda record: record["state"].update(scales=[]), "scales is []"),
+            (lambda record: record["state"].update(scales=[-1.0]), "scales is [-1"),
+            (lambda record: record["state"].update(min_size=9, max_size=3), "larger"),
+            (lambda record: record["state"].update(proposals="windows"), "'windows' n"),
+            (lambda record: record["state"].update(background_="x"), "background_"),
             (lambda record: record["state"].pop("_columns"), "_columns"),
             (lambda record: record["state"].update(classes_=None), "classes_"),
             (lambda record: record["state"].update(n_features_in_=7), "n_features_in_"),
@@ -706,6 +822,14 @@ class TestHostileFiles:
         content = (DATA / "localizer.safetensors").read_bytes()
         refusal = self.refusal(path, content, lambda m: change(m["estimator"]))
         assert message in refusal
+
+    @pytest.mark.parametrize("n_jobs", [10**6, -1, 1])
+    def test_processes_are_not_asked_for(self, path, n_jobs):
+        header, data = split((DATA / "localizer.safetensors").read_bytes())
+        metadata = metadata_of(header)
+        metadata["estimator"]["state"]["n_jobs"] = n_jobs
+        path.write_bytes(seal(header, data, metadata))
+        assert load(path).n_jobs is None
 
     def test_a_network_of_a_localizer_is_ignored(self, path):
         header, data = split((DATA / "localizer.safetensors").read_bytes())

@@ -2,10 +2,15 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sklearn_similar._saving import files
 from sklearn_similar._saving.files import check_can_write, write_all, write_atomically
 
 
@@ -51,6 +56,67 @@ def test_several_files_are_all_written_or_none(path):
     write_all({path: b"new", other: b"other"})
     assert (path.read_bytes(), other.read_bytes()) == (b"new", b"other")
     assert sorted(os.listdir(path.parent)) == ["file", "other"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "")])
+def test_none_of_several_files_is_in_place_if_a_later_one_fails(
+    path, monkeypatch, error
+):
+    n_written = iter(range(9))
+
+    def fail_later(descriptor):
+        if next(n_written) > 0:
+            raise error
+
+    monkeypatch.setattr(os, "fsync", fail_later)
+    with pytest.raises(type(error)):
+        write_all({path: b"new", path.with_name("other"): b"new"})
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def raising(number):
+    """A function that sends a signal to this process."""
+    return lambda *args: signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_ctrl_c_takes_effect_when_files_are_in_place(path, monkeypatch, function):
+    before = signal.getsignal(signal.SIGINT)
+    original = getattr(os, function)
+    sends = raising(signal.SIGINT)
+    monkeypatch.setattr(os, function, lambda *args: [sends(), original(*args)][1])
+    with pytest.raises(KeyboardInterrupt):
+        write_all({path: b"new", path.with_name("other"): b"new"})
+    assert path.read_bytes() == b"new"
+    assert sorted(os.listdir(path.parent)) == ["file", "other"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM between processes")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_the_process_leaves_no_temporary_file(path, name):
+    # The module alone, as importing the package takes seconds.
+    code = f"""
+import importlib.util, os, signal
+spec = importlib.util.spec_from_file_location("files", {files.__file__!r})
+files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(files)
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.{name})
+files.write_atomically({str(path)!r}, b"new")
+print("goes on")
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert process.returncode == -getattr(signal, name), process.stderr
+    assert process.stdout == b""
+    assert path.read_bytes() == b"new"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_files_are_written_in_other_threads(path):
+    with ThreadPoolExecutor() as pool:
+        pool.submit(write_atomically, path, b"new").result()
+    assert path.read_bytes() == b"new"
 
 
 def test_permissions_are_those_of_other_new_files(path):

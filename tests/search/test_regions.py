@@ -48,7 +48,7 @@ def test_regions_of_each_threshold_are_those_of_a_plain_labelling(seed):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_parent_comes_before_its_child_and_contains_it(seed):
     regions = connected_regions(smooth_image(seed), np.linspace(0.1, 0.9, 9))
     children = np.flatnonzero(regions.parent >= 0)
@@ -171,7 +171,7 @@ def noise(rng, shape, smoothing):
     st.sampled_from([1, 6, 31]),
     st.sampled_from([RegionRecipe(), RegionRecipe().for_channel(2)]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_regions_of_tiles_are_those_of_the_whole_image_in_their_order(
     seed, shape, tile, smoothing, n_thresholds, recipe
 ):

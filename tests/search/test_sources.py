@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from search_cases import smooth_image
 from sklearn import config_context
@@ -101,7 +101,6 @@ def test_noise_hides_no_object(negative):
     assert np.mean(overlap) > 0.8
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(40, 61), st.integers(40, 61))
 def test_proposals_lie_inside_the_image_and_are_not_empty(seed, height, width):
     image = tensor(

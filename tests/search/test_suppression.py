@@ -1,7 +1,7 @@
 """Suppression and refitted boxes, against naive loops."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from search_cases import detections
@@ -41,7 +41,6 @@ def naive_nms(boxes, rank, iou_threshold):
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
-@settings(deadline=None)
 def test_suppression_is_that_of_a_naive_loop(seed, iou_threshold):
     rng = np.random.RandomState(seed)
     corner = rng.randint(0, 20, size=(15, 2))
@@ -177,7 +176,6 @@ def naive_tightest(boxes, downsampling, label, row):
 
 
 @given(st.integers(0, 10_000))
-@settings(deadline=None)
 def test_the_tightest_box_is_that_of_a_naive_search(seed):
     rng = np.random.RandomState(seed)
     corner, size = rng.randint(0, 4, size=(30, 2)), rng.randint(6, 12, size=(30, 2))
@@ -215,7 +213,6 @@ def test_an_instance_has_its_score_and_the_box_of_its_tightest_duplicate():
 
 
 @given(st.integers(0, 10_000))
-@settings(deadline=None)
 def test_tight_boxes_do_not_overlap_more_than_the_threshold(seed):
     rng = np.random.RandomState(seed)
     corner, size = rng.randint(0, 30, size=(40, 2)), rng.randint(8, 14, size=(40, 2))
@@ -228,7 +225,6 @@ def test_tight_boxes_do_not_overlap_more_than_the_threshold(seed):
 
 
 @given(st.integers(0, 10_000))
-@settings(deadline=None)
 def test_the_mean_box_is_that_of_a_naive_search(seed):
     rng = np.random.RandomState(seed)
     corner, size = rng.randint(0, 6, size=(30, 2)), rng.randint(6, 40, size=(30, 2))

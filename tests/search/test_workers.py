@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer
 from sklearn_similar._network.threads import limited_threads
+from sklearn_similar._search import workers
 from sklearn_similar.datasets import make_scenes
 
 
@@ -39,6 +40,24 @@ def threads_of_torch():
     torch.set_num_threads(3)
     yield 3
     torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(("n_images", "n_workers"), [(1, 0), (3, 3), (10, 5)])
+def test_there_are_no_more_workers_than_work(
+    localizer, scenes, monkeypatch, n_images, n_workers
+):
+    asked = []
+
+    class Noted(workers.Parallel):
+        def __init__(self, n_jobs, **params):
+            asked.append(n_jobs)
+            super().__init__(n_jobs=n_jobs, **(params | {"prefer": "threads"}))
+
+    monkeypatch.setattr(workers, "Parallel", Noted)
+    expected = localizer.localize(scenes[:n_images])
+    localizer.n_jobs = 5
+    assert_frame_equal(localizer.localize(scenes[:n_images]), expected)
+    assert asked == ([n_workers] if n_workers else [])
 
 
 def noted(seen):

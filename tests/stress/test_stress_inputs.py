@@ -58,7 +58,6 @@ def labelled_images(draw):
 
 @settings(
     max_examples=N_CASES,
-    deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )

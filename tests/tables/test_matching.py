@@ -73,7 +73,7 @@ def test_blocks_within_working_memory_do_not_change_the_result():
 
 
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0))
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_order_of_rows_and_names_of_images_do_not_matter(seed, threshold):
     truth, detections = random_instances(seed)
     rng = np.random.default_rng(seed)
@@ -90,7 +90,7 @@ def test_order_of_rows_and_names_of_images_do_not_matter(seed, threshold):
 
 
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.integers(2, 4))
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_no_true_box_matches_twice(seed, threshold, n):
     truth, detections = random_instances(seed)
     scores = detection_scores(truth, detections, iou_threshold=threshold)

@@ -94,3 +94,30 @@ def test_images_are_numbered_and_boxes_lie_inside():
     flags = check_instances(make_truth([True, "a", 0, 0, 4, 3]), name="t")
     with pytest.raises(ValueError, match="image=True, which is none"):
         image_numbers(flags, shapes, name="t")
+
+
+def test_crowds_are_marked_by_1():
+    truth = make_truth(*[[0, "a", 0, 0, 1, 1]] * 3)
+    for values in ([1, 0, None], [True, False, False], [1, pd.NA, 0], [1.0, np.nan, 0]):
+        marked = truth.assign(iscrowd=values)
+        assert len(check_instances(marked, name="y").boxes) == 2
+        checked = check_instances(marked, name="y", with_crowds=True)
+        assert checked.is_crowd.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["x", 0], "Column 'iscrowd' of y has dtype .*; convert it to numbers"),
+        ([0, 2], "Row 1 of y has iscrowd=2; give 0 or 1"),
+    ],
+)
+def test_other_marks_of_crowds_are_refused(values, message):
+    truth = good.drop(columns="score").assign(iscrowd=values)
+    with pytest.raises(ValueError, match=message):
+        check_instances(truth, name="y")
+
+
+def test_detections_are_never_crowds():
+    marked = good.assign(iscrowd=1)
+    assert len(check_instances(marked, name="y", needs_score=True).boxes) == 2
