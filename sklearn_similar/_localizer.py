@@ -41,6 +41,7 @@ from ._images.messages import warn_user
 from ._images.photographs import grey_or_colour
 from ._images.reading import uint8_image_list
 from ._images.streams import check_in_memory, read_parts
+from ._images.transparency import fill_for
 from ._images.validation import check_training_data, image_names
 from ._learning.annotated import read_annotated
 from ._learning.heads import check_head, default_head
@@ -556,7 +557,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         recognizer.check_estimator()
         channels = self._n_channels()
         n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
-        parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
+        parts, n_images = read_parts(self, X, self._layout, n_pixels)
         if self.image_shape_ is None:
             parts = grey_or_colour(parts)
         images = groups(parts, channels, n_pixels)
@@ -651,6 +652,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             backgrounds,
             backbone.n_channels if backbone else None,
             self.annotation == "complete",
+            fill_for(self),
         )
         self.background_ = unused_label(self.classes_)
         recognizer = train_on_photographs(

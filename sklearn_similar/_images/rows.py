@@ -10,7 +10,13 @@ from scipy import sparse
 
 from .images import Images, n_channels
 from .messages import ImageNames, shape_text
-from .reading import channels_seem_first, check_numeric, to_numpy
+from .pillow_images import is_pillow_image
+from .reading import (
+    channels_seem_first,
+    check_not_masked,
+    check_numeric,
+    to_numpy,
+)
 
 _ACCEPTED = (
     "rows (n, n_features), grey images (n, height, width), colour images (n, height, "
@@ -26,8 +32,11 @@ def readable_rows(X):
     if sparse.issparse(X):
         return X
     _check_not_paths(X)
+    if is_pillow_image(X):
+        raise ValueError("X is one image; pass [X], a list of images.")
+    check_not_masked(X, "X")
     if isinstance(X, pd.DataFrame):
-        return _without_extension_integers(X)
+        return _without_extension_integers(_dense(X))
     try:
         X = to_numpy(X)
     except ValueError as error:
@@ -65,8 +74,18 @@ def _check_not_paths(X) -> None:
     if isinstance(first, (str, os.PathLike)):
         raise ValueError(
             f"X holds text, {os.fspath(first)[:80]!r}; if these are file paths, pass "
-            "the images, as in [np.asarray(PIL.Image.open(path)) for path in paths]."
+            "the images, as in [PIL.Image.open(path) for path in paths]."
         )
+
+
+def _dense(X: pd.DataFrame) -> pd.DataFrame:
+    """A table without pandas' sparse columns."""
+    dense_types = {
+        name: dtype.subtype
+        for name, dtype in X.dtypes.items()
+        if isinstance(dtype, pd.SparseDtype)
+    }
+    return X.astype(dense_types) if dense_types else X
 
 
 def _without_extension_integers(X: pd.DataFrame) -> pd.DataFrame:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from .._images.files import image_file_size
 from .._saving.files import check_can_write, write_all
 from .._tables.checks import check_instances, image_numbers
 from .._tables.values import type_text
 from ._annotations import AnnotatedObject, AnnotationFormat, ImageToWrite
 from ._formats import format_of_name
-from ._image_lookup import upright_size
 
 
 def dump_annotations(
@@ -146,7 +146,7 @@ def _images_to_write(
     images: Sequence[str | os.PathLike[str]], instances: pd.DataFrame
 ) -> list[ImageToWrite]:
     paths = _image_paths(images)
-    sizes = [upright_size(path) for path in paths]
+    sizes = [image_file_size(path) for path in paths]
     has_score = isinstance(instances, pd.DataFrame) and "score" in instances
     checked = check_instances(instances, name="instances", needs_score=has_score)
     numbers = image_numbers(checked, sizes, name="instances")

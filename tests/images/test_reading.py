@@ -74,8 +74,9 @@ def test_an_image_gets_a_channel_axis_and_the_channels_of_the_network():
     grey, colour = np.zeros((5, 4)), np.zeros((5, 4, 3))
     assert read_image(grey, "a").shape == (5, 4, 1)
     assert read_image(colour, "a", trained=(28, 28)).shape == (5, 4, 3)
+    assert read_image(grey, "a", trained=(28, 28, 3)).shape == (5, 4, 1)
     with pytest.raises(ValueError, match=r"^a has shape 5x4 and so 1 channel, but the"):
-        read_image(grey, "a", trained=(28, 28, 3))
+        read_image(grey, "a", trained=(28, 28, 4))
 
 
 def test_images_of_one_size_and_type_make_one_array():
