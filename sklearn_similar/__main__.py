@@ -208,6 +208,7 @@ def _train(options: argparse.Namespace) -> None:
     localizer = InstanceLocalizer(
         polarity="dark" if options.dark else "bright",
         annotation="partial" if options.partial else "complete",
+        crop_size=options.size,
         random_state=options.random_state,
         verbose=int(options.verbose),
         **given,

@@ -450,7 +450,7 @@ def test_wrong_parameters_are_refused_in_a_sentence(
 def test_wrong_background_images_are_refused_in_a_sentence(fitted, photographs):
     for images, message in (
         ([], "background_images holds no image"),
-        ([np.zeros((9, 9, 4))], r"background_images\[0\] must have the shape"),
+        ([np.full((9, 9, 4), 0.5)], r"background_images\[0\] must have the shape"),
         ([np.full((9, 9), 7.0)], r"background_images\[0\] .* between 0 and 1"),
     ):
         refuses(fitted, *photographs, message, background_images=images)

@@ -1,6 +1,5 @@
 """Images from files, read by Pillow when they are needed."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .images import n_channels
+from .crops import crops_of_one_size
 from .messages import count, warn_user
 from .pillow_images import is_grey, read_pillow_image, upright_size
 from .transparency import Fill
@@ -59,11 +58,6 @@ class ImageFiles(Sequence):
         if isinstance(index, slice):
             return ImageFiles(self.paths[index], self.fill)
         return read_image_file(self.paths[index], self.fill)
-
-
-def in_colour(pixels: np.ndarray) -> np.ndarray:
-    """An image with three channels, equal ones if it is grey."""
-    return np.repeat(pixels[..., np.newaxis], 3, 2) if pixels.ndim == 2 else pixels
 
 
 def find_image_files(path: Path) -> list[Path]:
@@ -190,8 +184,7 @@ def read_crops(
     ----------
     files : list of Path
     size : int or None
-        Height and width to which crops are scaled; None: the size of the files if it
-        is the same for all, else 28.
+        As for `crops_of_one_size`.
     is_dark : bool
         Whether the objects are dark on light, so that crops are inverted.
 
@@ -203,41 +196,27 @@ def read_crops(
     """
     fill: Fill = "white" if is_dark else "black"
     images = [read_image_file(file, fill) for file in files]
-    _check_one_depth(images, files)
-    if any(image.ndim == 3 for image in images):
-        images = [in_colour(image) for image in images]
+    _check_one_type(images, files)
     if is_dark:
-        images = [np.iinfo(image.dtype).max - image for image in images]
-    if size is None and len({image.shape for image in images}) == 1:
-        return np.stack(images), False
-    side = 28 if size is None else size
-    return np.stack([fit_into_square(image, side) for image in images]), True
+        images = [
+            _negative(image, file) for image, file in zip(images, files, strict=True)
+        ]
+    return crops_of_one_size(images, size)
 
 
-def _check_one_depth(images: list[np.ndarray], files: list[Path]) -> None:
-    if len({image.dtype for image in images}) > 1:
+def _check_one_type(images: list[np.ndarray], files: list[Path]) -> None:
+    for image, file in zip(images, files, strict=True):
+        if image.dtype != images[0].dtype:
+            raise ValueError(
+                f"{str(files[0])!r} has pixels of the type {images[0].dtype}, but "
+                f"{str(file)!r} of {image.dtype}; save all crops alike."
+            )
+
+
+def _negative(image: np.ndarray, file: Path) -> np.ndarray:
+    if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            f"Some crops are 8 bits deep and some 16, such as {str(files[0])!r}, which "
-            f"has {8 * images[0].itemsize}; save all with the same depth."
+            f"{str(file)!r} has pixels of the type {image.dtype}, for which it is not "
+            "known which value is white; save crops of dark objects with 8 or 16 bits."
         )
-
-
-def fit_into_square(pixels: np.ndarray, side: int) -> np.ndarray:
-    """An image, scaled to the sides of a black square and centred in it."""
-    from PIL import Image
-
-    height, width = pixels.shape[:2]
-    factor = side / max(height, width)
-    size = [max(1, math.floor(length * factor + 0.5)) for length in (width, height)]
-    channels = np.moveaxis(np.atleast_3d(pixels), 2, 0).astype(np.float32)
-    scaled = np.stack(
-        [
-            np.asarray(Image.fromarray(c).resize(size, Image.Resampling.BILINEAR))
-            for c in channels
-        ],
-        axis=2,
-    )
-    square = np.zeros((side, side, n_channels(pixels.shape)), pixels.dtype)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    square[top : top + size[1], left : left + size[0]] = np.rint(scaled)
-    return square if pixels.ndim == 3 else square[..., 0]
+    return np.iinfo(image.dtype).max - image

@@ -329,6 +329,8 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
         return array * np.uint8(255)
     low, high = array.min(), array.max()
     top = 1 if array.dtype.kind == "f" else 255
+    if array.dtype == np.uint16 and high > 255:
+        top = 65535
     # Both comparisons are false for NaN, which is refused here too.
     if not (low >= 0 and high <= top):
         raise ValueError(

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from .images import Images, n_channels
-from .messages import ImageNames, shape_text
+from .messages import ImageNames, shape_text, warn_user
 from .pillow_images import is_pillow_image
 from .reading import (
     channels_seem_first,
@@ -18,6 +18,8 @@ from .reading import (
     to_numpy,
 )
 
+# Rows of fewer values are hardly images.
+_MIN_SUSPECT = 50
 _ACCEPTED = (
     "rows (n, n_features), grey images (n, height, width), colour images (n, height, "
     "width, n_channels) or a list of images"
@@ -123,7 +125,10 @@ def infer_image_shape(
     if image_shape is None:
         if shape_in_X is None:
             side = round(n_features**0.5)
-            return (side, side) if side**2 == n_features else (1, n_features)
+            if side**2 == n_features:
+                return side, side
+            _warn_of_strips(n_features)
+            return 1, n_features
         if channels_seem_first(shape_in_X):
             raise ValueError(
                 f"The images in X have shape {shape_text(shape_in_X)}, which looks "
@@ -150,6 +155,24 @@ def infer_image_shape(
             f"the rows of X have {n_features}; make them agree."
         )
     return tuple(int(length) for length in lengths)
+
+
+def _warn_of_strips(n_features: int) -> None:
+    """Warn of rows that are read as images of one line, if they may be others."""
+    if n_features < _MIN_SUSPECT:
+        return
+    side = round((n_features / 3) ** 0.5)
+    if 3 * side**2 == n_features:
+        guess = f", such as ({side}, {side}, 3) for colour with channels last"
+    elif round((n_features - 1) ** 0.5) ** 2 == n_features - 1:
+        guess = ", or take out a column that is not a pixel, such as labels"
+    else:
+        guess = ""
+    warn_user(
+        f"The rows of X have {n_features} values, not a square number, and are read as "
+        f"images of 1x{n_features} pixels; pass image_shape=(height, width) or (height, "
+        f"width, n_channels){guess}."
+    )
 
 
 def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:

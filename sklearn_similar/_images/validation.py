@@ -7,6 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import get_output_config
+from .crops import crops_of_one_size
 from .images import Images
 from .labels import check_classes, check_labels, encode
 from .messages import ImageNames, shape_text, warn_user
@@ -67,6 +68,28 @@ def _training_rows(X, fill: Fill | None) -> tuple[Any, str, tuple[int, ...] | No
     if shape[2] == 1 and not has_axis:
         shape = shape[:2]
     return pixels.reshape(len(pixels), -1), images.layout, shape
+
+
+def scaled_crops(X: Any, size: int | None, fill: Fill) -> Any:
+    """Crops of a size, or of one size if there are several; see `crops_of_one_size`.
+
+    Others are given back as they are. An axis of one channel is lost in scaling.
+    """
+    if not is_images(X):
+        if size is not None:
+            raise ValueError(
+                f"crop_size={size} scales images, but X holds rows; pass images, (n, "
+                "height, width) or a list of them, or crop_size=None."
+            )
+        return X
+    pixels = read_images(X, fill=fill).pixels
+    sizes = {image.shape[:2] for image in pixels}
+    if len(sizes) == 1 and (size is None or sizes == {(size, size)}):
+        return X
+    images = [np.asarray(image) for image in pixels]
+    return crops_of_one_size(
+        [image[..., 0] if image.shape[2] == 1 else image for image in images], size
+    )[0]
 
 
 def _index_classes(

@@ -26,6 +26,8 @@ _MAX_EXCESS = 2
 # Values below zero count from this share of the trained range on: resampling makes
 # smaller ones in images that have none.
 _MIN_NEGATIVE = 0.1
+# Share of images that may differ from the others: some are nearly blank.
+_MAX_DIFFERENT = 0.05
 
 ValueRange = tuple[float, float]
 
@@ -46,11 +48,23 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
         For NaN and for values that are infinite in float32; the message names the
         image.
     """
+    return _scan(images, enough)[0]
+
+
+def _scan(
+    images: Images, enough: float
+) -> tuple[dict[np.dtype, ValueRange], np.ndarray]:
+    """The ranges of `value_ranges`, and those of single images, (n_images, 2).
+
+    Ranges of single images are NaN for types that are not read to the end.
+    """
     ranges: dict[np.dtype, ValueRange] = {}
     settled: set[np.dtype] = set()
+    each = np.full((len(images), 2), np.nan)
     for start, pixels in images.views(skipped=settled):
         dtype, level = pixels.dtype, white_level(pixels.dtype)
-        minimum, maximum = float(pixels.min()), float(pixels.max())
+        lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
+        minimum, maximum = float(lows.min()), float(highs.max())
         # The minimum is NaN if there is one, and no comparison with it is true.
         if not (minimum >= -_FLOAT32_MAX and maximum <= _FLOAT32_MAX):
             noun = "Row" if images.layout == "rows" else images.names.noun
@@ -60,7 +74,11 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
         ranges[dtype] = low, high
         if _is_bounded(dtype) and high - low >= enough:
             settled.add(dtype)
-    return ranges
+        if not _is_bounded(dtype):
+            read = each[start : start + len(pixels)]
+            read[:, 0] = np.fmin(read[:, 0], lows / level)
+            read[:, 1] = np.fmax(read[:, 1], highs / level)
+    return ranges, each
 
 
 def _raise_not_finite(pixels: np.ndarray, start: int, names: ImageNames) -> None:
@@ -84,7 +102,10 @@ def training_range(images: Images, warn: bool = True) -> ValueRange:
     warn : bool
         Whether to warn of a tiny range.
     """
-    ((dtype, (low, high)),) = value_ranges(images).items()
+    ranges, each = _scan(images, 1.0)
+    ((dtype, (low, high)),) = ranges.items()
+    if warn:
+        _warn_of_mixed_scales(each, (low, high), "all images")
     if warn and 0 < high - low < _MIN_TRAINING_LENGTH:
         warn_user(
             f"X reaches the network as values from {low:.3g} to {high:.3g} "
@@ -125,7 +146,8 @@ def check_value_range(
     is_within = not _differs((0.0, 1.0), trained, _MIN_SHARE_16_BIT)
     length = trained_high - trained_low
     enough = _MIN_SHARE_16_BIT * length if is_within else np.inf
-    for given, (low, high) in value_ranges(images, enough).items():
+    ranges, each = _scan(images, enough)
+    for given, (low, high) in ranges.items():
         is_other_depth = white_level(given) == 65535 != white_level(dtype)
         min_share = _MIN_SHARE_16_BIT if is_other_depth else _MIN_SHARE
         if warn and _differs((low, high), trained, min_share):
@@ -137,7 +159,32 @@ def check_value_range(
                 "of fit.",
             )
             return True
-    return False
+    return warn and _warn_of_mixed_scales(each, trained, "the images of fit")
+
+
+def _warn_of_mixed_scales(each: np.ndarray, usual: ValueRange, others: str) -> bool:
+    """Warn of single images that are scaled unlike the others; whether there are any.
+
+    Parameters
+    ----------
+    each : ndarray of shape (n_images, 2)
+        Minimum and maximum of each image; NaN for those that are not considered.
+    usual : (float, float)
+    others : str
+        The images that have this range.
+    """
+    differs = [_differs((low, high), usual, _MIN_SHARE) for low, high in each]
+    n_images, n_different = len(each), sum(differs)
+    if n_different <= _MAX_DIFFERENT * n_images:
+        return False
+    low, high = each[np.argmax(differs)]
+    warn_user(
+        f"{n_different} of {n_images} images are scaled unlike the others, such as image "
+        f"{np.argmax(differs)}, which reaches the network as values from {low:.3g} to "
+        f"{high:.3g}, where {others} have values from {usual[0]:.3g} to {usual[1]:.3g};"
+        " results may be wrong: scale all images alike.",
+    )
+    return True
 
 
 def _differs(given: ValueRange, trained: ValueRange, min_share: float) -> bool:

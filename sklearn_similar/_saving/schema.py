@@ -29,6 +29,7 @@ ADDED_PARAMETERS: dict[str, dict[str, Any]] = {
         "min_size": None,
         "max_size": None,
         "fills_frame": None,
+        "crop_size": None,
         "backbone": None,
         "backbone_layers": None,
         "annotation": "complete",

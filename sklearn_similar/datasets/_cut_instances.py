@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from .._compat import Interval, validate_params
-from .._images.files import image_file_size, in_colour, read_image_file
+from .._images.crops import in_colour
+from .._images.files import image_file_size, read_image_file
 from .._images.pillow_images import is_pillow_image, upright_size
 from .._images.reading import check_numeric, to_numpy
 from .._images.transparency import has_alpha, without_alpha
