@@ -353,8 +353,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         ----------
         X : array, DataFrame or list of images; or photographs
             Crops: labelled images of one object each, bright on black, or cropped from
-            photographs; `crop_size` says how they are scaled. Photographs: a list of images of any sizes or of paths, a
-            folder, or an array; integers, or floats in [0, 1].
+            photographs; `crop_size` says how they are scaled. Photographs: a list of
+            images of any sizes or of paths, a folder, or an array; integers, or floats
+            in [0, 1].
         y : array-like of shape (n_images,) or DataFrame
             Of crops: their labels, of any type. If the estimator's parameter
             `background` is one of them, its images join the background. Of photographs:

@@ -198,9 +198,7 @@ def read_crops(
     images = [read_image_file(file, fill) for file in files]
     _check_one_type(images, files)
     if is_dark:
-        images = [
-            _negative(image, file) for image, file in zip(images, files, strict=True)
-        ]
+        images = list(map(_negative, images, files))
     return crops_of_one_size(images, size)
 
 

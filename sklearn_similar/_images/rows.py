@@ -169,9 +169,9 @@ def _warn_of_strips(n_features: int) -> None:
     else:
         guess = ""
     warn_user(
-        f"The rows of X have {n_features} values, not a square number, and are read as "
-        f"images of 1x{n_features} pixels; pass image_shape=(height, width) or (height, "
-        f"width, n_channels){guess}."
+        f"Rows of X have {n_features} values, not a square number, and are read as "
+        f"images of 1x{n_features} pixels; pass image_shape=(height, width) or "
+        f"(height, width, n_channels){guess}."
     )
 
 

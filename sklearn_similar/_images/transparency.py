@@ -103,7 +103,7 @@ def _lay_on(pixels: np.ndarray, level: float) -> np.ndarray:
     opaque = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
     for rows in _row_slices(pixels):
         colour, alpha = _split(pixels[rows])
-        values = white * (level + alpha * (colour - level))
+        values = white * (alpha * colour + (1 - alpha) * level)
         opaque[rows] = values if pixels.dtype.kind == "f" else np.rint(values)
     return opaque
 

@@ -178,8 +178,8 @@ def _check_not_one_image(estimator, rows: np.ndarray, layout: str) -> None:
     """Raise ValueError or warn for rows that may be an image."""
     if rows.shape[1] != estimator.n_features_in_ and layout != "rows":
         raise ValueError(
-            f"X has shape {shape_text(rows.shape)}, that of one image; pass [X], a "
-            f"list or an array of images, or rows of {estimator.n_features_in_} values."
+            f"X has shape {shape_text(rows.shape)}, and rows would have "
+            f"{estimator.n_features_in_} values; if X is one image, pass [X]."
         )
     if rows.shape[1] != estimator.n_features_in_:
         raise ValueError(

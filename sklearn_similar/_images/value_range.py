@@ -105,7 +105,7 @@ def training_range(images: Images, warn: bool = True) -> ValueRange:
     ranges, each = _scan(images, 1.0)
     ((dtype, (low, high)),) = ranges.items()
     if warn:
-        _warn_of_mixed_scales(each, (low, high), "all images")
+        _warn_of_mixed_scales(images.names, each, (low, high), "all images")
     if warn and 0 < high - low < _MIN_TRAINING_LENGTH:
         warn_user(
             f"X reaches the network as values from {low:.3g} to {high:.3g} "
@@ -159,14 +159,18 @@ def check_value_range(
                 "of fit.",
             )
             return True
-    return warn and _warn_of_mixed_scales(each, trained, "the images of fit")
+    others = "the images of fit did"
+    return warn and _warn_of_mixed_scales(images.names, each, trained, others)
 
 
-def _warn_of_mixed_scales(each: np.ndarray, usual: ValueRange, others: str) -> bool:
+def _warn_of_mixed_scales(
+    names: ImageNames, each: np.ndarray, usual: ValueRange, others: str
+) -> bool:
     """Warn of single images that are scaled unlike the others; whether there are any.
 
     Parameters
     ----------
+    names : ImageNames
     each : ndarray of shape (n_images, 2)
         Minimum and maximum of each image; NaN for those that are not considered.
     usual : (float, float)
@@ -179,10 +183,10 @@ def _warn_of_mixed_scales(each: np.ndarray, usual: ValueRange, others: str) -> b
         return False
     low, high = each[np.argmax(differs)]
     warn_user(
-        f"{n_different} of {n_images} images are scaled unlike the others, such as image "
-        f"{np.argmax(differs)}, which reaches the network as values from {low:.3g} to "
-        f"{high:.3g}, where {others} have values from {usual[0]:.3g} to {usual[1]:.3g};"
-        " results may be wrong: scale all images alike.",
+        f"{n_different} of {n_images} images in X are scaled unlike the others: "
+        f"{names.name(int(np.argmax(differs)))} reaches the network as values from "
+        f"{low:.3g} to {high:.3g}, and {others} from {usual[0]:.3g} to {usual[1]:.3g}, "
+        "so that results may be wrong; scale all images alike.",
     )
     return True
 

@@ -96,9 +96,7 @@ def test_grey_crops_among_colour_are_made_colour_and_depths_do_not_mix(stored):
     np.testing.assert_array_equal(crops[1], COLOUR)
     np.testing.assert_array_equal(crops[0][..., 2], GREY)
     deep = stored(Image.fromarray(GREY.astype(np.uint16)), "c.png")
-    with pytest.raises(
-        ValueError, match=r"a\.png' has pixels of the type uint8, but .*c"
-    ):
+    with pytest.raises(ValueError, match=r"a\.png' has pixels of the type uint8"):
         read_crops([paths[0], deep], None, is_dark=False)
 
 
