@@ -7,7 +7,7 @@ it was trained on, and gives its wrong answers with confidence.
 import numpy as np
 
 from .images import Images, white_level
-from .messages import ImageNames, warn_user
+from .messages import ImageNames, count, warn_user
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 # Accuracy of LeNet on digits falls to that of guessing if it is trained on values that
@@ -110,9 +110,19 @@ def training_range(images: Images, warn: bool = True) -> ValueRange:
         warn_user(
             f"X reaches the network as values from {low:.3g} to {high:.3g} "
             f"({_scaling(dtype)}), of which most networks learn little; scale X to the "
-            "range from 0 to 1, as X / X.max() does.",
+            "range from 0 to 1 by the same number in fit and later, such as "
+            f"{_remedy(dtype, high)}.",
         )
     return low, high
+
+
+def _remedy(dtype: np.dtype, high: float) -> str:
+    """How X is scaled whose maximum reaches the network as `high`."""
+    maximum = high * white_level(dtype)
+    if dtype.kind != "u" or dtype.itemsize < 2:
+        return f"X / {maximum:.6g}"
+    n_bits = max(1, round(maximum).bit_length())
+    return f"X / {2**n_bits - 1} for {count(n_bits, 'bit')}"
 
 
 def check_value_range(

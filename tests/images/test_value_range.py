@@ -350,3 +350,21 @@ class TestMixedScales:
         images = read_images(mixed)
         assert not check_value_range(images, (0.0, 1.0), np.dtype(np.float32))
         assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("maximum", "dtype", "remedy"),
+    [
+        (1000, np.uint16, "X / 1023 for 10 bits"),
+        (4095, np.uint16, "X / 4095 for 12 bits"),
+        (12, np.uint32, "X / 15 for 4 bits"),
+        (0.01, np.float32, "X / 0.01"),
+    ],
+)
+def test_training_images_that_use_few_levels_come_with_a_divisor(
+    maximum, dtype, remedy
+):
+    X = np.random.default_rng(0).random((9, 5, 5)) * maximum
+    X[0, 0, 0] = maximum
+    with pytest.warns(UserWarning, match=f"in fit and later, such as {remedy}"):
+        training_range(read_images(X.astype(dtype)))
