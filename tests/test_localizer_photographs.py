@@ -459,10 +459,10 @@ def test_wrong_background_images_are_refused_in_a_sentence(fitted, photographs):
 def test_images_that_are_searched_are_checked(fitted, unseen):
     for image, message in (
         (
-            np.zeros((40, 40, 4), np.uint8),
+            np.full((40, 40, 4), 9, np.uint8),
             "Image 1 of X has 4 channels; pass grey or RGB",
         ),
-        (np.zeros((40, 40, 2)), "Image 1 of X has 2 channels; pass grey or RGB"),
+        (np.full((40, 40, 2), 0.5), "Image 1 of X has 2 channels; pass grey or RGB"),
     ):
         with pytest.raises(ValueError, match=message):
             fitted.localize([unseen[0][0], image])

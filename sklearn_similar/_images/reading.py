@@ -199,10 +199,11 @@ def read_image(
     drops_alpha = len(shape) == 3 and _drops_alpha(pixels, trained, fill)
     if trained is not None and not drops_alpha:
         _check_channels(shape, n_channels(trained), name)
+    fill = fill if drops_alpha else None
     if not isinstance(pixels, np.ndarray):
-        pixels = LazyPixels(pixels)
-        return LazyOpaquePixels(pixels, fill, name) if drops_alpha else pixels
-    if drops_alpha:
+        lazy = LazyPixels(pixels)
+        return LazyOpaquePixels(lazy, fill, name) if fill else lazy
+    if fill:
         return without_alpha(pixels, fill, name)
     return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 

@@ -116,7 +116,11 @@ def _visible_range(pixels: np.ndarray | LazyPixels) -> tuple[float, float, float
     low, high, total, weight = np.inf, -np.inf, 0.0, 0.0
     for rows in _row_slices(pixels):
         colour, alpha = _split(pixels[rows, :])
-        grey = colour @ np.float32(LUMA) if colour.shape[2] == 3 else colour[..., 0]
+        grey = (
+            colour @ np.array(LUMA, np.float32)
+            if colour.shape[2] == 3
+            else colour[..., 0]
+        )
         total += float((alpha[..., 0] * grey).sum(dtype=np.float64))
         weight += float(alpha.sum(dtype=np.float64))
         visible = grey[alpha[..., 0] > 0.5]
