@@ -22,6 +22,7 @@ from ._images.files import (
     read_crops,
 )
 from ._images.messages import count, shape_text
+from ._images.transparency import fill_for
 from ._localizer import InstanceLocalizer
 from ._network.pretrained import PRETRAINED
 from ._saving.files import check_can_write, write_all
@@ -198,7 +199,7 @@ def _train(options: argparse.Namespace) -> None:
     check_can_write(options.model)
     background = None
     if options.background is not None:
-        background = list(ImageFiles(find_image_files(options.background), 1))
+        background = list(ImageFiles(find_image_files(options.background)))
     given = {
         name: getattr(options, name)
         for name in _TRAINING_PARAMETERS
@@ -207,6 +208,7 @@ def _train(options: argparse.Namespace) -> None:
     localizer = InstanceLocalizer(
         polarity="dark" if options.dark else "bright",
         annotation="partial" if options.partial else "complete",
+        crop_size=options.size,
         random_state=options.random_state,
         verbose=int(options.verbose),
         **given,
@@ -261,7 +263,7 @@ def _localize(options: argparse.Namespace) -> None:
     files = _table_files(options, paths, instances)
     written = [options.out]
     if options.report is not None:
-        images = ImageFiles(paths, localizer._n_channels())
+        images = ImageFiles(paths, fill_for(localizer))
         names = _names(options, paths)
         contents = report_contents(localizer, images, None, names, instances)
         files[options.report] = render(contents)

@@ -41,7 +41,8 @@ from ._images.messages import warn_user
 from ._images.photographs import grey_or_colour
 from ._images.reading import uint8_image_list
 from ._images.streams import check_in_memory, read_parts
-from ._images.validation import check_training_data, image_names
+from ._images.transparency import fill_for
+from ._images.validation import check_training_data, image_names, scaled_crops
 from ._learning.annotated import read_annotated
 from ._learning.heads import check_head, default_head
 from ._learning.photographs import train_on_photographs
@@ -171,6 +172,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         and `score`. Smaller region proposals are not recognised, which saves time.
     max_size : float, default=None
         Maximum length of the longer side of a detection's box in pixels, likewise.
+    crop_size : int, default=None
+        Height and width to which crops in `fit` are scaled, with their aspect ratio and
+        centred on black. None: their size if it is the same for all, else 28.
     fills_frame : bool, default=None
         Whether the images of X are crops of photographs, with background context,
         instead of objects on black. None: learnt, with a warning if X has many images
@@ -281,6 +285,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "nms_threshold": [Interval(Real, 0, 1, closed="both")],
         "min_size": [Interval(Real, 0, None, closed="left"), None],
         "max_size": [Interval(Real, 0, None, closed="neither"), None],
+        "crop_size": [Interval(Integral, 1, None, closed="left"), None],
         "fills_frame": ["boolean", None],
         "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
         "n_background_crops": [Interval(Integral, 1, None, closed="left")],
@@ -307,6 +312,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         nms_threshold: float = 0.3,
         min_size: float | None = None,
         max_size: float | None = None,
+        crop_size: int | None = None,
         fills_frame: bool | None = None,
         n_instance_crops: int = 40_000,
         n_background_crops: int = 30_000,
@@ -329,6 +335,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.nms_threshold = nms_threshold
         self.min_size = min_size
         self.max_size = max_size
+        self.crop_size = crop_size
         self.fills_frame = fills_frame
         self.n_instance_crops = n_instance_crops
         self.n_background_crops = n_background_crops
@@ -345,10 +352,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
         Parameters
         ----------
-        X : array, DataFrame or list of images of one size; or photographs
+        X : array, DataFrame or list of images; or photographs
             Crops: labelled images of one object each, bright on black, or cropped from
-            photographs. Photographs: a list of images of any sizes or of paths, a
-            folder, or an array; integers, or floats in [0, 1].
+            photographs; `crop_size` says how they are scaled. Photographs: a list of
+            images of any sizes or of paths, a folder, or an array; integers, or floats
+            in [0, 1].
         y : array-like of shape (n_images,) or DataFrame
             Of crops: their labels, of any type. If the estimator's parameter
             `background` is one of them, its images join the background. Of photographs:
@@ -558,7 +566,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         recognizer.check_estimator()
         channels = self._n_channels()
         n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
-        parts, n_images = read_parts(self, X, self._layout, channels, n_pixels)
+        parts, n_images = read_parts(self, X, self._layout, n_pixels)
         if self.image_shape_ is None:
             parts = grey_or_colour(parts)
         images = groups(parts, channels, n_pixels)
@@ -653,6 +661,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             backgrounds,
             backbone.n_channels if backbone else None,
             self.annotation == "complete",
+            fill_for(self),
         )
         self.background_ = unused_label(self.classes_)
         recognizer = train_on_photographs(
@@ -709,6 +718,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "with a table of boxes, or backbone=None."
             )
         image_shape = getattr(self.estimator, "image_shape", None)
+        X = scaled_crops(X, self.crop_size, fill_for(self))
         images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
         self.background_ = getattr(self.estimator, "background", None)
         if self.background_ is not None:

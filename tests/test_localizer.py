@@ -697,3 +697,103 @@ def test_the_default_is_a_small_network_that_can_be_saved(few, scenes, tmp_path)
     loaded = load(tmp_path / "digits").set_params(score_threshold=0)
     assert loaded.score_calibration_ == localizer.score_calibration_
     assert_frame_equal(loaded.localize(scenes[0]), localizer.localize(scenes[0]))
+
+
+@pytest.fixture(scope="module")
+def pillow():
+    return pytest.importorskip("PIL.Image", reason="images are Pillow's")
+
+
+@pytest.fixture(scope="module")
+def colourful(few):
+    """A localizer of colour crops, which need not be good."""
+    X, y = few
+    coloured = np.stack([X, X // 2, X // 3], axis=3)
+    return InstanceLocalizer(bayes(), score_threshold=0, **FEW).fit(coloured, y)
+
+
+@pytest.fixture(scope="module")
+def crops_of_several_sizes(few):
+    X, y = few
+    return [x[: 28 - i % 5, i % 3 :] for i, x in enumerate(X)], y
+
+
+class TestPillowImages:
+    """Crops and images as Pillow's, of modes whose arrays are something else."""
+
+    @pytest.mark.parametrize("mode", ["P", "RGBA", "HSV", "CMYK", "RGBX"])
+    def test_they_are_found_as_in_arrays_and_files(
+        self, colourful, scenes, pillow, tmp_path, mode
+    ):
+        scene = scenes[0][0]
+        coloured = np.stack([scene, scene // 2, scene // 3], axis=2)
+        image = pillow.fromarray(coloured).convert(mode)
+        array = np.asarray(image.convert("RGB"))
+        expected = colourful.localize([array])
+        assert len(expected)
+        assert_frame_equal(colourful.localize([image]), expected)
+        assert_frame_equal(colourful.localize(iter([image])).__next__(), expected)
+        if mode in ("P", "RGBA"):
+            image.save(tmp_path / "a.png")
+            assert_frame_equal(colourful.localize([tmp_path / "a.png"]), expected)
+
+    def test_crops_are_learnt_as_in_arrays(self, few, pillow):
+        X, y = few
+        images = [pillow.fromarray(x).convert("P") for x in X]
+        arrays = [np.asarray(image.convert("RGB")) for image in images]
+        localizers = [
+            InstanceLocalizer(bayes(), **FEW).fit(given, y)
+            for given in (images, arrays)
+        ]
+        assert localizers[0].image_shape_ == (28, 28, 3)
+        pixels = np.stack(arrays[:3])
+        probabilities = [x.estimator_.predict_proba(pixels) for x in localizers]
+        np.testing.assert_array_equal(*probabilities)
+
+    def test_one_image_is_to_be_passed_in_a_list(self, quick_localizer, pillow):
+        with pytest.raises(ValueError, match=r"X is one image; pass \[X\]"):
+            quick_localizer.localize(pillow.new("L", (40, 40)))
+
+    @pytest.mark.parametrize("channels", ["RGBA", "LA"])
+    def test_dark_objects_on_transparent_pixels_are_found(
+        self, localizer, scenes, pillow, tmp_path, channels
+    ):
+        scene = 255 - scenes[0][0]
+        alpha = np.where(scene < 200, 255, 0).astype(np.uint8)
+        # White, which is transparent, and under some pixels black.
+        n_colours = len(channels) - 1
+        pixels = np.dstack([scene] * n_colours + [alpha])
+        pixels[:20, :, :n_colours] *= alpha[:20, :, np.newaxis] > 0
+        image = pillow.fromarray(pixels)
+        image.save(tmp_path / "a.png")
+        dark = deepcopy(localizer).set_params(polarity="dark")
+        opaque = np.where(alpha > 0, scene, 255).astype(np.uint8)
+        expected = dark.localize([opaque])
+        assert len(expected) >= 3
+        for given in ([pixels], [image], [tmp_path / "a.png"]):
+            assert_frame_equal(dark.localize(given), expected)
+
+
+def test_one_photograph_is_named_as_such(quick_localizer):
+    message = r"X has shape 256x384, .* 784 values; if X is one image, pass \[X\]"
+    with pytest.raises(ValueError, match=message):
+        quick_localizer.localize(np.zeros((256, 384)))
+
+
+class TestCropSize:
+    """Crops of several sizes are scaled, to a size that a parameter names."""
+
+    def test_crops_of_several_sizes_are_scaled(self, crops_of_several_sizes):
+        localizer = InstanceLocalizer(bayes(), **FEW).fit(*crops_of_several_sizes)
+        assert localizer.image_shape_ == (28, 28)
+
+    @pytest.mark.parametrize("of_one_size", [False, True])
+    def test_the_size_can_be_chosen(self, crops_of_several_sizes, few, of_one_size):
+        localizer = InstanceLocalizer(bayes(), crop_size=20, **FEW)
+        localizer.fit(*(few if of_one_size else crops_of_several_sizes))
+        assert localizer.image_shape_ == (20, 20)
+
+    def test_rows_have_no_sides_to_scale(self, few):
+        localizer = InstanceLocalizer(bayes(), crop_size=20, **FEW)
+        with pytest.raises(ValueError, match="crop_size=20 scales images, but X holds"):
+            localizer.fit(flat(few[0]), few[1])

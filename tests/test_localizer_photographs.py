@@ -450,7 +450,7 @@ def test_wrong_parameters_are_refused_in_a_sentence(
 def test_wrong_background_images_are_refused_in_a_sentence(fitted, photographs):
     for images, message in (
         ([], "background_images holds no image"),
-        ([np.zeros((9, 9, 4))], r"background_images\[0\] must have the shape"),
+        ([np.full((9, 9, 4), 0.5)], r"background_images\[0\] must have the shape"),
         ([np.full((9, 9), 7.0)], r"background_images\[0\] .* between 0 and 1"),
     ):
         refuses(fitted, *photographs, message, background_images=images)
@@ -459,10 +459,10 @@ def test_wrong_background_images_are_refused_in_a_sentence(fitted, photographs):
 def test_images_that_are_searched_are_checked(fitted, unseen):
     for image, message in (
         (
-            np.zeros((40, 40, 4), np.uint8),
+            np.full((40, 40, 4), 9, np.uint8),
             "Image 1 of X has 4 channels; pass grey or RGB",
         ),
-        (np.zeros((40, 40, 2)), "Image 1 of X has 2 channels; pass grey or RGB"),
+        (np.full((40, 40, 2), 0.5), "Image 1 of X has 2 channels; pass grey or RGB"),
     ):
         with pytest.raises(ValueError, match=message):
             fitted.localize([unseen[0][0], image])

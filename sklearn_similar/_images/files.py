@@ -1,15 +1,17 @@
 """Images from files, read by Pillow when they are needed."""
 
-import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .images import n_channels
+from .crops import crops_of_one_size
 from .messages import count, warn_user
+from .pillow_images import is_grey, read_pillow_image, upright_size
+from .transparency import Fill
 
 SUFFIXES = frozenset(
     [
@@ -17,12 +19,10 @@ SUFFIXES = frozenset(
         *(".tif", ".tiff", ".webp"),
     ]
 )
-_MODES_WITH_ALPHA = ("LA", "PA", "La", "RGBA", "RGBa")
-_COLOUR_MODES = ("RGB", "RGBX", "P", "CMYK", "YCbCr", "HSV", "LAB")
-# EXIF's tag of the orientation, and its first value for which width and height swap.
-_ORIENTATION, _FIRST_ON_ITS_SIDE = 274, 5
-# Photographs of telephones, which hold a second image as a preview or for depth.
-_FORMATS_WITH_PREVIEWS = ("MPO",)
+_ADVICE_ON_TIFF = (
+    ": it is a TIFF of a kind that Pillow does not read; read it with "
+    "tifffile.imread, and pass the array"
+)
 
 
 def import_pillow(caller: str) -> Any:
@@ -44,26 +44,20 @@ class ImageFiles(Sequence):
     Attributes
     ----------
     paths : list of Path
-    channels : int
-        1 or 3: grey images get three equal channels for an estimator of colour.
+    fill : {"black", "white", "contrast"}
+        What stands behind transparent pixels.
     """
 
     paths: list[Path]
-    channels: int
+    fill: Fill = "contrast"
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return ImageFiles(self.paths[index], self.channels)
-        pixels = read_image_file(self.paths[index])
-        return in_colour(pixels) if self.channels == 3 else pixels
-
-
-def in_colour(pixels: np.ndarray) -> np.ndarray:
-    """An image with three channels, equal ones if it is grey."""
-    return np.repeat(pixels[..., np.newaxis], 3, 2) if pixels.ndim == 2 else pixels
+            return ImageFiles(self.paths[index], self.fill)
+        return read_image_file(self.paths[index], self.fill)
 
 
 def find_image_files(path: Path) -> list[Path]:
@@ -119,26 +113,17 @@ def find_labelled_files(folder: Path) -> Iterator[tuple[str, list[Path]]]:
         yield class_folder.name, find_image_files(class_folder)
 
 
-def read_image_file(path: Path, blank: int = 0) -> np.ndarray:
-    """Read an image upright, grey or colour, with 8 or 16 bits.
-
-    Parameters
-    ----------
-    path : Path
-    blank : int
-        Grey level behind transparent pixels, from 0 for black to 255 for white.
-
-    Returns
-    -------
-    ndarray of shape (height, width) or (height, width, 3) of uint8 or uint16
+def read_image_file(path: Path, fill: Fill = "contrast") -> np.ndarray:
+    """Read the only image of a file upright, as `read_pillow_image` does.
 
     Raises
     ------
     ValueError
-        If the file does not hold one image of these kinds; the message names it.
+        If the file does not hold one image that can be read; the message names it.
     """
     name = repr(str(path))
-    return _pixels(_decode(path, name), name, blank)
+    with _opened(path) as image:
+        return read_pillow_image(image, name, fill)
 
 
 def image_file_size(path: Path) -> tuple[int, int]:
@@ -149,64 +134,45 @@ def image_file_size(path: Path) -> tuple[int, int]:
     ValueError
         If the file cannot be read as an image.
     """
+    return image_file_format(path)[0]
+
+
+def image_file_format(path: Path) -> tuple[tuple[int, int], bool]:
+    """Height and width of an upright image, and whether it is grey, likewise."""
+    with _opened(path) as image:
+        return upright_size(image), is_grey(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The image of a file as Pillow's.
+
+    Pillow gets a stream, as it garbles some files that it opens by their paths.
+    """
     pillow = import_pillow("Reading images")
-    try:
-        with pillow.open(path) as image:
-            width, height = image.size
-            is_on_its_side = image.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
-    except MemoryError:
-        raise
-    # Decoders raise errors of any type for damaged files.
-    except Exception as error:
-        raise ValueError(f"{str(path)!r} cannot be read as an image.") from error
-    return (width, height) if is_on_its_side else (height, width)
+    with ExitStack() as stack:
+        try:
+            image = pillow.open(stack.enter_context(path.open("rb")))
+            stack.enter_context(image)
+        except pillow.UnidentifiedImageError:
+            advice = _ADVICE_ON_TIFF if _is_tiff(path) else ""
+            raise ValueError(
+                f"{str(path)!r} cannot be read as an image{advice}."
+            ) from None
+        except MemoryError:
+            raise
+        # Decoders raise errors of any type for damaged files.
+        except Exception as error:
+            raise ValueError(
+                f"{str(path)!r} cannot be read as an image: {error}."
+            ) from error
+        yield image
 
 
-def _decode(path: Path, name: str) -> Any:
-    """The only image of a file, upright, as Pillow's."""
-    pillow = import_pillow("Reading images")
-    from PIL import ImageOps
-
-    try:
-        with pillow.open(path) as image:
-            n_images = getattr(image, "n_frames", 1)
-            if image.format in _FORMATS_WITH_PREVIEWS:
-                n_images = 1
-            if n_images == 1:
-                upright = ImageOps.exif_transpose(image)
-                upright.load()
-                return upright
-    except pillow.UnidentifiedImageError:
-        raise ValueError(f"{name} cannot be read as an image.") from None
-    except MemoryError:
-        raise
-    # Decoders raise errors of any type for damaged files.
-    except Exception as error:
-        raise ValueError(f"{name} cannot be read as an image: {error}.") from error
-    raise ValueError(f"{name} holds {n_images} images; save each in a file by itself.")
-
-
-def _pixels(image: Any, name: str, blank: int) -> np.ndarray:
-    """The pixels of Pillow's image, transparent ones on a blank background."""
-    mode = image.mode
-    if mode in _MODES_WITH_ALPHA or "transparency" in image.info:
-        image = image.convert("RGBA")
-        background = image.copy()
-        background.paste((blank, blank, blank, 255), (0, 0, *image.size))
-        background.alpha_composite(image)
-        is_grey = mode in ("LA", "La", "L")
-        return np.asarray(background.convert("L" if is_grey else "RGB"))
-    if mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
-    if mode in _COLOUR_MODES:
-        return np.asarray(image.convert("RGB"))
-    # Older versions of Pillow read files of 16 bits as 32.
-    if mode.startswith("I;16") or (mode == "I" and image.format in (None, "PNG")):
-        return np.asarray(image).astype(np.uint16)
-    raise ValueError(
-        f"{name} has pixels of Pillow's mode {mode!r}; save it as grey or colour of 8 "
-        "bits, or grey of 16."
-    )
+def _is_tiff(path: Path) -> bool:
+    """Whether a file begins as TIFF or BigTIFF of either order of bytes."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_crops(
@@ -218,8 +184,7 @@ def read_crops(
     ----------
     files : list of Path
     size : int or None
-        Height and width to which crops are scaled; None: the size of the files if it
-        is the same for all, else 28.
+        As for `crops_of_one_size`.
     is_dark : bool
         Whether the objects are dark on light, so that crops are inverted.
 
@@ -229,42 +194,27 @@ def read_crops(
         Grey if all files are.
     are_scaled : bool
     """
-    images = [read_image_file(file, blank=255 if is_dark else 0) for file in files]
-    _check_one_depth(images, files)
-    if any(image.ndim == 3 for image in images):
-        images = [in_colour(image) for image in images]
+    fill: Fill = "white" if is_dark else "black"
+    images = [read_image_file(file, fill) for file in files]
+    _check_one_type(images, files)
     if is_dark:
-        images = [np.iinfo(image.dtype).max - image for image in images]
-    if size is None and len({image.shape for image in images}) == 1:
-        return np.stack(images), False
-    side = 28 if size is None else size
-    return np.stack([fit_into_square(image, side) for image in images]), True
+        images = list(map(_negative, images, files))
+    return crops_of_one_size(images, size)
 
 
-def _check_one_depth(images: list[np.ndarray], files: list[Path]) -> None:
-    if len({image.dtype for image in images}) > 1:
+def _check_one_type(images: list[np.ndarray], files: list[Path]) -> None:
+    for image, file in zip(images, files, strict=True):
+        if image.dtype != images[0].dtype:
+            raise ValueError(
+                f"{str(files[0])!r} has pixels of the type {images[0].dtype}, but "
+                f"{str(file)!r} of {image.dtype}; save all crops alike."
+            )
+
+
+def _negative(image: np.ndarray, file: Path) -> np.ndarray:
+    if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            f"Some crops are 8 bits deep and some 16, such as {str(files[0])!r}, which "
-            f"has {8 * images[0].itemsize}; save all with the same depth."
+            f"{str(file)!r} has pixels of the type {image.dtype}, for which it is not "
+            "known which value is white; save crops of dark objects with 8 or 16 bits."
         )
-
-
-def fit_into_square(pixels: np.ndarray, side: int) -> np.ndarray:
-    """An image, scaled to the sides of a black square and centred in it."""
-    from PIL import Image
-
-    height, width = pixels.shape[:2]
-    factor = side / max(height, width)
-    size = [max(1, math.floor(length * factor + 0.5)) for length in (width, height)]
-    channels = np.moveaxis(np.atleast_3d(pixels), 2, 0).astype(np.float32)
-    scaled = np.stack(
-        [
-            np.asarray(Image.fromarray(c).resize(size, Image.Resampling.BILINEAR))
-            for c in channels
-        ],
-        axis=2,
-    )
-    square = np.zeros((side, side, n_channels(pixels.shape)), pixels.dtype)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    square[top : top + size[1], left : left + size[0]] = np.rint(scaled)
-    return square if pixels.ndim == 3 else square[..., 0]
+    return np.iinfo(image.dtype).max - image

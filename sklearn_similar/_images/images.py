@@ -151,7 +151,7 @@ class Images:
         batch_size : int
             Maximum number of images in a batch; large images come in smaller ones.
         n_channels : int
-            Channels of the tensors; colour is made grey for one channel.
+            Channels of the tensors; see `to_tensor`.
         indices : ndarray of int, optional
             The images to read, in this order; all by default.
         memory_format : {torch.contiguous_format, torch.channels_last}
@@ -226,7 +226,10 @@ def to_tensor(
     memory_format: torch.memory_format = torch.contiguous_format,
     device: str | torch.device = "cpu",
 ) -> torch.Tensor:
-    """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1]."""
+    """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1].
+
+    Colour is made grey for one channel, and grey is repeated for three.
+    """
     if not pixels.flags.writeable:
         # PyTorch warns about arrays that it must not write to.
         pixels = pixels.copy()
@@ -243,6 +246,8 @@ def to_tensor(
         tensor = tensor / level
     if tensor.shape[3] == 3 and n_channels == 1:
         tensor = to_grey(tensor.permute(0, 3, 1, 2)).unsqueeze(3)
+    elif tensor.shape[3] == 1 and n_channels == 3:
+        tensor = tensor.expand(-1, -1, -1, 3)
     return in_memory_format(tensor.permute(0, 3, 1, 2), memory_format)
 
 

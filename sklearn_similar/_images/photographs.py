@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import ImageFiles, image_file_size
+from .files import ImageFiles, image_file_format
 from .images import Images, white_level
 from .messages import type_text
 from .rasters import Raster
@@ -18,6 +18,7 @@ from .reading import (
     read_images,
 )
 from .streams import image_files
+from .transparency import Fill
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class Photographs:
 
 
 def read_photographs(
-    X: Any, n_channels: int | None, others: Sequence[np.ndarray] = ()
+    X: Any,
+    n_channels: int | None,
+    others: Sequence[np.ndarray] = (),
+    fill: Fill = "contrast",
 ) -> Photographs:
     """Photographs in memory or in files.
 
@@ -67,20 +71,23 @@ def read_photographs(
         photographs are grey, else 3.
     others : sequence of ndarray
         Checked photographs in memory that follow those of X.
+    fill : {"black", "white", "contrast"}
+        What stands behind transparent pixels.
 
     Raises
     ------
     ValueError
         If X is neither, or a file does not exist.
     """
-    files = image_files(X, n_channels or 3)
+    files = image_files(X, fill)
     pixels: list[Any] | ImageFiles
     if files is not None:
-        sizes, pixels = [image_file_size(path) for path in files.paths], files
-        has_colour = True
+        formats = [image_file_format(path) for path in files.paths]
+        sizes, pixels = [size for size, _ in formats], files
+        has_colour = not all(is_grey for _, is_grey in formats)
     elif is_images(X):
         check_images_of_any_size(X)
-        pixels = list(read_images(X).pixels)
+        pixels = list(read_images(X, fill=fill).pixels)
         sizes = [image.shape[:2] for image in pixels]
         has_colour = any(image.shape[2] > 1 for image in pixels)
     else:

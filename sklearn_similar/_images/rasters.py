@@ -63,9 +63,7 @@ class Raster:
             # A copy, as pages of a memory map are released.
             part = np.array(pixels[rows, columns])
             release(pixels)
-            tensor = to_tensor(part[np.newaxis], n_channels)[0]
-            is_grey = tensor.shape[0] == 1 < n_channels
-            return tensor.expand(n_channels, -1, -1) if is_grey else tensor
+            return to_tensor(part[np.newaxis], n_channels)[0]
 
         height, width = pixels.shape[:2]
         return cls((height, width), read)

@@ -13,6 +13,8 @@ import torch
 
 from .images import LUMA, Images, LazyPixels, is_lazy, n_channels
 from .messages import ImageNames, count, shape_text, type_text
+from .pillow_images import is_pillow_image, read_pillow_image
+from .transparency import Fill, LazyOpaquePixels, has_alpha, without_alpha
 
 
 def is_dask(X) -> bool:
@@ -38,6 +40,8 @@ def is_list_of_images(X) -> bool:
             "transform, heatmap, localize and count take; pass dask.compute(*X), if it "
             "fits into memory."
         )
+    if is_pillow_image(X[0]):
+        return True
     # An image that has a shape need not be read to count its dimensions.
     shape = getattr(X[0], "shape", None)
     return (np.ndim(X[0]) if shape is None else len(shape)) >= 2
@@ -48,8 +52,20 @@ def is_images(X) -> bool:
     return is_list_of_images(X) or getattr(X, "ndim", 2) > 2
 
 
-def to_numpy(X) -> np.ndarray:
-    """The array of an array-like; a tensor may be on a GPU or require gradients."""
+def to_numpy(X: Any, name: str = "X", fill: Fill | None = None) -> np.ndarray:
+    """The array of an array-like; a tensor may be on a GPU or require gradients.
+
+    Parameters
+    ----------
+    X : array-like or image of Pillow's
+    name : str
+        What messages call it.
+    fill : {"black", "white", "contrast"}, optional
+        What stands behind transparent pixels of Pillow's images; "contrast" by default.
+    """
+    if is_pillow_image(X):
+        return read_pillow_image(X, name, fill or "contrast")
+    check_not_masked(X, name)
     if is_dask(X):
         raise ValueError(
             f"X is of the type {type(X).__module__}.{type(X).__qualname__}; predict, "
@@ -57,6 +73,18 @@ def to_numpy(X) -> np.ndarray:
             "anything else X.compute(), if it fits into memory."
         )
     return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
+
+
+def check_not_masked(X: Any, name: str) -> None:
+    """Raise ValueError for values that are masked, which would be read as they are."""
+    parts = X if isinstance(X, (list, tuple)) else [X]
+    masks = [np.ma.getmaskarray(part) for part in parts if np.ma.isMaskedArray(part)]
+    n_masked = sum(int(mask.sum()) for mask in masks)
+    if n_masked:
+        raise ValueError(
+            f"{name} is a masked array, and {count(n_masked, 'value')} of it masked; "
+            "pass its method .filled(0), or another level, or .data to ignore the mask."
+        )
 
 
 def check_numeric(array: Any, name: str) -> None:
@@ -81,7 +109,10 @@ def channels_seem_first(shape: tuple[int, ...]) -> bool:
 
 
 def read_images(
-    X, trained: tuple[int, ...] | None = None, names: ImageNames | None = None
+    X,
+    trained: tuple[int, ...] | None = None,
+    names: ImageNames | None = None,
+    fill: Fill | None = None,
 ) -> Images:
     """Check images of any size, and give them as views of what was passed.
 
@@ -91,9 +122,12 @@ def read_images(
         As `is_images` tells them from rows.
     trained : tuple, optional
         Shape of an image that the network was trained with. Other images have as many
-        channels, or three that can be made one.
+        channels, or are grey or colour for a network of the other.
     names : ImageNames, optional
         What messages call the images.
+    fill : {"black", "white", "contrast"}, optional
+        What stands behind transparent pixels. None: the alpha channel of an array is a
+        channel like others.
 
     Raises
     ------
@@ -104,12 +138,18 @@ def read_images(
     names = ImageNames() if names is None else names
     if is_list_of_images(X):
         pixels = [
-            read_image(image, f"{names.name(index)} of X", trained)
+            read_image(image, f"{names.name(index)} of X", trained, fill)
             for index, image in enumerate(X)
         ]
         return Images(pixels, "list", names)
     X = to_numpy(X)
     _check_array_of_images(X, trained)
+    if X.ndim == 4 and _drops_alpha(X, trained, fill):
+        pixels = [
+            read_image(image, f"{names.name(index)} of X", trained, fill)
+            for index, image in enumerate(X)
+        ]
+        return Images(np.stack(pixels), "images", names)
     # The first image stands for all, which have its shape and type.
     read_image(X[0], "Each image of X", trained)
     return Images(X if X.ndim == 4 else X[..., np.newaxis], "images", names)
@@ -118,7 +158,7 @@ def read_images(
 def check_images_of_any_size(X: Any) -> None:
     """Raise ValueError for rows, and for an array that seems to be one image."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
-    if not is_images(X) or (len(shape) == 3 and shape[2] in (3, 4)):
+    if not is_images(X) or (len(shape) == 3 and shape[2] in (2, 3, 4)):
         text = f"has shape {shape}" if shape else f"is {type_text(X)}"
         raise ValueError(
             f"X {text}; pass a list or an array of images, and [X] if X is one image."
@@ -141,22 +181,28 @@ def _check_array_of_images(X: np.ndarray, trained: tuple[int, ...] | None) -> No
         )
 
 
-def read_image(image: Any, name: str, trained: tuple[int, ...] | None = None) -> Any:
+def read_image(
+    image: Any,
+    name: str,
+    trained: tuple[int, ...] | None = None,
+    fill: Fill | None = None,
+) -> Any:
     """Check an image, and give it as height x width x n_channels.
 
     Parameters
     ----------
-    image : array-like of shape (height, width) or (height, width, n_channels)
+    image : array-like of shape (height, width) or (height, width, n_channels), or \
+            image of Pillow's
     name : str
         What messages call it.
-    trained : tuple, optional
+    trained, fill : optional
         As for `read_images`.
 
     Returns
     -------
     ndarray or LazyPixels
     """
-    pixels = image if is_lazy(image) else to_numpy(image)
+    pixels = image if is_lazy(image) else to_numpy(image, name, fill)
     shape = pixels.shape
     if len(shape) not in (2, 3) or 0 in shape:
         raise ValueError(
@@ -164,17 +210,29 @@ def read_image(image: Any, name: str, trained: tuple[int, ...] | None = None) ->
             "n_channels), none of them 0."
         )
     check_numeric(pixels, name)
-    if trained is not None:
+    drops_alpha = len(shape) == 3 and _drops_alpha(pixels, trained, fill)
+    if trained is not None and not drops_alpha:
         _check_channels(shape, n_channels(trained), name)
+    fill = fill if drops_alpha else None
     if not isinstance(pixels, np.ndarray):
-        return LazyPixels(pixels)
+        lazy = LazyPixels(pixels)
+        return LazyOpaquePixels(lazy, fill, name) if fill else lazy
+    if fill:
+        return without_alpha(pixels, fill, name)
     return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+
+
+def _drops_alpha(
+    pixels: Any, trained: tuple[int, ...] | None, fill: Fill | None
+) -> bool:
+    n_wanted = n_channels(trained) if trained else None
+    return fill is not None and n_wanted in (None, 1, 3) and has_alpha(pixels)
 
 
 def _check_channels(shape: tuple[int, ...], n_trained: int, name: str) -> None:
     """Raise ValueError unless the network can take the channels of an image."""
     n_given = n_channels(shape)
-    if n_given == n_trained or (n_given, n_trained) == (3, 1):
+    if n_given == n_trained or (n_given, n_trained) in ((3, 1), (1, 3)):
         return
     hint = "move them to the end" if channels_seem_first(shape) else "convert it"
     raise ValueError(
@@ -233,8 +291,10 @@ def uint8_image_list(images, name: str) -> list[np.ndarray]:
 
     The name of each in messages is ``name[index]``.
     """
-    if hasattr(images, "__array__"):
-        array = to_numpy(images)
+    if is_pillow_image(images):
+        images = [images]
+    elif hasattr(images, "__array__"):
+        array = to_numpy(images, name)
         images = array[np.newaxis] if _is_grey_or_rgb(array) else array
     is_array = isinstance(images, np.ndarray) and images.ndim > 0
     if not is_array and not isinstance(images, Sequence):
@@ -248,12 +308,17 @@ def uint8_image_list(images, name: str) -> list[np.ndarray]:
 
 
 def _uint8_image(image, name: str) -> np.ndarray:
+    if is_pillow_image(image):
+        return _to_uint8(to_numpy(image, name), name)
+    check_not_masked(image, name)
     try:
         array = to_numpy(image)
     except ValueError as error:
         raise ValueError(
             f"{name} has rows of several lengths: pass grey or RGB images."
         ) from error
+    if array.ndim == 3 and has_alpha(array):
+        array = without_alpha(array, "contrast", name)
     if not _is_grey_or_rgb(array) or array.size == 0:
         raise ValueError(
             f"{name} must have the shape (height, width) or (height, width, 3) and "
@@ -279,6 +344,8 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
         return array * np.uint8(255)
     low, high = array.min(), array.max()
     top = 1 if array.dtype.kind == "f" else 255
+    if array.dtype == np.uint16 and high > 255:
+        top = 65535
     # Both comparisons are false for NaN, which is refused here too.
     if not (low >= 0 and high <= top):
         raise ValueError(

@@ -9,9 +9,17 @@ import pandas as pd
 from scipy import sparse
 
 from .images import Images, n_channels
-from .messages import ImageNames, shape_text
-from .reading import channels_seem_first, check_numeric, to_numpy
+from .messages import ImageNames, shape_text, warn_user
+from .pillow_images import is_pillow_image
+from .reading import (
+    channels_seem_first,
+    check_not_masked,
+    check_numeric,
+    to_numpy,
+)
 
+# Rows of fewer values are hardly images.
+_MIN_SUSPECT = 50
 _ACCEPTED = (
     "rows (n, n_features), grey images (n, height, width), colour images (n, height, "
     "width, n_channels) or a list of images"
@@ -26,8 +34,11 @@ def readable_rows(X):
     if sparse.issparse(X):
         return X
     _check_not_paths(X)
+    if is_pillow_image(X):
+        raise ValueError("X is one image; pass [X], a list of images.")
+    check_not_masked(X, "X")
     if isinstance(X, pd.DataFrame):
-        return _without_extension_integers(X)
+        return _without_extension_integers(_dense(X))
     try:
         X = to_numpy(X)
     except ValueError as error:
@@ -65,8 +76,18 @@ def _check_not_paths(X) -> None:
     if isinstance(first, (str, os.PathLike)):
         raise ValueError(
             f"X holds text, {os.fspath(first)[:80]!r}; if these are file paths, pass "
-            "the images, as in [np.asarray(PIL.Image.open(path)) for path in paths]."
+            "the images, as in [PIL.Image.open(path) for path in paths]."
         )
+
+
+def _dense(X: pd.DataFrame) -> pd.DataFrame:
+    """A table without pandas' sparse columns."""
+    dense_types = {
+        name: dtype.subtype
+        for name, dtype in X.dtypes.items()
+        if isinstance(dtype, pd.SparseDtype)
+    }
+    return X.astype(dense_types) if dense_types else X
 
 
 def _without_extension_integers(X: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +125,10 @@ def infer_image_shape(
     if image_shape is None:
         if shape_in_X is None:
             side = round(n_features**0.5)
-            return (side, side) if side**2 == n_features else (1, n_features)
+            if side**2 == n_features:
+                return side, side
+            _warn_of_strips(n_features)
+            return 1, n_features
         if channels_seem_first(shape_in_X):
             raise ValueError(
                 f"The images in X have shape {shape_text(shape_in_X)}, which looks "
@@ -131,6 +155,24 @@ def infer_image_shape(
             f"the rows of X have {n_features}; make them agree."
         )
     return tuple(int(length) for length in lengths)
+
+
+def _warn_of_strips(n_features: int) -> None:
+    """Warn of rows that are read as images of one line, if they may be others."""
+    if n_features < _MIN_SUSPECT:
+        return
+    side = round((n_features / 3) ** 0.5)
+    if 3 * side**2 == n_features:
+        guess = f", such as ({side}, {side}, 3) for colour with channels last"
+    elif round((n_features - 1) ** 0.5) ** 2 == n_features - 1:
+        guess = ", or take out a column that is not a pixel, such as labels"
+    else:
+        guess = ""
+    warn_user(
+        f"Rows of X have {n_features} values, not a square number, and are read as "
+        f"images of 1x{n_features} pixels; pass image_shape=(height, width) or "
+        f"(height, width, n_channels){guess}."
+    )
 
 
 def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,12 +13,13 @@ from .files import ImageFiles, find_image_files
 from .images import Images, is_lazy
 from .messages import ImageNames
 from .reading import is_dask, is_list_of_delayed, read_images, to_numpy
+from .transparency import Fill, fill_for
 from .validation import check_images, image_names
 from .value_range import check_value_range
 
 
 def read_parts(
-    estimator: Any, X: Any, layout: str, n_channels: int, n_pixels: int
+    estimator: Any, X: Any, layout: str, n_pixels: int
 ) -> tuple[Iterator[Images], int | None]:
     """Check images: those in memory all together, others part by part when asked for.
 
@@ -28,8 +29,6 @@ def read_parts(
     X : array, DataFrame, list of images, iterator, path or list of paths
     layout : {"rows", "grey", "colour"}
         Layout of the images in `fit`.
-    n_channels : int
-        Channels of these images.
     n_pixels : int
         Number of pixels that ends a part.
 
@@ -39,11 +38,12 @@ def read_parts(
     n_images : int or None
         Number of images, if it is known.
     """
-    files = image_files(X, n_channels)
+    fill = fill_for(estimator)
+    files = image_files(X, fill)
     if files is not None:
-        return _read_in_parts(estimator, files, n_pixels), len(files)
+        return _read_in_parts(estimator, files, n_pixels, fill), len(files)
     if isinstance(X, Iterator):
-        return _read_in_parts(estimator, X, n_pixels), None
+        return _read_in_parts(estimator, X, n_pixels, fill), None
     images = check_images(estimator, X, layout)
     return iter([images]), len(images)
 
@@ -57,7 +57,7 @@ def check_in_memory(X: Any, method: str) -> None:
         )
 
 
-def image_files(X: Any, n_channels: int) -> ImageFiles | None:
+def image_files(X: Any, fill: Fill = "contrast") -> ImageFiles | None:
     """The images of a folder, of a file or of a list of files; None for anything else.
 
     Raises
@@ -66,7 +66,7 @@ def image_files(X: Any, n_channels: int) -> ImageFiles | None:
         If a folder or file does not exist; the message names it.
     """
     if isinstance(X, (str, os.PathLike)):
-        return ImageFiles(find_image_files(Path(X)), n_channels)
+        return ImageFiles(find_image_files(Path(X)), fill)
     if isinstance(X, (pd.Series, np.ndarray)) and X.ndim == 1 and X.dtype.kind in "OUT":
         X = X.tolist()
     if not isinstance(X, (list, tuple)) or not X:
@@ -80,32 +80,33 @@ def image_files(X: Any, n_channels: int) -> ImageFiles | None:
             raise ValueError(
                 f"X[{index}] is {str(path)!r}, which {fact}; pass paths of images."
             )
-    return ImageFiles(paths, n_channels)
+    return ImageFiles(paths, fill)
 
 
 def _read_in_parts(
-    estimator: Any, images: Iterable[Any], n_pixels: int
+    estimator: Any, images: Iterable[Any], n_pixels: int, fill: Fill
 ) -> Iterator[Images]:
     """The images, checked, part by part; warns once of values of another range."""
     names, has_warned = image_names(estimator), False
     trained_range, dtype = estimator.value_range_, np.dtype(estimator._dtype)
-    for first, part in _parts(images, n_pixels, names):
-        read = read_images(part, estimator.image_shape_, names.after(first))
+    for first, part in _parts(images, n_pixels, names, fill):
+        read = read_images(part, estimator.image_shape_, names.after(first), fill)
         warn = not has_warned
         has_warned |= check_value_range(read, trained_range, dtype, warn=warn)
         yield read
 
 
 def _parts(
-    images: Iterable[Any], n_pixels: int, names: ImageNames
+    images: Iterable[Any], n_pixels: int, names: ImageNames, fill: Fill
 ) -> Iterator[tuple[int, list]]:
     """Lists of images, and the position of the first image in each of them."""
     first, part, n_read = 0, [], 0
     for index, source in enumerate(images):
-        image = source if is_lazy(source) else to_numpy(source)
+        name = f"{names.name(index)} of X"
+        image = source if is_lazy(source) else to_numpy(source, name, fill)
         if len(image.shape) < 2:
             raise ValueError(
-                f"{names.name(index)} of X has shape {image.shape}; pass an iterator "
+                f"{name} has shape {image.shape}; pass an iterator "
                 "of images, (height, width) or (height, width, n_channels) each."
             )
         part.append(image)

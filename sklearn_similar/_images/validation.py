@@ -7,9 +7,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._compat import get_output_config
+from .crops import crops_of_one_size
 from .images import Images
 from .labels import check_classes, check_labels, encode
 from .messages import ImageNames, shape_text, warn_user
+from .pillow_images import is_pillow_image
 from .reading import (
     check_images_of_any_size,
     check_numeric,
@@ -18,6 +20,7 @@ from .reading import (
     read_images,
 )
 from .rows import infer_image_shape, readable_rows, rows_as_images
+from .transparency import Fill, fill_for
 from .value_range import check_value_range, training_range
 
 
@@ -35,7 +38,9 @@ def check_training_data(
     y : ndarray of shape (n_images,)
         Index of each image's label in `classes_`.
     """
-    rows, layout, shape_in_X = _training_rows(X)
+    # A network may learn four channels; a localizer learns what it sees in files.
+    fill = fill_for(estimator) if hasattr(estimator, "polarity") else None
+    rows, layout, shape_in_X = _training_rows(X, fill)
     check_labels(y, rows.shape[0], "y")
     rows, y = validate_data(
         estimator, rows, y, ensure_all_finite=False, ensure_min_samples=2
@@ -51,13 +56,40 @@ def check_training_data(
     return images, y_index
 
 
-def _training_rows(X) -> tuple[Any, str, tuple[int, ...] | None]:
+def _training_rows(X, fill: Fill | None) -> tuple[Any, str, tuple[int, ...] | None]:
     """X as rows, its layout, and the shape of its images if they are not rows."""
     if not is_images(X):
         return readable_rows(X), "rows", None
-    images = read_images(X)
+    images = read_images(X, fill=fill)
     pixels = check_one_size(images)
-    return pixels.reshape(len(pixels), -1), images.layout, np.shape(X[0])
+    shape = pixels.shape[1:]
+    # An axis of one channel is the user's, or made here.
+    has_axis = not is_pillow_image(X[0]) and np.shape(X[0])[2:] == (1,)
+    if shape[2] == 1 and not has_axis:
+        shape = shape[:2]
+    return pixels.reshape(len(pixels), -1), images.layout, shape
+
+
+def scaled_crops(X: Any, size: int | None, fill: Fill) -> Any:
+    """Crops of a size, or of one size if there are several; see `crops_of_one_size`.
+
+    Others are given back as they are. An axis of one channel is lost in scaling.
+    """
+    if not is_images(X):
+        if size is not None:
+            raise ValueError(
+                f"crop_size={size} scales images, but X holds rows; pass images, (n, "
+                "height, width) or a list of them, or crop_size=None."
+            )
+        return X
+    pixels = read_images(X, fill=fill).pixels
+    sizes = {image.shape[:2] for image in pixels}
+    if len(sizes) == 1 and (size is None or sizes == {(size, size)}):
+        return X
+    images = [np.asarray(image) for image in pixels]
+    return crops_of_one_size(
+        [image[..., 0] if image.shape[2] == 1 else image for image in images], size
+    )[0]
 
 
 def _index_classes(
@@ -133,7 +165,7 @@ def _read(estimator, X, layout: str) -> Images:
     if trained is None:
         check_images_of_any_size(X)
     if is_images(X):
-        return read_images(X, trained, names)
+        return read_images(X, trained, names, fill_for(estimator))
     rows = readable_rows(X)
     if isinstance(rows, np.ndarray):
         _check_not_one_image(estimator, rows, layout)
@@ -144,6 +176,11 @@ def _read(estimator, X, layout: str) -> Images:
 
 def _check_not_one_image(estimator, rows: np.ndarray, layout: str) -> None:
     """Raise ValueError or warn for rows that may be an image."""
+    if rows.shape[1] != estimator.n_features_in_ and layout != "rows":
+        raise ValueError(
+            f"X has shape {shape_text(rows.shape)}, and rows would have "
+            f"{estimator.n_features_in_} values; if X is one image, pass [X]."
+        )
     if rows.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"X has {rows.shape[1]} features, but {type(estimator).__name__} is "

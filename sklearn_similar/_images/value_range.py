@@ -7,7 +7,7 @@ it was trained on, and gives its wrong answers with confidence.
 import numpy as np
 
 from .images import Images, white_level
-from .messages import ImageNames, warn_user
+from .messages import ImageNames, count, warn_user
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 # Accuracy of LeNet on digits falls to that of guessing if it is trained on values that
@@ -26,6 +26,8 @@ _MAX_EXCESS = 2
 # Values below zero count from this share of the trained range on: resampling makes
 # smaller ones in images that have none.
 _MIN_NEGATIVE = 0.1
+# Share of images that may differ from the others: some are nearly blank.
+_MAX_DIFFERENT = 0.05
 
 ValueRange = tuple[float, float]
 
@@ -46,11 +48,23 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
         For NaN and for values that are infinite in float32; the message names the
         image.
     """
+    return _scan(images, enough)[0]
+
+
+def _scan(
+    images: Images, enough: float
+) -> tuple[dict[np.dtype, ValueRange], np.ndarray]:
+    """The ranges of `value_ranges`, and those of single images, (n_images, 2).
+
+    Ranges of single images are NaN for types that are not read to the end.
+    """
     ranges: dict[np.dtype, ValueRange] = {}
     settled: set[np.dtype] = set()
+    each = np.full((len(images), 2), np.nan)
     for start, pixels in images.views(skipped=settled):
         dtype, level = pixels.dtype, white_level(pixels.dtype)
-        minimum, maximum = float(pixels.min()), float(pixels.max())
+        lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
+        minimum, maximum = float(lows.min()), float(highs.max())
         # The minimum is NaN if there is one, and no comparison with it is true.
         if not (minimum >= -_FLOAT32_MAX and maximum <= _FLOAT32_MAX):
             noun = "Row" if images.layout == "rows" else images.names.noun
@@ -60,7 +74,11 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
         ranges[dtype] = low, high
         if _is_bounded(dtype) and high - low >= enough:
             settled.add(dtype)
-    return ranges
+        if not _is_bounded(dtype):
+            read = each[start : start + len(pixels)]
+            read[:, 0] = np.fmin(read[:, 0], lows / level)
+            read[:, 1] = np.fmax(read[:, 1], highs / level)
+    return ranges, each
 
 
 def _raise_not_finite(pixels: np.ndarray, start: int, names: ImageNames) -> None:
@@ -84,14 +102,27 @@ def training_range(images: Images, warn: bool = True) -> ValueRange:
     warn : bool
         Whether to warn of a tiny range.
     """
-    ((dtype, (low, high)),) = value_ranges(images).items()
+    ranges, each = _scan(images, 1.0)
+    ((dtype, (low, high)),) = ranges.items()
+    if warn:
+        _warn_of_mixed_scales(images.names, each, (low, high), "all images")
     if warn and 0 < high - low < _MIN_TRAINING_LENGTH:
         warn_user(
             f"X reaches the network as values from {low:.3g} to {high:.3g} "
             f"({_scaling(dtype)}), of which most networks learn little; scale X to the "
-            "range from 0 to 1, as X / X.max() does.",
+            "range from 0 to 1 by the same number in fit and later, such as "
+            f"{_remedy(dtype, high)}.",
         )
     return low, high
+
+
+def _remedy(dtype: np.dtype, high: float) -> str:
+    """How X is scaled whose maximum reaches the network as `high`."""
+    maximum = high * white_level(dtype)
+    if dtype.kind != "u" or dtype.itemsize < 2:
+        return f"X / {maximum:.6g}"
+    n_bits = max(1, round(maximum).bit_length())
+    return f"X / {2**n_bits - 1} for {count(n_bits, 'bit')}"
 
 
 def check_value_range(
@@ -125,7 +156,8 @@ def check_value_range(
     is_within = not _differs((0.0, 1.0), trained, _MIN_SHARE_16_BIT)
     length = trained_high - trained_low
     enough = _MIN_SHARE_16_BIT * length if is_within else np.inf
-    for given, (low, high) in value_ranges(images, enough).items():
+    ranges, each = _scan(images, enough)
+    for given, (low, high) in ranges.items():
         is_other_depth = white_level(given) == 65535 != white_level(dtype)
         min_share = _MIN_SHARE_16_BIT if is_other_depth else _MIN_SHARE
         if warn and _differs((low, high), trained, min_share):
@@ -137,7 +169,36 @@ def check_value_range(
                 "of fit.",
             )
             return True
-    return False
+    others = "the images of fit did"
+    return warn and _warn_of_mixed_scales(images.names, each, trained, others)
+
+
+def _warn_of_mixed_scales(
+    names: ImageNames, each: np.ndarray, usual: ValueRange, others: str
+) -> bool:
+    """Warn of single images that are scaled unlike the others; whether there are any.
+
+    Parameters
+    ----------
+    names : ImageNames
+    each : ndarray of shape (n_images, 2)
+        Minimum and maximum of each image; NaN for those that are not considered.
+    usual : (float, float)
+    others : str
+        The images that have this range.
+    """
+    differs = [_differs((low, high), usual, _MIN_SHARE) for low, high in each]
+    n_images, n_different = len(each), sum(differs)
+    if n_different <= _MAX_DIFFERENT * n_images:
+        return False
+    low, high = each[np.argmax(differs)]
+    warn_user(
+        f"{n_different} of {n_images} images in X are scaled unlike the others: "
+        f"{names.name(int(np.argmax(differs)))} reaches the network as values from "
+        f"{low:.3g} to {high:.3g}, and {others} from {usual[0]:.3g} to {usual[1]:.3g}, "
+        "so that results may be wrong; scale all images alike.",
+    )
+    return True
 
 
 def _differs(given: ValueRange, trained: ValueRange, min_share: float) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .._images.photographs import Photographs, read_photographs
+from .._images.transparency import Fill
 from .._tables.checks import check_instances, image_numbers
 
 # A box with a larger share of its area in a crowd may show objects of the crowd.
@@ -47,6 +48,7 @@ def read_annotated(
     background_images: Sequence[np.ndarray],
     n_channels: int | None,
     is_complete: bool,
+    fill: Fill,
 ) -> tuple[AnnotatedPhotographs, np.ndarray]:
     """Check photographs and the table of their objects.
 
@@ -61,6 +63,8 @@ def read_annotated(
         Channels of the rasters; None: 1 if all photographs are grey, else 3.
     is_complete : bool
         Whether all objects have boxes.
+    fill : {"black", "white", "contrast"}
+        What stands behind transparent pixels.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def read_annotated(
     ValueError
         If X or the table cannot be used; the message names the image or the row.
     """
-    photographs = read_photographs(X, n_channels, background_images)
+    photographs = read_photographs(X, n_channels, background_images, fill)
     instances = check_instances(table, name="y", with_crowds=True)
     is_object = ~instances.is_crowd
     if not is_object.any():

@@ -135,10 +135,22 @@ def train_network(
             f"{len(indices)} images in batches of {net.batch_size} leave; choose "
             "another batch_size."
         ) from error
+    _check_learnt(net, len(indices))
     net.module_.zero_grad(set_to_none=True)
     first = data.images.select(indices[:1])
     _check_converged(net, to_tensor(first, specification.n_channels))
     return net.arrays(), net.history.to_list()
+
+
+def _check_learnt(net: SeededNet, n_images: int) -> None:
+    """Raise ValueError if no epoch had a batch."""
+    n_batches = [epoch.get("train_batch_count", 0) for epoch in net.history]
+    if n_batches and not any(n_batches):
+        raise ValueError(
+            f"Nothing was learnt: {n_images} images do not fill a batch of "
+            f"{net.batch_size}, and drop_last in net_params drops others; choose a "
+            "smaller batch_size, or take drop_last out."
+        )
 
 
 def _check_converged(net: SeededNet, images: torch.Tensor) -> None:

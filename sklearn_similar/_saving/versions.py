@@ -16,6 +16,7 @@ _ADDED_IN_1: dict[str, Any] = {
     "min_size": None,
     "max_size": None,
     "fills_frame": None,
+    "crop_size": None,
     "backbone": None,
     "backbone_layers": None,
     "annotation": "complete",

@@ -10,11 +10,15 @@ import numpy as np
 import pandas as pd
 
 from .._images.messages import count, shape_text, type_text
-from .._images.reading import to_numpy
+from .._images.pillow_images import is_pillow_image
+from .._images.reading import check_not_masked, to_numpy
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
     """An array-like as an array of real numbers; objects become float64."""
+    if is_pillow_image(values):
+        return to_numpy(values, name)
+    check_not_masked(values, name)
     try:
         array = to_numpy(values)
     except (ValueError, TypeError, RuntimeError) as error:

@@ -11,12 +11,14 @@ import pandas as pd
 import torch
 
 from .._compat import Interval, validate_params
-from .._images.files import in_colour, read_image_file
+from .._images.crops import in_colour
+from .._images.files import image_file_size, read_image_file
+from .._images.pillow_images import is_pillow_image, upright_size
 from .._images.reading import check_numeric, to_numpy
+from .._images.transparency import has_alpha, without_alpha
 from .._tables.checks import check_instances, image_numbers, without_crowds
 from .._tables.values import type_text
 from ._checks import allocate
-from ._image_lookup import upright_size
 
 
 @validate_params(
@@ -35,8 +37,8 @@ def cut_instances(images, instances, *, size=64, context=1.0):
     ----------
     images : array-like of shape (n, height, width) or (n, height, width, n_channels), \
             or list of images or of paths
-        Grey or colour images of any sizes, all of one data type. Files are read one by
-        one.
+        Grey or colour images of any sizes, all of one data type; arrays, or images of
+        Pillow's. Files are read one by one.
     instances : DataFrame
         ``image`` (position in `images`), ``label``, ``x_min``, ``y_min``, ``x_max``,
         ``y_max`` (pixels, half-open), in any order. Other columns are ignored.
@@ -122,7 +124,9 @@ def _shape(image: Any, index: int) -> tuple[int, ...]:
                 f"images[{index}] is {os.fspath(image)!r}, which is not a file; pass "
                 "paths of images."
             )
-        return upright_size(Path(image))
+        return image_file_size(Path(image))
+    if is_pillow_image(image):
+        return upright_size(image)
     shape = np.shape(image)
     if len(shape) not in (2, 3) or 0 in shape:
         raise ValueError(
@@ -135,8 +139,11 @@ def _shape(image: Any, index: int) -> tuple[int, ...]:
 def _pixels(image: Any, index: int) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
         return read_image_file(Path(image))
-    pixels = to_numpy(image)
-    check_numeric(pixels, f"images[{index}]")
+    name = f"images[{index}]"
+    pixels = to_numpy(image, name)
+    check_numeric(pixels, name)
+    if pixels.ndim == 3 and has_alpha(pixels):
+        return without_alpha(pixels, "contrast", name)
     return pixels
 
 

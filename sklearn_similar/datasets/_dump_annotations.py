@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from .._images.files import image_file_size
 from .._images.messages import count, warn_user
 from .._saving.files import check_can_write, write_all
 from .._tables.checks import check_instances, image_numbers
 from .._tables.values import type_text
 from ._annotations import AnnotatedObject, AnnotationFormat, ImageToWrite
 from ._formats import format_of_name
-from ._image_lookup import upright_size
 
 
 def dump_annotations(
@@ -150,7 +150,7 @@ def _images_to_write(
     known: AnnotationFormat,
 ) -> list[ImageToWrite]:
     paths = _image_paths(images)
-    sizes = [upright_size(path) for path in paths]
+    sizes = [image_file_size(path) for path in paths]
     has_score = isinstance(instances, pd.DataFrame) and "score" in instances
     checked = check_instances(
         instances,

@@ -1,4 +1,4 @@
-"""Images by the names that annotation files give them, and their sizes."""
+"""Images by the names that annotation files give them."""
 
 import re
 from collections import defaultdict
@@ -7,14 +7,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from .._images.files import SUFFIXES, import_pillow
+from .._images.files import SUFFIXES
 
 # Folders of images next to the folder of the annotations.
 _SIBLINGS = ("images", "JPEGImages")
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
-# Orientations of EXIF that exchange height and width.
-_ORIENTATION = 0x0112
-_TRANSPOSED = (5, 6, 7, 8)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -27,21 +24,6 @@ def visible_files(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
         if not any(part.startswith(".") for part in file.relative_to(folder).parts):
             yield file
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image that is turned upright, as it is when it is read."""
-    pillow = import_pillow("Reading the sizes of images")
-    try:
-        with pillow.open(path) as image:
-            width, height = image.size
-            is_transposed = image.getexif().get(_ORIENTATION) in _TRANSPOSED
-    # Decoders raise errors of any type for damaged files.
-    except Exception as error:
-        raise ValueError(
-            f"{str(path)!r} cannot be read as an image: {error}."
-        ) from error
-    return (width, height) if is_transposed else (height, width)
 
 
 class ImageLookup:

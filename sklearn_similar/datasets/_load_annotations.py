@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._images.files import image_file_size
 from .._images.messages import count, warn_user
 from .._tables.boxes import BOX_COLUMNS, CROWD_COLUMN
 from .._tables.values import as_labels
 from ._annotations import AnnotatedImage, Source
 from ._formats import annotation_files, format_of_name
-from ._image_lookup import ImageLookup, upright_size
+from ._image_lookup import ImageLookup
 
 
 def load_annotations(
@@ -233,7 +234,7 @@ def _table(
 
 def _checked_size(image: AnnotatedImage, path: Path, source: Source) -> tuple[int, int]:
     """(height, width) of the image, which must be that of the annotations."""
-    size = upright_size(path)
+    size = image_file_size(path)
     if image.size in (None, size):
         return size
     if image.size == size[::-1]:

@@ -147,7 +147,7 @@ def test_parameters_are_checked(tmp_path):
     with pytest.raises(ValueError, match=r"one data type, but images\[0\] has uint16"):
         cut_instances([IMAGE, IMAGE.astype(float)], truth)
     with pytest.raises(ValueError, match="one shape of a pixel"):
-        cut_instances([IMAGE, np.zeros((20, 40, 4), np.uint16)], truth)
+        cut_instances([IMAGE, np.ones((20, 40, 4), np.uint16)], truth)
 
 
 def test_crowds_are_not_cut_out():

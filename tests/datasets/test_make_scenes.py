@@ -431,7 +431,7 @@ def test_overlap_makes_room_for_any_count():
         ({"background_images": [[[1], [1, 2]]]}, r"images\[0\] has rows of several"),
         ({"background_images": "white"}, "'background_images' parameter"),
         (
-            {"background_images": [np.zeros((9, 9, 4))]},
+            {"background_images": [np.full((9, 9, 4), 0.5)]},
             r"background_images\[0\] must have the shape",
         ),
         (

@@ -81,7 +81,7 @@ def test_files_are_read_when_they_are_indexed(tmp_path):
     ("image", "message"),
     [
         (
-            COLOUR.repeat(2, axis=2)[..., :4],
+            np.full((9, 9, 4), 0.5),
             "Image 1 of X has 4 channels; pass grey or",
         ),
         (

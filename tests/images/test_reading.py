@@ -15,6 +15,7 @@ from sklearn_similar._images.reading import (
     uint8_images,
     with_channels,
 )
+from sklearn_similar._images.rows import readable_rows
 
 
 def test_images_are_views_of_what_was_passed():
@@ -74,8 +75,9 @@ def test_an_image_gets_a_channel_axis_and_the_channels_of_the_network():
     grey, colour = np.zeros((5, 4)), np.zeros((5, 4, 3))
     assert read_image(grey, "a").shape == (5, 4, 1)
     assert read_image(colour, "a", trained=(28, 28)).shape == (5, 4, 3)
+    assert read_image(grey, "a", trained=(28, 28, 3)).shape == (5, 4, 1)
     with pytest.raises(ValueError, match=r"^a has shape 5x4 and so 1 channel, but the"):
-        read_image(grey, "a", trained=(28, 28, 3))
+        read_image(grey, "a", trained=(28, 28, 4))
 
 
 def test_images_of_one_size_and_type_make_one_array():
@@ -132,3 +134,39 @@ def test_channels_are_made_equal_or_weighted():
     assert with_channels(colour, 3) is colour
     np.testing.assert_array_equal(with_channels(grey, 3), np.dstack([grey] * 3))
     np.testing.assert_array_equal(with_channels(grey[..., None], None), grey)
+
+
+class TestMaskedArrays:
+    MASKED = np.ma.masked_less(np.arange(16.0).reshape(4, 4) / 16, 0.2)
+
+    @pytest.mark.parametrize("X", [[MASKED], np.ma.stack([MASKED, MASKED])])
+    def test_masked_values_are_refused(self, X):
+        message = r"X is a masked array, and [48] values of it masked; .*filled\(0\)"
+        with pytest.raises(ValueError, match=message):
+            read_images(X)
+
+    def test_without_masked_values_the_mask_does_not_matter(self):
+        X = np.ma.masked_array(np.ones((2, 4, 4)), mask=False)
+        assert read_images(X).pixels.shape == (2, 4, 4, 1)
+
+    def test_masked_rows_and_background_images_are_refused(self):
+        for rows in (self.MASKED, list(self.MASKED)):
+            with pytest.raises(ValueError, match="X is a masked array, and 4 values"):
+                readable_rows(rows)
+        with pytest.raises(ValueError, match=r"b\[0\] is a masked array, and 4 values"):
+            uint8_image_list([self.MASKED], "b")
+
+
+def test_background_images_of_16_bits_are_read_in_8():
+    deep = np.array([[0, 257, 65535]], np.uint16)
+    np.testing.assert_array_equal(uint8_image_list([deep], "b")[0], [[0, 1, 255]])
+
+
+def test_background_images_of_pillow_are_read_as_files():
+    pillow = pytest.importorskip("PIL.Image", reason="images of Pillow's")
+    image = pillow.fromarray(np.full((4, 4, 3), 200, np.uint8)).convert("P")
+    for given in (image, [image]):
+        (pixels,) = uint8_image_list(given, "b")
+        np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB")))
+    alpha = np.dstack([np.full((4, 4, 3), 200), np.full((4, 4), 255)]).astype(np.uint8)
+    np.testing.assert_array_equal(uint8_image_list([alpha], "b")[0], alpha[..., :3])

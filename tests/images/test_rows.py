@@ -14,7 +14,32 @@ from sklearn_similar._images.rows import (
 def test_rows_are_square_where_possible_else_one_row():
     assert infer_image_shape(None, 784, None) == (28, 28)
     assert infer_image_shape(None, 1, None) == (1, 1)
-    assert infer_image_shape(None, 783, None) == (1, 783)
+    with pytest.warns(UserWarning, match="Rows of X have 783 values, not a square"):
+        assert infer_image_shape(None, 783, None) == (1, 783)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "guess"),
+    [(3 * 28 * 28, r"\(28, 28, 3\) for colour"), (785, "a column that is not a pixel")],
+)
+def test_a_likely_shape_of_rows_is_named(n_features, guess):
+    with pytest.warns(UserWarning, match=guess):
+        infer_image_shape(None, n_features, None)
+
+
+def test_short_rows_and_strips_that_are_asked_for_do_not_warn(recwarn):
+    assert infer_image_shape(None, 10, None) == (1, 10)
+    assert infer_image_shape(None, 783, (1, 783)) == (1, 783)
+    assert not recwarn
+
+
+def test_tables_with_sparse_columns_are_read():
+    values = np.eye(4, dtype=np.uint8) * 200
+    table = pd.DataFrame(values)
+    for kind in (pd.SparseDtype(np.uint8, 0), pd.SparseDtype(float, 0)):
+        dense = readable_rows(table.astype(kind))
+        assert (dense.dtypes == kind.subtype).all()
+        np.testing.assert_array_equal(dense, values)
 
 
 def test_the_shape_that_is_asked_for_wins():

@@ -186,8 +186,8 @@ def test_few_files_are_in_memory_at_a_time(localizer, files, monkeypatch, few_at
     class Image(np.ndarray):
         pass
 
-    def noted(path):
-        image = read(path).copy().view(Image)
+    def noted(path, fill):
+        image = read(path, fill).copy().view(Image)
         references.append(weakref.ref(image))
         most.append(n_alive(references))
         return image

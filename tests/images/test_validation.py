@@ -71,7 +71,7 @@ BAD_X = {
         FLOATS.astype("M8[s]"),
         r"Each image of X has dtype datetime64\[s\]; pass",
     ),
-    "a path": ("a.png", r"'a.png'; if .* file paths, .*\(PIL.Image.open\(path\)\) for"),
+    "a path": ("a.png", r"'a.png'; if .* file paths, .*\[PIL.Image.open\(path\) for"),
     "a path in an array": (np.array("a.png"), r"X holds text, 'a.png'; if these are"),
     "a pathlib path": (Path("a.png"), "X holds text, 'a.png'; if these are file path"),
     "paths": (["a.png", "b.png"], "X holds text, 'a.png'; if these are file paths, p"),
@@ -359,20 +359,33 @@ class TestChannels:
 
     @pytest.mark.parametrize("n_channels", [2, 4])
     def test_other_channels_are_refused(self, fitted, assert_refuses, n_channels):
-        X = np.zeros((6, 28, 28, n_channels))
+        X = np.full((6, 28, 28, n_channels), 0.5)
         for method in ("predict", "transform"):
             message = (
                 f"and so {n_channels} channels, but the network was trained with 1;"
             )
             assert_refuses(fitted, method, X, match=message)
 
-    def test_grey_images_are_refused_by_a_colour_network(self, quick, assert_refuses):
-        colour = quick().fit(np.stack([FLOATS] * 3, axis=3), LABELS)
-        message = "so 1 channel, but the network was trained with 3; convert it"
-        assert_refuses(colour, "transform", FLOATS, match=message)
-        assert_refuses(
-            colour, "predict", list(FLOATS), match="Image 0 of X .* 1 channel"
-        )
+    def test_a_colour_network_takes_grey_images_as_equal_channels(self, quick):
+        in_colour = np.stack([FLOATS] * 3, axis=3)
+        estimator = quick().fit(in_colour, LABELS)
+        for method in ("predict_proba", "transform"):
+            expected = getattr(estimator, method)(in_colour)
+            np.testing.assert_array_equal(getattr(estimator, method)(FLOATS), expected)
+
+    def test_an_alpha_channel_is_laid_on_a_background(self, fitted):
+        alpha = np.ones_like(FLOATS)
+        alpha[:, :3] = 0
+        hidden = np.where(alpha, FLOATS, 0.5)
+        expected = fitted.predict_proba(FLOATS * alpha)
+        for X in (
+            np.stack([hidden] * 3 + [alpha], axis=3),
+            np.stack([hidden, alpha], axis=3),
+        ):
+            np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=1e-4)
+            np.testing.assert_allclose(
+                fitted.predict_proba(list(X)), expected, atol=1e-4
+            )
 
 
 class TestOrder:

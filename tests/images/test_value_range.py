@@ -11,7 +11,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn_similar import InstanceLocalizer
 from sklearn_similar._images.images import Images
 from sklearn_similar._images.reading import read_images
-from sklearn_similar._images.value_range import value_ranges
+from sklearn_similar._images.value_range import (
+    check_value_range,
+    training_range,
+    value_ranges,
+)
 
 # The same images in other types and scales.
 SCALES = {
@@ -311,3 +315,56 @@ def test_the_largest_finite_values_pass(dtype):
     largest = min(float(np.finfo(dtype).max), float(np.finfo(np.float32).max))
     pixels = np.array([largest, -largest], dtype=dtype).reshape(2, 1, 1, 1)
     value_ranges(Images(pixels, "images"))
+
+
+class TestMixedScales:
+    """Some images are divided by 255 once more than the others."""
+
+    @pytest.fixture
+    def mixed(self):
+        X = np.random.default_rng(0).random((20, 8, 8), np.float32)
+        X[::2] /= 255
+        return X
+
+    @pytest.mark.parametrize("as_given", [np.asarray, list])
+    def test_they_warn_as_they_do_alone(self, mixed, as_given):
+        message = "10 of 20 images in X are scaled unlike the others: Image 0 reaches"
+        with pytest.warns(UserWarning, match=message):
+            check_value_range(
+                read_images(as_given(mixed)), (0.0, 1.0), np.dtype(np.float32)
+            )
+
+    def test_they_warn_in_training(self, mixed):
+        with pytest.warns(UserWarning, match="10 of 20 images in X are scaled unlike"):
+            training_range(read_images(mixed))
+
+    def test_images_without_a_negative_among_standardised_ones_warn(self):
+        X = np.random.default_rng(0).normal(size=(20, 8, 8)).astype(np.float32)
+        X[:5] -= X[:5].min(axis=(1, 2), keepdims=True)
+        with pytest.warns(UserWarning, match="5 of 20 images in X are scaled unlike"):
+            check_value_range(read_images(X), (-3.0, 3.0), np.dtype(np.float32))
+
+    def test_a_few_nearly_blank_images_do_not_warn(self, mixed, recwarn):
+        mixed[::2] *= 255
+        mixed[3], mixed[4] = 0, mixed[4] / 255
+        images = read_images(mixed)
+        assert not check_value_range(images, (0.0, 1.0), np.dtype(np.float32))
+        assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("maximum", "dtype", "remedy"),
+    [
+        (1000, np.uint16, "X / 1023 for 10 bits"),
+        (4095, np.uint16, "X / 4095 for 12 bits"),
+        (12, np.uint32, "X / 15 for 4 bits"),
+        (0.01, np.float32, "X / 0.01"),
+    ],
+)
+def test_training_images_that_use_few_levels_come_with_a_divisor(
+    maximum, dtype, remedy
+):
+    X = np.random.default_rng(0).random((9, 5, 5)) * maximum
+    X[0, 0, 0] = maximum
+    with pytest.warns(UserWarning, match=f"in fit and later, such as {remedy}"):
+        training_range(read_images(X.astype(dtype)))

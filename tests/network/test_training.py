@@ -199,6 +199,15 @@ class TestCallbacksAndLoaders:
         with pytest.raises(ValueError, match=message):
             train(images, y, np.arange(29), module=module)
 
+    def test_dropping_the_only_batch_is_refused(self, images, y):
+        params = {"iterator_train__drop_last": True}
+        message = (
+            "Nothing was learnt: 20 images do not fill a batch of 30, and drop_last"
+        )
+        with pytest.raises(ValueError, match=message):
+            train(images, y, np.arange(20), batch_size=30, net_params=params)
+        train(images, y, np.arange(20), batch_size=15, net_params=params)
+
     def test_callbacks_may_have_names(self, images, y):
         class Note(Callback):
             def on_epoch_end(self, net, **kwargs):

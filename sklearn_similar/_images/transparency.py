@@ -1,0 +1,142 @@
+"""Images without their alpha channel: a level of grey stands behind the pixels."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from .images import LUMA, LazyPixels, batch_slices, white_level
+from .messages import warn_user
+
+# What stands behind transparent pixels. "contrast": white if the visible pixels of an
+# image are dark, else black.
+Fill = Literal["black", "white", "contrast"]
+
+_FILLS: dict[str, Fill] = {"bright": "black", "dark": "white", "both": "contrast"}
+# Pixels that are worked on at a time.
+_PART_PIXELS = 2**20
+# Grey levels that differ by less than this share of white are hard to tell apart.
+_MIN_CONTRAST = 0.1
+# Mean grey level below which an image is dark.
+_DARK = 1 / 3
+
+
+def fill_for(estimator: Any) -> Fill:
+    """The fill in which the objects that an estimator searches for are visible."""
+    return _FILLS[getattr(estimator, "polarity", "both")]
+
+
+def has_alpha(pixels: Any) -> bool:
+    """Whether the last of 2 or 4 channels seems to be alpha rather than a band.
+
+    Its maximum is then that of opaque pixels, or it is 0 all over.
+
+    Parameters
+    ----------
+    pixels : ndarray or lazy array of shape (..., height, width, n_channels)
+    """
+    if pixels.shape[-1] not in (2, 4) or pixels.dtype.kind not in "biuf":
+        return False
+    if 0 in pixels.shape:
+        return False
+    maximum = np.max(pixels[..., -1])
+    return maximum in (0, white_level(pixels.dtype))
+
+
+def without_alpha(pixels: np.ndarray, fill: Fill, name: str) -> np.ndarray:
+    """Lay an image on a plain background; warn if it cannot be seen there.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width, 2) or (height, width, 4)
+        Grey or colour, and alpha.
+    fill : {"black", "white", "contrast"}
+    name : str
+        What messages call the image.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 1) or (height, width, 3)
+        Of the same type.
+    """
+    return _lay_on(pixels, _level(pixels, fill, name))
+
+
+class LazyOpaquePixels(LazyPixels):
+    """An image with alpha that is not in memory, laid on a plain background.
+
+    Parameters
+    ----------
+    pixels : LazyPixels
+    fill, name : str
+        As for `without_alpha`.
+    """
+
+    def __init__(self, pixels: LazyPixels, fill: Fill, name: str):
+        super().__init__(pixels)
+        self.shape = (*pixels.shape[:2], pixels.shape[2] - 1)
+        self._level = _level(pixels, fill, name)
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        return _lay_on(self._image[window], self._level)
+
+
+def _level(pixels: np.ndarray | LazyPixels, fill: Fill, name: str) -> float:
+    """The grey level behind an image, 0 or 1; warns if nothing is visible there."""
+    low, mean, high = _visible_range(pixels)
+    if fill == "contrast":
+        fill = "white" if mean < _DARK else "black"
+    level = 1.0 if fill == "white" else 0.0
+    if max(abs(low - level), abs(high - level)) < _MIN_CONTRAST:
+        other = "dark" if fill == "black" else "bright"
+        warn_user(
+            f"{name} shows nothing: its visible pixels have grey levels from {low:.2g} "
+            f"to {high:.2g}, and its transparent pixels are filled with {fill}; pass "
+            f"polarity={other!r} or 'both' to InstanceLocalizer, or an image without "
+            "transparent pixels."
+        )
+    return level
+
+
+def _lay_on(pixels: np.ndarray, level: float) -> np.ndarray:
+    white = white_level(pixels.dtype)
+    opaque = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
+    for rows in _row_slices(pixels):
+        colour, alpha = _split(pixels[rows])
+        values = white * (alpha * colour + (1 - alpha) * level)
+        opaque[rows] = values if pixels.dtype.kind == "f" else np.rint(values)
+    return opaque
+
+
+def _visible_range(pixels: np.ndarray | LazyPixels) -> tuple[float, float, float]:
+    """Minimum, mean and maximum grey level of the visible pixels.
+
+    0, 0.5 and 1 if all pixels are visible, or none is.
+    """
+    low, high, total, weight = np.inf, -np.inf, 0.0, 0.0
+    for rows in _row_slices(pixels):
+        colour, alpha = _split(pixels[rows, :])
+        grey = (
+            colour @ np.array(LUMA, np.float32)
+            if colour.shape[2] == 3
+            else colour[..., 0]
+        )
+        total += float((alpha[..., 0] * grey).sum(dtype=np.float64))
+        weight += float(alpha.sum(dtype=np.float64))
+        visible = grey[alpha[..., 0] > 0.5]
+        low = min(low, float(visible.min(initial=np.inf)))
+        high = max(high, float(visible.max(initial=-np.inf)))
+    if low > high or weight == pixels.shape[0] * pixels.shape[1]:
+        return 0.0, 0.5, 1.0
+    return low, total / weight, high
+
+
+def _row_slices(pixels: np.ndarray | LazyPixels) -> Iterator[slice]:
+    height, width = pixels.shape[:2]
+    return batch_slices(height, max(1, _PART_PIXELS // width))
+
+
+def _split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour, where white is 1, and alpha from 0 to 1, in float32."""
+    values = pixels.astype(np.float32) / white_level(pixels.dtype)
+    return values[..., :-1], np.clip(values[..., -1:], 0, 1)
