@@ -52,7 +52,7 @@ def import_pyplot(caller: str):
 
 def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
     """Single images from any layout of X; a row of X has an image of this `shape`."""
-    if is_list_of_images(X) or image_files(X, 3) is not None:
+    if is_list_of_images(X) or image_files(X) is not None:
         return check_images(X, name)
     X = as_numbers(X, name)
     if is_images(X):
@@ -68,7 +68,7 @@ def each_image(X, shape, name: str = "X") -> list[np.ndarray]:
 
 def check_images(images, name: str) -> list[np.ndarray]:
     """Images as arrays of finite numbers, from arrays, a folder or a list of paths."""
-    files = image_files(images, 3)
+    files = image_files(images)
     if files is not None:
         images = list(files)
     arrays = each_array(images, name, f"Image of {name}")
