@@ -43,6 +43,7 @@ from ._images.rasters import Raster
 from ._images.splits import distinct_images, hold_out, sampling_indices
 from ._images.validation import (
     check_has_importances,
+    check_image_size,
     check_images,
     check_out,
     check_output_container,
@@ -122,13 +123,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     temperature : float, default=1.0
         Temperature of the softmax. At 1, which is the paper's, weights are almost
         uniform, as importances are small; the heatmap then covers the whole object.
-    class_heatmap : {"outlined", "contrastive", "linear", "softmax", "uniform"} or \
-            ClassMap, default="outlined"
-        How the heatmap of one class is made. "contrastive": the heatmap of all classes
-        where the filters favour this class over the others in the image. "outlined":
-        the same with the outlines that the network's first layer detects, if `layer` is
-        one layer. The other names: activations, weighted by the importances for the
-        class. An instance of a subclass of `ClassMap` is your own method.
+    class_heatmap : str or ClassMap, default="propagated"
+        How the heatmap of one class is made. "propagated": the evidence for the class,
+        carried to the places with similar features in `mid_level_layers_`; "outlined"
+        if there are none. "walk", "ridge": the same in one of its two ways. "cam",
+        "layercam", "scorecam", "ablation": methods of the literature. "contrastive":
+        the heatmap of all classes where the filters favour this class over the others
+        in the image. "outlined": the same with the outlines that the network's first
+        layer detects, if `layer` is one layer. "linear", "softmax", "uniform":
+        activations, weighted by the importances for the class. An instance of a
+        subclass of `ClassMap` is your own method.
+    mid_level_layers : list of str, default=None
+        Paths of the layers whose features carry the evidence for a class: those of the
+        walk are in the first, those of the ridge regression in the last. None: the
+        first block of stride 16 and the last layer of stride 8, if `layer` is coarser.
     resolution : {"pooled", "dense"}, default="pooled"
         Activations at the layer's own stride, interpolated, or at every pixel, which
         is many times slower; see the user guide.
@@ -187,7 +195,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     class_filter_weights_ : ndarray of shape (n_classes, n_filters)
         Weights of the last layer in the heatmap of each class; for "outlined" and
         "contrastive", against all other classes equally, with signs, absolute values
-        summing to 1.
+        summing to 1. For "propagated" with mid-level layers, "walk", "ridge" and "cam",
+        drops of the class score for each unit of mean activation.
     normalization_constant_ : float
         Median maximum of the heatmaps of the validation images.
     class_normalization_constants_ : ndarray of shape (n_classes,)
@@ -196,6 +205,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Median score of each class against all others, for "contrastive" heatmaps.
     outline_layer_ : str or None
         The layer that heatmaps of a class get their outlines from.
+    mid_level_layers_ : tuple of str
+        The layers whose features carry the evidence for a class.
     absent_activations_ : ndarray of shape (n_filters,)
         Activation of each filter where it is absent, by `ablation`.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
@@ -209,8 +220,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     to [0, 1] (uint16 by 1/65535, others by 1/255), floats are taken as they are, and
     memory-mapped arrays read batch by batch.
 
-    `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in the
-    fits; `normalize`, `threshold` and `resolution` (except constants) at every call.
+    `importance`, `ablation`, `weighting`, `temperature`, `class_heatmap` and
+    `mid_level_layers` act in the fits; `normalize`, `threshold` and `resolution` (except constants) at every call.
 
     References
     ----------
@@ -249,6 +260,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "class_heatmap": [StrOptions(set(CLASS_MAPS)), ClassMap],
+        "mid_level_layers": [list, tuple, None],
         "resolution": [StrOptions({"dense", "pooled"})],
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -277,7 +289,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ablation: Literal["zero", "mean"] = "zero",
         weighting: Weighting | Callable[[np.ndarray], ArrayLike] = "softmax",
         temperature: float = 1.0,
-        class_heatmap: str | ClassMap = "outlined",
+        class_heatmap: str | ClassMap = "propagated",
+        mid_level_layers: Sequence[str] | None = None,
         resolution: Literal["pooled", "dense"] = "pooled",
         normalize: Literal["validation", "image"] | None = "validation",
         threshold: float = 0.15,
@@ -303,6 +316,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.weighting = weighting
         self.temperature = temperature
         self.class_heatmap = class_heatmap
+        self.mid_level_layers = mid_level_layers
         self.resolution = resolution
         self.normalize = normalize
         self.threshold = threshold
@@ -466,7 +480,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     @blockwise
     def heatmap(
-        self, X: Any, target: Any = None, *, labels: ArrayLike | None = None
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        labels: ArrayLike | None = None,
+        image_size: int | Sequence[int] | None = None,
     ) -> Any:
         """Heatmaps of all classes together, of one class or of some.
 
@@ -491,9 +510,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image, a target or a label cannot be used, or both are given.
+            If an image, a target, a label or `image_size` cannot be used, or both a
+            target and labels are given.
         """
-        return snapshot(self)._heatmaps(X, target, labels, None)
+        return snapshot(self)._heatmaps(X, target, labels, None, image_size=image_size)
 
     @restores_torch_state
     def ablate_filters(self, X: Any, labels: ArrayLike | None = None) -> FilterAblation:
@@ -663,6 +683,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set what the class map learns before it is calibrated."""
         network = self._trained_network()
         _, probes = next(network.batches(images, validation[:_N_PROBES]))
+        mid_level_layers = None
+        if self.mid_level_layers is not None:
+            found = find_layers(network.module, list(self.mid_level_layers), probes)
+            mid_level_layers = tuple(found)
         measurement = Measurement(
             network=network,
             layers=self._layers(),
@@ -670,11 +694,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             temperature=self.temperature,
             trained_size=self.image_shape_[:2],
             probes=probes,
+            mid_level_layers=mid_level_layers,
         )
         state = fit_class_map(find_class_map(self.class_heatmap), measurement)
         self._class_heatmap = self.class_heatmap
         self.class_filter_weights_ = state.filter_weights
         self.outline_layer_ = state.outline_layer
+        self.mid_level_layers_ = state.mid_level_layers
         return state
 
     def _heatmap_specification(self, state: ClassMapState) -> HeatmapSpecification:
@@ -686,13 +712,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             resolution=self.resolution,
         )
 
-    def _heatmap_model(self) -> HeatmapModel:
+    def _heatmap_model(self, image_size: tuple[int, int] | None = None) -> HeatmapModel:
         state = ClassMapState(
             filter_weights=self.class_filter_weights_,
             log_odds_drops=self.log_odds_drops_,
             trained_size=self.image_shape_[:2],
             # Estimators of early versions lack it.
             outline_layer=getattr(self, "outline_layer_", None),
+            mid_level_layers=getattr(self, "mid_level_layers_", ()),
             score_constants=self.class_score_constants_,
             normalization_constants=self.class_normalization_constants_,
         )
@@ -702,16 +729,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             normalization_constant=self.normalization_constant_,
             normalize=self.normalize,
             names=image_names(self),
+            image_size=image_size,
         )
 
     @restores_torch_state
-    def _heatmaps(self, X, target, labels, threshold: float | None, out=None):
+    def _heatmaps(
+        self, X, target, labels, threshold: float | None, out=None, image_size=None
+    ):
         check_has_importances(self)
+        size = check_image_size(image_size)
         check_parameters(self, _ACT_IN_HEATMAPS)
         images = check_images(self, X)
         arrays = check_out(out, images)
         classes = find_targets(self, target, labels, images)
-        heat = self._heatmap_model().heatmaps(
+        heat = self._heatmap_model(size).heatmaps(
             images, classes, threshold=threshold, out=arrays, verbose=self.verbose
         )
         return images.in_layout(heat) if out is None else out

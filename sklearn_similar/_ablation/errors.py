@@ -12,6 +12,7 @@ from torch import nn
 from .._images.images import Images
 from .._images.memory import within_working_memory
 from .._network.activations import extract_activations
+from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
 from .selection import select_strategies
@@ -62,12 +63,19 @@ class ErrorSums(NamedTuple):
     log_proba : ndarray of shape (n_filters + 1, n_classes, n_competing)
         Sums of log p(k) over the images of each class; n_competing is n_classes, or
         1 for the mean over k where that would take too much memory.
+    score_drops : ndarray of shape (n_filters, n_classes)
+        Sums over all images of the drop of the score of a class without filter i, times
+        the mean activation of this filter that is ablated.
+    ablated_squares : ndarray of shape (n_filters,)
+        Sums over all images of the square of this mean.
     """
 
     log_loss: np.ndarray
     error: np.ndarray
     weight: np.ndarray
     log_proba: np.ndarray
+    score_drops: np.ndarray
+    ablated_squares: np.ndarray
 
     @classmethod
     def zeros(cls, n_filters: int, n_classes: int) -> "ErrorSums":
@@ -79,6 +87,8 @@ class ErrorSums(NamedTuple):
             error=np.zeros((n_rows, n_classes)),
             weight=np.zeros(n_classes),
             log_proba=np.zeros((n_rows, n_classes, n_classes if is_small else 1)),
+            score_drops=np.zeros((n_filters, n_classes)),
+            ablated_squares=np.zeros(n_filters),
         )
 
 
@@ -188,7 +198,9 @@ def sum_errors(
             try:
                 without = strategy.without_each(recorded, replacement)
                 outputs = chain([recorded.output[None]], without)
-                _add_errors(sums, network, outputs, indices, data)
+                activations = recorded.outputs[strategy.layer][: len(batch)]
+                ablated = _ablated_means(activations, replacement)
+                _add_errors(sums, network, outputs, ablated, indices, data)
             except NotExact:
                 del exact[position]
     return [exact.get(position) for position in range(len(strategies))]
@@ -198,6 +210,7 @@ def _add_errors(
     sums: ErrorSums,
     network: TrainedNetwork,
     outputs: Iterable[torch.Tensor],
+    ablated: torch.Tensor,
     indices: np.ndarray,
     data: ValidationData,
 ) -> None:
@@ -210,6 +223,8 @@ def _add_errors(
     network : TrainedNetwork
     outputs : iterable of tensor of shape (n_in_chunk, n_in_batch, n_classes)
         The output with all filters, and chunks of those without each.
+    ablated : tensor of shape (n_in_batch, n_filters)
+        Mean activations that are ablated, see `_ablated_means`.
     indices : ndarray of shape (n_in_batch,)
         Positions of the images of the batch.
     data : ValidationData
@@ -223,10 +238,21 @@ def _add_errors(
     weight = torch.from_numpy(data.weights[indices])
     sums.weight[:] += np.bincount(y, weight.numpy(), minlength=network.n_classes)
     labels, row = torch.from_numpy(y), 0
+    weighted = ablated.double().cpu() * weight[:, None]
+    sums.ablated_squares[:] += (weighted * ablated.double().cpu()).sum(dim=0).numpy()
     for chunk in outputs:
         log_proba = network.log_probabilities(chunk.flatten(0, 1))
+        scores = at_least_single(chunk)
+        if network.returns_probabilities:
+            scores = log_proba.unflatten(0, chunk.shape[:2])
         if row == 0:
             check_finite(log_proba, indices, "scores")
+            with_all = scores[0]
+        else:
+            filters = slice(row - 1, row - 1 + len(chunk))
+            factors = weighted.T[filters, None].to(scores)
+            drops = torch.bmm(factors, with_all - scores)[:, 0]
+            sums.score_drops[filters] += drops.double().cpu().numpy()
         rows = slice(row, row + len(chunk))
         on_device = labels.to(log_proba.device)
         errors = _errors(log_proba, on_device).double().cpu() * weight
@@ -236,6 +262,14 @@ def _add_errors(
         by_class = _by_class(log_proba, on_device, weight.to(log_proba), n_competing)
         sums.log_proba[rows] += by_class.double().cpu().numpy()
         row = rows.stop
+
+
+def _ablated_means(
+    activations: torch.Tensor, replacement: torch.Tensor
+) -> torch.Tensor:
+    """Mean positive activations less those that replace them, n_images x n_filters."""
+    means = at_least_single(activations).relu().mean(dim=(2, 3))
+    return means - replacement.to(means).relu()
 
 
 def _errors(log_proba: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -63,11 +63,14 @@ class AblationStrategy(Protocol):
     Attributes
     ----------
     method : str
+    layer : str
+        Path of the layer whose filters are absent; its output is recorded.
     recorded_inputs, recorded_outputs : tuple of str
-        Paths of the submodules from whose inputs and outputs it starts.
+        Paths of the submodules whose inputs and outputs are recorded.
     """
 
     method: str
+    layer: str
     recorded_inputs: tuple[str, ...]
     recorded_outputs: tuple[str, ...]
 
@@ -144,11 +147,11 @@ class NetworkMasking(_Masking):
 
     method = "network"
     recorded_inputs: tuple[str, ...] = ()
-    recorded_outputs: tuple[str, ...] = ()
 
     def __init__(self, module: nn.Module, layer: str, can_stack: bool = False):
         self.module = module
         self.layer = layer
+        self.recorded_outputs: tuple[str, ...] = (layer,)
         self.can_stack = can_stack
 
     def masked_run(

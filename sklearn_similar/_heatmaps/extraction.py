@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from .._compat import is_out_of_memory
 from .._images.images import Images, batch_slices
 from .._network.activations import extract_activations
-from .._network.forward import forward_hook
+from .._network.forward import first_line, forward_hook
 from .._network.tile_halo import NotLocalError, TileHalo, find_tile_halo
 from .._network.trained import TrainedNetwork
 from .class_map import ClassMap, ClassMapState, ImageActivations
@@ -68,12 +69,19 @@ class ActivationExtractor:
         self.specification = specification
         class_map, state = specification.class_map, specification.class_state
         self._layers = specification.layers
+        self._runs_head = for_classes and class_map.runs_head(state)
         self._needs_whole_image = for_classes and (
-            class_map.needs_whole_image(state) or class_map.reads_probabilities(state)
+            class_map.needs_whole_image(state)
+            or class_map.reads_probabilities(state)
+            or class_map.runs_head(state)
         )
         self._has_outline = for_classes and state.outline_layer is not None
+        self._n_mid_level = 0
+        if for_classes:
+            self._n_mid_level = len(state.mid_level_layers)
+            self._layers = (*specification.layers, *state.mid_level_layers)
         if for_classes and state.outline_layer is not None:
-            self._layers = (*specification.layers, state.outline_layer)
+            self._layers = (*self._layers, state.outline_layer)
         self._reads_probabilities = (
             for_classes
             and specification.resolution == "pooled"
@@ -102,6 +110,26 @@ class ActivationExtractor:
     def _head(self) -> ClassHead | None:
         size = self.specification.class_state.trained_size
         return ClassHead.trace(self.network, self.specification.layers[-1], size)
+
+    def _class_scores(self, activations: torch.Tensor) -> torch.Tensor:
+        """Class scores from activations of the last layer; see `ClassHead`."""
+        class_map, layer = self.specification.class_map, self.specification.layers[-1]
+        if self._head is None:
+            raise ValueError(
+                f"class_heatmap, {class_map!r}, runs the layers after {layer!r} "
+                "separately, which this network does not allow; choose another one."
+            )
+        try:
+            return self._head.scores(activations)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            height, width = self.specification.class_state.trained_size
+            raise ValueError(
+                f"class_heatmap, {class_map!r}, runs the layers after {layer!r}, which "
+                f"fail for images of this size ({first_line(error)}); pass images of "
+                f"{height}x{width} pixels, the trained size, or choose another one."
+            ) from error
 
     def batches(
         self, images: Images, indices: np.ndarray | None = None
@@ -159,6 +187,9 @@ class ActivationExtractor:
             for maps in feature_maps
         ]
         outline_maps = feature_maps.pop() if self._has_outline else None
+        n_layers = len(feature_maps) - self._n_mid_level
+        mid_level_maps = tuple(feature_maps[n_layers:])
+        feature_maps = feature_maps[:n_layers]
         class_probabilities = windows = None
         if outputs:
             class_probabilities = self.network.log_probabilities(outputs[0]).exp()
@@ -170,6 +201,8 @@ class ActivationExtractor:
             feature_maps=feature_maps,
             filter_weights=specification.filter_weights,
             outline_maps=outline_maps,
+            mid_level_maps=mid_level_maps,
+            head=self._class_scores if self._runs_head else None,
             class_probabilities=class_probabilities,
             window_probabilities=windows,
         )

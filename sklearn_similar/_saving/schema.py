@@ -24,6 +24,7 @@ Check = Callable[[Any, State], bool]
 
 # Parameters that files of earlier versions lack, and their values in those files.
 ADDED_PARAMETERS: dict[str, dict[str, Any]] = {
+    "SimilarNetClassifier": {"mid_level_layers": None},
     "InstanceLocalizer": {
         "n_jobs": None,
         "min_size": None,
@@ -32,12 +33,13 @@ ADDED_PARAMETERS: dict[str, dict[str, Any]] = {
         "backbone": None,
         "backbone_layers": None,
         "annotation": "complete",
-    }
+    },
 }
 # Attributes that some estimators, or files of earlier versions, lack.
 _OPTIONAL = {
     "feature_names_in_",
     "outline_layer_",
+    "mid_level_layers_",
     "absent_activations_",
     "box_regression_",
     "_class_heatmap",
@@ -222,6 +224,9 @@ IMPORTANCES: dict[str, Check] = {
         or _array("classes", 1, "filters of last layer")(value, state)
     ),
     "outline_layer_": _optional(_instance(str)),
+    "mid_level_layers_": lambda value, state: (
+        isinstance(value, tuple) and all(isinstance(layer, str) for layer in value)
+    ),
     # Absent where the class map is the user's.
     "_class_heatmap": lambda value, state: (
         isinstance(value, str) and value in CLASS_MAPS

@@ -7,16 +7,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..class_map import ClassMap
+from .cam import CAM
 from .contrastive import Contrastive
 from .guided_upsampling import GuidedUpsampling
+from .image_ablation import ImageAblation
 from .importance_weights import ImportanceWeights
+from .layercam import LayerCAM
+from .propagated import Propagated
+from .ridge import Ridge
+from .scorecam import ScoreCAM
+from .walk import Walk
 
 CLASS_MAPS: dict[str, ClassMap] = {
+    "propagated": Propagated(),
     "outlined": GuidedUpsampling(),
     "contrastive": Contrastive(),
     "softmax": ImportanceWeights("softmax"),
     "linear": ImportanceWeights("linear"),
     "uniform": ImportanceWeights("uniform"),
+    "walk": Walk(),
+    "ridge": Ridge(),
+    "cam": CAM(),
+    "layercam": LayerCAM(),
+    "scorecam": ScoreCAM(),
+    "ablation": ImageAblation(),
 }
 
 
