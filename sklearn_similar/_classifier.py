@@ -22,6 +22,7 @@ from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._estimator import (
     NestedParametersMixin,
     check_parameters,
+    copy_with,
     published_at_end,
     snapshot,
 )
@@ -190,13 +191,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     log_odds_drops_ : ndarray of shape (n_classes, n_classes, n_filters)
         Mean decrease of log p(c) - log p(k) without each filter of the last layer, on
         images of c; (n_classes, 1, n_filters) if more than 2^24 values.
+    score_weights_ : ndarray of shape (n_classes, n_filters)
+        Drop of each class score without each filter of the last layer, for each unit of
+        its mean activation, by regression over all validation images; the weights of
+        CAM where a global mean and one linear layer follow.
     filter_weights_ : ndarray of shape (n_filters,)
         Weights of the activations in a heatmap; they sum to 1 in each layer.
     class_filter_weights_ : ndarray of shape (n_classes, n_filters)
         Weights of the last layer in the heatmap of each class; for "outlined" and
         "contrastive", against all other classes equally, with signs, absolute values
-        summing to 1. For "propagated" with mid-level layers, "walk", "ridge" and "cam",
-        drops of the class score for each unit of mean activation.
+        summing to 1; for "propagated" with mid-level layers, "walk", "ridge" and "cam",
+        `score_weights_`.
     normalization_constant_ : float
         Median maximum of the heatmaps of the validation images.
     class_normalization_constants_ : ndarray of shape (n_classes,)
@@ -221,7 +226,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     memory-mapped arrays read batch by batch.
 
     `importance`, `ablation`, `weighting`, `temperature`, `class_heatmap` and
-    `mid_level_layers` act in the fits; `normalize`, `threshold` and `resolution` (except constants) at every call.
+    `mid_level_layers` act in the fits; `normalize`, `threshold` and `resolution`
+    (except constants) at every call.
 
     References
     ----------
@@ -486,6 +492,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         *,
         labels: ArrayLike | None = None,
         image_size: int | Sequence[int] | None = None,
+        class_heatmap: str | ClassMap | None = None,
     ) -> Any:
         """Heatmaps of all classes together, of one class or of some.
 
@@ -510,10 +517,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image, a target, a label or `image_size` cannot be used, or both a
-            target and labels are given.
+            If an image, a target, a label, `image_size` or `class_heatmap` cannot be
+            used, or both a target and labels are given.
         """
-        return snapshot(self)._heatmaps(X, target, labels, None, image_size=image_size)
+        return snapshot(self)._heatmaps(
+            X, target, labels, None, image_size=image_size, class_heatmap=class_heatmap
+        )
 
     @restores_torch_state
     def ablate_filters(self, X: Any, labels: ArrayLike | None = None) -> FilterAblation:
@@ -670,6 +679,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.filter_importances_ = measured.filter_importances
         self.class_importances_ = measured.class_importances
         self.log_odds_drops_ = measured.log_odds_drops
+        self.score_weights_ = measured.score_weights
         self.filter_weights_ = layer_weights(
             measured.filter_importances,
             measured.n_filters,
@@ -683,11 +693,22 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set what the class map learns before it is calibrated."""
         network = self._trained_network()
         _, probes = next(network.batches(images, validation[:_N_PROBES]))
-        mid_level_layers = None
+        measurement = self._measurement(measured, probes)
+        state = fit_class_map(find_class_map(self.class_heatmap), measurement)
+        self._class_heatmap = self.class_heatmap
+        self.class_filter_weights_ = state.filter_weights
+        self.outline_layer_ = state.outline_layer
+        self.mid_level_layers_ = state.mid_level_layers
+        return state
+
+    def _measurement(self, measured: Importances, probes: torch.Tensor) -> Measurement:
+        """What class maps learn from."""
+        network, mid_level_layers = self._trained_network(), None
         if self.mid_level_layers is not None:
-            found = find_layers(network.module, list(self.mid_level_layers), probes)
+            named = list(self.mid_level_layers)
+            found = find_layers(network.module, named, probes) if named else []
             mid_level_layers = tuple(found)
-        measurement = Measurement(
+        return Measurement(
             network=network,
             layers=self._layers(),
             importances=measured,
@@ -696,12 +717,44 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             probes=probes,
             mid_level_layers=mid_level_layers,
         )
-        state = fit_class_map(find_class_map(self.class_heatmap), measurement)
-        self._class_heatmap = self.class_heatmap
-        self.class_filter_weights_ = state.filter_weights
-        self.outline_layer_ = state.outline_layer
-        self.mid_level_layers_ = state.mid_level_layers
-        return state
+
+    def _as_measured(self) -> Importances:
+        """The importances that `_set_importances` has set."""
+        return Importances(
+            n_filters=self.n_filters_,
+            baseline_error=self.baseline_error_,
+            filter_errors=self.filter_errors_,
+            filter_importances=self.filter_importances_,
+            class_importances=self.class_importances_,
+            log_odds_drops=self.log_odds_drops_,
+            score_weights=self.score_weights_,
+        )
+
+    def _with_class_heatmap(self, class_heatmap: str | ClassMap) -> Self:
+        """A copy with another class map, which is not calibrated."""
+        other = copy_with(self, class_heatmap=class_heatmap, normalize="image")
+        check_parameters(other, ("class_heatmap",))
+        check_has_importances(self, "score_weights_")
+        network = self._trained_network()
+        size = (network.n_channels, *self.image_shape_[:2])
+        probe = network.as_input(torch.zeros(1, *size))
+        with network.evaluation():
+            state = fit_class_map(
+                find_class_map(class_heatmap),
+                other._measurement(self._as_measured(), probe),
+            )
+        if state.outline_layer is not None or class_heatmap == "contrastive":
+            raise ValueError(
+                f"class_heatmap={class_heatmap!r} has constants that fit_importance "
+                "measures; set the parameter, and call fit_importance."
+            )
+        other._class_heatmap = class_heatmap
+        other.class_filter_weights_ = state.filter_weights
+        other.outline_layer_ = state.outline_layer
+        other.mid_level_layers_ = state.mid_level_layers
+        other.class_score_constants_ = None
+        other.class_normalization_constants_ = np.ones(len(state.filter_weights))
+        return other
 
     def _heatmap_specification(self, state: ClassMapState) -> HeatmapSpecification:
         return HeatmapSpecification(
@@ -734,9 +787,19 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     @restores_torch_state
     def _heatmaps(
-        self, X, target, labels, threshold: float | None, out=None, image_size=None
+        self,
+        X,
+        target,
+        labels,
+        threshold: float | None,
+        out=None,
+        image_size=None,
+        class_heatmap=None,
     ):
         check_has_importances(self)
+        if class_heatmap is not None:
+            other = self._with_class_heatmap(class_heatmap)
+            return other._heatmaps(X, target, labels, threshold, out, image_size)
         size = check_image_size(image_size)
         check_parameters(self, _ACT_IN_HEATMAPS)
         images = check_images(self, X)

@@ -24,6 +24,10 @@ from .strategies import (
 )
 
 
+# Images on which filters without activations get one.
+_N_PROBES = 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class ValidationData:
     """Labelled images on which errors are measured.
@@ -161,6 +165,7 @@ def measure_errors(
     exact = [layer_sums for layer_sums in sums if layer_sums is not None]
     for layer, layer_sums in zip(layers, exact, strict=True):
         _check_finite(layer, layer_sums)
+    _add_silent_filters(exact[-1], network, strategies[-1], data)
     return LayerErrors(
         methods=[strategy.method for strategy in strategies],
         sums=exact,
@@ -295,6 +300,39 @@ def _by_class(
     if n_competing < n_classes:
         log_proba = log_proba.mean(dim=1, keepdim=True)
     return weight_of_class.T @ log_proba.unflatten(0, (-1, len(labels)))
+
+
+def _add_silent_filters(
+    sums: ErrorSums,
+    network: TrainedNetwork,
+    strategy: AblationStrategy,
+    data: ValidationData,
+) -> None:
+    """Add score drops of filters without any activation: they get one on some images.
+
+    A class of which there are no images may owe its score to them.
+    """
+    silent = sums.ablated_squares == 0
+    if not silent.any():
+        return
+    few = data.indices[:_N_PROBES]
+    indices, batch = next(network.batches(data.images, few))
+    recorded = record_pass(network.module, batch, [strategy])
+    activations = at_least_single(recorded.outputs[strategy.layer][: len(batch)])
+    # The mean activation of the others, or 1 if there are none.
+    level = activations.relu().mean(dtype=torch.float64) / (~silent).mean()
+    level = float(level) if level > 0 else 1.0
+    replacement = recorded.outputs[strategy.layer].new_full((len(silent),), level)
+    given = ErrorSums.zeros(len(silent), network.n_classes)
+    try:
+        without = strategy.without_each(recorded, replacement)
+        outputs = chain([recorded.output[None]], without)
+        ablated = _ablated_means(activations, replacement)
+        _add_errors(given, network, outputs, ablated, indices, data)
+    except NotExact:
+        return
+    sums.score_drops[silent] = given.score_drops[silent]
+    sums.ablated_squares[silent] = given.ablated_squares[silent]
 
 
 def _check_finite(layer: str, sums: ErrorSums) -> None:

@@ -38,8 +38,8 @@ class ImageActivations:
     mid_level_maps : tuple of FeatureMaps
         Feature maps of the class map's mid-level layers.
     head : callable or None
-        The layers after the last one, from its activations to class scores, if the
-        class map runs them; see `target_scores`.
+        The layers after the last one, if the class map runs them: class scores from its
+        activations and the rows of the images of these, see `target_scores`.
     class_probabilities : tensor of shape (n_images, n_classes) or None
         Probabilities of the classes in images of the trained size, if the class map
         reads them.
@@ -56,7 +56,7 @@ class ImageActivations:
     filter_weights: tuple[np.ndarray, ...]
     outline_maps: FeatureMaps | None = None
     mid_level_maps: tuple[FeatureMaps, ...] = ()
-    head: Callable[[torch.Tensor], torch.Tensor] | None = None
+    head: Callable[[torch.Tensor, np.ndarray], torch.Tensor] | None = None
     class_probabilities: torch.Tensor | None = None
     window_probabilities: FeatureMaps | None = None
     whole_image_means: Callable[[], torch.Tensor] | None = None
@@ -111,25 +111,29 @@ class ImageActivations:
         return self.at_pixels(weighted_sum(maps, weights.to(maps.activations)), maps)
 
     def target_scores(
-        self, activations: torch.Tensor, classes: np.ndarray
+        self, activations: torch.Tensor, classes: np.ndarray, rows: np.ndarray
     ) -> torch.Tensor:
         """Sums of the scores of some classes, from activations of the last layer.
 
         Parameters
         ----------
-        activations : tensor of shape (n_images, n_filters, height, width)
-        classes : ndarray of shape (n_images, n_targets) or (n_targets,)
+        activations : tensor of shape (n, n_filters, height, width)
+            Activations of the images, changed in some way.
+        classes : ndarray of shape (n_images, n_targets)
+            Indices of the classes for each image.
+        rows : ndarray of shape (n,)
+            Which of the images the activations are of.
 
         Returns
         -------
-        tensor of shape (n_images,)
+        tensor of shape (n,)
         """
         if self.head is None:
             raise RuntimeError("runs_head of the class map has to return True.")
-        scores = self.head(activations)
-        targets = torch.from_numpy(classes).to(scores.device)
-        targets = targets.expand(len(scores), targets.shape[-1])
-        return scores.gather(1, targets).sum(dim=1)
+        scores = self.head(activations, rows)
+        return scores.gather(1, torch.from_numpy(classes[rows]).to(scores.device)).sum(
+            dim=1
+        )
 
     def at_pixels(self, heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
         """Heat on the grid of feature maps, interpolated to every pixel."""

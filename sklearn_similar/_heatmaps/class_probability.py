@@ -34,15 +34,12 @@ class ClassHead:
 
     Attributes
     ----------
-    scores : callable
-        From feature maps to the network's output, n x n_classes.
     probabilities : callable
         From feature maps of the trained size to probabilities, n x n_classes.
     grid : (int, int)
         Height and width of these feature maps.
     """
 
-    scores: Callable[[torch.Tensor], torch.Tensor]
     probabilities: Callable[[torch.Tensor], torch.Tensor]
     grid: tuple[int, int]
 
@@ -72,17 +69,14 @@ class ClassHead:
             return None
         head = graph.part([graph.activations], [graph.output])
 
-        def scores(values):
-            return head(values)[0]
-
         def probabilities(values):
-            return network.log_probabilities(scores(values)).exp()
+            return network.log_probabilities(head(values)[0]).exp()
 
         expected = network.log_probabilities(network.module(probe.clone())).exp()
         if not torch.allclose(probabilities(maps.activations), expected, atol=1e-4):
             return None
         height, width = maps.activations.shape[2:]
-        return cls(scores, probabilities, (height, width))
+        return cls(probabilities, (height, width))
 
 
 def window_probabilities(head: ClassHead, maps: FeatureMaps) -> FeatureMaps:

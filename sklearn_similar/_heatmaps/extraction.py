@@ -1,13 +1,15 @@
 """Extraction of activations for heatmaps, and their heat before normalisation."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 
+from .._ablation.graph import LayerGraph, NotTraceable
 from .._compat import is_out_of_memory
 from .._images.images import Images, batch_slices
 from .._network.activations import extract_activations
@@ -111,24 +113,41 @@ class ActivationExtractor:
         size = self.specification.class_state.trained_size
         return ClassHead.trace(self.network, self.specification.layers[-1], size)
 
-    def _class_scores(self, activations: torch.Tensor) -> torch.Tensor:
-        """Class scores from activations of the last layer; see `ClassHead`."""
+    @cached_property
+    def _layers_after(self) -> Callable[..., torch.Tensor]:
+        """Class scores from activations of the last layer and the images of these."""
         class_map, layer = self.specification.class_map, self.specification.layers[-1]
-        if self._head is None:
+        network = self.network
+        size = (network.n_channels, *self.specification.class_state.trained_size)
+        probe = torch.linspace(0, 1, math.prod(size), device=network.device)
+        try:
+            graph = LayerGraph.trace(network.module, layer, probe.reshape(1, *size))
+        except NotTraceable as error:
             raise ValueError(
                 f"class_heatmap, {class_map!r}, runs the layers after {layer!r} "
-                "separately, which this network does not allow; choose another one."
-            )
+                "separately, but this network cannot be traced; choose another one."
+            ) from error
+        values = graph.bypasses()
+        bypasses = graph.part([graph.images], values)
+        head = graph.part([graph.activations, *values], [graph.output])
+        return lambda activations, images: head(activations, *bypasses(images))[0]
+
+    def _class_scores(
+        self, images: torch.Tensor, activations: torch.Tensor, rows: np.ndarray
+    ) -> torch.Tensor:
+        """Class scores; the activations are those of some rows of the images."""
+        layers_after = self._layers_after
         try:
-            return self._head.scores(activations)
+            return layers_after(activations, images[rows])
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             height, width = self.specification.class_state.trained_size
             raise ValueError(
-                f"class_heatmap, {class_map!r}, runs the layers after {layer!r}, which "
-                f"fail for images of this size ({first_line(error)}); pass images of "
-                f"{height}x{width} pixels, the trained size, or choose another one."
+                f"class_heatmap, {self.specification.class_map!r}, runs the layers "
+                f"after {self.specification.layers[-1]!r}, which fail for images of "
+                f"this size ({first_line(error)}); pass images of {height}x{width} "
+                "pixels, the trained size, or choose another one."
             ) from error
 
     def batches(
@@ -202,7 +221,7 @@ class ActivationExtractor:
             filter_weights=specification.filter_weights,
             outline_maps=outline_maps,
             mid_level_maps=mid_level_maps,
-            head=self._class_scores if self._runs_head else None,
+            head=partial(self._class_scores, batch) if self._runs_head else None,
             class_probabilities=class_probabilities,
             window_probabilities=windows,
         )

@@ -24,7 +24,7 @@ class LayerCAM(CAM):
         maps = activations.feature_maps[-1]
         with torch.enable_grad():
             values = maps.activations.detach().requires_grad_()
-            scores = activations.target_scores(values, classes)
+            scores = activations.target_scores(values, classes, np.arange(len(classes)))
             (gradients,) = torch.autograd.grad(scores.sum(), values)
         products = gradients.relu() * maps.activations.relu()
         return activations.at_pixels(products.sum(dim=1, keepdim=True), maps)

@@ -60,22 +60,25 @@ class MaskedScores(CAM):
         self, activations: ImageActivations, classes: np.ndarray, state: ClassMapState
     ) -> torch.Tensor:
         """Positive part of the weighted sum of the activations."""
-        images = activations.feature_maps[-1].activations
         rows = [
-            self._weights_in(image, activations, of_image)
-            for image, of_image in zip(images, classes, strict=True)
+            self._weights_in(row, activations, classes) for row in range(len(classes))
         ]
         return activations.evidence(torch.stack(rows)[:, None]).relu()
 
     def _weights_in(
-        self, image: torch.Tensor, activations: ImageActivations, classes: np.ndarray
+        self, row: int, activations: ImageActivations, classes: np.ndarray
     ) -> torch.Tensor:
-        """Weights of the filters in an image, n_filters x height x width."""
-        ends = torch.stack([image, torch.zeros_like(image)])
-        score, empty = activations.target_scores(ends, classes)
+        """Weights of the filters in an image, of shape (n_filters,)."""
+        image = activations.feature_maps[-1].activations[row]
+
+        def scores(masked: torch.Tensor) -> torch.Tensor:
+            rows = np.full(len(masked), row)
+            return activations.target_scores(masked, classes, rows)
+
+        score, empty = scores(torch.stack([image, torch.zeros_like(image)]))
         n_at_once = max(1, within_working_memory(_MAX_VALUES) // image.numel())
         parts = [
-            activations.target_scores(image * self.masks(image, filters), classes)
+            scores(image * self.masks(image, filters))
             for filters in batch_slices(len(image), n_at_once)
         ]
         return self.weights(score, empty, torch.cat(parts))

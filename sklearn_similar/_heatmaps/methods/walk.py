@@ -55,11 +55,12 @@ def walk(evidence: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
     means = features.mean(dim=(2, 3), keepdim=True)
     places = F.normalize(features - means, dim=1).flatten(2)
     while features.shape[2:].numel() > _MAX_SOURCES:
-        features, evidence = (F.avg_pool2d(v, 2) for v in (features, evidence))
+        features, evidence = (
+            F.avg_pool2d(values, 2, ceil_mode=True) for values in (features, evidence)
+        )
     sources = F.normalize(features - means, dim=1).flatten(2)
-    n_at_once = max(
-        1, within_working_memory(_MAX_PAIRS) // (len(sources) * sources.shape[2])
-    )
+    n_sources = len(sources) * sources.shape[2]
+    n_at_once = max(1, within_working_memory(_MAX_PAIRS) // n_sources)
     steps = []
     for part in batch_slices(places.shape[2], n_at_once):
         # One product per image: rounding must not depend on the others.
