@@ -732,7 +732,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _with_class_heatmap(self, class_heatmap: str | ClassMap) -> Self:
         """A copy with another class map, which is not calibrated."""
-        other = copy_with(self, class_heatmap=class_heatmap, normalize="image")
+        # Layers that have been found need not be looked for again.
+        layers = getattr(self, "mid_level_layers_", ()) or self.mid_level_layers
+        other = copy_with(
+            self,
+            class_heatmap=class_heatmap,
+            mid_level_layers=layers,
+            normalize="image",
+        )
         check_parameters(other, ("class_heatmap",))
         check_has_importances(self, "score_weights_")
         network = self._trained_network()

@@ -23,7 +23,6 @@ from .strategies import (
     record_pass,
 )
 
-
 # Images on which filters without activations get one.
 _N_PROBES = 3
 
