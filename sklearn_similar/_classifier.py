@@ -805,6 +805,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     ):
         check_has_importances(self)
         if class_heatmap is not None:
+            if target is None and labels is None:
+                raise ValueError(
+                    f"class_heatmap={class_heatmap!r} is given, but the heatmap of all "
+                    "classes does not depend on it; pass target or labels as well."
+                )
             other = self._with_class_heatmap(class_heatmap)
             return other._heatmaps(X, target, labels, threshold, out, image_size)
         size = check_image_size(image_size)

@@ -15,8 +15,7 @@ from ..class_map import ImageActivations
 from ..maps import sample_on_grid
 from .mid_level import MidLevel
 
-# Places with evidence; finer grids are averaged. This is a photograph of 512 x 512
-# pixels at a stride of 8.
+# A photograph of 512 x 512 pixels at a stride of 8.
 _MAX_SOURCES = 2**12
 # Pairs of places that are compared at a time, at scikit-learn's default working
 # memory.
@@ -34,7 +33,9 @@ class Walk(MidLevel):
         return activations.at_pixels(walk(evidence, maps), maps)
 
 
-def walk(evidence: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
+def walk(
+    evidence: torch.Tensor, maps: FeatureMaps, max_sources: int = _MAX_SOURCES
+) -> torch.Tensor:
     """One step of a random walk between places with similar features.
 
     The similarity of two places is the cosine of their features, from which the mean
@@ -45,6 +46,8 @@ def walk(evidence: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
     evidence : tensor of shape (n_images, 1, height, width)
         At every pixel.
     maps : FeatureMaps
+    max_sources : int, default=4096
+        Maximum number of places with evidence; those of finer grids are averaged.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def walk(evidence: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
     evidence, features = sample_on_grid(evidence, maps), maps.activations
     means = features.mean(dim=(2, 3), keepdim=True)
     places = F.normalize(features - means, dim=1).flatten(2)
-    while features.shape[2:].numel() > _MAX_SOURCES:
+    while features.shape[2:].numel() > max_sources:
         features, evidence = (
             F.avg_pool2d(values, 2, ceil_mode=True) for values in (features, evidence)
         )
