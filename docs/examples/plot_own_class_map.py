@@ -3,10 +3,9 @@ A class map of your own
 =======================
 
 ``model.heatmap(X, target=3)`` shows where a 3 is. How that heatmap is made is
-the parameter ``class_heatmap``: a name, or an object of your own.
-This example writes class activation maps (CAM), the classic of the field, and
-compares them with the default. (``class_heatmap="cam"`` has them ready, for any
-network.)
+the parameter ``class_heatmap``: a name, or an object of your own. This example
+writes class activation maps (CAM), the classic of the field, and compares them
+with the default. (With ``class_heatmap="cam"``, any network has them.)
 """
 
 # %%
