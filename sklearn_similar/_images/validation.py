@@ -197,7 +197,7 @@ def check_image_size(image_size: Any) -> tuple[int, int] | None:
     is_pair = isinstance(image_size, tuple | list) and len(image_size) == 2
     size = tuple(image_size) if is_pair else (image_size, image_size)
     if not all(
-        isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in size
+        isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in size
     ):
         raise ValueError(
             f"image_size is {image_size!r}; pass a number of pixels, or (height, "
