@@ -30,7 +30,12 @@ from ._heatmaps.calibration import calibrate
 from ._heatmaps.class_map import ClassMap, ClassMapState, Measurement, fit_class_map
 from ._heatmaps.extraction import HeatmapSpecification
 from ._heatmaps.heatmap_model import HeatmapModel
-from ._heatmaps.methods import CLASS_MAPS, class_heatmap_of, find_class_map
+from ._heatmaps.methods import (
+    CLASS_MAPS,
+    class_heatmap_of,
+    find_class_map,
+    needs_calibration,
+)
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._images.images import Images, n_channels
 from ._images.labels import (
@@ -741,7 +746,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             normalize="image",
         )
         check_parameters(other, ("class_heatmap",))
-        check_has_importances(self, "score_weights_")
+        if not hasattr(self, "score_weights_"):
+            raise ValueError(
+                f"class_heatmap={class_heatmap!r} needs weights that estimators of an "
+                "earlier version lack; call fit_importance first."
+            )
         network = self._trained_network()
         size = (network.n_channels, *self.image_shape_[:2])
         probe = network.as_input(torch.zeros(1, *size))
@@ -750,7 +759,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
                 find_class_map(class_heatmap),
                 other._measurement(self._as_measured(), probe),
             )
-        if state.outline_layer is not None or class_heatmap == "contrastive":
+        if needs_calibration(find_class_map(class_heatmap), state):
             raise ValueError(
                 f"class_heatmap={class_heatmap!r} has constants that fit_importance "
                 "measures; set the parameter, and call fit_importance."

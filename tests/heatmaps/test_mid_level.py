@@ -261,6 +261,15 @@ def test_class_maps_that_need_a_calibration_are_refused_in_a_call(deep):
     for name in ("contrastive", "outlined"):
         with pytest.raises(ValueError, match="call fit_importance"):
             model.heatmap(X, 1, class_heatmap=name)
+    coarse = copy.deepcopy(model).set_params(layer=["blocks.1", "blocks.4.1"])
+    coarse.set_params(mid_level_layers=[]).fit(X, np.arange(len(X)) % 3)
+    coarse.fit_importance(X, np.arange(len(X)) % 3)
+    with pytest.raises(ValueError, match="call fit_importance"):
+        coarse.heatmap(X, 1, class_heatmap="propagated")
+    earlier = copy.deepcopy(model)
+    del earlier.score_weights_
+    with pytest.raises(ValueError, match="earlier version"):
+        earlier.heatmap(X, 1, class_heatmap="cam")
     with pytest.raises(ValueError, match="pass target or labels"):
         model.heatmap(X, class_heatmap="cam")
     with pytest.raises(ValueError, match="class_heatmap"):

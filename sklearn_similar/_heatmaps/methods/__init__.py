@@ -6,7 +6,7 @@ To add one, write a `ClassMap` in a file of its own here, and enter it below.
 from collections.abc import Mapping
 from typing import Any
 
-from ..class_map import ClassMap
+from ..class_map import ClassMap, ClassMapState
 from .cam import CAM
 from .contrastive import Contrastive
 from .guided_upsampling import GuidedUpsampling
@@ -39,6 +39,13 @@ def find_class_map(class_heatmap: str | ClassMap) -> ClassMap:
     if isinstance(class_heatmap, ClassMap):
         return class_heatmap
     return CLASS_MAPS[class_heatmap]
+
+
+def needs_calibration(class_map: ClassMap, state: ClassMapState) -> bool:
+    """Whether heat depends on constants that are measured on validation images."""
+    if isinstance(class_map, Propagated):
+        return not state.mid_level_layers
+    return isinstance(class_map, Contrastive)
 
 
 def class_heatmap_of(state: Mapping[str, Any]) -> str | ClassMap:
