@@ -17,6 +17,7 @@ MEASURED_ROOMS = {
     "baselines-images": _CLASSIFIER,
     "baselines-importances": _CLASSIFIER,
     "baselines-memory": _HEATMAPS,
+    "baselines-photographs": (*_HEATMAPS, "metrics"),
     "baselines-quality": (*_HEATMAPS, "metrics"),
     "baselines-times": _HEATMAPS,
     "cost": _LOCALIZER,

@@ -22,6 +22,7 @@ from ._compat import Interval, StrOptions, check_feature_names_in, fit_context
 from ._estimator import (
     NestedParametersMixin,
     check_parameters,
+    copy_with,
     published_at_end,
     snapshot,
 )
@@ -29,7 +30,12 @@ from ._heatmaps.calibration import calibrate
 from ._heatmaps.class_map import ClassMap, ClassMapState, Measurement, fit_class_map
 from ._heatmaps.extraction import HeatmapSpecification
 from ._heatmaps.heatmap_model import HeatmapModel
-from ._heatmaps.methods import CLASS_MAPS, class_heatmap_of, find_class_map
+from ._heatmaps.methods import (
+    CLASS_MAPS,
+    class_heatmap_of,
+    find_class_map,
+    needs_calibration,
+)
 from ._heatmaps.weights import Weighting, layer_weights, split_by_layer
 from ._images.images import Images, n_channels
 from ._images.labels import (
@@ -44,6 +50,7 @@ from ._images.rasters import Raster
 from ._images.splits import distinct_images, hold_out, sampling_indices
 from ._images.validation import (
     check_has_importances,
+    check_image_size,
     check_images,
     check_out,
     check_output_container,
@@ -124,13 +131,20 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     temperature : float, default=1.0
         Temperature of the softmax. At 1, which is the paper's, weights are almost
         uniform, as importances are small; the heatmap then covers the whole object.
-    class_heatmap : {"outlined", "contrastive", "linear", "softmax", "uniform"} or \
-            ClassMap, default="outlined"
-        How the heatmap of one class is made. "contrastive": the heatmap of all classes
-        where the filters favour this class over the others in the image. "outlined":
-        the same with the outlines that the network's first layer detects, if `layer` is
-        one layer. The other names: activations, weighted by the importances for the
-        class. An instance of a subclass of `ClassMap` is your own method.
+    class_heatmap : str or ClassMap, default="propagated"
+        How the heatmap of one class is made. "propagated": the evidence for the class,
+        carried to the places with similar features in `mid_level_layers_`; "outlined"
+        if there are none. "walk", "ridge": the same in one of its two ways. "cam",
+        "layercam", "scorecam", "ablation": methods of the literature. "contrastive":
+        the heatmap of all classes where the filters favour this class over the others
+        in the image. "outlined": the same with the outlines that the network's first
+        layer detects, if `layer` is one layer. "linear", "softmax", "uniform":
+        activations, weighted by the importances for the class. An instance of a
+        subclass of `ClassMap` is your own method.
+    mid_level_layers : list of str, default=None
+        Paths of the layers whose features carry the evidence for a class: those of the
+        walk are in the first, those of the ridge regression in the last. None: the
+        first block of stride 16 and the last layer of stride 8, if `layer` is coarser.
     resolution : {"pooled", "dense"}, default="pooled"
         Activations at the layer's own stride, interpolated, or at every pixel, which
         is many times slower; see the user guide.
@@ -184,12 +198,17 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     log_odds_drops_ : ndarray of shape (n_classes, n_classes, n_filters)
         Mean decrease of log p(c) - log p(k) without each filter of the last layer, on
         images of c; (n_classes, 1, n_filters) if more than 2^24 values.
+    score_weights_ : ndarray of shape (n_classes, n_filters)
+        Drop of each class score without each filter of the last layer, for each unit of
+        its mean activation, by regression over all validation images; the weights of
+        CAM where a global mean and one linear layer follow.
     filter_weights_ : ndarray of shape (n_filters,)
         Weights of the activations in a heatmap; they sum to 1 in each layer.
     class_filter_weights_ : ndarray of shape (n_classes, n_filters)
         Weights of the last layer in the heatmap of each class; for "outlined" and
         "contrastive", against all other classes equally, with signs, absolute values
-        summing to 1.
+        summing to 1; for "propagated" with mid-level layers, "walk", "ridge" and "cam",
+        `score_weights_`.
     normalization_constant_ : float
         Median maximum of the heatmaps of the validation images.
     class_normalization_constants_ : ndarray of shape (n_classes,)
@@ -198,6 +217,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Median score of each class against all others, for "contrastive" heatmaps.
     outline_layer_ : str or None
         The layer that heatmaps of a class get their outlines from.
+    mid_level_layers_ : tuple of str
+        The layers whose features carry the evidence for a class.
     absent_activations_ : ndarray of shape (n_filters,)
         Activation of each filter where it is absent, by `ablation`.
     ablation_method_ : {"linear", "head", "network"}, or a list of them
@@ -211,8 +232,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     to [0, 1] (uint16 by 1/65535, others by 1/255), floats are taken as they are, and
     memory-mapped arrays read batch by batch.
 
-    `importance`, `ablation`, `weighting`, `temperature` and `class_heatmap` act in the
-    fits; `normalize`, `threshold` and `resolution` (except constants) at every call.
+    `importance`, `ablation`, `weighting`, `temperature`, `class_heatmap` and
+    `mid_level_layers` act in the fits; `normalize`, `threshold` and `resolution`
+    (except constants) at every call.
 
     References
     ----------
@@ -251,6 +273,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         "weighting": [StrOptions({"softmax", "linear", "uniform"}), callable],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "class_heatmap": [StrOptions(set(CLASS_MAPS)), ClassMap],
+        "mid_level_layers": [list, tuple, None],
         "resolution": [StrOptions({"dense", "pooled"})],
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -279,7 +302,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ablation: Literal["zero", "mean"] = "zero",
         weighting: Weighting | Callable[[np.ndarray], ArrayLike] = "softmax",
         temperature: float = 1.0,
-        class_heatmap: str | ClassMap = "outlined",
+        class_heatmap: str | ClassMap = "propagated",
+        mid_level_layers: Sequence[str] | None = None,
         resolution: Literal["pooled", "dense"] = "pooled",
         normalize: Literal["validation", "image"] | None = "validation",
         threshold: float = 0.15,
@@ -305,6 +329,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.weighting = weighting
         self.temperature = temperature
         self.class_heatmap = class_heatmap
+        self.mid_level_layers = mid_level_layers
         self.resolution = resolution
         self.normalize = normalize
         self.threshold = threshold
@@ -469,7 +494,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     @blockwise
     def heatmap(
-        self, X: Any, target: Any = None, *, labels: ArrayLike | None = None
+        self,
+        X: Any,
+        target: Any = None,
+        *,
+        labels: ArrayLike | None = None,
+        image_size: int | Sequence[int] | None = None,
+        class_heatmap: str | ClassMap | None = None,
     ) -> Any:
         """Heatmaps of all classes together, of one class or of some.
 
@@ -494,9 +525,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         NotFittedError
             If importances have not been measured.
         ValueError
-            If an image, a target or a label cannot be used, or both are given.
+            If an image, a target, a label, `image_size` or `class_heatmap` cannot be
+            used, or both a target and labels are given.
         """
-        return snapshot(self)._heatmaps(X, target, labels, None)
+        return snapshot(self)._heatmaps(
+            X, target, labels, None, image_size=image_size, class_heatmap=class_heatmap
+        )
 
     @restores_torch_state
     def ablate_filters(self, X: Any, labels: ArrayLike | None = None) -> FilterAblation:
@@ -654,6 +688,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.filter_importances_ = measured.filter_importances
         self.class_importances_ = measured.class_importances
         self.log_odds_drops_ = measured.log_odds_drops
+        self.score_weights_ = measured.score_weights
         self.filter_weights_ = layer_weights(
             measured.filter_importances,
             measured.n_filters,
@@ -667,19 +702,79 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set what the class map learns before it is calibrated."""
         network = self._trained_network()
         _, probes = next(network.batches(images, validation[:_N_PROBES]))
-        measurement = Measurement(
+        measurement = self._measurement(measured, probes)
+        state = fit_class_map(find_class_map(self.class_heatmap), measurement)
+        self._class_heatmap = self.class_heatmap
+        self.class_filter_weights_ = state.filter_weights
+        self.outline_layer_ = state.outline_layer
+        self.mid_level_layers_ = state.mid_level_layers
+        return state
+
+    def _measurement(self, measured: Importances, probes: torch.Tensor) -> Measurement:
+        """What class maps learn from."""
+        network, mid_level_layers = self._trained_network(), None
+        if self.mid_level_layers is not None:
+            named = list(self.mid_level_layers)
+            found = find_layers(network.module, named, probes) if named else []
+            mid_level_layers = tuple(found)
+        return Measurement(
             network=network,
             layers=self._layers(),
             importances=measured,
             temperature=self.temperature,
             trained_size=self.image_shape_[:2],
             probes=probes,
+            mid_level_layers=mid_level_layers,
         )
-        state = fit_class_map(find_class_map(self.class_heatmap), measurement)
-        self._class_heatmap = self.class_heatmap
-        self.class_filter_weights_ = state.filter_weights
-        self.outline_layer_ = state.outline_layer
-        return state
+
+    def _as_measured(self) -> Importances:
+        """The importances that `_set_importances` has set."""
+        return Importances(
+            n_filters=self.n_filters_,
+            baseline_error=self.baseline_error_,
+            filter_errors=self.filter_errors_,
+            filter_importances=self.filter_importances_,
+            class_importances=self.class_importances_,
+            log_odds_drops=self.log_odds_drops_,
+            score_weights=self.score_weights_,
+        )
+
+    def _with_class_heatmap(self, class_heatmap: str | ClassMap) -> Self:
+        """A copy with another class map, which is not calibrated."""
+        # Layers that have been found need not be looked for again.
+        layers = getattr(self, "mid_level_layers_", ()) or self.mid_level_layers
+        other = copy_with(
+            self,
+            class_heatmap=class_heatmap,
+            mid_level_layers=layers,
+            normalize="image",
+        )
+        check_parameters(other, ("class_heatmap",))
+        if not hasattr(self, "score_weights_"):
+            raise ValueError(
+                f"class_heatmap={class_heatmap!r} needs weights that estimators of an "
+                "earlier version lack; call fit_importance first."
+            )
+        network = self._trained_network()
+        size = (network.n_channels, *self.image_shape_[:2])
+        probe = network.as_input(torch.zeros(1, *size))
+        with network.evaluation():
+            state = fit_class_map(
+                find_class_map(class_heatmap),
+                other._measurement(self._as_measured(), probe),
+            )
+        if needs_calibration(find_class_map(class_heatmap), state):
+            raise ValueError(
+                f"class_heatmap={class_heatmap!r} has constants that fit_importance "
+                "measures; set the parameter, and call fit_importance."
+            )
+        other._class_heatmap = class_heatmap
+        other.class_filter_weights_ = state.filter_weights
+        other.outline_layer_ = state.outline_layer
+        other.mid_level_layers_ = state.mid_level_layers
+        other.class_score_constants_ = None
+        other.class_normalization_constants_ = np.ones(len(state.filter_weights))
+        return other
 
     def _heatmap_specification(self, state: ClassMapState) -> HeatmapSpecification:
         return HeatmapSpecification(
@@ -690,13 +785,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             resolution=self.resolution,
         )
 
-    def _heatmap_model(self) -> HeatmapModel:
+    def _heatmap_model(self, image_size: tuple[int, int] | None = None) -> HeatmapModel:
         state = ClassMapState(
             filter_weights=self.class_filter_weights_,
             log_odds_drops=self.log_odds_drops_,
             trained_size=self.image_shape_[:2],
             # Estimators of early versions lack it.
             outline_layer=getattr(self, "outline_layer_", None),
+            mid_level_layers=getattr(self, "mid_level_layers_", ()),
             score_constants=self.class_score_constants_,
             normalization_constants=self.class_normalization_constants_,
         )
@@ -706,16 +802,35 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             normalization_constant=self.normalization_constant_,
             normalize=self.normalize,
             names=image_names(self),
+            image_size=image_size,
         )
 
     @restores_torch_state
-    def _heatmaps(self, X, target, labels, threshold: float | None, out=None):
+    def _heatmaps(
+        self,
+        X,
+        target,
+        labels,
+        threshold: float | None,
+        out=None,
+        image_size=None,
+        class_heatmap=None,
+    ):
         check_has_importances(self)
+        if class_heatmap is not None:
+            if target is None and labels is None:
+                raise ValueError(
+                    f"class_heatmap={class_heatmap!r} is given, but the heatmap of all "
+                    "classes does not depend on it; pass target or labels as well."
+                )
+            other = self._with_class_heatmap(class_heatmap)
+            return other._heatmaps(X, target, labels, threshold, out, image_size)
+        size = check_image_size(image_size)
         check_parameters(self, _ACT_IN_HEATMAPS)
         images = check_images(self, X)
         arrays = check_out(out, images)
         classes = find_targets(self, target, labels, images)
-        heat = self._heatmap_model().heatmaps(
+        heat = self._heatmap_model(size).heatmaps(
             images, classes, threshold=threshold, out=arrays, verbose=self.verbose
         )
         return images.in_layout(heat) if out is None else out

@@ -500,3 +500,26 @@ def test_strokes_are_a_pixel_wide_and_fill_their_boxes(scenes, digits):
         # Lines a pixel wide contain squares of 2 x 2 pixels only at crossings.
         blocks = inside[1:, 1:] & inside[:-1, 1:] & inside[1:, :-1] & inside[:-1, :-1]
         assert blocks.sum() < 0.05 * inside.sum()
+
+
+def test_differences_of_maps_are_paired_by_photograph(load):
+    pytest.importorskip("PIL")
+    maps = load("_photograph_maps")
+    rng = np.random.default_rng(0)
+    hits = rng.random((12, 3, 5)) < 0.5
+    areas = {"insertion": rng.random(6), "deletion": rng.random(6)}
+    values = {"hits": hits, "peaks": np.arange(12) % 2, **areas}
+    photographs = np.repeat(np.arange(6), 2)
+    row = maps.summary(values, values, photographs, maps.QUICK)
+    assert row["MaxBoxAccV2"] == pytest.approx(hits.mean(axis=0).max(axis=1).mean())
+    assert row["pointing"] == pytest.approx(0.5)
+    assert row["MaxBoxAccV2 from"] < row["MaxBoxAccV2 to"]
+    assert {value for name, value in row.items() if " - cam" in name} == {0}
+
+
+def test_categories_of_photographs_have_classes_of_imagenet(load):
+    pytest.importorskip("PIL")
+    maps = load("_photograph_maps")
+    for classes in maps.CLASSES.values():
+        assert classes
+        assert 0 <= min(classes) <= max(classes) < 1000

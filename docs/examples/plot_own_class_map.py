@@ -3,9 +3,9 @@ A class map of your own
 =======================
 
 ``model.heatmap(X, target=3)`` shows where a 3 is. How that heatmap is made is
-the parameter ``class_heatmap``: one of five names, or an object of your own.
-This example writes class activation maps (CAM), the classic of the field, and
-compares them with the default.
+the parameter ``class_heatmap``: a name, or an object of your own. This example
+writes class activation maps (CAM), the classic of the field, and compares them
+with the default. (With ``class_heatmap="cam"``, any network has them.)
 """
 
 # %%
@@ -142,7 +142,7 @@ class_maps = {
     "class activation map": ClassActivationMap(),
     "share of the class": ShareOfClass(),
     "contrastive": "contrastive",
-    "outlined (default)": "outlined",
+    "default": "propagated",
 }
 for name, class_map in class_maps.items():
     cam.set_params(class_heatmap=class_map)

@@ -12,6 +12,7 @@ from torch import nn
 from .._images.images import Images
 from .._images.memory import within_working_memory
 from .._network.activations import extract_activations
+from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
 from .selection import select_strategies
@@ -21,6 +22,9 @@ from .strategies import (
     NotExact,
     record_pass,
 )
+
+# Images on which filters without activations get one.
+_N_PROBES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +66,19 @@ class ErrorSums(NamedTuple):
     log_proba : ndarray of shape (n_filters + 1, n_classes, n_competing)
         Sums of log p(k) over the images of each class; n_competing is n_classes, or
         1 for the mean over k where that would take too much memory.
+    score_drops : ndarray of shape (n_filters, n_classes)
+        Sums over all images of the drop of the score of a class without filter i, times
+        the mean activation of this filter that is ablated.
+    ablated_squares : ndarray of shape (n_filters,)
+        Sums over all images of the square of this mean.
     """
 
     log_loss: np.ndarray
     error: np.ndarray
     weight: np.ndarray
     log_proba: np.ndarray
+    score_drops: np.ndarray
+    ablated_squares: np.ndarray
 
     @classmethod
     def zeros(cls, n_filters: int, n_classes: int) -> "ErrorSums":
@@ -79,6 +90,8 @@ class ErrorSums(NamedTuple):
             error=np.zeros((n_rows, n_classes)),
             weight=np.zeros(n_classes),
             log_proba=np.zeros((n_rows, n_classes, n_classes if is_small else 1)),
+            score_drops=np.zeros((n_filters, n_classes)),
+            ablated_squares=np.zeros(n_filters),
         )
 
 
@@ -153,6 +166,7 @@ def measure_errors(
     exact = [layer_sums for layer_sums in sums if layer_sums is not None]
     for layer, layer_sums in zip(layers, exact, strict=True):
         _check_finite(layer, layer_sums)
+    _add_silent_filters(exact[-1], network, strategies[-1], data)
     return LayerErrors(
         methods=[strategy.method for strategy in strategies],
         sums=exact,
@@ -190,7 +204,9 @@ def sum_errors(
             try:
                 without = strategy.without_each(recorded, replacement)
                 outputs = chain([recorded.output[None]], without)
-                _add_errors(sums, network, outputs, indices, data)
+                activations = recorded.outputs[strategy.layer][: len(batch)]
+                ablated = _ablated_means(activations, replacement)
+                _add_errors(sums, network, outputs, ablated, indices, data)
             except NotExact:
                 del exact[position]
     return [exact.get(position) for position in range(len(strategies))]
@@ -200,6 +216,7 @@ def _add_errors(
     sums: ErrorSums,
     network: TrainedNetwork,
     outputs: Iterable[torch.Tensor],
+    ablated: torch.Tensor,
     indices: np.ndarray,
     data: ValidationData,
 ) -> None:
@@ -212,6 +229,8 @@ def _add_errors(
     network : TrainedNetwork
     outputs : iterable of tensor of shape (n_in_chunk, n_in_batch, n_classes)
         The output with all filters, and chunks of those without each.
+    ablated : tensor of shape (n_in_batch, n_filters)
+        Mean activations that are ablated, see `_ablated_means`.
     indices : ndarray of shape (n_in_batch,)
         Positions of the images of the batch.
     data : ValidationData
@@ -225,10 +244,21 @@ def _add_errors(
     weight = torch.from_numpy(data.weights[indices])
     sums.weight[:] += np.bincount(y, weight.numpy(), minlength=network.n_classes)
     labels, row = torch.from_numpy(y), 0
+    weighted = ablated.double().cpu() * weight[:, None]
+    sums.ablated_squares[:] += (weighted * ablated.double().cpu()).sum(dim=0).numpy()
     for chunk in outputs:
         log_proba = network.log_probabilities(chunk.flatten(0, 1))
+        scores = at_least_single(chunk)
+        if network.returns_probabilities:
+            scores = log_proba.unflatten(0, chunk.shape[:2])
         if row == 0:
             check_finite(log_proba, indices, "scores")
+            with_all = scores[0]
+        else:
+            filters = slice(row - 1, row - 1 + len(chunk))
+            factors = weighted.T[filters, None].to(scores)
+            drops = torch.bmm(factors, with_all - scores)[:, 0]
+            sums.score_drops[filters] += drops.double().cpu().numpy()
         rows = slice(row, row + len(chunk))
         on_device = labels.to(log_proba.device)
         errors = _errors(log_proba, on_device).double().cpu() * weight
@@ -238,6 +268,14 @@ def _add_errors(
         by_class = _by_class(log_proba, on_device, weight.to(log_proba), n_competing)
         sums.log_proba[rows] += by_class.double().cpu().numpy()
         row = rows.stop
+
+
+def _ablated_means(
+    activations: torch.Tensor, replacement: torch.Tensor
+) -> torch.Tensor:
+    """Mean positive activations less those that replace them, n_images x n_filters."""
+    means = at_least_single(activations).relu().mean(dim=(2, 3))
+    return means - replacement.to(means).relu()
 
 
 def _errors(log_proba: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -263,6 +301,39 @@ def _by_class(
     if n_competing < n_classes:
         log_proba = log_proba.mean(dim=1, keepdim=True)
     return weight_of_class.T @ log_proba.unflatten(0, (-1, len(labels)))
+
+
+def _add_silent_filters(
+    sums: ErrorSums,
+    network: TrainedNetwork,
+    strategy: AblationStrategy,
+    data: ValidationData,
+) -> None:
+    """Add score drops of filters without any activation: they get one on some images.
+
+    A class of which there are no images may owe its score to them.
+    """
+    silent = sums.ablated_squares == 0
+    if not silent.any():
+        return
+    few = data.indices[:_N_PROBES]
+    indices, batch = next(network.batches(data.images, few))
+    recorded = record_pass(network.module, batch, [strategy])
+    activations = at_least_single(recorded.outputs[strategy.layer][: len(batch)])
+    # The mean activation of the others, or 1 if there are none.
+    level = activations.relu().mean(dtype=torch.float64) / (~silent).mean()
+    level = float(level) if level > 0 else 1.0
+    replacement = recorded.outputs[strategy.layer].new_full((len(silent),), level)
+    given = ErrorSums.zeros(len(silent), network.n_classes)
+    try:
+        without = strategy.without_each(recorded, replacement)
+        outputs = chain([recorded.output[None]], without)
+        ablated = _ablated_means(activations, replacement)
+        _add_errors(given, network, outputs, ablated, indices, data)
+    except NotExact:
+        return
+    sums.score_drops[silent] = given.score_drops[silent]
+    sums.ablated_squares[silent] = given.ablated_squares[silent]
 
 
 def _check_finite(layer: str, sums: ErrorSums) -> None:

@@ -18,6 +18,7 @@ class Importances:
     filter_importances: np.ndarray
     class_importances: np.ndarray
     log_odds_drops: np.ndarray
+    score_weights: np.ndarray
 
 
 def importances(
@@ -36,8 +37,8 @@ def importances(
     Returns
     -------
     Importances
-        Of the filters of all layers, one layer after the other; log-odds drops of the
-        last layer.
+        Of the filters of all layers, one layer after the other; log-odds drops and
+        score weights of the last layer.
 
     Notes
     -----
@@ -60,6 +61,7 @@ def importances(
         filter_importances=np.concatenate([e[1:] - e[0] for e in overall]),
         class_importances=np.concatenate([(e[1:] - e[0]).T for e in by_class], axis=1),
         log_odds_drops=_log_odds_drops(sums[-1], included),
+        score_weights=_score_weights(sums[-1]),
     )
 
 
@@ -71,6 +73,22 @@ def _mean_errors(
     present = weight > 0
     by_class = np.where(present, total, overall[:, None])
     return overall, by_class / np.where(present, weight, 1)
+
+
+def _score_weights(sums: ErrorSums) -> np.ndarray:
+    """Drops of the class scores for each unit of a filter's mean activation.
+
+    They are regressed through the origin, over the images of all classes, so that a
+    class needs no images. If the layer is followed by a global mean and one linear
+    layer, these are the weights of the linear layer: those of CAM (Zhou et al., 2016).
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_filters)
+        0 for a filter without activations.
+    """
+    squares = sums.ablated_squares
+    return (sums.score_drops / np.where(squares > 0, squares, 1)[:, np.newaxis]).T
 
 
 def _log_odds_drops(sums: ErrorSums, included: np.ndarray) -> np.ndarray:

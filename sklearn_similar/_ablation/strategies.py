@@ -66,12 +66,15 @@ class AblationStrategy(Protocol):
     method : str
     layout : Layout
         How the layer's output holds its filters.
+    layer : str
+        Path of the layer whose filters are absent; its output is recorded.
     recorded_inputs, recorded_outputs : tuple of str
-        Paths of the submodules from whose inputs and outputs it starts.
+        Paths of the submodules whose inputs and outputs are recorded.
     """
 
     method: str
     layout: Layout
+    layer: str
     recorded_inputs: tuple[str, ...]
     recorded_outputs: tuple[str, ...]
 
@@ -152,7 +155,6 @@ class NetworkMasking(_Masking):
 
     method = "network"
     recorded_inputs: tuple[str, ...] = ()
-    recorded_outputs: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -164,6 +166,7 @@ class NetworkMasking(_Masking):
         self.module = module
         self.layer = layer
         self.layout = layout
+        self.recorded_outputs: tuple[str, ...] = (layer,)
         self.can_stack = can_stack
 
     def masked_run(

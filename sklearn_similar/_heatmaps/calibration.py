@@ -55,7 +55,7 @@ class CachedActivations:
         cache: list[ImageActivations] = []
         max_values, n_values = within_working_memory(_MAX_CACHED), 0
         for activations in self._extractor.batches(self._images, self._indices):
-            maps = [*activations.feature_maps]
+            maps = [*activations.feature_maps, *activations.mid_level_maps]
             if activations.outline_maps is not None:
                 maps.append(activations.outline_maps)
             n_values += sum(m.activations.numel() for m in maps)

@@ -35,6 +35,11 @@ class ImageActivations:
         Weights of the filters of each layer in the heatmap of all classes.
     outline_maps : FeatureMaps or None
         Feature maps of the class map's early layer.
+    mid_level_maps : tuple of FeatureMaps
+        Feature maps of the class map's mid-level layers.
+    head : callable or None
+        The layers after the last one, if the class map runs them: class scores from its
+        activations and the rows of the images of these, see `target_scores`.
     class_probabilities : tensor of shape (n_images, n_classes) or None
         Probabilities of the classes in images of the trained size, if the class map
         reads them.
@@ -50,6 +55,8 @@ class ImageActivations:
     feature_maps: list[FeatureMaps]
     filter_weights: tuple[np.ndarray, ...]
     outline_maps: FeatureMaps | None = None
+    mid_level_maps: tuple[FeatureMaps, ...] = ()
+    head: Callable[[torch.Tensor, np.ndarray], torch.Tensor] | None = None
     class_probabilities: torch.Tensor | None = None
     window_probabilities: FeatureMaps | None = None
     whole_image_means: Callable[[], torch.Tensor] | None = None
@@ -88,6 +95,46 @@ class ImageActivations:
             )
         )
 
+    def evidence(self, weights: torch.Tensor) -> torch.Tensor:
+        """The last layer's positive activations, weighted, at every pixel.
+
+        Parameters
+        ----------
+        weights : tensor of shape (n_images, 1, n_filters)
+            With signs.
+
+        Returns
+        -------
+        tensor of shape (n_images, 1, height, width)
+        """
+        maps = self.feature_maps[-1]
+        return self.at_pixels(weighted_sum(maps, weights.to(maps.activations)), maps)
+
+    def target_scores(
+        self, activations: torch.Tensor, classes: np.ndarray, rows: np.ndarray
+    ) -> torch.Tensor:
+        """Sums of the scores of some classes, from activations of the last layer.
+
+        Parameters
+        ----------
+        activations : tensor of shape (n, n_filters, height, width)
+            Activations of the images, changed in some way.
+        classes : ndarray of shape (n_images, n_targets)
+            Indices of the classes for each image.
+        rows : ndarray of shape (n,)
+            Which of the images the activations are of.
+
+        Returns
+        -------
+        tensor of shape (n,)
+        """
+        if self.head is None:
+            raise RuntimeError("runs_head of the class map has to return True.")
+        scores = self.head(activations, rows)
+        return scores.gather(1, torch.from_numpy(classes[rows]).to(scores.device)).sum(
+            dim=1
+        )
+
     def at_pixels(self, heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
         """Heat on the grid of feature maps, interpolated to every pixel."""
         return interpolate_to_pixels(heat, maps, self.size)
@@ -105,14 +152,17 @@ class Measurement:
         Paths of the layers that heatmaps are made from.
     importances : Importances
         Measured on the held-out images: `class_importances` (n_classes, n_filters) of
-        all layers, layer after layer, `log_odds_drops` of the last one, and the others
-        that `SimilarNetClassifier` has as attributes.
+        all layers, layer after layer, `log_odds_drops` and `score_weights` (n_classes,
+        n_filters) of the last one, and the others that `SimilarNetClassifier` has as
+        attributes.
     temperature : float
         The classifier's parameter.
     trained_size : (int, int)
         Height and width of the training images in pixels.
     probes : tensor of shape (n_images, n_channels, height, width)
         A few held-out images, as the network takes them.
+    mid_level_layers : tuple of str or None
+        The layers that the user named; None: to be chosen by the class map.
     """
 
     network: TrainedNetwork
@@ -121,6 +171,7 @@ class Measurement:
     temperature: float
     trained_size: tuple[int, int]
     probes: torch.Tensor
+    mid_level_layers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +189,8 @@ class ClassMapState:
         Height and width of the training images in pixels.
     outline_layer : str or None
         An early layer whose activations are also extracted.
+    mid_level_layers : tuple of str
+        Mid-level layers whose activations are also extracted.
     score_constants : ndarray of shape (n_classes,) or None
         Medians of the class scores on images of each class. None: not calibrated.
     normalization_constants : ndarray of shape (n_classes,) or None
@@ -148,6 +201,7 @@ class ClassMapState:
     log_odds_drops: np.ndarray
     trained_size: tuple[int, int]
     outline_layer: str | None = None
+    mid_level_layers: tuple[str, ...] = ()
     score_constants: np.ndarray | None = None
     normalization_constants: np.ndarray | None = None
 
@@ -231,11 +285,22 @@ class ClassMap(ABC):
         """Path of an early layer whose activations the map also needs, or None."""
         return None
 
+    def mid_level_layers(self, measurement: Measurement) -> tuple[str, ...]:
+        """Paths of mid-level layers whose activations the map also needs."""
+        return ()
+
     def reads_probabilities(self, state: ClassMapState) -> bool:
         """Whether the map needs the class probabilities; by default, it does not.
 
         They are in `class_probabilities` or `window_probabilities` of the activations,
         unless activations are dense or the network cannot be traced.
+        """
+        return False
+
+    def runs_head(self, state: ClassMapState) -> bool:
+        """Whether the map runs the layers after the last one; by default, it does not.
+
+        They are in `head` of the activations.
         """
         return False
 
@@ -300,4 +365,5 @@ def fit_class_map(class_map: ClassMap, measurement: Measurement) -> ClassMapStat
         log_odds_drops=drops,
         trained_size=measurement.trained_size,
         outline_layer=class_map.outline_layer(measurement),
+        mid_level_layers=class_map.mid_level_layers(measurement),
     )

@@ -1,16 +1,19 @@
 """Extraction of activations for heatmaps, and their heat before normalisation."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 
+from .._ablation.graph import LayerGraph, NotTraceable
+from .._compat import is_out_of_memory
 from .._images.images import Images, batch_slices
 from .._network.activations import extract_activations
-from .._network.forward import forward_hook
+from .._network.forward import first_line, forward_hook
 from .._network.tile_halo import NotLocalError, TileHalo, find_tile_halo
 from .._network.trained import TrainedNetwork
 from .class_map import ClassMap, ClassMapState, ImageActivations
@@ -68,12 +71,19 @@ class ActivationExtractor:
         self.specification = specification
         class_map, state = specification.class_map, specification.class_state
         self._layers = specification.layers
+        self._runs_head = for_classes and class_map.runs_head(state)
         self._needs_whole_image = for_classes and (
-            class_map.needs_whole_image(state) or class_map.reads_probabilities(state)
+            class_map.needs_whole_image(state)
+            or class_map.reads_probabilities(state)
+            or class_map.runs_head(state)
         )
         self._has_outline = for_classes and state.outline_layer is not None
+        self._n_mid_level = 0
+        if for_classes:
+            self._n_mid_level = len(state.mid_level_layers)
+            self._layers = (*specification.layers, *state.mid_level_layers)
         if for_classes and state.outline_layer is not None:
-            self._layers = (*specification.layers, state.outline_layer)
+            self._layers = (*self._layers, state.outline_layer)
         self._reads_probabilities = (
             for_classes
             and specification.resolution == "pooled"
@@ -102,6 +112,43 @@ class ActivationExtractor:
     def _head(self) -> ClassHead | None:
         size = self.specification.class_state.trained_size
         return ClassHead.trace(self.network, self.specification.layers[-1], size)
+
+    @cached_property
+    def _layers_after(self) -> Callable[..., torch.Tensor]:
+        """Class scores from activations of the last layer and the images of these."""
+        class_map, layer = self.specification.class_map, self.specification.layers[-1]
+        network = self.network
+        size = (network.n_channels, *self.specification.class_state.trained_size)
+        probe = torch.linspace(0, 1, math.prod(size), device=network.device)
+        try:
+            graph = LayerGraph.trace(network.module, layer, probe.reshape(1, *size))
+        except NotTraceable as error:
+            raise ValueError(
+                f"class_heatmap, {class_map!r}, runs the layers after {layer!r} "
+                "separately, but this network cannot be traced; choose another one."
+            ) from error
+        values = graph.bypasses()
+        bypasses = graph.part([graph.images], values)
+        head = graph.part([graph.activations, *values], [graph.output])
+        return lambda activations, images: head(activations, *bypasses(images))[0]
+
+    def _class_scores(
+        self, images: torch.Tensor, activations: torch.Tensor, rows: np.ndarray
+    ) -> torch.Tensor:
+        """Class scores; the activations are those of some rows of the images."""
+        layers_after = self._layers_after
+        try:
+            return layers_after(activations, images[rows])
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            height, width = self.specification.class_state.trained_size
+            raise ValueError(
+                f"class_heatmap, {self.specification.class_map!r}, runs the layers "
+                f"after {self.specification.layers[-1]!r}, which fail for images of "
+                f"this size ({first_line(error)}); pass images of {height}x{width} "
+                "pixels, the trained size, or choose another one."
+            ) from error
 
     def batches(
         self, images: Images, indices: np.ndarray | None = None
@@ -159,6 +206,9 @@ class ActivationExtractor:
             for maps in feature_maps
         ]
         outline_maps = feature_maps.pop() if self._has_outline else None
+        n_layers = len(feature_maps) - self._n_mid_level
+        mid_level_maps = tuple(feature_maps[n_layers:])
+        feature_maps = feature_maps[:n_layers]
         class_probabilities = windows = None
         if outputs:
             class_probabilities = self.network.log_probabilities(outputs[0]).exp()
@@ -170,6 +220,8 @@ class ActivationExtractor:
             feature_maps=feature_maps,
             filter_weights=specification.filter_weights,
             outline_maps=outline_maps,
+            mid_level_maps=mid_level_maps,
+            head=partial(self._class_scores, batch) if self._runs_head else None,
             class_probabilities=class_probabilities,
             window_probabilities=windows,
         )

@@ -25,7 +25,7 @@ from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
 from .class_map import ImageActivations
 from .extraction import ActivationExtractor, HeatmapSpecification, compute_heatmaps
-from .maps import normalize_per_image, normalize_range
+from .maps import normalize_per_image, normalize_range, resize
 from .tiles import HeatmapTiles
 
 # Pixels of an image above which a warning says that it cannot be tiled, at
@@ -68,6 +68,9 @@ class HeatmapModel:
     normalize : {"validation", "image"} or None
     names : ImageNames
         What messages call the images.
+    image_size : (int, int) or None
+        Height and width that images are resized to for the network; None: they are
+        taken as they are. Heatmaps have the images' size.
     """
 
     network: TrainedNetwork
@@ -75,6 +78,7 @@ class HeatmapModel:
     normalization_constant: float
     normalize: str | None
     names: ImageNames = field(default_factory=ImageNames)
+    image_size: tuple[int, int] | None = None
 
     def heatmaps(
         self,
@@ -160,16 +164,22 @@ class HeatmapModel:
         extractor = self._extractor(classes)
         large = np.array([is_large(pixels) for pixels in images.pixels], bool)
         small_images = np.flatnonzero(~large) if large.any() else None
-        for activations in extractor.batches(images, small_images):
-            yield self._whole_block(activations, classes, threshold)
+        for indices, batch in self.network.batches(images, small_images):
+            yield from self._whole_blocks(extractor, batch, indices, classes, threshold)
         for index in np.flatnonzero(large).tolist():
             image = Raster.from_pixels(images.pixels[index], self.network.n_channels)
             with explained_memory_error(f"{self.names.name(index)} of X", image.size):
-                tiled = self._tiles(extractor, image.size)
+                # Resized images are small.
+                is_resized = self.image_size is not None
+                tiled = None if is_resized else self._tiles(extractor, image.size)
                 if tiled is None:
-                    batch = self.network.as_input(image.whole()[None])
-                    activations = extractor.extract(batch, np.array([index]))
-                    yield self._whole_block(activations, classes, threshold)
+                    yield from self._whole_blocks(
+                        extractor,
+                        self.network.as_input(image.whole()[None]),
+                        np.array([index]),
+                        classes,
+                        threshold,
+                    )
                     continue
                 heat = self._tiled(tiled, image, index, classes, threshold)
                 for window in tiles(image.size, math.isqrt(max_tile_pixels())):
@@ -177,15 +187,21 @@ class HeatmapModel:
                     values = heat.read(*window).numpy()
                     yield HeatBlock(np.array([index]), window, values, int(is_last))
 
-    def _whole_block(
+    def _whole_blocks(
         self,
-        activations: ImageActivations,
+        extractor: ActivationExtractor,
+        batch: torch.Tensor,
+        indices: np.ndarray,
         classes: np.ndarray | None,
         threshold: float | None,
-    ) -> HeatBlock:
-        indices, window = activations.indices, (slice(None), slice(None))
-        heat = self._heat(activations, classes, threshold)
-        return HeatBlock(indices, window, heat, len(indices))
+    ) -> Iterator[HeatBlock]:
+        """Compute heatmaps of images of one size."""
+        size, window = batch.shape[2:], (slice(None), slice(None))
+        if self.image_size is not None:
+            batch = self.network.as_input(resize(batch, self.image_size))
+        for activations in extractor.parts(batch, indices):
+            heat = self._heat(activations, classes, threshold, size)
+            yield HeatBlock(activations.indices, window, heat, len(heat))
 
     def _batch_rasters(
         self,
@@ -201,7 +217,7 @@ class HeatmapModel:
             batch = torch.stack([images[index].whole() for index in indices])
             with self.network.evaluation():
                 parts = [
-                    self._heat(activations, classes, None)
+                    self._heat(activations, classes, None, activations.size)
                     for activations in extractor.parts(
                         self.network.as_input(batch), indices
                     )
@@ -232,11 +248,14 @@ class HeatmapModel:
         activations: ImageActivations,
         classes: np.ndarray | None,
         threshold: float | None,
+        size: Sequence[int],
     ) -> np.ndarray:
         """Normalised heatmaps, n_images x height x width, 0 below the threshold."""
         indices = activations.indices
         of_images = None if classes is None else classes[indices]
         heat = compute_heatmaps(activations, self.specification, of_images)
+        if heat.shape[1:] != tuple(size):
+            heat = resize(torch.from_numpy(heat)[:, None], size)[:, 0].numpy()
         check_finite(torch.from_numpy(heat), indices, "heat values", self.names)
         constants = self._constants(of_images, len(indices))
         if self.normalize == "image":

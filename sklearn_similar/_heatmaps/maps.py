@@ -85,6 +85,11 @@ def sample_on_grid(heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
     return heat
 
 
+def resize(images: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Images or heatmaps n_images x n_channels x height x width at another size."""
+    return F.interpolate(images, tuple(size), mode="bilinear", antialias=True)
+
+
 @lru_cache(maxsize=256)
 def _places(
     n_pixels: int,

@@ -1,5 +1,6 @@
 """The gate of the estimators: X and y in, `Images` and class indices out."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,25 @@ def check_has_importances(estimator, attribute: str = "filter_weights_") -> None
         "validation_fraction) or fit_importance first."
     )
     check_is_fitted(estimator, attribute, msg=message)
+
+
+def check_image_size(image_size: Any) -> tuple[int, int] | None:
+    """Height and width to which images are resized, or None.
+
+    Raises ValueError unless they are integers above 0.
+    """
+    if image_size is None:
+        return None
+    is_pair = isinstance(image_size, tuple | list) and len(image_size) == 2
+    size = tuple(image_size) if is_pair else (image_size, image_size)
+    if not all(
+        isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in size
+    ):
+        raise ValueError(
+            f"image_size is {image_size!r}; pass a number of pixels, or (height, "
+            "width), or None to take images as they are."
+        )
+    return int(size[0]), int(size[1])
 
 
 def check_output_container(estimator, X) -> None:

@@ -165,6 +165,51 @@ def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
     return tuple(last[stride] for stride in chosen)
 
 
+def mid_level_layers(module: nn.Module, layer: str, n_channels: int) -> tuple[str, ...]:
+    """Layers of about half the depth, over whose features evidence can be carried.
+
+    The first is the first block of stride 16, unless `layer` has this stride itself;
+    the second is the last layer of stride 8.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    layer : str
+        Path of the layer that discriminates between classes.
+    n_channels : int
+        Channels of the images.
+
+    Returns
+    -------
+    tuple of str
+        Empty where `layer` has a stride of less than 16, as its maps are fine anyway,
+        and where the network has no layer of stride 8 before it.
+    """
+    outputs = _outputs(module, n_channels)
+    names = [output.name for output in outputs]
+    if layer not in names:
+        return ()
+    stride = min(outputs[names.index(layer)].stride)
+    outputs = outputs[: names.index(layer)]
+    fine, coarse = (
+        [output for output in outputs if output.stride == (length, length)]
+        for length in _STRIDES
+    )
+    if stride < _STRIDES[1] or not fine:
+        return ()
+    last = [o for o in fine if o.depth == min(o.depth for o in fine)][-1]
+    if stride == _STRIDES[1] or not coarse:
+        return (last.name,)
+    first = next(o for o in coarse if o.depth == min(o.depth for o in coarse))
+    # A stage consists of blocks.
+    while isinstance(module.get_submodule(first.name), nn.Sequential):
+        inside = [o for o in coarse if o.name.startswith(f"{first.name}.")]
+        if not inside:
+            break
+        first = next(o for o in inside if o.depth == min(o.depth for o in inside))
+    return first.name, last.name
+
+
 def _check_layers(module: nn.Module, n_channels: int, layers: tuple[str, ...]) -> None:
     """Raise ValueError unless all these layers exist and give feature maps."""
     known = dict(module.named_modules())

@@ -27,6 +27,8 @@ Check = Callable[[Any, State], bool]
 _OPTIONAL = {
     "feature_names_in_",
     "outline_layer_",
+    "mid_level_layers_",
+    "score_weights_",
     "absent_activations_",
     "_class_heatmap",
 }
@@ -251,7 +253,11 @@ IMPORTANCES: dict[str, Check] = {
         _array("classes", "classes", "filters of last layer")(value, state)
         or _array("classes", 1, "filters of last layer")(value, state)
     ),
+    "score_weights_": _array("classes", "filters of last layer"),
     "outline_layer_": _optional(_instance(str)),
+    "mid_level_layers_": lambda value, state: (
+        isinstance(value, tuple) and all(isinstance(layer, str) for layer in value)
+    ),
     # Absent where the class map is the user's.
     "_class_heatmap": lambda value, state: (
         isinstance(value, str) and value in CLASS_MAPS

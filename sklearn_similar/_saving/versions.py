@@ -64,7 +64,11 @@ def _from_1(record: dict[str, Any]) -> None:
     if isinstance(net, dict):
         # The number of training images acts in training alone.
         net.setdefault("n_training", 1)
-    if record.get("class") != "InstanceLocalizer" or not isinstance(state, dict):
+    if not isinstance(state, dict):
+        return
+    if record.get("class") == "SimilarNetClassifier":
+        state.setdefault("mid_level_layers", None)
+    if record.get("class") != "InstanceLocalizer":
         return
     missing = [name for name in _NEEDED_IN_1 if name not in state]
     if missing:

@@ -27,9 +27,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def no_log_proba(log_loss):
-    """Sums of log probabilities that do not count."""
-    return np.full((*log_loss.shape, log_loss.shape[1]), np.nan)
+def rest(log_loss):
+    """Sums that do not count: log probabilities, drops of scores, squares."""
+    n_filters, n_classes = len(log_loss) - 1, log_loss.shape[1]
+    shapes = (*log_loss.shape, n_classes), (n_filters, n_classes), (n_filters,)
+    return [np.full(shape, np.nan) for shape in shapes]
 
 
 @given(
@@ -49,7 +51,7 @@ def test_importances_are_increases_of_the_mean_error(rows, n_images, measure):
     total = np.array(rows) * (n_images > 0)
     other = np.full(total.shape, np.nan)
     pair = (total, other) if measure == "log_loss" else (other, total)
-    found = importances([ErrorSums(*pair, n_images, no_log_proba(total))], measure)
+    found = importances([ErrorSums(*pair, n_images, *rest(total))], measure)
     mean = [sum(row) / sum(n_images) for row in total.tolist()]
     assert found.baseline_error == pytest.approx(mean[0])
     assert found.filter_errors == pytest.approx(mean[1:])
@@ -65,9 +67,9 @@ def test_importances_are_increases_of_the_mean_error(rows, n_images, measure):
 def test_background_does_not_count_for_all_classes_together():
     rng = np.random.RandomState(0)
     log_loss, error = rng.uniform(size=(2, 4, 3))
-    sums = ErrorSums(log_loss, error, np.full(3, 10), no_log_proba(error))
+    sums = ErrorSums(log_loss, error, np.full(3, 10), *rest(error))
     without = ErrorSums(
-        log_loss[:, :2], error[:, :2], np.full(2, 10), no_log_proba(error[:, :2])
+        log_loss[:, :2], error[:, :2], np.full(2, 10), *rest(error[:, :2])
     )
     found, wanted = importances([sums], "error", 2), importances([without], "error")
     assert found.baseline_error == pytest.approx(wanted.baseline_error)

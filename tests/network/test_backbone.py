@@ -11,7 +11,11 @@ from numpy.testing import assert_allclose
 from painted_photographs import seeded_module, tiny_backbone
 from torch import nn
 
-from sklearn_similar._network.backbone import Backbone, feature_layers
+from sklearn_similar._network.backbone import (
+    Backbone,
+    feature_layers,
+    mid_level_layers,
+)
 
 
 class ResNet(nn.Module):
@@ -431,3 +435,27 @@ def test_no_random_numbers_are_drawn_from_the_global_generator():
     state = torch.get_rng_state()
     Backbone.of(module).feature_maps(torch.rand(3, 64, 64, generator=torch.Generator()))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def block_of_strides(*strides):
+    """Convolutions of some strides, then a global mean and one linear layer."""
+    convolutions = [nn.Conv2d(3, 3, 3, stride, 1) for stride in strides]
+    return nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ("module", "layer", "expected"),
+    [
+        (ResNet(), "layer4.1", ("layer3.0", "layer2")),
+        (VGG(), "features.23", ("features.18",)),
+        # Layers of stride 8 alone: their maps are fine.
+        (ResNet(), "layer2.1", ()),
+        (block_of_strides(2, 2, 2), "2", ()),
+        # No layer of stride 8.
+        (block_of_strides(16, 2), "1", ()),
+        (block_of_strides(8, 4), "1", ("0",)),
+        (ResNet(), "layer3.1", ("layer2",)),
+    ],
+)
+def test_mid_level_layers_have_strides_16_and_8(module, layer, expected):
+    assert mid_level_layers(module, layer, 3) == expected

@@ -60,21 +60,27 @@ class GuidedUpsampling(Contrastive):
 
 
 def upsample_guided(
-    heat: torch.Tensor, maps: FeatureMaps, size: Sequence[int], penalty: float = 0.1
+    heat: torch.Tensor,
+    maps: FeatureMaps,
+    size: Sequence[int],
+    penalty: float = 0.1,
+    has_signs: bool = False,
 ) -> torch.Tensor:
-    """Heatmaps as early activations in the same image predict them, clipped at 0.
+    """Heatmaps as activations in the same image predict them, clipped at 0.
 
     Parameters
     ----------
     heat : tensor of shape (n_images, 1, height, width)
         At every pixel.
     maps : FeatureMaps
-        Those of the early layer.
+        Those of a finer layer.
     size : (int, int)
         Height and width of the images in pixels.
     penalty : float, default=0.1
         Penalty of the coefficients of activations that are scaled to unit variance.
         Chosen on scenes of training images; from 0.03 to 1, it makes little difference.
+    has_signs : bool, default=False
+        Whether negative activations predict heat, too.
 
     Returns
     -------
@@ -84,8 +90,8 @@ def upsample_guided(
     # In place, as the many activations of an early layer take longer to allocate than
     # to compute.
     values = torch.cat([maps.activations.flatten(2), heat_on_grid], dim=1)
-    features = values[:, :-1].relu_()
-    largest = features.amax(dim=(1, 2), keepdim=True)
+    features = values[:, :-1] if has_signs else values[:, :-1].relu_()
+    largest = features.abs().amax(dim=(1, 2), keepdim=True)
     # Squares of very large activations would not be finite.
     features /= largest.clamp(min=torch.finfo(largest.dtype).tiny)
     means = values.mean(dim=2, keepdim=True)
