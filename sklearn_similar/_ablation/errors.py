@@ -20,6 +20,7 @@ from .strategies import (
     AblationStrategy,
     NetworkMasking,
     NotExact,
+    RecordedPass,
     record_pass,
 )
 
@@ -204,7 +205,7 @@ def sum_errors(
             try:
                 without = strategy.without_each(recorded, replacement)
                 outputs = chain([recorded.output[None]], without)
-                activations = recorded.outputs[strategy.layer][: len(batch)]
+                activations = _recorded_maps(recorded, strategy)
                 ablated = _ablated_means(activations, replacement)
                 _add_errors(sums, network, outputs, ablated, indices, data)
             except NotExact:
@@ -270,11 +271,17 @@ def _add_errors(
         row = rows.stop
 
 
+def _recorded_maps(recorded: RecordedPass, strategy: AblationStrategy) -> torch.Tensor:
+    """Feature maps of a strategy's layer, n_images x n_filters x height x width."""
+    maps = strategy.layout.maps(recorded.outputs[strategy.layer])
+    return at_least_single(maps[: len(recorded.images)])
+
+
 def _ablated_means(
     activations: torch.Tensor, replacement: torch.Tensor
 ) -> torch.Tensor:
     """Mean positive activations less those that replace them, n_images x n_filters."""
-    means = at_least_single(activations).relu().mean(dim=(2, 3))
+    means = activations.relu().mean(dim=(2, 3))
     return means - replacement.to(means).relu()
 
 
@@ -319,11 +326,12 @@ def _add_silent_filters(
     few = data.indices[:_N_PROBES]
     indices, batch = next(network.batches(data.images, few))
     recorded = record_pass(network.module, batch, [strategy])
-    activations = at_least_single(recorded.outputs[strategy.layer][: len(batch)])
+    activations = _recorded_maps(recorded, strategy)
     # The mean activation of the others, or 1 if there are none.
     level = activations.relu().mean(dtype=torch.float64) / (~silent).mean()
     level = float(level) if level > 0 else 1.0
-    replacement = recorded.outputs[strategy.layer].new_full((len(silent),), level)
+    values = recorded.outputs[strategy.layer]
+    replacement = values.new_full((len(silent),), level)
     given = ErrorSums.zeros(len(silent), network.n_classes)
     try:
         without = strategy.without_each(recorded, replacement)
