@@ -702,7 +702,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set what the class map learns before it is calibrated."""
         network = self._trained_network()
         _, probes = next(network.batches(images, validation[:_N_PROBES]))
-        measurement = self._measurement(measured, probes)
+        named = self.mid_level_layers
+        if named:
+            named = tuple(find_layers(network.module, list(named), probes))
+        measurement = self._measurement(measured, probes, named)
         state = fit_class_map(find_class_map(self.class_heatmap), measurement)
         self._class_heatmap = self.class_heatmap
         self.class_filter_weights_ = state.filter_weights
@@ -710,21 +713,23 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.mid_level_layers_ = state.mid_level_layers
         return state
 
-    def _measurement(self, measured: Importances, probes: torch.Tensor) -> Measurement:
+    def _measurement(
+        self,
+        measured: Importances,
+        probes: torch.Tensor,
+        mid_level_layers: Sequence[str] | None,
+    ) -> Measurement:
         """What class maps learn from."""
-        network, mid_level_layers = self._trained_network(), None
-        if self.mid_level_layers is not None:
-            named = list(self.mid_level_layers)
-            found = find_layers(network.module, named, probes) if named else []
-            mid_level_layers = tuple(found)
         return Measurement(
-            network=network,
+            network=self._trained_network(),
             layers=self._layers(),
             importances=measured,
             temperature=self.temperature,
             trained_size=self.image_shape_[:2],
             probes=probes,
-            mid_level_layers=mid_level_layers,
+            mid_level_layers=(
+                None if mid_level_layers is None else tuple(mid_level_layers)
+            ),
         )
 
     def _as_measured(self) -> Importances:
@@ -741,14 +746,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _with_class_heatmap(self, class_heatmap: str | ClassMap) -> Self:
         """A copy with another class map, which is not calibrated."""
-        # Layers that have been found need not be looked for again.
-        layers = getattr(self, "mid_level_layers_", ()) or self.mid_level_layers
-        other = copy_with(
-            self,
-            class_heatmap=class_heatmap,
-            mid_level_layers=layers,
-            normalize="image",
-        )
+        other = copy_with(self, class_heatmap=class_heatmap, normalize="image")
         check_parameters(other, ("class_heatmap",))
         if not hasattr(self, "score_weights_"):
             raise ValueError(
@@ -758,10 +756,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         network = self._trained_network()
         size = (network.n_channels, *self.image_shape_[:2])
         probe = network.as_input(torch.zeros(1, *size))
+        # Layers that have been found need not be looked for again.
+        layers = self.mid_level_layers_ or self.mid_level_layers
         with network.evaluation():
             state = fit_class_map(
                 find_class_map(class_heatmap),
-                other._measurement(self._as_measured(), probe),
+                other._measurement(self._as_measured(), probe, layers),
             )
         if needs_calibration(find_class_map(class_heatmap), state):
             raise ValueError(
