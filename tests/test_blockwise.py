@@ -272,8 +272,8 @@ class TestRefusals:
     ):
         with pytest.raises(ValueError, match="Image 0 of X is 30x30, but predict"):
             fitted.predict_proba(da.zeros((5, 30, 30), chunks=(2, 30, 30)))
-        with pytest.raises(ValueError, match="and so 2 channels"):
-            localizer.localize(da.zeros((5, 30, 30, 2), chunks=(2, 30, 30, 2)))
+        with pytest.raises(ValueError, match="and so 5 channels"):
+            localizer.localize(da.zeros((5, 30, 30, 5), chunks=(2, 30, 30, 5)))
         with pytest.raises(ValueError, match="expecting 784 features"):
             fitted.transform(da.zeros((5, 80), chunks=(2, 80)))
         with pytest.raises(ValueError, match=r"pass rows \(n, n_features\)"):

@@ -48,7 +48,7 @@ def read_annotated(
     background_images: Sequence[np.ndarray],
     n_channels: int | None,
     is_complete: bool,
-    fill: Fill,
+    fill: Fill = "contrast",
 ) -> tuple[AnnotatedPhotographs, np.ndarray]:
     """Check photographs and the table of their objects.
 

@@ -183,9 +183,13 @@ def mid_level_layers(module: nn.Module, layer: str, n_channels: int) -> tuple[st
     -------
     tuple of str
         Empty where `layer` has a stride of less than 16, as its maps are fine anyway,
-        and where the network has no layer of stride 8 before it.
+        where the network has no layer of stride 8 before it, and where it takes images
+        of one size alone.
     """
-    outputs = _outputs(module, n_channels)
+    try:
+        outputs = _outputs(module, n_channels)
+    except ValueError:
+        return ()
     names = [output.name for output in outputs]
     if layer not in names:
         return ()

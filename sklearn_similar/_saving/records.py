@@ -300,7 +300,7 @@ def _check_network(
                 maps = extract_activations(module, layers, batch, "pooled")
             n_filters = tuple(layer.activations.shape[1] for layer in maps)
             require(n_filters == classifier.n_filters_, "n_filters_")
-    except (RuntimeError, AttributeError, IndexError) as error:
+    except (RuntimeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(
             f"The network is not the one that was trained ({error}); pass module and "
             "net_params as in the fit."

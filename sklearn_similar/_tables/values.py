@@ -48,7 +48,7 @@ def each_array(values: Any, name: str, item: str) -> list[np.ndarray]:
     """
     is_array = hasattr(values, "__array__") and not isinstance(values, pd.Series)
     if is_array and not isinstance(values, pd.DataFrame):
-        values = to_numpy(values)
+        values = to_numpy(values, name)
     is_sequence = isinstance(values, Sequence | pd.Series) and not isinstance(
         values, str | bytes
     )

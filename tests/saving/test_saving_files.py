@@ -80,6 +80,15 @@ def raising(number):
     return lambda *args: signal.raise_signal(number)
 
 
+@pytest.fixture
+def _interrupts():
+    """Ctrl-C interrupts, which a shell may have switched off for its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interrupts")
 @pytest.mark.parametrize("function", ["fsync", "replace"])
 def test_ctrl_c_takes_effect_when_files_are_in_place(path, monkeypatch, function):
     before = signal.getsignal(signal.SIGINT)
