@@ -73,5 +73,5 @@ def fit_into_square(pixels: np.ndarray, side: int) -> np.ndarray:
     square = np.zeros((side, side, n_channels(pixels.shape)), pixels.dtype)
     top, left = (side - size[0]) // 2, (side - size[1]) // 2
     inner = square[top : top + size[0], left : left + size[1]]
-    inner[...] = scaled if pixels.dtype.kind == "f" else scaled.round()
+    inner[...] = (scaled if pixels.dtype.kind == "f" else scaled.round()).numpy()
     return square if pixels.ndim == 3 else square[..., 0]

@@ -275,7 +275,10 @@ def test_colours_of_other_modes_are_read_as_pillow_converts_them(store, name):
     path = store(CONVERTED[name])
     with Image.open(path) as image:
         mode = "L" if image.mode == "L" else "RGB"
-        expected = np.asarray(image.convert(mode))
+        try:
+            expected = np.asarray(image.convert(mode))
+        except OSError as error:
+            pytest.skip(f"this version of Pillow cannot read its own file: {error}")
     assert_array_equal(read_image_file(path), expected)
     from_object = read_object(Image.open(path))
     assert_array_equal(from_object.reshape(expected.shape), expected)
