@@ -269,6 +269,6 @@ def warn_of_absent_classes(classes: np.ndarray, y: np.ndarray) -> None:
         warn_user(
             f"{len(absent)} of {len(classes)} classes ({names}{more}) have no image "
             "among those that importances are measured on, and their heatmaps follow "
-            "from their scores on images of other classes, which may be worse; pass images "
-            "of all classes to fit_importance."
+            "from their scores on images of other classes, which may be worse; pass "
+            "images of all classes to fit_importance."
         )

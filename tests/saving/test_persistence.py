@@ -756,7 +756,10 @@ class TestHostileFiles:
             ),
             (lambda state, net: state.update(outline_layer_="nothing"), ""),
             (lambda state, net: state.update(outline_layer_=""), ""),
-            (lambda state, net: state.update(outline_layer_="classifier"), "'classifier'"),
+            (
+                lambda state, net: state.update(outline_layer_="classifier"),
+                "'classifier'",
+            ),
             (
                 lambda state, net: net.update(net_params={"callbacks": ["x"]}),
                 "net_params",
