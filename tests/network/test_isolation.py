@@ -125,7 +125,7 @@ def find_default_layer(module):
 
 
 @pytest.mark.parametrize(
-    ("work", "step"), [(double_fifth_layer, 1), (find_default_layer, 3)]
+    ("work", "step"), [(double_fifth_layer, 1), (find_default_layer, 31)]
 )
 def test_hooks_are_gone_after_an_interrupt_at_any_line(work, step):
     module = trained(networks.vgg).eval()
@@ -138,7 +138,7 @@ def test_hooks_are_gone_after_an_interrupt_at_any_line(work, step):
 # Where each line would take minutes, a sample is enough.
 @pytest.mark.parametrize(
     ("name", "step"),
-    [("predict_proba", 1), ("transform", 1), ("fit_importance", 67), ("fit", 101)],
+    [("predict_proba", 1), ("transform", 1), ("fit_importance", 131), ("fit", 211)],
 )
 def test_methods_restore_all_after_an_interrupt_at_any_line(quick, digits, name, step):
     # One batch: what runs before a line runs again for each line.
