@@ -99,7 +99,7 @@ def average_precision(
     If many scores are equal, as rounded scores are, the result of ``ties="order"``
     depends on the order of the images: one true and one false prediction of equal
     score give 1.0 or 0.5. ``ties="worst"`` counts predictions of equal score together,
-    as `sklearn.metrics.precision_recall_curve` does, and is the minimum over all
+    as ``sklearn.metrics.precision_recall_curve`` does, and is the minimum over all
     orders. Compare both if they may differ.
 
     References
