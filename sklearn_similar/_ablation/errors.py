@@ -245,8 +245,9 @@ def _add_errors(
     weight = torch.from_numpy(data.weights[indices])
     sums.weight[:] += np.bincount(y, weight.numpy(), minlength=network.n_classes)
     labels, row = torch.from_numpy(y), 0
-    weighted = ablated.double().cpu() * weight[:, None]
-    sums.ablated_squares[:] += (weighted * ablated.double().cpu()).sum(dim=0).numpy()
+    ablated = ablated.double().cpu()
+    weighted = ablated * weight[:, None]
+    sums.ablated_squares[:] += (weighted * ablated).sum(dim=0).numpy()
     for chunk in outputs:
         log_proba = network.log_probabilities(chunk.flatten(0, 1))
         scores = at_least_single(chunk)

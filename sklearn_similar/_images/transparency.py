@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .images import LUMA, LazyPixels, batch_slices, white_level
+from .memory import within_working_memory
 from .messages import warn_user
 
 # What stands behind transparent pixels. "contrast": white if the visible pixels of an
@@ -13,7 +14,7 @@ from .messages import warn_user
 Fill = Literal["black", "white", "contrast"]
 
 _FILLS: dict[str, Fill] = {"bright": "black", "dark": "white", "both": "contrast"}
-# Pixels that are worked on at a time.
+# Pixels that are worked on at a time, at scikit-learn's default working memory.
 _PART_PIXELS = 2**20
 # Grey levels that differ by less than this share of white are hard to tell apart.
 _MIN_CONTRAST = 0.1
@@ -133,7 +134,7 @@ def _visible_range(pixels: np.ndarray | LazyPixels) -> tuple[float, float, float
 
 def _row_slices(pixels: np.ndarray | LazyPixels) -> Iterator[slice]:
     height, width = pixels.shape[:2]
-    return batch_slices(height, max(1, _PART_PIXELS // width))
+    return batch_slices(height, max(1, within_working_memory(_PART_PIXELS) // width))
 
 
 def _split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -169,12 +169,13 @@ def check_value_range(
                 "of fit.",
             )
             return True
-    others = "the images of fit did"
-    return warn and _warn_of_mixed_scales(images.names, each, trained, others)
+    return warn and _warn_of_mixed_scales(
+        images.names, each, trained, "the images of fit did"
+    )
 
 
 def _warn_of_mixed_scales(
-    names: ImageNames, each: np.ndarray, usual: ValueRange, others: str
+    names: ImageNames, each: np.ndarray, usual: ValueRange, source: str
 ) -> bool:
     """Warn of single images that are scaled unlike the others; whether there are any.
 
@@ -184,7 +185,7 @@ def _warn_of_mixed_scales(
     each : ndarray of shape (n_images, 2)
         Minimum and maximum of each image; NaN for those that are not considered.
     usual : (float, float)
-    others : str
+    source : str
         The images that have this range.
     """
     differs = [_differs((low, high), usual, _MIN_SHARE) for low, high in each]
@@ -195,7 +196,7 @@ def _warn_of_mixed_scales(
     warn_user(
         f"{n_different} of {n_images} images in X are scaled unlike the others: "
         f"{names.name(int(np.argmax(differs)))} reaches the network as values from "
-        f"{low:.3g} to {high:.3g}, and {others} from {usual[0]:.3g} to {usual[1]:.3g}, "
+        f"{low:.3g} to {high:.3g}, and {source} from {usual[0]:.3g} to {usual[1]:.3g}, "
         "so that results may be wrong; scale all images alike.",
     )
     return True

@@ -222,12 +222,14 @@ def concatenated(parts: Sequence[tuple[Axis | None, int]]) -> Axis:
         if known and all(axis.is_only(kind) for axis in known):
             return axis_of(kind, total)
     # Tokens without a place next to those that have one.
-    placed = [i for i, (axis, _) in enumerate(parts) if axis and axis.has(*PLACES)]
+    placed = [
+        (index, axis)
+        for index, (axis, _) in enumerate(parts)
+        if axis is not None and axis.has(*PLACES)
+    ]
     if len(placed) != 1:
         return axis_of(UNKNOWN, total)
-    (index,) = placed
-    axis = parts[index][0]
-    assert axis is not None
+    ((index, axis),) = placed
     return Axis(
         axis.factors,
         axis.n_before + sum(lengths[:index]),

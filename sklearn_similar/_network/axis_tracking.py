@@ -216,9 +216,9 @@ def _after_conv1d(axes: Axes | None, output: Tensor) -> Axes | None:
 def _after_concatenation(output: Tensor, tensors, dim=0, **kwargs) -> Axes | None:
     dim = kwargs.get("axis", dim) % output.ndim
     known = {axes for axes in map(axes_of, tensors) if axes is not None}
-    others = {(*axes[:dim], *axes[dim + 1 :]) for axes in known}
-    placed = {rest for rest in others if has_places(rest)}
-    chosen = placed or others
+    remaining = {(*axes[:dim], *axes[dim + 1 :]) for axes in known}
+    placed = {rest for rest in remaining if has_places(rest)}
+    chosen = placed or remaining
     if len(chosen) != 1:
         return None
     (rest,) = chosen

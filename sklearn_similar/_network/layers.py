@@ -174,9 +174,9 @@ def _are_class_scores(
 
         with output_hook(module, output.name, raise_one):
             change = module(images.clone()) - scores
-        others = change.abs()
-        others[:, index] = 0
-        if not change.any() or others.amax() > _ROUNDING * change.abs().amax():
+        elsewhere = change.abs()
+        elsewhere[:, index] = 0
+        if not change.any() or elsewhere.amax() > _ROUNDING * change.abs().amax():
             return False
     return True
 

@@ -298,10 +298,10 @@ def _argument_names(build: Callable) -> set[str]:
 def _warn_of_other_precision(module: nn.Module) -> None:
     """Warn of weights that `build` is going to convert."""
     types = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    others = sorted(str(dtype) for dtype in types - {torch.float32})
-    if others:
+    converted = sorted(str(dtype) for dtype in types - {torch.float32})
+    if converted:
         warn_user(
-            f"module has weights of {', '.join(others)}, and its copy computes in "
+            f"module has weights of {', '.join(converted)}, and its copy computes in "
             "torch.float32, as images are; pass module.float() to say so."
         )
 

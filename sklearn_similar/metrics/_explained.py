@@ -182,14 +182,14 @@ def _read_images_of_one_size(
         X = [as_numbers(image, f"Image {index} of X") for index, image in enumerate(X)]
     if is_images(X):
         images = read_images(X)
-        first, *others = (members[0] for members in images.group_by_shape())
-        if others:
+        first, *further = (members[0] for members in images.group_by_shape())
+        if further:
             texts = [
                 f"{shape_text(images.pixels[index].shape)} {images.pixels[index].dtype}"
-                for index in (first, others[0])
+                for index in (first, further[0])
             ]
             raise ValueError(
-                f"Image 0 of X is {texts[0]} and image {others[0]} {texts[1]}; pass "
+                f"Image 0 of X is {texts[0]} and image {further[0]} {texts[1]}; pass "
                 "images of one size and type."
             )
         pixels = check_one_size(images)

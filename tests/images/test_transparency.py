@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn import config_context
 
 from sklearn_similar._images.images import LazyPixels
 from sklearn_similar._images.reading import read_image, read_images
@@ -75,11 +76,13 @@ def test_plain_images_and_empty_ones_do_not_warn(alpha):
         assert (without_alpha(image, "black", "a") == 0).all()
 
 
-def test_a_large_image_is_the_same_in_parts(monkeypatch):
+def test_a_large_image_is_the_same_in_parts():
     image = np.random.default_rng(0).integers(0, 256, (50, 20, 4), np.uint8)
     expected = without_alpha(image, "contrast", "a")
-    monkeypatch.setattr("sklearn_similar._images.transparency._PART_PIXELS", 64)
-    np.testing.assert_array_equal(without_alpha(image, "contrast", "a"), expected)
+    # 64 of the 2^20 pixels at the default working memory of 1024 MiB.
+    with config_context(working_memory=64 / 2**10):
+        in_parts = without_alpha(image, "contrast", "a")
+    np.testing.assert_array_equal(in_parts, expected)
 
 
 def test_an_image_that_is_not_in_memory_is_read_window_by_window():
