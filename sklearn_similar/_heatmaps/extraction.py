@@ -113,19 +113,25 @@ class ActivationExtractor:
         size = self.specification.class_state.trained_size
         return ClassHead.trace(self.network, self.specification.layers[-1], size)
 
+    @property
+    def _use_of_head(self) -> str:
+        """What a class map does for which not every network will do."""
+        name = type(self.specification.class_map).__name__
+        layer = self.specification.layers[-1]
+        return f"The class map {name} runs the layers after {layer!r}"
+
     @cached_property
     def _layers_after(self) -> Callable[..., torch.Tensor]:
         """Class scores from activations of the last layer and the images of these."""
-        class_map, layer = self.specification.class_map, self.specification.layers[-1]
-        network = self.network
+        network, layer = self.network, self.specification.layers[-1]
         size = (network.n_channels, *self.specification.class_state.trained_size)
         probe = torch.linspace(0, 1, math.prod(size), device=network.device)
         try:
             graph = LayerGraph.trace(network.module, layer, probe.reshape(1, *size))
         except NotTraceable as error:
             raise ValueError(
-                f"class_heatmap, {class_map!r}, runs the layers after {layer!r} "
-                "separately, but this network cannot be traced; choose another one."
+                f"{self._use_of_head} separately, but this network cannot be traced; "
+                "choose another one."
             ) from error
         values = graph.bypasses()
         bypasses = graph.part([graph.images], values)
@@ -144,9 +150,8 @@ class ActivationExtractor:
                 raise
             height, width = self.specification.class_state.trained_size
             raise ValueError(
-                f"class_heatmap, {self.specification.class_map!r}, runs the layers "
-                f"after {self.specification.layers[-1]!r}, which fail for images of "
-                f"this size ({first_line(error)}); pass images of {height}x{width} "
+                f"{self._use_of_head}, which fail for images of this size "
+                f"({first_line(error)}); pass images of {height}x{width} "
                 "pixels, the trained size, or choose another one."
             ) from error
 
@@ -209,6 +214,12 @@ class ActivationExtractor:
         n_layers = len(feature_maps) - self._n_mid_level
         mid_level_maps = tuple(feature_maps[n_layers:])
         feature_maps = feature_maps[:n_layers]
+        if self._runs_head and not feature_maps[-1].layout.is_channels_first:
+            raise ValueError(
+                f"{self._use_of_head} on changed activations, which is possible for "
+                "outputs n_images x n_filters x height x width alone; choose "
+                'another class_heatmap, such as "cam".'
+            )
         class_probabilities = windows = None
         if outputs:
             class_probabilities = self.network.log_probabilities(outputs[0]).exp()

@@ -1,5 +1,7 @@
 """Layouts of layers' outputs: which axis holds the filters, and where places are."""
 
+import warnings
+
 import numpy as np
 import pytest
 import token_networks as nets
@@ -239,3 +241,18 @@ def test_networks_of_windows_have_heatmaps_of_images_of_other_sizes(class_heatma
     larger = np.random.default_rng(0).random((2, 32, 40, 3), dtype=np.float32)
     assert model.heatmap(larger, 1).shape == (2, 32, 40)
     assert model.transform(larger).shape == (2, 32, 40)
+
+
+@pytest.mark.parametrize("class_heatmap", ["layercam", "scorecam", "ablation"])
+def test_class_maps_that_run_the_next_layers_want_channels_first(class_heatmap):
+    X, y = IMAGES.permute(0, 2, 3, 1).numpy(), np.arange(5) % N_CLASSES
+    estimator = SimilarNetClassifier(
+        nets.Mixer, max_epochs=0, validation_fraction=None, class_heatmap="cam"
+    )
+    with warnings.catch_warnings():
+        # An untrained network is no better than guessing.
+        warnings.simplefilter("ignore")
+        estimator.fit(X, y).fit_importance(X, y)
+    assert estimator.heatmap(X, labels=y).shape == X.shape[:3]
+    with pytest.raises(ValueError, match=r"n_filters x height x width alone.*\"cam\""):
+        estimator.heatmap(X, labels=y, class_heatmap=class_heatmap)
