@@ -6,6 +6,7 @@ The search is in `_search`, what `fit` learns in `_learning`.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -100,6 +101,14 @@ _OF_CROPS = (
     "n_features_in_",
     "feature_names_in_",
     "_has_background_images",
+)
+# Parameters that act only in training from crops.
+_CROP_PARAMETERS = (
+    "crop_size",
+    "fills_frame",
+    "n_instance_crops",
+    "n_background_crops",
+    "rotation",
 )
 # Pixels of images that are searched together, at scikit-learn's default working
 # memory: enough to hide the cost of a call.
@@ -644,6 +653,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     def _fit_photographs(self, X, y: pd.DataFrame, background_images) -> None:
         """Train on the objects of a table."""
+        self._warn_of_crop_parameters()
         random_state = check_random_state(self.random_state)
         estimator = self.estimator
         if estimator is None:
@@ -689,6 +699,20 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.score_calibration_ = tuple(recognizer.calibration)
         self.box_regression_ = None
         self._box_models = recognizer.overlap, recognizer.regressions
+
+    def _warn_of_crop_parameters(self) -> None:
+        """Name parameters with other values than the default that boxes do not use."""
+        parameters = signature(InstanceLocalizer).parameters
+        unused = [
+            name
+            for name in _CROP_PARAMETERS
+            if getattr(self, name) not in (None, parameters[name].default)
+        ]
+        if unused:
+            warn_user(
+                f"{', '.join(unused)} act in training from crops only, and y is a "
+                "table of boxes; leave them out, or pass crops with their labels."
+            )
 
     def _make_backbone(self) -> Backbone | None:
         """A copy of the backbone that the user names or passes."""

@@ -515,6 +515,13 @@ def test_a_backbone_that_crops_do_not_use_gets_a_warning(crops):
         make_localizer(estimator=frozen).fit(*crops)
 
 
+@pytest.mark.usefixtures("uncalibrated")
+def test_parameters_of_crops_that_boxes_do_not_use_get_a_warning(photographs):
+    localizer = make_localizer(rotation=30.0, crop_size=20)
+    with pytest.warns(UserWarning, match="crop_size, rotation act in training from cr"):
+        localizer.fit(*photographs)
+
+
 def test_windows_need_sizes_of_objects(crops):
     localizer = InstanceLocalizer(proposals="windows")
     with pytest.raises(ValueError, match="'windows' needs the sizes of objects"):
