@@ -365,7 +365,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             Crops: labelled images of one object each, bright on black, or cropped from
             photographs; `crop_size` says how they are scaled. Photographs: a list of
             images of any sizes or of paths, a folder, or an array; integers, or floats
-            in [0, 1].
+            in [0, 1]. With up to 500 objects, their mirror images are used, too, if
+            that is no worse in held-out photographs: letters and arrows are not.
         y : array-like of shape (n_images,) or DataFrame
             Of crops: their labels, of any type. If the estimator's parameter
             `background` is one of them, its images join the background. Of photographs:

@@ -97,6 +97,7 @@ def small_photograph_recipe(has_context, **changes):
         "n_jittered": 4,
         "n_near": 4,
         "penalty": 10.0,
+        "max_mirrored": 0,
         "backbone": replace(
             recipe.photographs.backbone, max_pixels=3e5, n_epochs=(3, 8)
         ),

@@ -87,6 +87,16 @@ class Raster:
         """The raster to whose windows a function of each pixel is applied."""
         return Raster(self.size, lambda *window: function(self.read(*window)))
 
+    def mirrored(self) -> "Raster":
+        """The mirror image, with left and right exchanged."""
+        width = self.size[1]
+
+        def read(rows: slice, columns: slice) -> torch.Tensor:
+            columns = slice(width - columns.stop, width - columns.start)
+            return self.read(rows, columns).flip(2)
+
+        return Raster(self.size, read)
+
     def halve(self) -> "Raster":
         """The raster of half the size, rounded up: means of 2 x 2 pixels."""
         height, width = self.size

@@ -22,7 +22,7 @@ from .._progress import with_progress
 from .._search.linear_regression import offsets
 from .._search.pooled_recognizer import resize
 from .._search.pooling import PooledMaps, PoolingRecipe
-from .._tables.boxes import iou_matrix, jitter, max_share_inside
+from .._tables.boxes import iou_matrix, jitter, max_share_inside, mirrored
 from .annotated import MAX_CROWD_SHARE, AnnotatedPhotographs
 from .recipe import BackboneRecipe
 
@@ -256,7 +256,5 @@ def _mirrored(photo: _Photograph, rng: np.random.RandomState) -> _Photograph:
     if rng.randint(2):
         return photo
     width = photo.pixels.shape[2]
-    boxes, crowds = photo.boxes.copy(), photo.crowds.copy()
-    for mirrored in (boxes, crowds):
-        mirrored[:, [0, 2]] = width - mirrored[:, [2, 0]]
+    boxes, crowds = mirrored(photo.boxes, width), mirrored(photo.crowds, width)
     return _Photograph(photo.pixels.flip(2), boxes, photo.labels, crowds)

@@ -30,9 +30,10 @@ from .._search.settings import ProposalSettings
 from .._search.sources import propose
 from .._search.suppression import nms
 from .._search.windows import typical_sizes
-from .._tables.boxes import iou_matrix, jitter, max_share_inside
+from .._tables.boxes import iou_matrix, jitter, max_share_inside, mirrored
 from .annotated import MAX_CROWD_SHARE, AnnotatedPhotographs
 from .backbone import train_backbone
+from .mirroring import mirroring_helps
 from .recipe import PhotographRecipe
 
 # Groups of boxes of background that are held out together.
@@ -55,6 +56,8 @@ class _Tile:
     labels : ndarray of int of shape (n_objects,)
     proposals : ndarray of shape (n_proposals, 4)
         With their centre in the tile.
+    is_mirrored : bool
+        Whether the tile is of the mirror image, which is learnt from only.
     """
 
     image: int
@@ -63,6 +66,7 @@ class _Tile:
     objects: np.ndarray
     labels: np.ndarray
     proposals: np.ndarray
+    is_mirrored: bool = False
 
     @cached_property
     def objects_inside(self) -> np.ndarray:
@@ -164,7 +168,7 @@ def train_on_photographs(
     recognizer = PooledRecognizer(backbone=backbone, specification=specification)
     tiles = list(
         with_progress(
-            _tiles(recognizer, data, settings, recipe.object_iou),
+            _tiles(recognizer, data, settings, recipe),
             "photographs",
             None,
             "tile",
@@ -179,6 +183,8 @@ def train_on_photographs(
         recipe=recipe,
         rng=rng,
     )
+    if not _mirroring_helps(tiles, training):
+        tiles = [tile for tile in tiles if not tile.is_mirrored]
     folds = _held_out_photographs(data, recipe, rng)
     held_out = [
         _judged_detections(recognizer, tiles, rows, training)
@@ -256,7 +262,9 @@ def _judged_detections(
     trained = _train(recognizer, training_tiles, training)
     parts = []
     for image in np.unique(held_out):
-        of_image = [tile for tile in tiles if tile.image == image]
+        of_image = [
+            tile for tile in tiles if tile.image == image and not tile.is_mirrored
+        ]
         found = Detections.concatenate(
             trained.recognise_in(
                 tile.maps, Proposals.from_boxes(tile.proposals), tile.size
@@ -285,8 +293,10 @@ def _tiles(
     recognizer: PooledRecognizer,
     data: AnnotatedPhotographs,
     settings: ProposalSettings,
-    object_iou: float,
+    recipe: PhotographRecipe,
 ) -> Iterator[_Tile]:
+    """The tiles of photographs and, if objects are few, of their mirror images."""
+    n_objects = sum(map(len, data.boxes))
     for number, (image, objects, labels, crowds) in enumerate(
         zip(data.images, data.boxes, data.labels, data.crowds, strict=True)
     ):
@@ -296,9 +306,40 @@ def _tiles(
         if in_crowd.any():
             # They are neither background nor, unless an object has a box, objects.
             overlap = iou_matrix(proposals, objects).max(axis=1, initial=0)
-            proposals = proposals[~in_crowd | (overlap >= object_iou)]
-        for maps, rows in recognizer.pooled_tiles(views.rasters[0], proposals):
+            proposals = proposals[~in_crowd | (overlap >= recipe.object_iou)]
+        view = views.rasters[0]
+        for maps, rows in recognizer.pooled_tiles(view, proposals):
             yield _Tile(number, maps, image.size, objects, labels, proposals[rows])
+        if n_objects > recipe.max_mirrored:
+            continue
+        width = image.size[1]
+        objects, proposals = mirrored(objects, width), mirrored(proposals, width)
+        for maps, rows in recognizer.pooled_tiles(view.mirrored(), proposals):
+            yield _Tile(
+                number, maps, image.size, objects, labels, proposals[rows], True
+            )
+
+
+def _mirroring_helps(tiles: list[_Tile], training: _Training) -> bool:
+    """Whether objects, and as many boxes of background, are learnt better mirrored."""
+    if not any(tile.is_mirrored for tile in tiles):
+        return False
+    parts, images, is_mirrored = [], [], []
+    for tile in tiles:
+        boxes = [tile.objects_inside]
+        if training.is_complete:
+            iou, _ = tile.nearest(tile.proposals)
+            far = np.flatnonzero(iou < training.recipe.near_iou)
+            far = _some(far, max(1, len(tile.objects_inside)), training.rng)
+            boxes.append(tile.proposals[far])
+        part = _examples(tile, np.concatenate(boxes), training)
+        parts.append(part)
+        images += [tile.image] * len(part.labels)
+        is_mirrored += [tile.is_mirrored] * len(part.labels)
+    examples = Examples.concatenate(parts)
+    return mirroring_helps(
+        examples.features, examples.labels, np.array(images), np.array(is_mirrored)
+    )
 
 
 def _boxes_to_learn_from(tiles: list[_Tile], training: _Training) -> list[np.ndarray]:

@@ -264,6 +264,9 @@ class PhotographRecipe:
         Proposals near each object, and elsewhere in each photograph.
     max_near, max_far : int
         Their maximum numbers in all photographs together.
+    max_mirrored : int
+        Maximum number of objects in all photographs with which their mirror images are
+        learnt from, too.
     penalty : float
         Of the ridge regressions, for features of unit variance.
     missed : float
@@ -308,6 +311,7 @@ class PhotographRecipe:
     n_far: int = 150
     max_near: int = 6_000
     max_far: int = 8_000
+    max_mirrored: int = 500
     penalty: float = 3000.0
     missed: float = 0.02
     n_regressions: int = 1

@@ -50,6 +50,12 @@ def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.minimum(iou, 1.0)
 
 
+def mirrored(boxes: np.ndarray, width: float) -> np.ndarray:
+    """Boxes n x 4 in the mirror image of an image of a width."""
+    x_min, y_min, x_max, y_max = boxes.T
+    return np.stack([width - x_max, y_min, width - x_min, y_max], axis=1)
+
+
 def jitter(boxes: np.ndarray, share: float, rng: np.random.RandomState) -> np.ndarray:
     """Boxes (n, 4) with each edge shifted by up to a share of the width or height."""
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)

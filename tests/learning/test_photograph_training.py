@@ -266,6 +266,68 @@ def test_one_fold_is_enough_of_many_photographs(monkeypatch):
     assert sum(n_folds) == 1
 
 
+def test_few_objects_are_also_learnt_from_mirror_images(trained):
+    X, y = make_photographs(1)
+    data, _ = read_annotated(X, y, [], 3, True)
+    sizes = trained.specification.window_sizes
+    settings = ProposalSettings(source="windows", n_thresholds=31, window_sizes=sizes)
+    recipe = replace(RECIPE, max_mirrored=len(y))
+    plain, mirror = _tiles(trained, data, settings, recipe)
+    assert (plain.is_mirrored, mirror.is_mirrored) == (False, True)
+    table = y.assign(x_min=SIDE - y["x_max"], x_max=SIDE - y["x_min"])
+    flipped, _ = read_annotated([X[0][:, ::-1]], table, [], 3, True)
+    (expected,) = _tiles(trained, flipped, settings, RECIPE)
+    assert_array_equal(mirror.objects, expected.objects)
+    assert_array_equal(mirror.labels, expected.labels)
+    boxes = mirror.proposals[:20]
+    assert_allclose(mirror.maps.features(boxes), expected.maps.features(boxes))
+    many = replace(RECIPE, max_mirrored=len(y) - 1)
+    assert len(list(_tiles(trained, data, settings, many))) == 1
+
+
+@pytest.mark.parametrize("is_better", [False, True])
+def test_mirror_images_are_learnt_from_where_they_help(monkeypatch, is_better):
+    compared, learnt = [], []
+
+    def compare(X, labels, images, is_mirrored):
+        compared.append((set(labels), is_mirrored.mean()))
+        return is_better
+
+    real = photographs._train
+
+    def noted(recognizer, tiles, training):
+        learnt.append([tile.is_mirrored for tile in tiles])
+        return real(recognizer, tiles, training)
+
+    monkeypatch.setattr(photographs, "mirroring_helps", compare)
+    monkeypatch.setattr(photographs, "_train", noted)
+    train(recipe=replace(RECIPE, max_mirrored=100), n_mining_rounds=0)
+    assert compared == [({-1, 0, 1}, 0.5)]
+    assert all(sum(tiles) == is_better * len(tiles) / 2 for tiles in learnt)
+
+
+def test_calibration_judges_no_mirror_images(monkeypatch, trained):
+    data, classes = read_annotated(*make_photographs(2), [], 3, True)
+    sizes = trained.specification.window_sizes
+    settings = ProposalSettings(source="windows", n_thresholds=31, window_sizes=sizes)
+    tiles = list(_tiles(trained, data, settings, replace(RECIPE, max_mirrored=100)))
+    training = photographs._Training(
+        estimator=make_head(),
+        names=np.append(classes, "none"),
+        is_complete=True,
+        n_mining_rounds=0,
+        recipe=RECIPE,
+        rng=np.random.RandomState(0),
+    )
+    monkeypatch.setattr(photographs, "_train", lambda *args: trained)
+    held_out = np.array([1])
+    judged = photographs._judged_detections(trained, tiles, held_out, training)
+    plain = [tile for tile in tiles if not tile.is_mirrored]
+    expected = photographs._judged_detections(trained, plain, held_out, training)
+    for part, of_plain in zip(judged, expected, strict=True):
+        assert_array_equal(part, of_plain)
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_few_photographs_leave_scores_uncalibrated_with_a_warning(n):
     message = f"as {n} photograph.*at least {RECIPE.min_photographs} are needed"
@@ -322,7 +384,7 @@ def test_nothing_is_proposed_in_a_crowd_but_objects_with_boxes(trained):
     crowd = np.array([[0.0, 0.0, 64.0, 128.0]])
     everywhere, elsewhere = (
         np.concatenate(
-            [tile.proposals for tile in _tiles(trained, given, settings, 0.5)]
+            [tile.proposals for tile in _tiles(trained, given, settings, RECIPE)]
         )
         for given in (data, replace(data, crowds=[crowd]))
     )
