@@ -3,13 +3,14 @@
 #
 # Versions: pycocotools 2.0.11, faster-coco-eval 1.8.0, hotcoco 1.3.0, NumPy 2.4.6, Python 3.11.
 # Behaviour: loadRes takes the area of a detection from its box if the first result has the key
-#   "bbox", even if masks are evaluated, and from its mask otherwise. Detections of thin objects then
-#   belong to another size than the objects: false ones are not counted there, and the average
+#   "bbox", even if masks are evaluated, and from its mask otherwise. Detections of thin objects
+#   then belong to another size than the objects: false ones are not counted there, and the average
 #   precision of small objects is 1 in place of .5. The value for all sizes does not change.
-# Expected: the same figures, as masks are compared in both cases. COCO defines the sizes by the area
-#   of the mask.
-# Who is hurt: evaluation of cracks, roots, fibres, cables and other thin, slanted objects. Whether a
-#   framework writes boxes next to its masks decides which of two networks is better on small objects.
+# Expected: the same figures, as masks are compared in both cases. COCO defines the sizes by the
+#   area of the mask.
+# Who is hurt: evaluation of cracks, roots, fibres, cables and other thin, slanted objects.
+#   Whether a framework writes boxes next to its masks decides which of two networks is better on
+#   small objects.
 # Fails if any of these figures changes.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -70,7 +71,8 @@ for name, coco, evaluator in (
         if with_boxes:
             for result in results:
                 result["bbox"] = coco_mask.toBbox(result["segmentation"]).tolist()
-        print(name, "with boxes:" if with_boxes else "masks only:", statistics(coco, evaluator, results))
+        kind = "with boxes:" if with_boxes else "masks only:"
+        print(name, kind, statistics(coco, evaluator, results))
 PYTHON
 "$folder/env/bin/python" "$folder/evaluate.py" "$folder" | tee "$folder/seen"
 diff "$folder/seen" - <<'SEEN'

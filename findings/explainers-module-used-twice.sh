@@ -4,12 +4,12 @@
 # Versions: grad-cam 1.5.7, torchcam 0.5.0, captum 0.9.0, torch 2.13.0, NumPy 2.4.6, Python 3.11.
 # Behaviour: a network may use an activation module again, as the residual blocks of torchvision's
 #   ResNet do. If it is named as the layer of a GradCAM heatmap, the three libraries return the map
-#   of one of its runs, and do not say of which: grad-cam takes the activations of the first, torchcam
-#   and captum those of the last. grad-cam's gradients are those of the first run, too.
+#   of one of its runs, and do not say of which: grad-cam takes the activations of the first,
+#   torchcam and captum those of the last. grad-cam's gradients are those of the first run, too.
 # Expected: the same run in each library, or an error that names the two.
-# Who is hurt: comparisons of explanations, and whoever reads the resolution and depth of a heatmap
-#   off the layer's name: maps for the same method, network, layer and image differ. A layer after
-#   the module that runs once, such as the whole block, is unambiguous.
+# Who is hurt: comparisons of explanations, and whoever reads the resolution and depth of a
+#   heatmap off the layer's name: maps for the same method, network, layer and image differ. A layer
+#   after the module that runs once, such as the whole block, is unambiguous.
 # Fails if any of these cases changes.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -17,8 +17,9 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/env"
 "$folder/env/bin/pip" install -q torch==2.13.0 numpy==2.4.6 matplotlib==3.11.2 pillow==13.0.0 \
     tqdm==4.70.1 scikit-learn==1.9.1 opencv-python-headless==5.0.0.93
-# Without their dependencies: grad-cam and torchcam ask for torchvision, of which nothing is used here.
-"$folder/env/bin/pip" install -q --no-deps grad-cam==1.5.7 ttach==0.0.3 torchcam==0.5.0 captum==0.9.0
+# Without dependencies: grad-cam and torchcam ask for torchvision, of which nothing is used here.
+"$folder/env/bin/pip" install -q --no-deps \
+    grad-cam==1.5.7 ttach==0.0.3 torchcam==0.5.0 captum==0.9.0
 cat > "$folder/explain.py" <<'PYTHON'
 import sys
 from unittest.mock import MagicMock

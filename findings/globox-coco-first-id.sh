@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Perfect detections of a COCO file by globox score 1 or .25, because its first annotation has id 0.
+# Perfect detections score 1 or .25 on a COCO file of globox, as its first annotation has id 0.
 #
 # Versions: globox 2.9.0, pycocotools 2.0.11, faster-coco-eval 1.8.0, hotcoco 1.3.0, NumPy 2.4.6,
 #   Python 3.11.
 # Behaviour: AnnotationSet.save_coco(auto_ids=True) counts annotations from 0. pycocotools and
 #   faster-coco-eval store the id of the annotation that a detection matched, and take 0 for "no
-#   match": the first object is missed, and its detection false. faster-coco-eval warns,
-#   pycocotools does not; hotcoco and globox count the match. With ids from 1 all agree.
+#   match": the first object is missed, and its detection false. faster-coco-eval warns, pycocotools
+#   does not; hotcoco and globox count the match. With ids from 1 all agree.
 # Expected: an average precision of 1 from each, for detections that are the annotations.
 # Who is hurt: everybody with few objects of a class, where one match is a large share; the figure
 #   also depends on the order of the file. Label Studio's COCO export counts from 0, too.

@@ -2,14 +2,15 @@
 # grad-cam's AblationCAM gives filters more weight the later they come in a batch.
 #
 # Versions: grad-cam 1.5.7, torch 2.13.0, NumPy 2.4.6, Python 3.11.
-# Behaviour: where activations can be negative (SiLU, GELU, batch normalisation), a filter is ablated
-#   with a value far below the minimum of the batch of activations. Filters are ablated in batches of
-#   batch_size, and the minimum includes those that are ablated already, so that the value of the
-#   second filter is twice that of the first. So is its weight. Four filters that do the same get the
-#   weights 1, 2, 3, 4 in a batch of four, and equal weights one by one. With ReLU the value is 0.
+# Behaviour: where activations can be negative (SiLU, GELU, batch normalisation), a filter is
+#   ablated with a value far below the minimum of the batch of activations. Filters are ablated in
+#   batches of batch_size, and the minimum includes those that are ablated already, so that the
+#   value of the second filter is twice that of the first. So is its weight. Four filters that do
+#   the same get the weights 1, 2, 3, 4 in a batch of four, and equal weights one by one. With ReLU
+#   the value is 0.
 # Expected: a batch size that decides the time, not the explanation.
-# Who is hurt: heatmaps of EfficientNet, ConvNeXt and other modern networks: filter 31 counts 32 times
-#   as much as filter 0 by default. batch_size = 1 is right, and slow.
+# Who is hurt: heatmaps of EfficientNet, ConvNeXt and other modern networks: filter 31 counts 32
+#   times as much as filter 0 by default. batch_size = 1 is right, and slow.
 # Fails if any of these heatmaps changes.
 set -euo pipefail
 folder=$(mktemp -d)

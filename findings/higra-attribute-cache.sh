@@ -4,10 +4,11 @@
 # Versions: higra 0.6.13, NumPy 2.4.6, Python 3.11.
 # Behaviour: attributes of a tree are stored with the tree, and looked up by the id() of an array
 #   that is passed, not by its content. Python reuses the id of an array that is gone, and an array
-#   that is filled anew keeps it. A loop over channels, with slices or with one buffer, then gets the
-#   values of the first channel each time. no_cache=True, or arrays that are all kept, are right.
-# Expected: the mean of the array that was passed. The signature does not show that results are kept,
-#   and a mistake by identity is not to be seen in them: they are means of a channel.
+#   that is filled anew keeps it. A loop over channels, with slices or with one buffer, then gets
+#   the values of the first channel each time. no_cache=True, or arrays that are all kept, are
+#   right.
+# Expected: the mean of the array that was passed. The signature does not show that results are
+#   kept, and a mistake by identity is not to be seen in them: they are means of a channel.
 # Who is hurt: segmentation by component trees and attribute profiles of colour and hyperspectral
 #   images, where one tree is described by many channels.
 # Fails if any of these cases changes.

@@ -3,9 +3,9 @@
 #
 # Versions: label-studio-sdk 2.1.2, Python 3.11.
 # Behaviour: Label Studio stores position and size in percent of the image, and an angle. Its
-#   converter turns the corners in pixels for oriented YOLO, which is right; it turns them in percent
-#   for COCO, which is right in square images only; and it leaves the angle out for Pascal VOC and
-#   YOLO. No export warns.
+#   converter turns the corners in pixels for oriented YOLO, which is right; it turns them in
+#   percent for COCO, which is right in square images only; and it leaves the angle out for Pascal
+#   VOC and YOLO. No export warns.
 # Expected: oriented corners where the format has them, and elsewhere the box around them.
 # Who is hurt: whoever draws rotated rectangles on photographs, which are hardly ever square, and
 #   exports them for a trainer. The boxes have plausible sizes, and lie next to the objects.
@@ -71,7 +71,8 @@ def read_voc(out):
 def read_yolo(out):
     _, *values = map(float, next(out.glob("labels/*.txt")).read_text().split())
     if len(values) == 8:
-        return around([(x * WIDTH, y * HEIGHT) for x, y in zip(values[::2], values[1::2], strict=True)])
+        corners = zip(values[::2], values[1::2], strict=True)
+        return around([(x * WIDTH, y * HEIGHT) for x, y in corners])
     x, y, width, height = values
     left, top = (x - width / 2) * WIDTH, (y - height / 2) * HEIGHT
     return around([(left, top), (left + width * WIDTH, top + height * HEIGHT)])

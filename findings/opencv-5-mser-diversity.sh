@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# OpenCV 5's MSER, with its default parameters, proposes no region for discs on a plain background.
+# OpenCV 5's MSER with default parameters proposes no region for discs on a plain background.
 #
 # Versions: opencv-python-headless 5.0.0.93 and 4.13.0.92, NumPy 2.4.6, Python 3.11.
-# Behaviour: MSER_create() of OpenCV 4 finds each of 24 bright discs, sharp or blurred, and OpenCV 5
-#   none. The parameters and their defaults are the same. With min_diversity=0, both return the same
-#   regions. On photographs, OpenCV 5 returns some regions, but few.
+# Behaviour: MSER_create() of OpenCV 4 finds each of 24 bright discs, sharp or blurred, and OpenCV
+#   5 none. The parameters and their defaults are the same. With min_diversity=0, both return the
+#   same regions. On photographs, OpenCV 5 returns some regions, but few.
 # Expected: the regions of OpenCV 4. A minimum diversity removes regions that resemble a region
 #   around them, and must leave one of them.
 # Who is hurt: text detection and counting of cells or particles with MSER. After the upgrade an
@@ -25,7 +25,8 @@ for row in range(4):
 for name, image in (("sharp", discs), ("blurred", cv2.GaussianBlur(discs, (0, 0), 1.5))):
     for options in ({}, {"min_diversity": 0}):
         _, boxes = cv2.MSER_create(**options).detectRegions(image)
-        centres = {(2 * x + w, 2 * y + h) for x, y, w, h in np.asarray(boxes).reshape(-1, 4).tolist()}
+        boxes = np.asarray(boxes).reshape(-1, 4).tolist()
+        centres = {(2 * x + w, 2 * y + h) for x, y, w, h in boxes}
         print(cv2.__version__, name, options, len(boxes), "regions of", len(centres), "discs")
 PYTHON
 for version in 4.13.0.92 5.0.0.93; do

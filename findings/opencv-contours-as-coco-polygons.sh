@@ -3,10 +3,10 @@
 #
 # Versions: opencv-python-headless 5.0.0.93 (and 4.13.0.92), pycocotools 2.0.11, NumPy 2.4.6,
 #   Python 3.11.
-# Behaviour: findContours returns the centres of the border pixels, and fillPoly fills them and all
-#   between, so that OpenCV reads its contours back exactly. pycocotools takes the same numbers for
-#   points between the pixels: a square of 10 pixels is read as 9 x 9, one of 3 as 2 x 2. Moved by
-#   half a pixel, polygons lie in the middle of the object and are as much too small.
+# Behaviour: findContours returns the centres of the border pixels, and fillPoly fills them and
+#   all between, so that OpenCV reads its contours back exactly. pycocotools takes the same numbers
+#   for points between the pixels: a square of 10 pixels is read as 9 x 9, one of 3 as 2 x 2. Moved
+#   by half a pixel, polygons lie in the middle of the object and are as much too small.
 # Expected: the mask that was written, from tools that agree on the format.
 # Who is hurt: datasets of small objects, such as cells, whose masks were converted this way, as
 #   several tools do. The true mask of an object of 3 x 3 pixels fails at an IoU of .5, and that of

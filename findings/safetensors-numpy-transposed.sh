@@ -4,8 +4,8 @@
 # Versions: safetensors 0.8.0 and 0.7.0, NumPy 2.4.6, Python 3.11.
 # Behaviour: safetensors.numpy.save and save_file of 0.8.0 copy the memory of an array as it lies,
 #   and write the shape next to it. A transposed or Fortran-ordered matrix therefore comes back with
-#   the right shape and type, and with its values at other places. There is no error or warning.
-#   The docstrings of both versions ask for contiguous arrays, but 0.7.0 makes them contiguous.
+#   the right shape and type, and with its values at other places. There is no error or warning. The
+#   docstrings of both versions ask for contiguous arrays, but 0.7.0 makes them contiguous.
 # Expected: the values that were saved, as before, or the error that safetensors.torch raises for
 #   such tensors.
 # Who is hurt: whoever exports weights from PyTorch with .numpy(), where a linear layer was

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A skorch network with an accuracy of 1 has an area under the ROC curve of 0, if labels are 1 and 2.
+# A skorch network with accuracy 1 has an area under the ROC curve of 0 if labels are 1 and 2.
 #
 # Versions: skorch 1.4.0, scikit-learn 1.9.1, torch 2.13.0, NumPy 2.4.6, Python 3.11.
 # Behaviour: labels are the indices of the outputs. With labels 1 and 2, as where output 0 is the

@@ -2,10 +2,10 @@
 # supervision writes objects with a hole or in two parts as crowds, which COCO's metrics ignore.
 #
 # Versions: supervision 0.31.2, pycocotools 2.0.11, NumPy 2.4.6, Pillow 13.0.0, Python 3.11.
-# Behaviour: DetectionDataset.as_coco writes a mask that one polygon cannot hold as run lengths, and
-#   sets iscrowd to 1 for it, although it is one object. pycocotools counts no crowd as missed. A
-#   detector that finds one object of three, without the ring and the object behind a post, gets an
-#   average precision and a recall of 1.
+# Behaviour: DetectionDataset.as_coco writes a mask that one polygon cannot hold as run lengths,
+#   and sets iscrowd to 1 for it, although it is one object. pycocotools counts no crowd as missed.
+#   A detector that finds one object of three, without the ring and the object behind a post, gets
+#   an average precision and a recall of 1.
 # Expected: iscrowd 0, as in the dataset that was written; the COCO format allows run lengths and
 #   several polygons for single objects. Then both measures are about 1 / 3.
 # Who is hurt: evaluation on rings, tools with handles and partly hidden objects, which are the

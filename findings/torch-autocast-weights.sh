@@ -3,9 +3,9 @@
 #
 # Versions: torch 2.13.0 (CPU, bfloat16), NumPy 2.4.6, Python 3.11.
 # Behaviour: autocast keeps the low-precision copy of a weight that requires a gradient until its
-#   block ends. Steps of the optimiser, load_state_dict and zeroed filters change the weight, and the
-#   network goes on with the copy. Gradients are computed, so that nothing looks wrong but a loss
-#   that stays the same. cache_enabled=False, or one block for each forward pass, is right.
+#   block ends. Steps of the optimiser, load_state_dict and zeroed filters change the weight, and
+#   the network goes on with the copy. Gradients are computed, so that nothing looks wrong but a
+#   loss that stays the same. cache_enabled=False, or one block for each forward pass, is right.
 # Expected: that a layer computes with its weights. In float32, the same loop is right.
 # Who is hurt: who wraps a whole training loop, or an ablation study, in one block: each ablated
 #   filter is said to be unimportant. With torch.inference_mode() around it the effect is gone, with
