@@ -185,7 +185,7 @@ def method():
     model.predict(image[None])
     hook.remove()
     figure = plt.figure(figsize=(10, 2.6))
-    grid = figure.add_gridspec(1, 4, width_ratios=(1, 1.25, 1.3, 1), wspace=0.25)
+    grid = figure.add_gridspec(1, 4, width_ratios=(1, 1.25, 1.3, 1), wspace=0.45)
     first = figure.add_subplot(grid[0])
     first.imshow(image, cmap="gray")
     first.set_title("image", fontsize=10)
