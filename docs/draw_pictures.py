@@ -37,7 +37,7 @@ BOARD = DOCS / "board"
 PARTS = {"part_1": (0, 44), "part_2": (372, 192), "part_3": (590, 0)}
 COLOURS = {"capacitor": "#ffd60a", "chip resistor": "#4cc9f0"}
 # Accuracy at two learning rates, with BatchNorm that drifts, and frozen.
-FINE_TUNING = (0.584, 0.608), (0.0, 0.792)
+FINE_TUNING = (0.584, 0.608), (0.800, 0.792)
 BLUE, PINK, GREY = "#1f77b4", "#c2185b", "#6c757d"
 
 
@@ -105,7 +105,10 @@ def photographs_of_two_classes():
 def heatmaps_of_classes(images, labels):
     """Heatmaps of a network that was trained on ImageNet."""
     model = SimilarNetClassifier(
-        efficientnet_lite0(), classes=range(1000), max_epochs=0, validation_fraction=None
+        efficientnet_lite0(),
+        classes=range(1000),
+        max_epochs=0,
+        validation_fraction=None,
     )
     model.fit(images, labels).fit_importance(images, labels)
     return model.heatmap(images, labels=labels)
@@ -160,7 +163,7 @@ def card_explain():
 
 def card_recognise():
     """A digit of each class, with its prediction."""
-    X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+    X, X_test, y, _ = load_mnist_sample(return_X_y=True)
     model = SimilarNetClassifier(random_state=0).fit(X, y)
     figure, axes = plt.subplots(2, 4, figsize=(4, 2.6))
     chosen = X_test[:1000:125]
@@ -174,9 +177,9 @@ def card_recognise():
 
 def method():
     """From an image over its activations to the heatmap."""
-    X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
+    X, X_test, y, _ = load_mnist_sample(return_X_y=True)
     model = SimilarNetClassifier(random_state=0).fit(X, y)
-    image = X_test[3::100][2]
+    image = X_test[203]
     heatmap = model.transform(image[None])[0]
     network = model.net_.module_
     activations = {}
@@ -225,7 +228,10 @@ def localization():
     whole = Image.fromarray(coins())
     crops = [whole.crop((x, y, x + s, y + s)).resize((28, 28)) for x, y, s in sides]
     localizer = InstanceLocalizer(
-        n_instance_crops=1000, n_background_crops=1000, n_mining_rounds=0, random_state=0
+        n_instance_crops=1000,
+        n_background_crops=1000,
+        n_mining_rounds=0,
+        random_state=0,
     ).fit(crops, ["coin"] * len(crops))
     axes[3].imshow(photograph, cmap="gray")
     for detection in localizer.localize([photograph]).itertuples():
@@ -317,7 +323,8 @@ def training():
     updates = np.linspace(0, 1, 200)
     rising = updates < 0.1
     decay = 0.5 * (1 + np.cos(np.pi * (updates - 0.1) / 0.9))
-    axes[0].plot(10 * updates, 0.002 * np.where(rising, updates / 0.1, decay), color=BLUE)
+    rates = 0.002 * np.where(rising, updates / 0.1, decay)
+    axes[0].plot(10 * updates, rates, color=BLUE)
     axes[0].set_xlabel("epoch")
     axes[0].set_title("learning rate of the defaults", fontsize=10)
     names = ["600\ndigits", "5,000\ndigits", "40,000\ndigits"]
@@ -342,12 +349,12 @@ def fine_tuning():
     figure, axes = plt.subplots(figsize=(6, 2.6))
     places = np.arange(2)
     drifting, frozen = FINE_TUNING
-    bars = [
-        axes.bar(places - 0.2, drifting, 0.38, color=GREY, label="requires_grad_(False)"),
-        axes.bar(places + 0.2, frozen, 0.38, color=BLUE, label="and in evaluation mode"),
-    ]
-    for one in bars:
-        axes.bar_label(one, fmt="%.2f")
+    labels = "requires_grad_(False)", "and in evaluation mode"
+    for values, shift, color, name in zip(
+        (drifting, frozen), (-0.2, 0.2), (GREY, BLUE), labels, strict=True
+    ):
+        bars = axes.bar(places + shift, values, 0.38, color=color, label=name)
+        axes.bar_label(bars, fmt="%.2f")
     axes.set_xticks(places, ["lr=0.001", "lr=0.01"])
     axes.set_ylim(0, 1.05)
     axes.set_title("accuracy on test images", fontsize=10)
@@ -362,7 +369,13 @@ def polarity():
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.3))
     for one, name in zip(axes, ("bright", "dark"), strict=True):
         (scene,), _ = make_scenes(
-            X, y, n_scenes=1, size=(70, 160), n_instances=6, polarity=name, random_state=1
+            X,
+            y,
+            n_scenes=1,
+            size=(70, 160),
+            n_instances=6,
+            polarity=name,
+            random_state=1,
         )
         one.imshow(scene, cmap="gray", vmin=0, vmax=255)
         one.set_title(f'polarity="{name}"', family="monospace", fontsize=10)

@@ -41,8 +41,8 @@ class AverageNet(nn.Module):
 # %%
 # The class map
 # -------------
-# A subclass of ``ClassMap`` defines the weight of each filter of the last layer
-# for each class. ``measurement`` contains the trained network and all
+# A subclass of ``ClassMap`` defines the weight of each filter of the last
+# layer for each class. ``measurement`` contains the trained network and all
 # measurements of ``fit`` on held-out images. We take the positive weights of
 # the linear layer, because heatmaps are not negative.
 
@@ -82,11 +82,11 @@ HeatmapDisplay.from_estimator(cam, digits, y=cam.predict(digits), target=3)
 # %%
 # More than weights
 # -----------------
-# This map is bright wherever the filters of a 3 respond, and digits share their
-# strokes. A class map can also override ``heat``, which gets the activations of
-# some images, and by default returns their weighted sum. Here, the sum of each
-# class is multiplied by its share in the total of all ten classes, at every
-# pixel.
+# This map is bright wherever the filters of a 3 respond, and digits share
+# their strokes. A class map can also override ``heat``, which gets the
+# activations of some images, and by default returns their weighted sum. Here,
+# the sum of each class is multiplied by its share in the total of all ten
+# classes, at every pixel.
 
 import numpy as np
 import torch
@@ -151,8 +151,8 @@ for name, class_map in class_maps.items():
     print(f"{name:20} {hits:.0%}")
 
 # %%
-# Weights of filters alone are not better than guessing here, because all digits
-# share their strokes. The default also uses their arrangement: it runs the
+# Weights of filters alone are not better than guessing here, because all
+# digits share their strokes. The default also uses their arrangement: it runs the
 # layers after the activations in a sliding window. Measure your class map in
 # the same way. A file that :func:`~sklearn_similar.save` writes does not
 # contain code, so pass the object to ``load(path, class_heatmap=...)``.
