@@ -152,7 +152,7 @@ for name, class_map in class_maps.items():
 
 # %%
 # Weights of filters alone are not better than guessing here, because all
-# digits share their strokes. The default also uses their arrangement: it runs the
-# layers after the activations in a sliding window. Measure your class map in
-# the same way. A file that :func:`~sklearn_similar.save` writes does not
+# digits share their strokes. The default also uses their arrangement: it runs
+# the layers after the activations in a sliding window. Measure your class map
+# in the same way. A file that :func:`~sklearn_similar.save` writes does not
 # contain code, so pass the object to ``load(path, class_heatmap=...)``.
