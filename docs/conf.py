@@ -117,6 +117,7 @@ html_theme_options = {
         {"name": "Repository", "url": _REPOSITORY, "icon": "fa-brands fa-github"},
         {"name": "Issues", "url": f"{_REPOSITORY}/issues", "icon": "fa-solid fa-bug"},
     ],
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher", "navbar-icon-links"],
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -77,3 +77,5 @@ detections["label"].value_counts().to_frame()
 # :doc:`plot_correct_boxes` shows how. :doc:`plot_coins` detects objects from
 # crops, without boxes. :doc:`../user_guide/photographs` describes the method
 # and its limits.
+
+# sphinx_gallery_thumbnail_number = 2
