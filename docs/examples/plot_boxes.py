@@ -9,10 +9,9 @@ resistors. It detects and counts them in the whole photograph.
 # %%
 # Boxes
 # -----
-# Three parts of the photograph of a sound card were cut out, and all
-# capacitors and chip resistors in these parts were given a box with an
-# annotation tool. The third part shows neither: it is an example of
-# background. :func:`~sklearn_similar.datasets.load_annotations` reads the
+# Three parts of the photograph of a sound card were cut out. All capacitors and
+# chip resistors in these parts have a box, as an annotation tool draws it. The
+# third part shows neither: it is an example of background. :func:`~sklearn_similar.datasets.load_annotations` reads the
 # Pascal VOC files, and returns the paths of the photographs and a table with a
 # row for each box.
 #
