@@ -13,8 +13,8 @@ resistors. It detects and counts them in the whole photograph.
 # and chip resistors in these parts have a box, as an annotation tool draws it.
 # The third part shows neither: it is an example of background.
 # :func:`~sklearn_similar.datasets.load_annotations` reads the Pascal VOC
-# files, and returns the paths of the photographs and a table with a row for each
-# box.
+# files, and returns the paths of the photographs and a table with a row for
+# each box.
 #
 # The photograph is one of OpenCV's sample images (Apache License 2.0), and is
 # in the folder ``docs/board`` of the repository.
