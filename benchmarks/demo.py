@@ -5,9 +5,7 @@
 
 Prints the table of the detected coins and writes a picture of them, a report for a
 browser, and pictures of heatmaps and filter importances. Takes about a minute on 2
-cores. README.md and the home page show two of the pictures:
-
-    tox -e demo && cp demo_output/detections.png demo_output/heatmaps.png docs/_static/
+cores.
 """
 
 import argparse

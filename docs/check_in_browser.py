@@ -42,7 +42,7 @@ SCREENSHOTS = (
     "install.html",
     "api.html",
     "comparison.html",
-    "auto_examples/index.html",
+    "tutorials.html",
     "auto_examples/plot_coins.html",
     "auto_examples/plot_quickstart.html",
     "user_guide/index.html",

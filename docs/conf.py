@@ -1,6 +1,7 @@
 """Sphinx configuration."""
 
 import os
+import re
 import warnings
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -27,7 +28,14 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates", "examples", "**/README.rst"]
+# tutorials.rst takes the place of the index of the gallery.
+exclude_patterns = [
+    "_build",
+    "_templates",
+    "examples",
+    "**/README.rst",
+    "auto_examples/index.rst",
+]
 templates_path = ["_templates"]
 default_role = "py:obj"
 toc_object_entries_show_parents = "hide"
@@ -102,8 +110,15 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_context = {"default_mode": "auto"}
+_REPOSITORY = "https://github.com/sklearn-similar/sklearn-similar"
 html_theme_options = {
-    "navbar_end": ["theme-switcher"],
+    "logo": {"image_light": "_static/favicon.svg", "text": "sklearn_similar"},
+    "icon_links": [
+        {"name": "Repository", "url": _REPOSITORY, "icon": "fa-brands fa-github"},
+        {"name": "Issues", "url": f"{_REPOSITORY}/issues", "icon": "fa-solid fa-bug"},
+    ],
+    "navbar_persistent": ["search-button"],
+    "navbar_end": ["theme-switcher", "navbar-icon-links"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
@@ -111,6 +126,17 @@ html_theme_options = {
 }
 # These pages do not have siblings for a sidebar.
 html_sidebars = {page: [] for page in ("index", "install", "comparison", "changes")}
+
+
+def _link_notebook(app, docname, source):
+    """Put the links to notebook and script below the title of a tutorial."""
+    name = docname.removeprefix("auto_examples/")
+    if name != docname and name.startswith("plot_"):
+        links = f":download:`Notebook <{name}.ipynb>` · :download:`script <{name}.py>`"
+        source[0] = re.sub(
+            r"^(=+\n)(?=\n)", rf"\1\n{links}\n", source[0], count=1, flags=re.MULTILINE
+        )
+
 
 # matplotlib warns for each picture that Agg does not have a window.
 warnings.filterwarnings("ignore", message=".*non-interactive.*", category=UserWarning)
@@ -142,4 +168,5 @@ def _write_math_block(writer, node):
 def setup(app):
     """Register the hooks and the formula renderer."""
     app.connect("autodoc-skip-member", _skip_member)
+    app.connect("source-read", _link_notebook)
     app.add_html_math_renderer("mathml", (_write_math, None), (_write_math_block, None))

@@ -93,9 +93,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         copied, and with ``max_epochs=0`` used as it is.
     layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
-        activations are summed; None finds the last convolutional block. A list: the
-        heatmap is the geometric mean over the layers, so that an early one gives the
-        outline of what a late one recognises; the last discriminates between classes.
+        activations are summed; None selects the last convolutional block. With a list,
+        the heatmap is the geometric mean over the layers: an early layer gives
+        outlines, and the last layer discriminates between classes.
     classes : array-like, default=None
         Labels of the module's outputs, sorted; y may lack some. None: those in y.
     max_epochs : int, default=10
@@ -134,19 +134,19 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     class_heatmap : str or ClassMap, default="propagated"
         How the heatmap of one class is made. "propagated": the evidence for the class,
         carried to the places with similar features in `mid_level_layers_`; "outlined"
-        if there are none. "walk", "ridge": the same in one of its two ways. "cam",
+        if there are none. "walk", "ridge": one half of "propagated" each. "cam",
         "layercam", "scorecam", "ablation": methods of the literature. "contrastive":
-        the heatmap of all classes where the filters favour this class over the others
-        in the image. "outlined": the same with the outlines that the network's first
+        the heatmap of all classes where the filters favour this class over competing
+        classes. "outlined": the same with the outlines that the network's first
         layer detects, if `layer` is one layer. "linear", "softmax", "uniform":
         activations, weighted by the importances for the class. An instance of a
-        subclass of `ClassMap` is your own method.
+        subclass of `ClassMap` is a method that you write.
     mid_level_layers : list of str, default=None
-        Paths of the layers whose features carry the evidence for a class: those of the
-        walk are in the first, those of the ridge regression in the last. None: the
+        Paths of the layers whose features carry the evidence for a class: first the
+        layer of the walk, last the layer of the ridge regression. None: the
         first block of stride 16 and the last layer of stride 8, if `layer` is coarser.
     resolution : {"pooled", "dense"}, default="pooled"
-        Activations at the layer's own stride, interpolated, or at every pixel, which
+        Activations at the stride of the layer, interpolated, or at every pixel, which
         is many times slower; see the user guide.
     normalize : {"validation", "image"} or None, default="validation"
         "validation": divided by the median maximum on validation images, so that an

@@ -204,7 +204,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         ``joblib.parallel_config`` says otherwise; -1 is one for each core. No more are
         started than there are images.
     random_state : int, RandomState instance or None, default=None
-        Source of randomness of the training crops, and of the estimator where its own
+        Source of randomness of the training crops, and of the estimator if its
         `random_state` is None.
     verbose : int, default=0
         1 shows progress bars.

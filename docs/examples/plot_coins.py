@@ -1,6 +1,6 @@
 """
-Detect objects in your own photographs
-======================================
+Detect objects in your photographs
+==================================
 
 From a photograph to crops, from crops to a table, from the table to a count:
 nine coins from one half of a photograph are enough to detect all 24.
@@ -10,7 +10,7 @@ nine coins from one half of a photograph are enough to detect all 24.
 # The photograph
 # --------------
 # It ships with scikit-image: Greek coins from Pompeii, on a background that is
-# lighter at the top left than elsewhere. For your own photograph, use
+# lighter at the top left than elsewhere. For your photograph, use
 # ``Image.open("coins.jpg").convert("L")``.
 
 from PIL import Image

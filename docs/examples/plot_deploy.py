@@ -9,7 +9,7 @@ another machine loads it, or the command line uses it without any program.
 # %%
 # Train and save
 # --------------
-# The localizer is that of :doc:`plot_coins`.
+# The localizer is that of :doc:`plot_coins`, with fewer training crops.
 
 import os
 from pathlib import Path
@@ -37,8 +37,8 @@ crops = [
     for x, y, side in boxes
 ]
 localizer = InstanceLocalizer(
-    n_instance_crops=1000,
-    n_background_crops=1000,
+    n_instance_crops=500,
+    n_background_crops=500,
     n_mining_rounds=0,
     random_state=0,
 )

@@ -31,8 +31,8 @@ network = SimilarNetClassifier(
 )
 localizer = InstanceLocalizer(
     network,
-    n_instance_crops=6000,
-    n_background_crops=6000,
+    n_instance_crops=4000,
+    n_background_crops=4000,
     n_mining_rounds=0,
     random_state=0,
 )

@@ -1,20 +1,20 @@
 """
-A class map of your own
-=======================
+Write a class map
+=================
 
-``model.heatmap(X, target=3)`` shows where a 3 is. How that heatmap is made is
-the parameter ``class_heatmap``: a name, or an object of your own. This example
-writes class activation maps (CAM), the classic of the field, and compares them
-with the default. (With ``class_heatmap="cam"``, any network has them.)
+``model.heatmap(X, target=3)`` shows the evidence for a 3. The parameter
+``class_heatmap`` selects the method: a name, or an object that you write. This
+example writes class activation maps (CAM) and compares them with the default.
+(``class_heatmap="cam"`` has them ready for any network.)
 """
 
 # %%
 # A network for CAM
 # -----------------
-# A class activation map needs a network that ends in a global average and one
-# linear layer: the weights of that layer say how much each filter counts for
-# each class, without any ablation. ``SmallCNN`` has another head, so here is a
-# network that fits.
+# A class activation map needs a network that ends in a global average and a
+# linear layer. The weights of the linear layer are the contributions of the
+# filters to each class, without any ablation. ``SmallCNN`` has a different
+# head, so we define a network.
 
 from torch import nn
 
@@ -41,10 +41,10 @@ class AverageNet(nn.Module):
 # %%
 # The class map
 # -------------
-# A subclass of ``ClassMap`` has to answer one question: how much does each
-# filter of the last layer count for each class? ``measurement`` has the
-# trained network, and all that ``fit`` measured on held-out images. We take
-# the positive weights of the linear layer, as heat is not negative.
+# A subclass of ``ClassMap`` defines the weight of each filter of the last
+# layer for each class. ``measurement`` contains the trained network and all
+# measurements of ``fit`` on held-out images. We take the positive weights of
+# the linear layer, because heatmaps are not negative.
 
 from sklearn_similar import ClassMap
 
@@ -58,8 +58,8 @@ class ClassActivationMap(ClassMap):
 
 
 # %%
-# That is all. Interpolation to pixels, normalisation, categories of several
-# classes and images of any size come with the classifier.
+# Interpolation to pixels, normalisation, categories of several classes and
+# images of any size come with the classifier.
 
 from sklearn_similar import SimilarNetClassifier
 from sklearn_similar.datasets import load_mnist_sample
@@ -82,18 +82,18 @@ HeatmapDisplay.from_estimator(cam, digits, y=cam.predict(digits), target=3)
 # %%
 # More than weights
 # -----------------
-# Such a map lights up wherever the filters of a 3 respond, and digits share
-# their strokes. A map can also compute its heat itself: ``heat`` gets the
-# activations of some images, and by default sums them with the weights. Here,
-# the heat of each class is multiplied by its share in that of all ten, at
-# every pixel.
+# This map is bright wherever the filters of a 3 respond, and digits share
+# their strokes. A class map can also override ``heat``, which gets the
+# activations of some images, and by default returns their weighted sum. Here,
+# the sum of each class is multiplied by its share in the total of all ten
+# classes, at every pixel.
 
 import numpy as np
 import torch
 
 
 class ShareOfClass(ClassActivationMap):
-    """Class activation maps, sharp where no other class is as active."""
+    """Class activation maps, weighted by the share of the class."""
 
     contrasts_classes = True
 
@@ -107,7 +107,7 @@ class ShareOfClass(ClassActivationMap):
 
 
 # %%
-# ``fit_importance`` applies it to the network that is trained already.
+# ``fit_importance`` applies the new map without further training.
 
 cam.set_params(class_heatmap=ShareOfClass())
 cam.fit_importance(X_test[1::4], y_test[1::4])
@@ -116,9 +116,9 @@ HeatmapDisplay.from_estimator(cam, digits, y=cam.predict(digits), target=3)
 # %%
 # Which map is better?
 # --------------------
-# A look at ten digits is no measurement. The pointing game is one: on pages
-# with two different digits, is the peak of the heatmap in the right one? Half
-# would be guessing.
+# Ten pictures are not a measurement. The pointing game is: on pages with two
+# different digits, is the peak of the heatmap in the correct digit? Guessing
+# gives 50 %.
 
 from sklearn_similar.datasets import make_scenes
 from sklearn_similar.metrics import pointing_game
@@ -151,8 +151,8 @@ for name, class_map in class_maps.items():
     print(f"{name:20} {hits:.0%}")
 
 # %%
-# Weights of filters alone do no better than guessing here, as all digits share
-# their strokes. The default also knows their arrangement: it runs the layers
-# after the activations in a sliding window. Measure a map of your own in the
-# same way. A file that :func:`~sklearn_similar.save` writes holds no code, and
-# so ``load`` is given the object again: ``load(path, class_heatmap=...)``.
+# Weights of filters alone are not better than guessing here, because all
+# digits share their strokes. The default also uses their arrangement: it runs
+# the layers after the activations in a sliding window. Measure your class map
+# in the same way. A file that :func:`~sklearn_similar.save` writes does not
+# contain code, so pass the object to ``load(path, class_heatmap=...)``.

@@ -1,6 +1,6 @@
 """
-Your own trained network
-========================
+Explain your trained network
+============================
 
 A network that was trained with plain PyTorch can be explained without further
 training: wrap it, and compute a heatmap for each of two digits.

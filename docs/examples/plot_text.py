@@ -116,9 +116,9 @@ for line in sorted(lines, key=lambda line: line[0].y_min):
 # | histogram of grey values:
 #
 # Most of the missing letters are i and l: a single stroke looks like a part of
-# many letters, and the dot of an i is not in its region. OCR software would
-# use a dictionary and would not detect letters separately; this localizer has
-# no special support for text.
+# many letters, and the dot of an i is a separate region. OCR software would
+# use a dictionary and would not detect letters separately; this localizer does
+# not have special support for text.
 
 # %%
 # Handwriting
