@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _photographs import photographs_folder, read_photographs
+from _references import centre_heatmaps
 from PIL import Image
 from torch import nn
 
@@ -141,7 +142,7 @@ class Sizes(NamedTuple):
     thresholds: int = 1_000
     steps: int = 10
     resamples: int = 1_000
-    timed: int = 4
+    timed: int = 2
     repeats: int = 5
     networks: int = 3
 
@@ -210,36 +211,38 @@ def labels_of(network, pairs):
 
 
 def methods_for(model):
-    """Functions of images and labels that return class maps, by name.
-
-    "scorecam" and "ablation" run the layers after the maps for each of 1,280 filters,
-    which takes seconds for an image, and are left out.
-    """
+    """Functions of images and labels that return class maps, by name."""
     from _baselines import adapt, with_torchcam
     from torchcam.methods import CAM, GradCAM, LayerCAM
 
-    def ours(**settings):
-        return lambda X, labels: model.heatmap(X, labels=labels, **settings)
+    def ours(class_heatmap, **settings):
+        # A classifier with this map: a call that names another one weighs the filters
+        # again.
+        shown = model._with_class_heatmap(class_heatmap)
+        return lambda X, labels: shown.heatmap(X, labels=labels, **settings)
 
     def torchcam(extractor, **settings):
         make = partial(with_torchcam, extractor, **settings)
         return adapt(model, make, n_at_once=1, channels_last=False)
 
-    larger = {"image_size": LARGER_SIDE}
+    larger = {
+        f"{name}, image_size={LARGER_SIDE}": ours(name, image_size=LARGER_SIDE)
+        for name in ("cam", "walk", "ridge", "propagated")
+    }
     return {
         "torchcam GradCAM": torchcam(GradCAM),
         "torchcam CAM": torchcam(CAM, fc_layer="1._fc"),
         "torchcam LayerCAM": torchcam(LayerCAM),
-        "cam": ours(class_heatmap="cam"),
-        "walk": ours(class_heatmap="walk"),
-        "ridge": ours(class_heatmap="ridge"),
-        "propagated (default)": ours(),
+        **{name: ours(name) for name in OTHER_MAPS},
+        "propagated (default)": lambda X, labels: model.heatmap(X, labels=labels),
         "mean of all classes": lambda X, _labels: model.heatmap(X),
-        f"cam, image_size={LARGER_SIDE}": ours(class_heatmap="cam", **larger),
-        f"propagated, image_size={LARGER_SIDE}": ours(**larger),
+        "centre": lambda X, _labels: np.stack(centre_heatmaps(X)),
+        **larger,
     }
 
 
+# "scorecam" and "ablation" run the layers after the maps for each of 1,280 filters.
+OTHER_MAPS = ("cam", "layercam", "scorecam", "ablation", "walk", "ridge")
 REFERENCE = "cam"
 
 
