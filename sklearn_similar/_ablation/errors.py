@@ -274,7 +274,7 @@ def _add_errors(
 
 def _recorded_maps(recorded: RecordedPass, strategy: AblationStrategy) -> torch.Tensor:
     """Feature maps of a strategy's layer, n_images x n_filters x height x width."""
-    maps = strategy.layout.maps(recorded.outputs[strategy.layer])
+    maps = recorded.feature_maps(strategy)
     return at_least_single(maps[: len(recorded.images)])
 
 
