@@ -227,7 +227,7 @@ def methods_for(model):
 
     larger = {
         f"{name}, image_size={LARGER_SIDE}": ours(name, image_size=LARGER_SIDE)
-        for name in ("cam", "walk", "ridge", "propagated")
+        for name in LARGER_MAPS
     }
     return {
         "torchcam GradCAM": torchcam(GradCAM),
@@ -243,10 +243,21 @@ def methods_for(model):
 
 # "scorecam" and "ablation" run the layers after the maps for each of 1,280 filters.
 OTHER_MAPS = ("cam", "layercam", "scorecam", "ablation", "walk", "ridge")
-REFERENCE = "cam"
+LARGER_MAPS = ("cam", "walk", "ridge", "propagated")
+MAPS = (
+    "torchcam GradCAM",
+    "torchcam CAM",
+    "torchcam LayerCAM",
+    *OTHER_MAPS,
+    "propagated (default)",
+    "mean of all classes",
+    "centre",
+    *(f"{name}, image_size={LARGER_SIDE}" for name in LARGER_MAPS),
+)
+REFERENCE, UNIT_OF_TIME = "cam", "torchcam GradCAM"
 
 
-def rows_of(name, package, pairs, half, sizes):
+def rows_of(name, package, pairs, half, sizes, maps=MAPS):
     """Rows of the table for a network; `half` says which pairs importances are from."""
     network = pretrained(package)
     labels = labels_of(network, pairs)
@@ -260,7 +271,12 @@ def rows_of(name, package, pairs, half, sizes):
         model.fit(pairs.images[held_out], labels[held_out])
         model.fit_importance(pairs.images[held_out], labels[held_out])
     test, labels = pairs.part(tested), labels[tested]
-    methods = methods_for(model)
+    chosen = {*maps, REFERENCE, UNIT_OF_TIME}
+    methods = {
+        method: heatmaps
+        for method, heatmaps in methods_for(model).items()
+        if method in chosen
+    }
     seconds = times_of(methods, test, labels, sizes)
     measured = {
         method: measure(model, heatmaps, test, labels, sizes)
@@ -276,7 +292,7 @@ def rows_of(name, package, pairs, half, sizes):
 
 def time_columns(seconds, method):
     """Median time, and median ratio to GradCAM within a round."""
-    ratios = seconds[method] / seconds["torchcam GradCAM"]
+    ratios = seconds[method] / seconds[UNIT_OF_TIME]
     return {"ms": 1000 * np.median(seconds[method]), "x GradCAM": np.median(ratios)}
 
 
@@ -363,8 +379,11 @@ def summary(values, reference, photographs, sizes):
     return row
 
 
-def photograph_rows(quick, data_home=None):
-    """The table: a row for each network and method, and for the mean of networks."""
+def photograph_rows(quick, data_home=None, maps=MAPS):
+    """Yield rows for each network and method, and for the mean of networks.
+
+    Those of a network come as soon as it is measured.
+    """
     sizes = QUICK if quick else Sizes()
     pairs = read_pairs(data_home)
     if sizes.pairs is not None:
@@ -374,12 +393,12 @@ def photograph_rows(quick, data_home=None):
     half = np.isin(pairs.photographs, names[::2])
     rows, measured = [], []
     for name, package in list(NETWORKS.items())[: sizes.networks]:
-        of_network, values = rows_of(name, package, pairs, half, sizes)
+        of_network, values = rows_of(name, package, pairs, half, sizes, maps)
         rows += of_network
         measured.append(values)
-        print(f"{name} done", flush=True)
+        yield of_network
     test = pairs.part(np.flatnonzero(~half))
-    return rows + mean_rows(rows, measured, test, sizes)
+    yield mean_rows(rows, measured, test, sizes)
 
 
 def mean_rows(rows, measured, test, sizes):
