@@ -49,10 +49,18 @@ def find_heads(module: nn.Module) -> Heads | None:
     if number is None or not names:
         return None
     layer = getattr(module, names[0])
+    n_channels = layer.out_features
     # The projection of a block that also adds up something else is not square.
-    if layer.in_features != layer.out_features or layer.in_features % number:
+    if layer.in_features != n_channels or n_channels % number:
         return None
-    if any(find_heads(part) for part in module.modules() if part is not module):
+    parts = [part for part in module.modules() if part is not module]
+    # A block with attention in its code comes back from the width of its perceptron.
+    is_block = any(
+        isinstance(part, nn.Linear)
+        and part.out_features == n_channels < part.in_features
+        for part in parts
+    )
+    if is_block or any(find_heads(part) for part in parts):
         return None
     return Heads(number, names[0])
 
