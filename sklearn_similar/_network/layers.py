@@ -281,7 +281,7 @@ def _outputs(
 ) -> list[_Output]:
     """Outputs of all submodules, in the order in which they end.
 
-    Those with several tensors have no layout, unless it is the layer that was named.
+    Those with several tensors have no layout, except attention that was named.
     """
     outputs: list[_Output] = []
     # References keep a new tensor from taking the identity of a freed one.
@@ -290,7 +290,8 @@ def _outputs(
     convolutions: set[nn.Module] = set()
 
     def record(name: str, child: nn.Module, inputs, output) -> None:
-        if name == named:
+        is_attention = find_heads(child) is not None
+        if is_attention and name == named:
             output = tensor_of(output)
         references.append(output)
         is_tensor = isinstance(output, torch.Tensor)
@@ -327,7 +328,7 @@ def _outputs(
                 is_pooling=not (is_block or is_convolution)
                 and _is_pooling(child, inputs, layout),
                 is_convolution=is_convolution,
-                is_attention=find_heads(child) is not None,
+                is_attention=is_attention,
                 has_positions=is_tensor
                 and isinstance(child, (nn.Linear, nn.LayerNorm, nn.Conv1d))
                 and output.shape[1:-1].numel() > 1,
