@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _photographs import photographs_folder, read_photographs
+from _references import centre_heatmaps
 from PIL import Image
 from torch import nn
 
@@ -141,7 +142,7 @@ class Sizes(NamedTuple):
     thresholds: int = 1_000
     steps: int = 10
     resamples: int = 1_000
-    timed: int = 4
+    timed: int = 2
     repeats: int = 5
     networks: int = 3
 
@@ -210,40 +211,53 @@ def labels_of(network, pairs):
 
 
 def methods_for(model):
-    """Functions of images and labels that return class maps, by name.
-
-    "scorecam" and "ablation" run the layers after the maps for each of 1,280 filters,
-    which takes seconds for an image, and are left out.
-    """
+    """Functions of images and labels that return class maps, by name."""
     from _baselines import adapt, with_torchcam
     from torchcam.methods import CAM, GradCAM, LayerCAM
 
-    def ours(**settings):
-        return lambda X, labels: model.heatmap(X, labels=labels, **settings)
+    def ours(class_heatmap, **settings):
+        # A classifier with this map: a call that names another one weighs the filters
+        # again.
+        shown = model._with_class_heatmap(class_heatmap)
+        return lambda X, labels: shown.heatmap(X, labels=labels, **settings)
 
     def torchcam(extractor, **settings):
         make = partial(with_torchcam, extractor, **settings)
         return adapt(model, make, n_at_once=1, channels_last=False)
 
-    larger = {"image_size": LARGER_SIDE}
+    larger = {
+        f"{name}, image_size={LARGER_SIDE}": ours(name, image_size=LARGER_SIDE)
+        for name in LARGER_MAPS
+    }
     return {
         "torchcam GradCAM": torchcam(GradCAM),
         "torchcam CAM": torchcam(CAM, fc_layer="1._fc"),
         "torchcam LayerCAM": torchcam(LayerCAM),
-        "cam": ours(class_heatmap="cam"),
-        "walk": ours(class_heatmap="walk"),
-        "ridge": ours(class_heatmap="ridge"),
-        "propagated (default)": ours(),
+        **{name: ours(name) for name in OTHER_MAPS},
+        "propagated (default)": lambda X, labels: model.heatmap(X, labels=labels),
         "mean of all classes": lambda X, _labels: model.heatmap(X),
-        f"cam, image_size={LARGER_SIDE}": ours(class_heatmap="cam", **larger),
-        f"propagated, image_size={LARGER_SIDE}": ours(**larger),
+        "centre": lambda X, _labels: np.stack(centre_heatmaps(X)),
+        **larger,
     }
 
 
-REFERENCE = "cam"
+# "scorecam" and "ablation" run the layers after the maps for each of 1,280 filters.
+OTHER_MAPS = ("cam", "layercam", "scorecam", "ablation", "walk", "ridge")
+LARGER_MAPS = ("cam", "walk", "ridge", "propagated")
+MAPS = (
+    "torchcam GradCAM",
+    "torchcam CAM",
+    "torchcam LayerCAM",
+    *OTHER_MAPS,
+    "propagated (default)",
+    "mean of all classes",
+    "centre",
+    *(f"{name}, image_size={LARGER_SIDE}" for name in LARGER_MAPS),
+)
+REFERENCE, UNIT_OF_TIME = "cam", "torchcam GradCAM"
 
 
-def rows_of(name, package, pairs, half, sizes):
+def rows_of(name, package, pairs, half, sizes, maps=MAPS):
     """Rows of the table for a network; `half` says which pairs importances are from."""
     network = pretrained(package)
     labels = labels_of(network, pairs)
@@ -257,7 +271,12 @@ def rows_of(name, package, pairs, half, sizes):
         model.fit(pairs.images[held_out], labels[held_out])
         model.fit_importance(pairs.images[held_out], labels[held_out])
     test, labels = pairs.part(tested), labels[tested]
-    methods = methods_for(model)
+    chosen = {*maps, REFERENCE, UNIT_OF_TIME}
+    methods = {
+        method: heatmaps
+        for method, heatmaps in methods_for(model).items()
+        if method in chosen
+    }
     seconds = times_of(methods, test, labels, sizes)
     measured = {
         method: measure(model, heatmaps, test, labels, sizes)
@@ -273,7 +292,7 @@ def rows_of(name, package, pairs, half, sizes):
 
 def time_columns(seconds, method):
     """Median time, and median ratio to GradCAM within a round."""
-    ratios = seconds[method] / seconds["torchcam GradCAM"]
+    ratios = seconds[method] / seconds[UNIT_OF_TIME]
     return {"ms": 1000 * np.median(seconds[method]), "x GradCAM": np.median(ratios)}
 
 
@@ -360,8 +379,11 @@ def summary(values, reference, photographs, sizes):
     return row
 
 
-def photograph_rows(quick, data_home=None):
-    """The table: a row for each network and method, and for the mean of networks."""
+def photograph_rows(quick, data_home=None, maps=MAPS):
+    """Yield rows for each network and method, and for the mean of networks.
+
+    Those of a network come as soon as it is measured.
+    """
     sizes = QUICK if quick else Sizes()
     pairs = read_pairs(data_home)
     if sizes.pairs is not None:
@@ -371,12 +393,12 @@ def photograph_rows(quick, data_home=None):
     half = np.isin(pairs.photographs, names[::2])
     rows, measured = [], []
     for name, package in list(NETWORKS.items())[: sizes.networks]:
-        of_network, values = rows_of(name, package, pairs, half, sizes)
+        of_network, values = rows_of(name, package, pairs, half, sizes, maps)
         rows += of_network
         measured.append(values)
-        print(f"{name} done", flush=True)
+        yield of_network
     test = pairs.part(np.flatnonzero(~half))
-    return rows + mean_rows(rows, measured, test, sizes)
+    yield mean_rows(rows, measured, test, sizes)
 
 
 def mean_rows(rows, measured, test, sizes):

@@ -98,3 +98,47 @@ def centre_heatmaps(images):
     y, x = np.mgrid[:height, :width]
     distance = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
     return [1 - distance / distance.max()] * len(images)
+
+
+def attention_rollout(network, images):
+    """How much each token gets from each other one, through all layers of attention.
+
+    The product over the layers of (A + 1) / 2, with A the attention averaged over the
+    heads and 1 for the residual (Abnar and Zuidema, 2020). It depends on no class. The
+    map of a network with a class token is its row; that of a network with a mean over
+    the tokens is the mean of the rows.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        With layers of `torch.nn.MultiheadAttention` that each run once, in this order.
+    images : tensor of shape (n_images, n_channels, height, width)
+
+    Returns
+    -------
+    tensor of shape (n_images, n_tokens, n_tokens)
+        Rows sum to 1.
+    """
+    matrices = []
+
+    def ask_for_weights(_module, args, kwargs):
+        return args, {**kwargs, "need_weights": True, "average_attn_weights": True}
+
+    def keep(_module, _args, output):
+        matrices.append(output[1])
+
+    handles = []
+    for module in network.modules():
+        if isinstance(module, torch.nn.MultiheadAttention):
+            ask = module.register_forward_pre_hook(ask_for_weights, with_kwargs=True)
+            handles += [ask, module.register_forward_hook(keep)]
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    rollout = torch.eye(matrices[0].shape[1]).expand_as(matrices[0])
+    for matrix in matrices:
+        rollout = (matrix @ rollout + rollout) / 2
+    return rollout

@@ -31,7 +31,8 @@ see ``_photograph_maps.py``. Columns as below, and "- cam": the difference to ou
 "cam", on the same photographs, with paired 95 % intervals by bootstrap over the
 photographs. "ms" is for images one by one, "x GradCAM" the ratio to torchcam's GradCAM.
 The default was chosen on every other photograph; figures are from the remaining ones.
-This table does not depend on ``--setups``.
+This table does not depend on ``--setups``. ``--maps`` selects some of its methods,
+which are measured with "cam" and GradCAM; the remaining rows stay in the file.
 
 **baselines-importances**: seconds for the increase of the log loss without each filter.
 predict_proba is a forward pass without importances, for comparison. fit_importance is
@@ -107,7 +108,7 @@ from _common import (
 from _importances import Comparison
 from _memory import peak_growth
 from _networks import AverageVGG, SmallDenseNet, SmallResNet, SmallVGG
-from _photograph_maps import photograph_rows, reason_to_skip
+from _photograph_maps import MAPS, photograph_rows, reason_to_skip
 from _references import centre_heatmaps
 from _scenes import (
     Labelled,
@@ -639,13 +640,19 @@ def photographs(arguments):
     if reason:
         print(f"baselines-photographs is skipped: {reason}")
         return
-    rows = photograph_rows(arguments.quick, arguments.data_home)
-    report("baselines-photographs", rows, arguments.quick, packages=PACKAGES)
+    for rows in photograph_rows(arguments.quick, arguments.data_home, arguments.maps):
+        report(
+            "baselines-photographs",
+            rows,
+            arguments.quick,
+            packages=PACKAGES,
+            replace_by=["network", "method"],
+        )
 
 
 def main():
     """Run from the command line."""
-    choices = {"setups": tuple(SETUPS), "tables": TABLES}
+    choices = {"setups": tuple(SETUPS), "tables": TABLES, "maps": MAPS}
     arguments = parse_arguments(__doc__, choices=choices)
     sizes = QUICK if arguments.quick else Sizes()
     if "photographs" in arguments.tables:

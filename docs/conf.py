@@ -71,6 +71,7 @@ _TUTORIALS = [
     "plot_text.py",
     "plot_faces.py",
     "plot_own_network.py",
+    "plot_class_maps.py",
     "plot_own_class_map.py",
     "plot_tune_localization.py",
     "plot_grid_search.py",

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from ._ablation.errors import ValidationData, measure_errors
+from ._ablation.errors import ValidationData, check_ablation, measure_errors
 from ._ablation.importances import Importances, importances
 from ._ablation.single_images import FilterAblation, ablate_images
 from ._blockwise import blockwise
@@ -95,7 +95,8 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
         activations are summed; None selects the last convolutional block. With a list,
         the heatmap is the geometric mean over the layers: an early layer gives
-        outlines, and the last layer discriminates between classes.
+        outlines, and the last layer discriminates between classes. The filters of an
+        attention module are its heads, those of its projection are channels.
     classes : array-like, default=None
         Labels of the module's outputs, sorted; y may lack some. None: those in y.
     max_epochs : int, default=10
@@ -611,6 +612,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             _, batch = next(network.batches(images, np.arange(min(_N_PROBES, len(y)))))
             check_output(network, batch)
             self.layer_ = find_layers(network.module, self.layer, batch)
+            check_ablation(network.module, self._layers(), self.ablation)
             if self.max_epochs == 0 and isinstance(self.module, nn.Module):
                 warn_if_guessing(network, images, y)
         check_determinism(network, self._layers(), images)

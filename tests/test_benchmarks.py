@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import token_networks as nets
 import torch
 from torch import nn
 
@@ -523,3 +524,27 @@ def test_categories_of_photographs_have_classes_of_imagenet(load):
     for classes in maps.CLASSES.values():
         assert classes
         assert 0 <= min(classes) <= max(classes) < 1000
+
+
+def test_attention_rollout_multiplies_attention_and_residuals(load):
+    references = load("_references")
+    torch.manual_seed(0)
+    network = nets.AttentionTransformer(torch.nn.MultiheadAttention).eval()
+    for block in network.blocks:
+        block.attn.batch_first = True
+    images = torch.rand(2, 3, 16, 16)
+    rollout = references.attention_rollout(network, images)
+    torch.testing.assert_close(rollout.sum(2), torch.ones(2, 17))
+    # The same from the weights of queries and keys.
+    tokens = network.patches(images).flatten(2).transpose(1, 2)
+    first = network.class_token.expand(2, -1, -1)
+    x, expected = torch.cat([first, tokens], 1) + network.positions, torch.eye(17)
+    for block in network.blocks:
+        y = block.norm1(x)
+        projected = y @ block.attn.in_proj_weight.T + block.attn.in_proj_bias
+        q, k, _ = projected.unflatten(2, (3, 3, 4)).permute(2, 0, 3, 1, 4)
+        attention = (q @ k.mT / 2).softmax(-1).mean(1)
+        expected = (attention + torch.eye(17)) @ expected / 2
+        x = block(x)
+    torch.testing.assert_close(rollout, expected)
+    assert not any(block.attn._forward_hooks for block in network.blocks)

@@ -247,3 +247,88 @@ class ReducedAttention(nn.Module):
         coarse = self.reduction(maps).flatten(2).transpose(1, 2)
         x = tokens + torch.softmax(tokens @ coarse.mT, dim=-1) @ coarse
         return self.head(self.norm(x).mean(1))
+
+
+class Attention(nn.Module):
+    """Attention as in timm; with `functional`, the projection is not called."""
+
+    def __init__(self, n, num_heads, functional=False, residual=False):
+        super().__init__()
+        self.num_heads, self.functional, self.residual = num_heads, functional, residual
+        self.qkv, self.proj = nn.Linear(n, 3 * n), nn.Linear(n, n)
+
+    def forward(self, x):
+        n, length, width = x.shape
+        qkv = self.qkv(x).reshape(n, length, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v)
+        y = y.transpose(1, 2).reshape(n, length, width)
+        if self.functional:
+            return F.linear(y, self.proj.weight, self.proj.bias)
+        return x + self.proj(y) if self.residual else self.proj(y)
+
+
+class AttentionBlock(nn.Module):
+    """Attention and a perceptron, each after a norm and next to a residual."""
+
+    def __init__(self, attn, n):
+        super().__init__()
+        self.norm1, self.attn = nn.LayerNorm(n), attn
+        self.norm2, self.mlp = nn.LayerNorm(n), perceptron(n)
+
+    def forward(self, x):
+        y = self.norm1(x)
+        if not isinstance(self.attn, nn.MultiheadAttention):
+            y = self.attn(y)
+        elif self.attn.batch_first:
+            y, _ = self.attn(query=y, key=y, value=y, need_weights=False)
+        else:
+            y = y.transpose(0, 1)
+            y = self.attn(y, y, y)[0].transpose(0, 1)
+        return (x + y) + self.mlp(self.norm2(x + y))
+
+
+class AttentionTransformer(nn.Module):
+    """Vision transformer with modules of attention, and a class token."""
+
+    def __init__(self, build=Attention, n=12, n_heads=3, **settings):
+        super().__init__()
+        self.patches = nn.Conv2d(3, n, 4, 4)
+        self.class_token = nn.Parameter(torch.randn(1, 1, n))
+        self.positions = nn.Parameter(torch.randn(1, 17, n))
+        self.blocks = nn.Sequential(
+            *(AttentionBlock(build(n, n_heads, **settings), n) for _ in range(2))
+        )
+        self.norm, self.head = nn.LayerNorm(n), nn.Linear(n, N_CLASSES)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)
+        return self.head(self.norm(self.blocks(x + self.positions))[:, 0])
+
+
+class ShiftedAttention(nn.Module):
+    """Two blocks of attention in windows of 2 x 2 places, the second one shifted."""
+
+    def __init__(self, n=8):
+        super().__init__()
+        self.patches = nn.Conv2d(3, n, 4, 4)
+        self.norms = nn.ModuleList([nn.LayerNorm(n), nn.LayerNorm(n)])
+        self.attns = nn.ModuleList([Attention(n, 2), Attention(n, 4)])
+        self.norm, self.head = nn.LayerNorm(n), nn.Linear(n, N_CLASSES)
+
+    def forward(self, x):
+        x = self.patches(x).permute(0, 2, 3, 1)
+        n, height, width, n_filters = x.shape
+        for shift, (norm, attn) in enumerate(zip(self.norms, self.attns, strict=True)):
+            y = norm(x)
+            if shift:
+                y = torch.roll(y, (-shift, -shift), (1, 2))
+            y = y.view(n, height // 2, 2, width // 2, 2, n_filters).transpose(2, 3)
+            y = attn(y.reshape(-1, 4, n_filters))
+            y = y.view(n, height // 2, width // 2, 2, 2, n_filters).transpose(2, 3)
+            y = y.reshape(n, height, width, n_filters)
+            if shift:
+                y = torch.roll(y, (shift, shift), (1, 2))
+            x = x + y
+        return self.head(self.norm(x).mean((1, 2)))

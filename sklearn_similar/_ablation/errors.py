@@ -12,6 +12,7 @@ from torch import nn
 from .._images.images import Images
 from .._images.memory import within_working_memory
 from .._network.activations import extract_activations
+from .._network.attention import find_heads
 from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
@@ -147,6 +148,7 @@ def measure_errors(
     -----
     For "mean", another pass measures the mean activations.
     """
+    check_ablation(network.module, layers, ablation)
     data = data.normalized()
     _, batch = next(network.batches(data.images, data.indices))
     strategies, replacements = select_strategies(
@@ -173,6 +175,20 @@ def measure_errors(
         sums=exact,
         absent_activations=np.concatenate([r.cpu().numpy() for r in replacements]),
     )
+
+
+def check_ablation(module: nn.Module, layers: Sequence[str], ablation: str) -> None:
+    """Raise ValueError where the mean cannot stand for an absent filter.
+
+    That of a head is a vector, and filters are replaced by a number.
+    """
+    for layer in layers:
+        if ablation == "mean" and find_heads(module.get_submodule(layer)):
+            raise ValueError(
+                f"ablation='mean' is not possible for layer {layer!r}, whose filters "
+                "are attention heads; pass ablation='zero', or name the projection in "
+                "this layer, whose filters are channels."
+            )
 
 
 def sum_errors(
@@ -274,7 +290,7 @@ def _add_errors(
 
 def _recorded_maps(recorded: RecordedPass, strategy: AblationStrategy) -> torch.Tensor:
     """Feature maps of a strategy's layer, n_images x n_filters x height x width."""
-    maps = strategy.layout.maps(recorded.outputs[strategy.layer])
+    maps = recorded.feature_maps(strategy)
     return at_least_single(maps[: len(recorded.images)])
 
 

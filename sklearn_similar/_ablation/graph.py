@@ -3,6 +3,7 @@
 import copy
 import operator
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class LayerGraph:
         The network's input, the layer's output, and the network's output.
     n_values : dict of torch.fx.Node to int
         Number of values for each image in each node that holds tensors.
+    tensors : frozenset of torch.fx.Node
+        Nodes that hold a single tensor.
     dependent : frozenset of torch.fx.Node
         The activations and all tensors that are computed from them.
     """
@@ -54,6 +57,7 @@ class LayerGraph:
     activations: fx.Node
     output: fx.Node
     n_values: dict[fx.Node, int]
+    tensors: frozenset[fx.Node]
     dependent: frozenset[fx.Node]
 
     @classmethod
@@ -103,6 +107,7 @@ class LayerGraph:
             activations=activations,
             output=output,
             n_values=n_values,
+            tensors=run.tensors(),
             dependent=dependent,
         )
 
@@ -125,6 +130,23 @@ class LayerGraph:
         """Values from elsewhere that the operations after the activations need."""
         start = [self.activations]
         return self.constants_of(start, self.dependent.difference(start))
+
+    def recorded_at(self, node: fx.Node) -> tuple[str, str] | None:
+        """Which submodule's input or output holds a node's value in a forward pass.
+
+        Returns
+        -------
+        ({"input", "output"}, str) or None
+            With the path of a submodule that runs once.
+        """
+        if node not in self.tensors:
+            return None
+        n_runs = Counter(n.target for n in self.operations.nodes)
+        for kind, caller in (("output", node), *(("input", n) for n in node.users)):
+            is_module = caller.op == "call_module" and n_runs[caller.target] == 1
+            if is_module and (kind == "output" or caller.args[:1] == (node,)):
+                return kind, self.path_of(caller)
+        return None
 
     def part(self, inputs, outputs) -> fx.GraphModule:
         """The part of the network from some nodes' values to a tuple of others'."""

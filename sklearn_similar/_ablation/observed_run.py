@@ -116,6 +116,14 @@ class ObservedRun(fx.Interpreter):
                     return True
         return False
 
+    def tensors(self) -> frozenset[fx.Node]:
+        """Nodes that hold a single tensor."""
+        return frozenset(
+            node
+            for node, value in self.values.items()
+            if isinstance(value, torch.Tensor)
+        )
+
     def n_values(self) -> dict[fx.Node, int]:
         """Number of values for each image in each node that holds tensors."""
         counts = {}

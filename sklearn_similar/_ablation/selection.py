@@ -7,6 +7,7 @@ from torch import nn
 
 from .._compat import is_out_of_memory
 from .._network.activations import FeatureMaps, extract_activations
+from .._network.attention import find_heads
 from .._network.checks import find_nondeterminism
 from .._network.trained import TrainedNetwork
 from .cross_channel import first_cross_channel_layers
@@ -121,12 +122,16 @@ def _agrees(
     compared = torch.linspace(0, n_filters - 1, min(n_filters, _N_COMPARED)).long()
     ramp = torch.linspace(0, 1, n_filters).to(activations)
     largest = activations.abs().amax()
+    replacements = [ramp, -largest * ramp - 1, 8 * largest + ramp]
+    if find_heads(masking.module.get_submodule(masking.layer)):
+        # A head is taken out, and nothing is put in its place.
+        replacements = replacements[:1]
     try:
         recorded = record_pass(masking.module, images, [strategy])
         if not recorded.output.isfinite().all():
             return False
         outputs, masks = [], []
-        for replacement in (ramp, -largest * ramp - 1, 8 * largest + ramp):
+        for replacement in replacements:
             without = torch.cat([*strategy.without_each(recorded, replacement)])
             for index in compared.tolist():
                 outputs.append(without[index])

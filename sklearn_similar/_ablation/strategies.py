@@ -20,12 +20,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
 
 from .._images.memory import within_working_memory
+from .._network.attention import HeadOutputs, feature_maps_of, find_heads
 from .._network.forward import forward_hook, output_hook
 from .._network.layout import CHANNELS_FIRST, Layout
 from .cross_channel import CrossChannelLayer
@@ -46,14 +47,24 @@ class RecordedPass(NamedTuple):
     ----------
     images : tensor of shape (n_images, n_channels, height, width)
     output : tensor of shape (n_images, n_classes)
-    inputs, outputs : dict of str to tensor
-        By paths of submodules.
+    inputs : dict of str to tensor
+    outputs : dict of str to tensor or HeadOutputs
+        Both by paths of submodules.
     """
 
     images: torch.Tensor
     output: torch.Tensor
     inputs: dict[str, torch.Tensor]
-    outputs: dict[str, torch.Tensor]
+    outputs: dict[str, Any]
+
+    def value(self, kind: str, path: str) -> Any:
+        """The "input" or "output" of a submodule, as the network has it."""
+        value = (self.inputs if kind == "input" else self.outputs)[path]
+        return value.output if isinstance(value, HeadOutputs) else value
+
+    def feature_maps(self, strategy: "AblationStrategy") -> torch.Tensor:
+        """Those of a strategy's layer, n_images x n_filters x height x width."""
+        return feature_maps_of(self.outputs[strategy.layer], strategy.layout)
 
 
 class AblationStrategy(Protocol):
@@ -210,29 +221,42 @@ class NetworkMasking(_Masking):
 
 
 class HeadMasking(_Masking):
-    """All operations after the layer are run for each filter."""
+    """All operations after the layer are run for each filter.
+
+    The output of attention without a head, z - W_h v_h, is known from a recorded pass.
+    """
 
     method = "head"
-    recorded_inputs: tuple[str, ...] = ()
 
     def __init__(self, graph: LayerGraph, layout: Layout):
         self.layer = graph.path_of(graph.activations)
         self.layout = layout
-        self.recorded_outputs: tuple[str, ...] = (self.layer,)
         constants = graph.bypasses()
-        self.constants = graph.part([graph.images], constants)
+        self.constants = _Constants(graph, constants)
+        self.recorded_inputs = self.constants.recorded_inputs
+        self.recorded_outputs = (self.layer, *self.constants.recorded_outputs)
         self.head = graph.part([graph.activations, *constants], [graph.output])
+        if find_heads(graph.module.get_submodule(self.layer)):
+            self.method = "linear"
 
     def masked_run(
         self, recorded: RecordedPass, replacement: torch.Tensor
     ) -> MaskedRun:
         activations = recorded.outputs[self.layer]
-        constants = self.constants(recorded.images)
-        check_exact(self.head(activations, *constants), [recorded.output])
+        constants = self.constants(recorded)
+        whole = recorded.value("output", self.layer)
+        check_exact(self.head(whole, *constants), [recorded.output])
+
+        def without(absent: torch.Tensor) -> Any:
+            if isinstance(activations, HeadOutputs):
+                return activations.without(absent)
+            return _without(activations, absent, replacement, self.layout)
+
+        if isinstance(activations, HeadOutputs) and activations.values is None:
+            raise NotExact
 
         def run(absent: torch.Tensor) -> torch.Tensor:
-            masked = _without(activations, absent, replacement, self.layout)
-            return self.head(masked, *constants)[0]
+            return self.head(without(absent), *constants)[0]
 
         return run
 
@@ -246,15 +270,20 @@ class LinearShortcut:
     def __init__(self, graph: LayerGraph, layers: list[CrossChannelLayer]):
         self.layer = graph.path_of(graph.activations)
         self.layers = layers
-        self.recorded_inputs = tuple(graph.path_of(layer.node) for layer in layers)
-        self.recorded_outputs = (self.layer, *self.recorded_inputs)
+        self.paths = tuple(graph.path_of(layer.node) for layer in layers)
         nodes = [layer.node for layer in layers]
         sources = [layer.source for layer in layers]
         separable = _dependencies(sources, graph.dependent)
         tail = graph.dependent - separable
         before = graph.constants_of([graph.activations], separable)
         after = graph.constants_of(nodes, tail)
-        self.constants = graph.part([graph.images], [*before, *after])
+        self.constants = _Constants(graph, [*before, *after])
+        self.recorded_inputs = (*self.paths, *self.constants.recorded_inputs)
+        self.recorded_outputs = (
+            self.layer,
+            *self.paths,
+            *self.constants.recorded_outputs,
+        )
         self.n_before = len(before)
         self.separable = graph.part([graph.activations, *before], sources)
         self.tail = graph.part([*nodes, *after], [graph.output])
@@ -287,9 +316,9 @@ class LinearShortcut:
     def _terms(self, recorded: RecordedPass, replacement: torch.Tensor) -> "_Terms":
         """The terms of z - A_i (u_i - u'_i) for the images of a recorded pass."""
         activations = recorded.outputs[self.layer]
-        outputs = [recorded.outputs[path] for path in self.recorded_inputs]
-        sources = [recorded.inputs[path] for path in self.recorded_inputs]
-        constants = self.constants(recorded.images)
+        outputs = [recorded.outputs[path] for path in self.paths]
+        sources = [recorded.inputs[path] for path in self.paths]
+        constants = self.constants(recorded)
         before, after = constants[: self.n_before], constants[self.n_before :]
         check_exact(self.separable(activations, *before), sources)
         check_exact(self.tail(*outputs, *after), [recorded.output])
@@ -330,6 +359,32 @@ class LinearShortcut:
             yield stacked.unflatten(0, (-1, n_images))
 
 
+class _Constants:
+    """Values that come past a layer: recorded where a submodule gets or gives them.
+
+    The network is run for the others.
+    """
+
+    def __init__(self, graph: LayerGraph, nodes: Sequence):
+        self.places = [graph.recorded_at(node) for node in nodes]
+        unrecorded = [
+            node
+            for node, place in zip(nodes, self.places, strict=True)
+            if place is None
+        ]
+        self.rest = graph.part([graph.images], unrecorded) if unrecorded else None
+        places = [place for place in self.places if place is not None]
+        self.recorded_inputs = tuple(path for kind, path in places if kind == "input")
+        self.recorded_outputs = tuple(path for kind, path in places if kind == "output")
+
+    def __call__(self, recorded: RecordedPass) -> list[torch.Tensor]:
+        rest = iter(self.rest(recorded.images) if self.rest is not None else ())
+        return [
+            next(rest) if place is None else recorded.value(*place)
+            for place in self.places
+        ]
+
+
 class _Terms(NamedTuple):
     """Terms of the output z - A_i (u_i - u'_i) of each cross-channel layer.
 
@@ -357,12 +412,17 @@ def only(index: int, replacement: torch.Tensor) -> torch.Tensor:
 
 
 def _without(
-    activations: torch.Tensor,
+    activations: torch.Tensor | HeadOutputs,
     absent: torch.Tensor,
     replacement: torch.Tensor,
     layout: Layout,
-) -> torch.Tensor:
-    """The output of a layer in which the activations of absent filters are replaced."""
+) -> Any:
+    """The output of a layer in which the activations of absent filters are replaced.
+
+    Heads are taken out of the output of attention.
+    """
+    if isinstance(activations, HeadOutputs):
+        return activations.masked(absent)
     replaced = layout.along_filters(replacement).to(activations.dtype)
     return torch.where(layout.along_filters(absent), replaced, activations)
 
@@ -388,17 +448,20 @@ def record_pass(
     input_paths = {path for s in strategies for path in s.recorded_inputs}
     output_paths = {path for s in strategies for path in s.recorded_outputs}
 
-    def record(path, given, output):
-        # Later operations could overwrite them.
-        if path in input_paths:
-            inputs[path] = given[0].clone()
-        if path in output_paths:
-            outputs[path] = output.clone()
+    # Later operations could overwrite them.
+    def record_input(path, given, _output):
+        inputs[path] = given[0].clone()
+
+    def record_output(path, output):
+        outputs[path] = output.clone()
 
     with ExitStack() as stack:
-        for path in sorted(input_paths | output_paths):
+        for path in sorted(input_paths):
             child = module.get_submodule(path)
-            stack.enter_context(forward_hook(child, partial(record, path)))
+            stack.enter_context(forward_hook(child, partial(record_input, path)))
+        for path in sorted(output_paths):
+            record = partial(record_output, path)
+            stack.enter_context(output_hook(module, path, record))
         output = module(images.clone())
     return RecordedPass(images, output, inputs, outputs)
 

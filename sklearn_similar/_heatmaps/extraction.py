@@ -143,8 +143,13 @@ class ActivationExtractor:
     ) -> torch.Tensor:
         """Class scores; the activations are those of some rows of the images."""
         layers_after = self._layers_after
+        # Copies of an image would take longer than the layers.
+        is_one = len(rows) > 0 and (rows == rows[0]).all()
+        images_of_rows = images[rows[:1]].expand(len(rows), -1, -1, -1)
+        if not is_one:
+            images_of_rows = images[rows]
         try:
-            return layers_after(activations, images[rows])
+            return layers_after(activations, images_of_rows)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .._compat import is_out_of_memory
+from .attention import HeadOutputs, feature_maps_of
 from .forward import (
     at_least_single,
     first_line,
@@ -159,20 +160,21 @@ class _RecordedPass:
                     f"{first_line(error)}."
                 ) from error
 
-    def _record(self, layer: str, known, output: torch.Tensor) -> None:
+    def _record(self, layer: str, known, output: torch.Tensor | HeadOutputs) -> None:
+        tensor = output.tensor if isinstance(output, HeadOutputs) else output
         is_last = self.activations.keys() | {layer} == set(self.layers)
         stops = is_last and self.stops_early
         if known is None:
-            layout = layout_of(output)
+            layout = layout_of(tensor)
             if layout is None:
-                raise unknown_layout(layer, output)
-            self.fields[layer] = KnownField(receptive_field(output), layout)
-        elif known[layer].layout.fits(output):
+                raise unknown_layout(layer, tensor)
+            self.fields[layer] = KnownField(receptive_field(tensor), layout)
+        elif known[layer].layout.fits(tensor):
             self.fields[layer] = known[layer]
         else:
             # It has to be found out again.
             self.fields[layer] = known[layer]._replace(layout=CHANNELS_FIRST)
-        maps = self.fields[layer].layout.maps(output)
+        maps = feature_maps_of(output, self.fields[layer].layout)
         # Later layers could overwrite the activations in place.
         self.activations[layer] = at_least_single(maps if stops else maps.clone())
         if stops:

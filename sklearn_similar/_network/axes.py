@@ -198,13 +198,17 @@ def sliced(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
     return Axis((axis.factors[0]._replace(size=size),))
 
 
-def rolled(axis: Axis, places: int) -> Axis:
-    """An axis whose positions have been rolled."""
-    if not axis.is_plain or len(axis.factors) != 1 or axis.factors[0].step != 1:
-        return axis_of(UNKNOWN, _length(axis))
-    factor = axis.factors[0]
-    shift = (factor.shift + places) % factor.size
-    return Axis((factor._replace(shift=shift),))
+def rolled(axes: Axes, dim: int, places: int) -> Axes:
+    """Axes after the positions of one of them have been rolled."""
+    axis, others = axes[dim], (*axes[:dim], *axes[dim + 1 :])
+    result = axis_of(UNKNOWN, _length(axis))
+    if axis.is_plain and len(axis.factors) == 1:
+        factor = axis.factors[0]
+        # Parts of rows or columns are rolled by themselves.
+        if not any(other.has(factor.kind) for other in others):
+            shift = (factor.shift + places) % factor.size
+            result = Axis((factor._replace(shift=shift),))
+    return (*axes[:dim], result, *axes[dim + 1 :])
 
 
 def concatenated(parts: Sequence[tuple[Axis | None, int]]) -> Axis:

@@ -289,7 +289,6 @@ def _after_roll(axes: Axes, shifts, dims=None) -> Axes | None:
         return None
     shifts = [shifts] if isinstance(shifts, int) else shifts
     dims = [dims] if isinstance(dims, int) else dims
-    result = list(axes)
     for places, dim in zip(shifts, dims, strict=True):
-        result[dim] = rolled(result[dim], int(places))
-    return tuple(result)
+        axes = rolled(axes, dim % len(axes), int(places))
+    return axes

@@ -10,6 +10,7 @@ from torch import nn
 
 from .._compat import global_forward_hooks, is_out_of_memory
 from .._images.messages import count, shape_text
+from .attention import head_outputs
 from .isolation import undone_at_end
 
 
@@ -38,25 +39,28 @@ class _Hook:
         self.thread = threading.get_ident()
         self.is_active = False
 
-    def __call__(self, _module, inputs, output):
+    def __call__(self, _module, *call):
         if not self.is_active or threading.get_ident() != self.thread:
             return None
-        return self.function(inputs, output)
+        return self.function(*call)
 
     def __deepcopy__(self, memo):
-        # The function may hold tensors, or the network itself.
-        return self
+        # The function may hold tensors, or the network itself; a copy is not called.
+        return _Hook(self.function)
 
 
 @contextmanager
-def forward_hook(module: nn.Module, function: Callable) -> Iterator[None]:
+def forward_hook(
+    module: nn.Module, function: Callable, with_kwargs: bool = False
+) -> Iterator[None]:
     """Call a function with a module's inputs and output in each forward pass.
 
-    Its result replaces the output, unless it is None.
+    With keyword arguments, if asked for, between them. Its result replaces the output,
+    unless it is None.
     """
     hook = _Hook(function)
     with undone_at_end(partial(_remove, module, hook)):
-        module.register_forward_hook(hook)
+        module.register_forward_hook(hook, with_kwargs=with_kwargs)
         hook.is_active = True
         yield
 
@@ -66,14 +70,25 @@ def _remove(module: nn.Module, hook: _Hook) -> None:
     for key, registered in list(module._forward_hooks.items()):
         if registered is hook:
             module._forward_hooks.pop(key, None)
+            module._forward_hooks_with_kwargs.pop(key, None)
 
 
 def output_hook(
     module: nn.Module, layer: str, function: Callable
 ) -> AbstractContextManager[None]:
-    """Call a function with the output of a layer; its result replaces the output."""
+    """Call a function with the output of a layer; its result replaces the output.
+
+    The output of attention is `HeadOutputs`.
+    """
     child = module.get_submodule(layer)
-    return forward_hook(child, lambda _inputs, output: function(output))
+    outputs_of = head_outputs(child)
+    if outputs_of is None:
+        return forward_hook(child, lambda _inputs, output: function(output))
+
+    def split(inputs, kwargs, output):
+        return function(outputs_of(inputs, kwargs, output))
+
+    return forward_hook(child, split, with_kwargs=True)
 
 
 def has_foreign_hooks(module: nn.Module) -> bool:

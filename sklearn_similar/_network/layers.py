@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .activations import tracked
+from .attention import find_heads, tensor_of
 from .forward import forward_hook, output_hook
 from .layout import Layout, layout_of
 
@@ -60,7 +61,7 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
             + (f"; did you mean {close[0]!r}?" if close else "")
             + f" It has {', '.join(names)}."
         )
-    outputs = _outputs(module, images)
+    outputs = _outputs(module, images, layer)
     runs = [output for output in outputs if output.name == layer]
     if len(runs) != 1:
         raise ValueError(
@@ -103,7 +104,9 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     """
     outputs = _outputs(module, images)
     n_runs = Counter(output.name for output in outputs)
-    with_maps = [o for o in outputs if o.layout is not None and not o.is_unchanged]
+    with_maps = [
+        o for o in outputs if o.layout and not (o.is_unchanged or o.is_attention)
+    ]
     largest = max((output.n_places for output in with_maps), default=0)
     # Convolutions on globally pooled maps (squeeze-and-excitation) locate nothing.
     maps = [o for o in with_maps if o.n_places > 1 or largest == 1]
@@ -253,6 +256,8 @@ class _Output(NamedTuple):
         Whether the submodule has no convolution, and pools or changes the size.
     is_convolution : bool
         Whether it makes filters from those at each place, and around it.
+    is_attention : bool
+        Whether its filters are heads.
     has_positions : bool
         Whether it has weights that it uses at several positions.
     """
@@ -267,11 +272,17 @@ class _Output(NamedTuple):
     is_block: bool
     is_pooling: bool
     is_convolution: bool
+    is_attention: bool
     has_positions: bool
 
 
-def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
-    """Outputs of all submodules, in the order in which they end."""
+def _outputs(
+    module: nn.Module, images: torch.Tensor, named: str | None = None
+) -> list[_Output]:
+    """Outputs of all submodules, in the order in which they end.
+
+    Those with several tensors have no layout, except attention that was named.
+    """
     outputs: list[_Output] = []
     # References keep a new tensor from taking the identity of a freed one.
     references: list[torch.Tensor] = []
@@ -279,6 +290,9 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
     convolutions: set[nn.Module] = set()
 
     def record(name: str, child: nn.Module, inputs, output) -> None:
+        is_attention = find_heads(child) is not None
+        if is_attention and name == named:
+            output = tensor_of(output)
         references.append(output)
         is_tensor = isinstance(output, torch.Tensor)
         tensor = (id(output), output._version if is_tensor else 0)
@@ -314,6 +328,7 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> list[_Output]:
                 is_pooling=not (is_block or is_convolution)
                 and _is_pooling(child, inputs, layout),
                 is_convolution=is_convolution,
+                is_attention=is_attention,
                 has_positions=is_tensor
                 and isinstance(child, (nn.Linear, nn.LayerNorm, nn.Conv1d))
                 and output.shape[1:-1].numel() > 1,

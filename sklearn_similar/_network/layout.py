@@ -1,6 +1,6 @@
 """Layouts of layers' outputs: where filters, rows and columns are in them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -27,6 +27,8 @@ class Layout:
     tokens : (int, int, int) or None
         The axis that has tokens without a place (class tokens) besides those of the
         maps, its first token with a place, and their number.
+    shift : (int, int)
+        By how many places rows and columns have been rolled.
     """
 
     filter_axis: int = 1
@@ -35,11 +37,12 @@ class Layout:
     grid: tuple[int, int] = (-1, -1)
     shape: tuple[int, ...] = (-1, -1, -1, -1)
     tokens: tuple[int, int, int] | None = None
+    shift: tuple[int, int] = (0, 0)
 
     @property
     def is_channels_first(self) -> bool:
         """Whether the output is n_images x n_filters x height x width."""
-        is_map = len(self.shape) == 4 and self.tokens is None
+        is_map = len(self.shape) == 4 and self.tokens is None and not any(self.shift)
         return is_map and self.order == (0, 1, 2, 3)
 
     def fits(self, output: torch.Tensor) -> bool:
@@ -56,7 +59,18 @@ class Layout:
         if self.tokens is not None:
             output = output.narrow(*self.tokens)
         factors = output.reshape(self.lengths).permute(self.order)
-        return factors.reshape(len(factors), factors.shape[1], *self.grid)
+        maps = factors.reshape(len(factors), factors.shape[1], *self.grid)
+        if any(self.shift):
+            return maps.roll([-places for places in self.shift], dims=(2, 3))
+        return maps
+
+    def with_filters(self, n_filters: int) -> "Layout":
+        """The layout of an output of the same form with other filters."""
+        if self.is_channels_first:
+            return self
+        lengths, shape = list(self.lengths), list(self.shape)
+        lengths[self.order[1]] = shape[self.filter_axis] = n_filters
+        return replace(self, lengths=tuple(lengths), shape=tuple(shape))
 
     def along_filters(self, values: torch.Tensor) -> torch.Tensor:
         """Values of the filters, in a shape that the output can be compared with."""
@@ -89,7 +103,7 @@ def _layout(axes: Axes) -> Layout | None:
     filter_axis = axis_of_factor[positions[FILTER][0]]
     if not axes[filter_axis].is_only(FILTER):
         return None
-    order, grid = [positions[IMAGE][0], positions[FILTER][0]], []
+    order, grid, shift = [positions[IMAGE][0], positions[FILTER][0]], [], []
     for kind in (ROW, COLUMN):
         parts = sorted(positions[kind], key=lambda i: -factors[i].step)
         if not parts or not _is_whole([factors[i] for i in parts]):
@@ -99,6 +113,7 @@ def _layout(axes: Axes) -> Layout | None:
             length *= factors[index].size
         order += parts
         grid.append(length)
+        shift.append(max(factors[i].shift for i in parts))
     order += [i for i in range(len(factors)) if i not in order]
     with_more = [i for i, axis in enumerate(axes) if not axis.is_plain]
     if len(with_more) > 1:
@@ -117,12 +132,13 @@ def _layout(axes: Axes) -> Layout | None:
             for axis in axes
         ),
         tokens=tokens,
+        shift=(shift[0], shift[1]),
     )
 
 
 def _is_whole(parts: list[Factor]) -> bool:
     """Whether factors, the largest steps first, are all rows (or columns) of a map."""
     parts = [part for part in parts if part.size > 1]
-    return all(part.shift == 0 for part in parts) and all(
+    return len({part.shift for part in parts}) < 2 and all(
         outer.step == inner.step * inner.size for outer, inner in pairwise(parts)
     )
