@@ -176,7 +176,7 @@ def report(options: argparse.Namespace) -> str:
 def _labels_of_classes(labels: Any, classes: np.ndarray) -> list:
     """Text as the labels of a model: numbers, if it was trained with numbers."""
     known = {str(label): label for label in classes.tolist()}
-    unknown = sorted(set(labels) - set(known))
+    unknown = sorted({str(label) for label in labels} - set(known))
     are_text = all(isinstance(label, str) for label in known.values())
     if unknown and not are_text:
         raise ValueError(

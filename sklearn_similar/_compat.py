@@ -64,7 +64,7 @@ def documentation_url() -> str:
 
 
 def _is_short(value: Any) -> bool:
-    """Whether a fitted attribute is a value to read: no network, no table of weights."""
+    """Whether a fitted attribute can be read: no network, no table of weights."""
     if isinstance(value, (torch.nn.Module, torch.Tensor, Mapping)):
         return False
     if isinstance(getattr(value, "module_", None), torch.nn.Module):

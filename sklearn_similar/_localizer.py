@@ -415,8 +415,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             (maximum heatmap value in the highest-scoring of the merged boxes; NaN if
             the estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``, ``y_max``
             (pixels, half-open). For files, the last column is ``path``. Images are in
-            order, each with its highest score first. An iterator gives a table for each image as soon as it is searched,
-            a Dask collection a table that is computed later.
+            order, each with its highest score first. An iterator gives a table for each
+            image as soon as it is searched, a Dask collection a table that is computed
+            later.
 
         Raises
         ------

@@ -80,9 +80,7 @@ class EpochBar(Callback):
     """A progress bar over the epochs of a skorch net, with the last training loss."""
 
     def on_train_begin(self, net, **kwargs):
-        self.bar_ = progress_bar(
-            desc="epochs", total=net.max_epochs, unit="epoch"
-        )
+        self.bar_ = progress_bar(desc="epochs", total=net.max_epochs, unit="epoch")
 
     def on_epoch_end(self, net, **kwargs):
         loss = net.history[-1]["train_loss"]

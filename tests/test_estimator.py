@@ -83,7 +83,6 @@ def test_only_random_states_that_are_none_are_set():
     assert estimator[-1].random_state == seed
 
 
-
 def test_html_shows_no_networks_or_weights(fitted, fitted_localizer):
     for estimator in (fitted, fitted_localizer):
         page = estimator._repr_html_()

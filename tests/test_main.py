@@ -445,7 +445,7 @@ def test_parameters_of_the_search_are_options(
         min_size=15, max_size=30, polarity="both", nms_threshold=0.1
     )
     expected = localizer.localize(photographs)
-    assert 0 < len(expected)
+    assert len(expected) > 0
     assert pd.read_csv(out)["x_min"].tolist() == expected["x_min"].tolist()
 
 

@@ -67,6 +67,13 @@ class FilterImportanceDisplay:
         self.classes = classes
         self.measure = measure
 
+    def __repr__(self) -> str:
+        n = f"{len(self.importances)} " if has_length(self.importances) else ""
+        return (
+            f"<FilterImportanceDisplay: increase of the {self.measure} without each of "
+            f"{n}filters>"
+        )
+
     def plot(self, ax=None, *, sort=True, by_class=False, cmap="RdBu_r", colorbar=True):
         """Draw a bar for each filter, or a square for each filter and class.
 

@@ -1,7 +1,6 @@
 """Reports as HTML files."""
 
 import os
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +10,7 @@ from .. import __version__
 from .._images.files import import_pillow
 from .._images.messages import count
 from .._saving.files import check_can_write, write_atomically
+from ..display._tables import natural_key
 from ._contents import STATUSES, Contents, report_contents
 
 
@@ -106,7 +106,7 @@ def render(contents: Contents) -> bytes:
     text = environment.from_string(page).render(
         vars(contents),
         n_images=count(len(contents.pictures), "image"),
-        labels=sorted({row["label"] for row in contents.rows}, key=_natural_key),
+        labels=sorted({row["label"] for row in contents.rows}, key=natural_key),
         statuses=[status for status in STATUSES if status in statuses],
         has_heat=any(picture.heat for picture in contents.pictures),
         version=__version__,
@@ -115,9 +115,3 @@ def render(contents: Contents) -> bytes:
     )
     # Names of files may contain bytes that no encoding can represent.
     return text.encode("utf-8", "replace")
-
-
-def _natural_key(text: str) -> list[tuple[int, str]]:
-    """Key of an order in which "2" comes before "10"."""
-    parts = re.split("([0-9]+)", text)
-    return [(int(part), "") if n % 2 else (0, part) for n, part in enumerate(parts)]
