@@ -14,7 +14,7 @@ from ._drawing import (
     is_axes,
 )
 
-_MEASURES = {"log_loss": "log loss", "error": "error rate"}
+MEASURES = {"log_loss": "log loss", "error": "error rate"}
 
 
 class FilterImportanceDisplay:
@@ -194,7 +194,7 @@ class FilterImportanceDisplay:
             estimator.filter_importances_,
             class_importances=estimator.class_importances_,
             classes=estimator.classes_,
-            measure=_MEASURES[estimator.importance],
+            measure=MEASURES[estimator.importance],
         )
         return display.plot(ax, **plot_params)
 

@@ -25,7 +25,7 @@ from ._drawing import (
 from ._tables import natural_key, read_table
 
 # Okabe and Ito's colours, which all kinds of colour vision can tell apart.
-_COLORS = (
+COLORS = (
     "#e69f00",
     "#56b4e9",
     "#009e73",
@@ -351,8 +351,8 @@ def _color_by_label(instances: pd.DataFrame, color: Any) -> dict[str, Any]:
     labels = sorted({str(label) for label in instances["label"]}, key=natural_key)
     if color is not None or len(labels) < 2:
         return dict.fromkeys(labels, color or "tab:orange")
-    if len(labels) <= len(_COLORS):
-        return dict(zip(labels, _COLORS, strict=False))
+    if len(labels) <= len(COLORS):
+        return dict(zip(labels, COLORS, strict=False))
     from matplotlib import colormaps
 
     # From 21 labels up, colours recur.
