@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
-from importlib.metadata import entry_points
+import tomllib
+from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pandas as pd
@@ -382,8 +384,9 @@ def test_skipped_files_are_counted(model, photographs, tmp_path, capsys):
 
 
 def test_the_command_is_installed_under_its_own_name():
-    (command,) = entry_points(group="console_scripts", name="sklearn-similar")
-    assert command.load() is main
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    scripts = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["scripts"]
+    assert resolve_name(scripts["sklearn-similar"]) is main
 
 
 def test_usage_names_the_command_that_was_started(monkeypatch, capsys):

@@ -48,11 +48,11 @@ class InstancesDisplay:
             (height, width, n_channels), path or list of paths
         Integer or float images, which may differ in size, or their files.
     instances : DataFrame, list of DataFrame or path
-        Table that `localize` or `datasets.load_annotations` returns: ``image, label,
-        x_min, y_min, x_max, y_max`` and, if known, ``score``; or one for each image; or
-        a CSV file that the command ``sklearn-similar localize`` wrote. If ``image``
-        holds names of files, `images` are their folder or paths, and rows of other
-        files are not drawn.
+        Table that `localize` or `sklearn_similar.datasets.load_annotations` returns:
+        ``image, label, x_min, y_min, x_max, y_max`` and, if known, ``score``; or one
+        for each image; or a CSV file that the command ``sklearn-similar localize``
+        wrote. If ``image`` holds names of files, `images` are their folder or paths,
+        and rows of other files are not drawn.
     truth : DataFrame, list of DataFrame or path, default=None
         True instances. They are drawn with dashed lines if they were detected, and with
         thick lines if they were missed; false detections are dotted. Labels say which

@@ -238,6 +238,9 @@ def _localizer_contents(
     ]
     for row in rows:
         pictures[row["image"]].boxes.append(row)
+    # Localizers that learnt from boxes have no heatmaps.
+    has_heat = not rows or any(row["heat"] is not None for row in rows)
+    columns = [name for name in _COLUMNS if has_heat or name != "heat"]
     recognizer = getattr(localizer, "estimator_", None)
     importances, n_filters = _importances(recognizer)
     return Contents(
@@ -245,7 +248,7 @@ def _localizer_contents(
         facts=facts,
         counts=_label_counts(table["label"]),
         pictures=pictures,
-        columns=_COLUMNS + ["status"] * (y_true is not None),
+        columns=columns + ["status"] * (y_true is not None),
         rows=rows,
         confusion=confusion,
         importances=importances,
