@@ -64,7 +64,9 @@ class Page(HTMLParser):
 
     def boxes(self, status):
         spans = self.of("span")
-        return [e for e in spans if e[1].get("class", "").split()[:2] == ["box", status]]
+        return [
+            e for e in spans if e[1].get("class", "").split()[:2] == ["box", status]
+        ]
 
     def cells_in(self, id):
         """Texts of the data cells in the element with an id."""
