@@ -134,7 +134,7 @@ def test_rectangles_begin_at_the_edges_of_pixels(table):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_layers_of_napari_and_back(table):
-    pytest.importorskip("napari", reason="napari is not installed")
+    pytest.importorskip("napari.layers", reason="napari is not installed")
     for instances in (table, table[table["image"] == 0]):
         names = {"instances": instances}
         exec(code_with("Layer.create"), names)
