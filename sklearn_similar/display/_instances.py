@@ -356,8 +356,8 @@ def _color_by_label(instances: pd.DataFrame, color: Any) -> dict[str, Any]:
     from matplotlib import colormaps
 
     # From 21 labels up, colours recur.
-    colors = colormaps["tab20"].colors
-    return {label: colors[n % len(colors)] for n, label in enumerate(labels)}
+    colors = colormaps["tab20"]
+    return {label: colors(n % colors.N) for n, label in enumerate(labels)}
 
 
 def _plain_boxes(instances: pd.DataFrame, colors: Mapping[str, Any]) -> list[_Box]:

@@ -443,7 +443,7 @@ def _importances(classifier: Any, max_filters: int = 64) -> tuple[pd.Series, int
 
 
 def _measure(classifier: Any) -> str:
-    return MEASURES.get(getattr(classifier, "importance", None), "error")
+    return MEASURES.get(getattr(classifier, "importance", ""), "error")
 
 
 def _number(value: Any) -> int | float | None:
