@@ -11,7 +11,12 @@ import pandas as pd
 from .._images.messages import count
 from .._images.streams import image_files
 from .._tables.boxes import BOX_COLUMNS, CROWD_COLUMN, INSTANCE_COLUMNS
-from .._tables.checks import check_instances, image_numbers, without_crowds
+from .._tables.checks import (
+    check_instances,
+    crowd_rows,
+    image_numbers,
+    without_crowds,
+)
 from .._tables.matching import find_pairs, ignored_rows, matched_rows
 from .._tables.values import has_length
 from ._drawing import (
@@ -325,7 +330,7 @@ class _Box:
         """What is written at the box."""
         if self.kind == "detected":
             return ""
-        parts = [self.kind] if self.kind in ("false", "missed") else []
+        parts = [self.kind] if self.kind in ("false", "missed", "crowd") else []
         if with_label:
             parts.append(str(self.instance["label"]))
         if not self.is_true and "score" in self.instance:
@@ -361,10 +366,16 @@ def _color_by_label(instances: pd.DataFrame, color: Any) -> dict[str, Any]:
 
 
 def _plain_boxes(instances: pd.DataFrame, colors: Mapping[str, Any]) -> list[_Box]:
-    """Boxes of predictions, or of annotations, whose truth is not known."""
+    """Boxes of predictions or annotations: solid for objects, dashed for crowds."""
+    is_crowd = crowd_rows(instances, name="instances")
     return [
-        _Box(instance=instance, kind="", color=colors[str(instance["label"])])
-        for instance in instances.to_dict("records")
+        _Box(
+            instance=instance,
+            kind="crowd" if crowd else "",
+            color=colors[str(instance["label"])],
+            linestyle="--" if crowd else "-",
+        )
+        for instance, crowd in zip(instances.to_dict("records"), is_crowd, strict=True)
     ]
 
 
@@ -416,6 +427,10 @@ def _true_boxes(truth: pd.DataFrame, matched, color) -> Iterator[_Box]:
         )
 
 
+def _are_compared(boxes: Sequence[_Box]) -> bool:
+    return any(box.kind not in ("", "crowd") for box in boxes)
+
+
 def _titles(boxes: Sequence[_Box], images: Any, n_images: int) -> list[str]:
     """Counts for each image, and its name if it is a file."""
     files = image_files(images)
@@ -426,7 +441,7 @@ def _titles(boxes: Sequence[_Box], images: Any, n_images: int) -> list[str]:
     labels = [str(box.instance["label"]) for box in boxes]
     for box in boxes:
         kinds[box.instance["image"]][box.kind] += 1
-    if any(box.kind for box in boxes):
+    if _are_compared(boxes):
         shown = ("right", "false", "missed")
         counts = [", ".join(f"{n[kind]} {kind}" for kind in shown) for n in kinds]
     elif len(set(labels)) == 1:
@@ -440,11 +455,13 @@ def _draw_legend(
     plt, axes, boxes: Sequence[_Box], is_new: bool, max_labels: int = 20
 ) -> None:
     """Draw a legend if colours or lines differ, below the images."""
-    is_compared = any(box.kind for box in boxes)
+    is_compared = _are_compared(boxes)
     key = "kind" if is_compared else "label"
     entries: dict[str, tuple[_Box, int]] = {}
     for box in boxes:
         name = box.kind if is_compared else str(box.instance["label"])
+        if box.kind == "crowd":
+            name = f"{name}, crowd"
         first, n = entries.get(name, (box, 0))
         entries[name] = (first, n + 1)
     if not is_compared and len({box.color for box in boxes}) < 2:

@@ -658,6 +658,15 @@ def test_several_labels_have_colours_and_a_legend_with_counts():
     assert given.axes_[1].get_legend() is not None
 
 
+def test_regions_of_crowds_are_not_counted():
+    table = make_boxes("a", "b", "b").assign(iscrowd=[False, False, True])
+    display = InstancesDisplay([np.zeros((8, 10))], table).plot()
+    assert display.axes_[0].get_title() == "2 instances"
+    assert texts_of(display.axes_[0]) == ["a", "b", "crowd b"]
+    assert [p.get_linestyle() for p in display.axes_[0].patches] == ["-", "-", "--"]
+    assert legend_of(display) == ["a (1)", "b (1)", "b, crowd (1)"]
+
+
 def test_many_boxes_have_no_texts_unless_they_are_asked_for():
     table = make_boxes(*"abc" * 20)
     display = InstancesDisplay([np.zeros((8, 10))], table).plot()
