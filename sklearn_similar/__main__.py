@@ -1,4 +1,4 @@
-"""The commands of ``python -m sklearn_similar``."""
+"""The command ``sklearn-similar``, which is also ``python -m sklearn_similar``."""
 
 import argparse
 import math
@@ -10,41 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+from tqdm import tqdm
 
 from . import __version__
-from ._images.files import (
-    ImageFiles,
-    find_image_files,
-    find_labelled_files,
-    import_pillow,
-    read_crops,
-)
-from ._images.messages import count, shape_text
-from ._images.transparency import fill_for
-from ._localizer import InstanceLocalizer
+from ._commands import localize, report, train
+from ._images.files import import_pillow
 from ._network.pretrained import PRETRAINED
-from ._saving.files import check_can_write, write_all
-from ._saving.persistence import load, save
-from ._search.detections import detections_table
-from .datasets._dump_annotations import annotation_texts
 from .datasets._formats import FORMATS
-from .datasets._load_annotations import load_annotations
-from .report._contents import report_contents
-from .report._report import render
 
-_PROGRAM = "python -m sklearn_similar"
-_TRAINING_PARAMETERS = (
-    "n_instance_crops",
-    "n_background_crops",
-    "n_mining_rounds",
-    "rotation",
-    "backbone",
-)
-# Options of train that act on crops alone, and on photographs alone; None by default.
-_OF_CROPS = ("dark", "size", "n_instance_crops", "n_background_crops", "rotation")
-_OF_PHOTOGRAPHS = ("backbone", "partial")
 _OK, _FAILED, _INTERRUPTED = 0, 1, 130
 
 
@@ -54,11 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Wrong usage raises `SystemExit` with the code 2. Errors that a user can correct are
     one line on stderr, with the code 1.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     try:
         with _warnings_as_lines():
-            import_pillow(f"{_PROGRAM} {options.command}")
-            options.run(options)
+            import_pillow(f"{parser.prog} {options.command}")
+            print(options.run(options))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except MemoryError:
@@ -87,7 +61,8 @@ def _warnings_as_lines() -> Iterator[None]:
         text = _one_line(str(message))
         if text not in printed:
             printed.add(text)
-            print(f"warning: {text}", file=sys.stderr)
+            # Above a progress bar, if there is one.
+            tqdm.write(f"warning: {text}", file=sys.stderr)
 
     with warnings.catch_warnings():
         # Otherwise, a warning is shown once for each place in the code.
@@ -121,199 +96,169 @@ _TRAIN_OPTIONS = (
     ("--random-state", _SEED, "seed"),
 )
 _LOCALIZE_OPTIONS = (
-    ("--report", Path, "HTML page to write, with pictures"),
-    ("--score-threshold", float, "minimum score, from 0 to 1 (default: the model's)"),
+    ("--report", Path, "HTML page to write, too, with pictures"),
+    ("--nms-threshold", float, "maximum overlap (IoU) of two detections"),
+    ("--n-jobs", int, "number of processes; -1 is one for each core"),
 )
+# Parameters of the localizer that act in a search; None leaves the model's.
+_SEARCH_OPTIONS = (
+    ("--score-threshold", float, "minimum score, from 0 to 1 (default: the model's)"),
+    ("--min-size", float, "minimum length of the longer side of a box in pixels"),
+    ("--max-size", float, "maximum length of the longer side of a box in pixels"),
+)
+_REPORT_OPTIONS = (
+    ("--annotations", Path, "file or folder with the true boxes of the objects"),
+)
+
+
+def _program() -> str:
+    """The name by which the command was started."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "sklearn-similar" else "python -m sklearn_similar"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
-        description="Detect and recognise instances in images, learnt from crops.",
+        prog=_program(),
+        description="Detect and recognise objects in images, learnt from crops or "
+        "from boxes.",
+        epilog="@FILE stands for the arguments in the lines of a file.",
+        fromfile_prefix_chars="@",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_localize(commands)
+    _add_report(commands)
+    return parser
 
-    train = commands.add_parser(
+
+def _add_train(commands: Any) -> None:
+    command = commands.add_parser(
         "train",
         help="learn from a folder of crops for each label, or from boxes",
-        description="Learn to find instances from crops, a folder for each label; or "
+        description="Learn to find objects from crops, a folder for each label; or "
         "with --annotations, from boxes in photographs.",
     )
-    train.set_defaults(run=_train, usage_error=train.error)
-    train.add_argument(
+    command.set_defaults(run=train, usage_error=command.error)
+    command.add_argument(
         "images",
         type=Path,
         help="folder with a folder of crops for each label, or folder of photographs",
     )
-    train.add_argument("model", type=Path, help="file to write, such as m.safetensors")
-    train.add_argument(
+    command.add_argument(
+        "model",
+        type=Path,
+        nargs="?",
+        help="file to write (default: model.safetensors, if it does not exist)",
+    )
+    command.add_argument(
         "--dark",
         action="store_true",
         default=None,
-        help="instances are dark on light, in crops and images",
+        help="objects are dark on light, in crops and images",
     )
-    train.add_argument(
+    command.add_argument(
         "--partial",
         action="store_true",
         default=None,
         help="some objects in the photographs have no boxes",
     )
-    train.add_argument(
+    command.add_argument(
         "--backbone",
         choices=sorted(PRETRAINED),
         help="pretrained network (default: a small network learns the photographs)",
     )
-    train.add_argument("-v", "--verbose", action="store_true", help="show progress")
+    command.add_argument(
+        "--subset",
+        choices=("train", "val", "test"),
+        help="the part of a YOLO data set to learn from (default: all parts)",
+    )
+    _add_values(command, _TRAIN_OPTIONS)
+    _add_progress(command)
 
-    localize = commands.add_parser(
+
+def _add_localize(commands: Any) -> None:
+    command = commands.add_parser(
         "localize",
-        help="find instances in a folder of images",
-        description="Find instances in images and write a table of them.",
+        help="find objects in images",
+        description="Find objects in images and write a table of them.",
     )
-    localize.set_defaults(run=_localize)
-    localize.add_argument("model", type=Path, help="file that train or save wrote")
-    localize.add_argument("images", type=Path, help="folder of images, or one image")
-    localize.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="CSV file to write"
+    command.set_defaults(run=localize)
+    _add_model_and_images(command)
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="CSV file to write (default: instances.csv, if it does not exist)",
     )
-    localize.add_argument(
+    command.add_argument(
         "--format",
         choices=sorted(FORMATS),
         help="write a file for an annotation tool to --out in place of a CSV "
         "file; voc, yolo and labelme write a folder",
     )
-    for command, options in ((train, _TRAIN_OPTIONS), (localize, _LOCALIZE_OPTIONS)):
-        for name, kind, text in options:
-            metavar = _METAVARS.get(kind, "N")
-            command.add_argument(name, type=kind, metavar=metavar, help=text)
-    return parser
+    _add_values(command, _LOCALIZE_OPTIONS)
+    _add_search(command)
 
 
-def _train(options: argparse.Namespace) -> None:
-    of_crops = options.annotations is None
-    for name in _OF_PHOTOGRAPHS if of_crops else _OF_CROPS:
-        if getattr(options, name) is not None:
-            fact = "needs" if of_crops else "has no effect with"
-            options.usage_error(f"--{name.replace('_', '-')} {fact} --annotations")
-    check_can_write(options.model)
-    background = None
-    if options.background is not None:
-        background = list(ImageFiles(find_image_files(options.background)))
-    given = {
-        name: getattr(options, name)
-        for name in _TRAINING_PARAMETERS
-        if getattr(options, name) is not None
-    }
-    localizer = InstanceLocalizer(
-        polarity="dark" if options.dark else "bright",
-        annotation="partial" if options.partial else "complete",
-        crop_size=options.size,
-        random_state=options.random_state,
-        verbose=int(options.verbose),
-        **given,
+def _add_report(commands: Any) -> None:
+    command = commands.add_parser(
+        "report",
+        help="write an HTML page with the predictions for images",
+        description="Write an HTML page with images and what a model finds in them.",
     )
-    read = _read_crops if of_crops else _read_photographs
-    X, y = read(options)
-    localizer.fit(X, y, background).set_params(verbose=0)
-    save(localizer, options.model)
-    print(f"wrote {options.model}")
-
-
-def _read_crops(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Crops of one size, and their labels."""
-    by_label = dict(find_labelled_files(options.images))
-    files = [file for members in by_label.values() for file in members]
-    labels = np.repeat(list(by_label), [len(members) for members in by_label.values()])
-    crops, are_scaled = read_crops(files, options.size, is_dark=bool(options.dark))
-    print(
-        f"learning {count(len(by_label), 'label')} from {count(len(crops), 'crop')} of "
-        f"{shape_text(crops.shape[1:3])} pixels{' (scaled)' if are_scaled else ''}",
-        flush=True,
+    command.set_defaults(run=report, usage_error=command.error)
+    _add_model_and_images(command)
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="HTML file to write (default: report.html, if it does not exist)",
     )
-    return crops, labels
-
-
-def _read_photographs(options: argparse.Namespace) -> tuple[list[Path], pd.DataFrame]:
-    """The paths of photographs, and the table of their objects."""
-    paths, instances = load_annotations(options.annotations, options.images)
-    print(
-        f"learning {count(instances['label'].nunique(), 'label')} from "
-        f"{count(len(instances), 'object')} in {count(len(paths), 'photograph')}",
-        flush=True,
+    command.add_argument(
+        "--labelled",
+        action="store_true",
+        help="for a classifier: images are in a folder for each true label",
     )
-    return paths, instances
+    _add_values(command, _REPORT_OPTIONS)
+    _add_search(command)
 
 
-def _localize(options: argparse.Namespace) -> None:
-    localizer = _load_localizer(options.model)
-    if options.score_threshold is not None:
-        localizer.set_params(score_threshold=options.score_threshold)
-    paths = find_image_files(options.images)
-    # Raises before the search if the results could not be written.
-    files = _table_files(options, paths, detections_table([], localizer.classes_))
-    if options.report is not None:
-        check_can_write(options.report)
-        if options.report.resolve() in {file.resolve() for file in files}:
-            raise ValueError(
-                f"--out and --report would both write {str(options.report)!r}; pass "
-                "two names."
-            )
-    instances = localizer.localize(paths)
-    files = _table_files(options, paths, instances)
-    written = [options.out]
-    if options.report is not None:
-        images = ImageFiles(paths, fill_for(localizer))
-        names = _names(options, paths)
-        contents = report_contents(localizer, images, None, names, instances)
-        files[options.report] = render(contents)
-        written.append(options.report)
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    write_all(files)
-    print(
-        f"found {count(len(instances), 'instance')} in {count(len(paths), 'image')}; "
-        f"wrote {' and '.join(map(str, written))}"
+def _add_model_and_images(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path, help="file that train or save wrote")
+    command.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        help="folders of images, which are searched with their subfolders, or images",
     )
 
 
-def _load_localizer(model: Path) -> InstanceLocalizer:
-    localizer = load(model)
-    if not isinstance(localizer, InstanceLocalizer):
-        raise ValueError(
-            f"{str(model)!r} holds a {type(localizer).__name__}; pass a file "
-            "of an InstanceLocalizer, as train writes it."
-        )
-    return localizer
+def _add_search(command: argparse.ArgumentParser) -> None:
+    _add_values(command, _SEARCH_OPTIONS)
+    command.add_argument(
+        "--polarity",
+        choices=("bright", "dark", "both"),
+        help="whether objects are bright as in training, dark, or either",
+    )
+    _add_progress(command)
 
 
-def _names(options: argparse.Namespace, paths: list[Path]) -> list[str]:
-    """The paths of images relative to the folder that is searched."""
-    folder = options.images if options.images.is_dir() else options.images.parent
-    return [path.relative_to(folder).as_posix() for path in paths]
+def _add_progress(command: argparse.ArgumentParser) -> None:
+    progress = command.add_mutually_exclusive_group()
+    progress.add_argument(
+        "-v", "--verbose", action="store_true", help="show progress, also in a file"
+    )
+    progress.add_argument(
+        "-q", "--quiet", action="store_true", help="show no progress in a terminal"
+    )
 
 
-def _table_files(
-    options: argparse.Namespace, paths: list[Path], instances: pd.DataFrame
-) -> dict[Any, bytes]:
-    """The content of each file of detections, after checks that it can be written."""
-    if options.format is None:
-        check_can_write(options.out)
-        return {options.out: _csv(instances, _names(options, paths))}
-    try:
-        texts = annotation_texts(options.out, paths, instances, format=options.format)
-    except FileExistsError as error:
-        # Boxes may have been corrected in it.
-        file, _, _ = str(error).partition(";")
-        raise ValueError(f"{file}; remove it, or pass another --out.") from error
-    return {file: text.encode() for file, text in texts.items()}
-
-
-def _csv(instances: pd.DataFrame, names: list[str]) -> bytes:
-    named = instances.assign(image=[names[number] for number in instances["image"]])
-    text = named.to_csv(index=False, lineterminator="\n")
-    # Names of files that are not in UTF-8 keep their bytes.
-    return text.encode("utf-8", "surrogateescape")
+def _add_values(command: argparse.ArgumentParser, options: tuple) -> None:
+    for name, kind, text in options:
+        metavar = _METAVARS.get(kind, "N")
+        command.add_argument(name, type=kind, metavar=metavar, help=text)
 
 
 if __name__ == "__main__":

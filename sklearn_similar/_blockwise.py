@@ -241,4 +241,6 @@ def _table_of_partition(images, number: int, call: _Call, fitted, meta: pd.DataF
     images = list(images)
     if not images:
         return meta, 0
-    return call(fitted, images, _names_in_partition(number)), len(images)
+    table = call(fitted, images, _names_in_partition(number))
+    # Images may be files, whose tables have a column `path`; `meta` does not know that.
+    return table[list(meta.columns)], len(images)

@@ -5,10 +5,11 @@ This is the one place to change when a release of either moves them.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from importlib.metadata import PackageNotFoundError, metadata
+from typing import Any, ClassVar, TypeVar
 
 import torch
-from sklearn.base import _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -26,6 +27,49 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Function = TypeVar("Function", bound=Callable)
+
+
+class ReadableHTMLMixin(BaseEstimator):
+    """Estimator whose HTML representation links to the documentation.
+
+    The link is "Documentation" of the installed package's URLs. Fitted attributes that
+    hold networks or tables of weights are left out.
+    """
+
+    _doc_link_module: ClassVar[str] = "sklearn_similar"
+
+    @property
+    def _doc_link_template(self) -> str:
+        base = documentation_url()
+        page = "generated/{estimator_module}.{estimator_name}.html"
+        return f"{base.rstrip('/')}/{page}" if base else ""
+
+    def _get_fitted_attr_html(self, doc_link: str = ""):
+        # Called by scikit-learn 1.9 and later.
+        attributes = super()._get_fitted_attr_html(doc_link)
+        for name in list(attributes):
+            if not _is_short(getattr(self, name, None)):
+                del attributes[name]
+        return attributes
+
+
+def documentation_url() -> str:
+    """The address of the documentation of the installed package; "" without one."""
+    try:
+        urls = metadata("sklearn-similar").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    named = dict(url.split(", ", 1) for url in urls)
+    return named.get("Documentation", "")
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a fitted attribute can be read: no network, no table of weights."""
+    if isinstance(value, (torch.nn.Module, torch.Tensor, Mapping)):
+        return False
+    if isinstance(getattr(value, "module_", None), torch.nn.Module):
+        return False
+    return getattr(value, "ndim", 0) < 2
 
 
 def fit_context(
@@ -83,10 +127,12 @@ __all__ = [
     "HasMethods",
     "Interval",
     "Options",
+    "ReadableHTMLMixin",
     "StrOptions",
     "TorchDispatchMode",
     "check_feature_names_in",
     "current_function_mode",
+    "documentation_url",
     "fit_context",
     "get_output_config",
     "global_forward_hooks",

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from ._compat import validate_parameter_constraints
+from ._compat import ReadableHTMLMixin, validate_parameter_constraints
 
 
-class NestedParametersMixin(BaseEstimator):
+class NestedParametersMixin(ReadableHTMLMixin):
     """Estimator with <name>__<parameter> of things that are not estimators."""
 
     # The dict parameter that holds <name>__<parameter>, by name.

@@ -41,7 +41,7 @@ from ._images.memory import within_working_memory
 from ._images.messages import warn_user
 from ._images.photographs import grey_or_colour
 from ._images.reading import uint8_image_list
-from ._images.streams import check_in_memory, read_parts
+from ._images.streams import check_in_memory, image_files, read_parts
 from ._images.transparency import fill_for
 from ._images.validation import check_training_data, image_names, scaled_crops
 from ._learning.annotated import read_annotated
@@ -70,7 +70,7 @@ from ._search.crop_specification import (
     unpack_specification,
 )
 from ._search.crowding import CrowdingCheck
-from ._search.detections import Detections, detections_table
+from ._search.detections import Detections, detections_table, with_paths
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
 from ._search.pooled_recognizer import PooledRecognizer
@@ -424,9 +424,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             ``label``, ``score`` (calibrated probability of the label), ``heat``
             (maximum heatmap value in the highest-scoring of the merged boxes; NaN if
             the estimator has no heatmaps), ``x_min``, ``y_min``, ``x_max``, ``y_max``
-            (pixels, half-open). Images are in order, each with its highest score
-            first. An iterator gives a table for each image as soon as it is searched,
-            a Dask collection a table that is computed later.
+            (pixels, half-open). For files, the last column is ``path``. Images are in
+            order, each with its highest score first. An iterator gives a table for each
+            image as soon as it is searched, a Dask collection a table that is computed
+            later.
 
         Raises
         ------
@@ -462,8 +463,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         DataFrame, iterator of DataFrame, or Dask DataFrame
             One row for each image and label, with the columns ``image`` (position in
             X), ``label``, ``count`` (expected number of objects), ``lower`` and
-            ``upper`` (integers, both included in the interval). As in `localize`, an
-            iterator gives a table for each image.
+            ``upper`` (integers, both included in the interval), and for files ``path``.
+            As in `localize`, an iterator gives a table for each image.
 
         Raises
         ------
@@ -574,6 +575,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "pass proposals='image'."
             )
         recognizer.check_estimator()
+        # A folder is listed once, for the images and for their paths in the table.
+        files = image_files(X, fill_for(self))
+        X = X if files is None else files
         channels = self._n_channels()
         n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
         parts, n_images = read_parts(self, X, self._layout, n_pixels)
@@ -596,7 +600,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         )
         if isinstance(X, Iterator):
             return numbered_tables(detections, to_table)
-        return to_table(list(detections))
+        table = to_table(list(detections))
+        return table if files is None else with_paths(table, files.paths)
 
     def _n_channels(self) -> int:
         if self.image_shape_ is None:

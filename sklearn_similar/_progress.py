@@ -1,10 +1,13 @@
-"""Progress bars on stderr, with verbose=1."""
+"""Progress bars, with verbose=1: on stderr, or in the output of a notebook's cell."""
 
+import io
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 from skorch.callbacks import Callback
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -39,17 +42,45 @@ def with_progress(
 
 
 def _with_bar(items, description, total, unit, size) -> Iterator:
-    with tqdm(desc=description, total=total, unit=unit) as bar:
+    with progress_bar(desc=description, total=total, unit=unit) as bar:
         for item in items:
             yield item
             bar.update(size(item))
+
+
+def progress_bar(**options: Any) -> Any:
+    """A bar of tqdm: a widget in a notebook, or one line of text without ipywidgets."""
+    if not _is_notebook():
+        return tqdm(**options)
+    if find_spec("ipywidgets") is None:
+        return _NotebookLine(**options, file=io.StringIO(), ascii=False)
+    from tqdm.notebook import tqdm as widget
+
+    return widget(**options)
+
+
+def _is_notebook() -> bool:
+    """Whether the code runs in a kernel of Jupyter."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "IPKernelApp" in getattr(shell, "config", {})
+
+
+class _NotebookLine(tqdm):
+    """One output that is replaced; notebooks keep each line that stderr gets."""
+
+    @staticmethod
+    def status_printer(file):
+        from IPython.display import Pretty, display
+
+        handle = display(Pretty(""), display_id=True)
+        return lambda text: handle.update(Pretty(text))
 
 
 class EpochBar(Callback):
     """A progress bar over the epochs of a skorch net, with the last training loss."""
 
     def on_train_begin(self, net, **kwargs):
-        self.bar_ = tqdm(desc="epochs", total=net.max_epochs, unit="epoch")
+        self.bar_ = progress_bar(desc="epochs", total=net.max_epochs, unit="epoch")
 
     def on_epoch_end(self, net, **kwargs):
         loss = net.history[-1]["train_loss"]

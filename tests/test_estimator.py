@@ -1,12 +1,14 @@
 """State of estimators, and parameters of estimators in them."""
 
+from email.message import Message
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_similar import SimilarNetClassifier
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar._estimator import (
     check_scales,
     copy_with,
@@ -79,3 +81,27 @@ def test_only_random_states_that_are_none_are_set():
     assert isinstance(seed, int)
     set_random_states(estimator, np.random.RandomState(1))
     assert estimator[-1].random_state == seed
+
+
+def test_html_shows_no_networks_or_weights(fitted, fitted_localizer):
+    for estimator in (fitted, fitted_localizer):
+        page = estimator._repr_html_()
+        for name in ("net_", "class_filter_weights_", "box_regression_", "backbone_"):
+            assert f">{name}<" not in page
+            assert f"\n            {name}\n" not in page
+    if hasattr(BaseEstimator, "_get_fitted_attr_html"):
+        assert "classes_" in fitted._repr_html_()
+        assert "filter_importances_" in fitted._repr_html_()
+
+
+@pytest.mark.parametrize("class_", [SimilarNetClassifier, InstanceLocalizer])
+def test_html_links_to_the_documentation_where_there_is_an_address(class_, monkeypatch):
+    monkeypatch.setattr("sklearn_similar._compat.metadata", lambda name: Message())
+    assert class_()._get_doc_link() == ""
+    package = Message()
+    package["Project-URL"] = "Source, https://example.org/code"
+    package["Project-URL"] = "Documentation, https://example.org/docs/"
+    monkeypatch.setattr("sklearn_similar._compat.metadata", lambda name: package)
+    page = f"https://example.org/docs/generated/sklearn_similar.{class_.__name__}.html"
+    assert class_()._get_doc_link() == page
+    assert page in class_()._repr_html_()

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,11 @@ from sklearn.linear_model import LogisticRegression
 
 from sklearn_similar import load, save
 from sklearn_similar.__main__ import main
-from sklearn_similar.datasets import load_annotations, make_scenes
+from sklearn_similar.datasets import (
+    dump_annotations,
+    load_annotations,
+    make_scenes,
+)
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -106,7 +113,7 @@ def test_a_report_that_fails_leaves_no_table(model, photographs, tmp_path, monke
     def fail(*arguments):
         raise ValueError("no report")
 
-    monkeypatch.setattr("sklearn_similar.__main__.report_contents", fail)
+    monkeypatch.setattr("sklearn_similar._commands.report_contents", fail)
     out, report = tmp_path / "out.csv", tmp_path / "report.html"
     options = ["--out", str(out), "--report", str(report)]
     assert main(["localize", str(model), str(photographs), *options]) == 1
@@ -282,7 +289,7 @@ def test_errors_are_one_line_and_the_code_is_1(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["localize", "model"], "the following arguments are required: images, --out"),
+        (["localize", "model"], "the following arguments are required: images"),
         (["train", "a", "b", "--size", "0"], "'0' must be an integer >= 1"),
         (
             ["train", "a", "b", "--n-mining-rounds", "-1"],
@@ -376,10 +383,119 @@ def test_skipped_files_are_counted(model, photographs, tmp_path, capsys):
     assert "'IMG_1.heic'" in line
 
 
+def test_the_command_is_installed_under_its_own_name():
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    scripts = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["scripts"]
+    assert resolve_name(scripts["sklearn-similar"]) is main
+
+
+def test_usage_names_the_command_that_was_started(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/sklearn-similar"])
+    with pytest.raises(SystemExit):
+        main(["report"])
+    assert capsys.readouterr().err.startswith("usage: sklearn-similar report")
+
+
+def test_default_names_never_replace_files(
+    model, photographs, tmp_path, monkeypatch, capsys
+):
+    image = photographs / "a.png"
+    monkeypatch.chdir(tmp_path)
+    run(capsys, "localize", model, image)
+    run(capsys, "localize", model, image, "--format", "coco")
+    run(capsys, "localize", model, image, "--format", "voc")
+    assert pd.read_csv("instances.csv")["image"].unique().tolist() == ["a.png"]
+    assert (tmp_path / "instances.json").is_file()
+    assert (tmp_path / "instances").is_dir()
+    assert "'instances.csv' exists already; remove it, or pass --out" in error_of(
+        capsys, "localize", model, image
+    )
+    (tmp_path / "report.html").touch()
+    assert "'report.html' exists" in error_of(capsys, "report", model, image)
+    (tmp_path / "model.safetensors").touch()
+    assert "pass a name for the model" in error_of(capsys, "train", tmp_path)
+
+
+def test_several_folders_and_images_are_named_from_what_holds_them_all(
+    model, photographs, tmp_path, capsys
+):
+    out, names = tmp_path / "out.csv", tmp_path / "names.txt"
+    given = [photographs / "more", photographs / "a.png", photographs / "more/c.PNG"]
+    names.write_text("\n".join(map(str, given)))
+    run(capsys, "localize", model, f"@{names}", "--out", out)
+    assert set(pd.read_csv(out)["image"]) == {"more/c.PNG", "a.png"}
+
+
+def test_progress_is_shown_in_a_terminal_or_if_asked_for(
+    model, photographs, tmp_path, monkeypatch, capsys
+):
+    command = ["localize", model, photographs, "--out", tmp_path / "out.csv"]
+    assert "localize:" not in run(capsys, *command).err
+    assert "localize:" in run(capsys, *command, "-v").err
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)
+    assert "localize:" in run(capsys, *command).err
+    assert "localize:" not in run(capsys, *command, "-q").err
+
+
+def test_parameters_of_the_search_are_options(
+    model, photographs, fitted_localizer, tmp_path, capsys
+):
+    out = tmp_path / "out.csv"
+    options = ["--min-size", 15, "--max-size", 30, "--polarity", "both"]
+    options += ["--nms-threshold", 0.1, "--n-jobs", 1, "--out", out]
+    run(capsys, "localize", model, photographs, *options)
+    localizer = load(model).set_params(
+        min_size=15, max_size=30, polarity="both", nms_threshold=0.1
+    )
+    expected = localizer.localize(photographs)
+    assert len(expected) > 0
+    assert pd.read_csv(out)["x_min"].tolist() == expected["x_min"].tolist()
+
+
+@pytest.fixture
+def truth_file(photographs, tmp_path):
+    """Boxes of the first photograph in COCO's format."""
+    truth = pd.DataFrame(
+        [[0, 7, 3, 3, 30, 30]],
+        columns=["image", "label", "x_min", "y_min", "x_max", "y_max"],
+    )
+    path = tmp_path / "truth.json"
+    dump_annotations(path, [photographs / "a.png"], truth, format="coco")
+    return path
+
+
+def test_report_of_a_localizer(model, photographs, truth_file, tmp_path, capsys):
+    pytest.importorskip("jinja2", reason="reports need Jinja2")
+    out = tmp_path / "page.html"
+    printed = run(capsys, "report", model, photographs, "--out", out)
+    assert printed.out == f"wrote {out}\n"
+    assert "<b>more/c.PNG</b>" in out.read_text()
+    # Files have labels of text, which name the numbers of the model.
+    options = ["--annotations", truth_file, "--out", out]
+    run(capsys, "report", model, photographs, *options)
+    assert "true instances" in out.read_text()
+    assert "<b>more/c.PNG</b>" not in out.read_text()
+
+
+def test_report_of_a_classifier(fitted, digits, crops, tmp_path, capsys):
+    pytest.importorskip("jinja2", reason="reports need Jinja2")
+    path, out = tmp_path / "classifier", tmp_path / "page.html"
+    save(fitted, path)
+    run(capsys, "report", path, crops, "--labelled", "--out", out)
+    assert "accuracy" in out.read_text()
+    assert "<b>7/0.png</b>" in out.read_text()
+    (crops / "1").rename(crops / "one")
+    message = error_of(capsys, "report", path, crops, "--labelled", "--out", out)
+    assert "The label 'one' is not the name of a class of the model: 0, 1" in message
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(path), str(crops), "--min-size", "3", "--out", str(out)])
+    assert "--min-size: for localizers only" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_without_a_traceback(model, photographs, monkeypatch, tmp_path):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sklearn_similar.__main__.load", interrupt)
+    monkeypatch.setattr("sklearn_similar._commands.load", interrupt)
     arguments = ["localize", str(model), str(photographs), "--out", str(tmp_path / "o")]
     assert main(arguments) == 130

@@ -1,6 +1,9 @@
 """Progress bars: on stderr with verbose=1, and no others."""
 
 import pickle
+import sys
+from functools import partial
+from time import sleep
 
 import pytest
 from sklearn.frozen import FrozenEstimator
@@ -84,3 +87,37 @@ def test_bars_are_shown_with_verbose_alone(capsys):
 def test_an_estimator_that_showed_bars_can_be_pickled(quick, digits):
     classifier = quick(verbose=1).fit(digits.X, digits.y)
     pickle.loads(pickle.dumps(classifier.net_))
+
+
+class FakeKernel:
+    """IPython in a kernel of Jupyter, as far as progress bars use it."""
+
+    def __init__(self):
+        self.outputs = []
+        self.config = {"IPKernelApp": {}}
+        self.Pretty = str
+
+    def get_ipython(self):
+        return self
+
+    def display(self, text, display_id):
+        number = len(self.outputs)
+        self.outputs.append(text)
+
+        class Handle:
+            update = staticmethod(partial(self.outputs.__setitem__, number))
+
+        return Handle
+
+
+def test_a_notebook_without_widgets_gets_a_line_for_each_step(monkeypatch, capsys):
+    kernel = FakeKernel()
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", kernel)
+    monkeypatch.setattr("sklearn_similar._progress.find_spec", lambda name: None)
+    for step in ("epochs", "localize"):
+        for _ in with_progress(range(40), step, 40, "image", 1):
+            sleep(0.005)
+    assert [text.partition(":")[0] for text in kernel.outputs] == ["epochs", "localize"]
+    assert all("40/40" in text for text in kernel.outputs)
+    assert capsys.readouterr() == ("", "")

@@ -65,6 +65,8 @@ def image_files(X: Any, fill: Fill = "contrast") -> ImageFiles | None:
     ValueError
         If a folder or file does not exist; the message names it.
     """
+    if isinstance(X, ImageFiles):
+        return X
     if isinstance(X, (str, os.PathLike)):
         return ImageFiles(find_image_files(Path(X)), fill)
     if isinstance(X, (pd.Series, np.ndarray)) and X.ndim == 1 and X.dtype.kind in "OUT":

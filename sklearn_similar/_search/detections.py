@@ -1,7 +1,8 @@
 """Detections: recognised region proposals, and their table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,12 @@ def detections_table(detections: list[Detections], classes: np.ndarray) -> pd.Da
         **dict(zip(BOX_COLUMNS, boxes.T, strict=True)),
     }
     return pd.DataFrame(columns, columns=list(INSTANCE_COLUMNS))
+
+
+def with_paths(table: pd.DataFrame, paths: Sequence[Path]) -> pd.DataFrame:
+    """A table with the path of each row's image as its last column."""
+    names = np.array([str(path) for path in paths], dtype=object)
+    return table.assign(path=names[table["image"].to_numpy()])
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._compat import Interval, validate_parameter_constraints
+from .._compat import Interval, StrOptions, validate_parameter_constraints
 from .._images.images import white_level
 from .._images.messages import shape_text
 from .._images.reading import is_images, is_list_of_images
@@ -18,6 +18,8 @@ from .._tables.values import as_numbers, each_array
 _CONSTRAINTS: dict[str, list] = {
     "alpha": [Interval(Real, 0, 1, closed="both")],
     "im_kw": [Mapping, None],
+    "labels": ["boolean", StrOptions({"auto"})],
+    "legend": ["boolean"],
     "iou_threshold": [Interval(Real, 0, 1, closed="right")],
     "max_heat": [Interval(Real, 0, None, closed="neither"), None],
     "n_columns": [Interval(Integral, 1, None, closed="left"), None],

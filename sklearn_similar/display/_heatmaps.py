@@ -66,6 +66,10 @@ class HeatmapDisplay:
         self.label = label
         self.max_heat = max_heat
 
+    def __repr__(self) -> str:
+        n = f"{len(self.heatmaps)} " if has_length(self.heatmaps) else ""
+        return f"<HeatmapDisplay: {n}images with their {self.label}>"
+
     def plot(
         self,
         axes=None,

@@ -14,7 +14,7 @@ from ._drawing import (
     is_axes,
 )
 
-_MEASURES = {"log_loss": "log loss", "error": "error rate"}
+MEASURES = {"log_loss": "log loss", "error": "error rate"}
 
 
 class FilterImportanceDisplay:
@@ -66,6 +66,13 @@ class FilterImportanceDisplay:
         self.class_importances = class_importances
         self.classes = classes
         self.measure = measure
+
+    def __repr__(self) -> str:
+        n = f"{len(self.importances)} " if has_length(self.importances) else ""
+        return (
+            f"<FilterImportanceDisplay: increase of the {self.measure} without each of "
+            f"{n}filters>"
+        )
 
     def plot(self, ax=None, *, sort=True, by_class=False, cmap="RdBu_r", colorbar=True):
         """Draw a bar for each filter, or a square for each filter and class.
@@ -187,7 +194,7 @@ class FilterImportanceDisplay:
             estimator.filter_importances_,
             class_importances=estimator.class_importances_,
             classes=estimator.classes_,
-            measure=_MEASURES[estimator.importance],
+            measure=MEASURES[estimator.importance],
         )
         return display.plot(ax, **plot_params)
 

@@ -2,18 +2,23 @@
 
 import inspect
 import math
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .._images.files import ImageFiles
 from .._images.images import n_channels
 from .._images.messages import count
 from .._images.rasters import Raster
 from .._images.reading import read_images
+from .._images.streams import image_files
 from .._images.transparency import fill_for
 from .._localizer import InstanceLocalizer
 from .._search.crop_recognizer import CropRecognizer
@@ -22,7 +27,9 @@ from .._tables.checks import check_instances, without_crowds
 from .._tables.matching import find_pairs, ignored_rows, matched_rows
 from .._tables.values import as_labels, has_length, shared_codes, type_text
 from ..display._drawing import each_image
+from ..display._importances import MEASURES
 from ..display._instances import check_table
+from ..display._tables import natural_key, read_table
 from ..metrics._detection import detection_scores
 from ._pictures import encode
 
@@ -55,6 +62,8 @@ class Contents:
     estimator : str
         Its representation.
     facts : dict of str to str
+    counts : dict of str to int
+        Number of predictions of each label.
     pictures : list of Picture
     columns : list of str
         Names of the columns of the table.
@@ -66,16 +75,20 @@ class Contents:
         Importances of the most important filters by the filters' names.
     n_filters : int
         Number of all filters.
+    measure : str
+        Name of the error that importances increase.
     """
 
     estimator: str
     facts: dict[str, str]
+    counts: dict[str, int]
     pictures: list[Picture]
     columns: list[str]
     rows: list[dict[str, Any]]
     confusion: pd.DataFrame | None
     importances: pd.Series
     n_filters: int
+    measure: str
 
 
 def report_contents(
@@ -91,14 +104,28 @@ def report_contents(
             f"{type(estimator).__name__} has neither localize nor predict; pass a "
             "fitted InstanceLocalizer or a classifier."
         )
-    if not has_length(images) or isinstance(images, str | bytes | dict):
+    given = images
+    files = image_files(images, fill_for(estimator))
+    if files is not None:
+        images = files
+        image_names = _file_names(given, files) if image_names is None else image_names
+    if not has_length(images) or isinstance(images, bytes | dict):
         raise ValueError(f"images is {type_text(images)}; pass a list of images.")
     if len(images) == 0:
         raise ValueError("images is empty; pass at least one.")
     names = _check_names(image_names, len(images))
     if hasattr(estimator, "localize"):
+        y_true = read_table(y_true, given, "y_true")
         return _localizer_contents(estimator, images, y_true, names, instances)
     return _classifier_contents(estimator, images, y_true, names)
+
+
+def _file_names(given: Any, files: ImageFiles) -> list[str]:
+    """Paths relative to a given folder; of other files, their names if they differ."""
+    if isinstance(given, (str, os.PathLike)) and Path(given).is_dir():
+        return [path.relative_to(given).as_posix() for path in files.paths]
+    names = [path.name for path in files.paths]
+    return names if len(set(names)) == len(names) else [*map(str, files.paths)]
 
 
 def _check_names(names: Any, n_images: int) -> list[str]:
@@ -182,10 +209,11 @@ def _localizer_contents(
 
     pictures = _pictures(localizer, images, names, localize)
     table = pd.concat(tables, ignore_index=True)
-    for number, n_instances in enumerate(
-        np.bincount(table["image"], minlength=len(pictures))
-    ):
-        pictures[number].caption = count(int(n_instances), "instance")
+    labels: list[Counter] = [Counter() for _ in pictures]
+    for number, label in zip(table["image"], table["label"], strict=True):
+        labels[number][str(label)] += 1
+    for picture, n in zip(pictures, labels, strict=True):
+        picture.caption = _caption(n)
     facts = {"images": str(len(pictures)), "instances": str(len(table))}
     statuses, missed, confusion = [""] * len(table), [], None
     if y_true is not None:
@@ -210,17 +238,39 @@ def _localizer_contents(
     ]
     for row in rows:
         pictures[row["image"]].boxes.append(row)
-    importances, n_filters = _importances(getattr(localizer, "estimator_", None))
+    # Localizers that learnt from boxes have no heatmaps.
+    has_heat = not rows or any(row["heat"] is not None for row in rows)
+    columns = [name for name in _COLUMNS if has_heat or name != "heat"]
+    recognizer = getattr(localizer, "estimator_", None)
+    importances, n_filters = _importances(recognizer)
     return Contents(
         estimator=str(localizer),
         facts=facts,
+        counts=_label_counts(table["label"]),
         pictures=pictures,
-        columns=_COLUMNS + ["status"] * (y_true is not None),
+        columns=columns + ["status"] * (y_true is not None),
         rows=rows,
         confusion=confusion,
         importances=importances,
         n_filters=n_filters,
+        measure=_measure(recognizer),
     )
+
+
+def _caption(counts: Counter, max_labels: int = 4) -> str:
+    """How many instances of which labels an image has, or of how many labels."""
+    if not 0 < len(counts) <= max_labels:
+        return count(counts.total(), "instance")
+    return ", ".join(f"{counts[label]} {label}" for label in _sorted_labels(counts))
+
+
+def _sorted_labels(counts: Counter) -> list[str]:
+    return sorted(counts, key=natural_key)
+
+
+def _label_counts(labels: Any) -> dict[str, int]:
+    counts = Counter(map(str, labels))
+    return {label: counts[label] for label in _sorted_labels(counts)}
 
 
 def _row(record: dict[str, Any], status: str) -> dict[str, Any]:
@@ -341,12 +391,14 @@ def _classifier_contents(
     return Contents(
         estimator=str(classifier),
         facts=facts,
+        counts=_label_counts(predicted),
         pictures=pictures,
         columns=columns,
         rows=rows,
         confusion=confusion,
         importances=importances,
         n_filters=n_filters,
+        measure=_measure(classifier),
     )
 
 
@@ -388,6 +440,10 @@ def _importances(classifier: Any, max_filters: int = 64) -> tuple[pd.Series, int
     ]
     order = np.argsort(-values, kind="stable")[:max_filters]
     return pd.Series(values, names).iloc[order], len(values)
+
+
+def _measure(classifier: Any) -> str:
+    return MEASURES.get(getattr(classifier, "importance", ""), "error")
 
 
 def _number(value: Any) -> int | float | None:

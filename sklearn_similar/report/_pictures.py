@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def encode(
     max_heat: float,
     n_images: int,
     max_bytes: int = 15_000_000,
-    sides: Sequence[int] = (360, 240, 180, 128, 96, 64),
+    sides: Sequence[int] = (1280, 840, 540, 360, 240, 180, 128, 96, 64),
 ) -> tuple[str, str | None]:
     """Data URIs of an image and its heatmap, small enough for a page of many images.
 
@@ -38,14 +39,23 @@ def encode(
     from PIL import Image
 
     full = Image.fromarray(np.rint(picture(image) * 255).astype(np.uint8))
-    for side in sides:
+    for side in _useful_sides(sides, max(full.size), max_bytes / n_images):
         small = full.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         encoded = _encode_image(small)
-        overlay = None if heat is None else _encode_heat(heat, max_heat, small.size)
+        overlay = None if heat is None else _encode_heat(heat, max_heat, small)
         if len(encoded[1]) + len(overlay or b"") <= max_bytes / n_images:
             break
     return _uri(*encoded), None if overlay is None else _uri("png", overlay)
+
+
+def _useful_sides(
+    sides: Sequence[int], longest: int, max_bytes: float, min_bytes_per_pixel=0.02
+) -> list[int]:
+    """Sides that differ for an image, and at which a photograph may be small enough."""
+    differing = [min(longest, sides[0]), *(side for side in sides if side < longest)]
+    useful = [side for side in differing if side**2 * min_bytes_per_pixel <= max_bytes]
+    return list(dict.fromkeys(useful)) or differing[-1:]
 
 
 def _encode_image(image, max_lossless: int = 64) -> tuple[str, bytes]:
@@ -61,15 +71,21 @@ def _encode_image(image, max_lossless: int = 64) -> tuple[str, bytes]:
 def _encode_heat(
     heat: np.ndarray,
     max_heat: float,
-    size: tuple[int, int],
+    image: Any,
     n_levels: int = 32,
     max_opacity: float = 0.8,
+    max_side: int = 360,
 ) -> bytes:
-    """A heatmap in colours whose opacity grows with the heat; few levels save space."""
+    """A heatmap in colours whose opacity grows with the heat; few levels save space.
+
+    It has the size of the image if that is small; browsers enlarge it, as it is smooth.
+    """
     from PIL import Image
 
+    factor = min(1.0, max_side / max(image.size))
+    width, height = (max(1, round(factor * side)) for side in image.size)
     scaled = Image.fromarray(heat.astype(np.float32) / np.float32(max_heat))
-    scaled = scaled.resize(size, Image.Resampling.BILINEAR)
+    scaled = scaled.resize((width, height), Image.Resampling.BILINEAR)
     share = np.clip(np.asarray(scaled), 0, 1)
     levels = Image.fromarray(np.rint(share * (n_levels - 1)).astype(np.uint8))
     levels = levels.convert("P")

@@ -41,9 +41,49 @@
     figures.forEach((figure, number) => {
       figure.hidden = count < rows.length && !images.has(number);
     });
-    // A browser that goes back restores the checkbox.
+    // A browser that goes back restores the checkboxes.
     document.body.classList.toggle("with-heat", Boolean(find("heat")?.checked));
+    document.body.classList.toggle("without-labels", find("labels")?.checked === false);
   }
+
+  const zoom = find("zoom");
+  let shown = 0;
+
+  function show(number) {
+    shown = number;
+    const figure = figures[number];
+    const frame = figure.querySelector(".frame").cloneNode(true);
+    frame.setAttribute("aria-label", "Close");
+    frame.querySelectorAll("img").forEach((image) => { image.loading = "eager"; });
+    const picture = find("zoom-picture");
+    picture.className = figure.classList.contains("small") ? "small" : "large";
+    picture.replaceChildren(frame);
+    find("zoom-name").textContent = figure.querySelector("figcaption").textContent;
+    if (!zoom.open) zoom.showModal();
+  }
+
+  // The next image that the filter leaves, in a direction.
+  function step(direction) {
+    const left = figures.flatMap((figure, number) => (figure.hidden ? [] : [number]));
+    show(left.at((left.indexOf(shown) + direction) % left.length));
+  }
+
+  find("gallery").addEventListener("click", (event) => {
+    const figure = event.target.closest(".frame")?.parentElement;
+    if (figure) show(figures.indexOf(figure));
+  });
+  zoom.addEventListener("click", (event) => {
+    if (event.target.closest(".frame, #close")) zoom.close();
+  });
+  zoom.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowRight") step(1);
+    if (event.key === "ArrowLeft") step(-1);
+  });
+  zoom.addEventListener("close", () => {
+    figures[shown].querySelector(".frame").focus();
+  });
+  find("next").addEventListener("click", () => step(1));
+  find("previous").addEventListener("click", () => step(-1));
 
   heads.forEach((head, column) => {
     head.firstElementChild.addEventListener("click", () => {

@@ -286,7 +286,8 @@ def test_true_instances_are_dashed():
     display = InstancesDisplay([np.zeros((8, 8))], truth, truth=truth).plot()
     found, true = display.axes_[0].patches
     assert (found.get_linestyle(), true.get_linestyle()) == ("-", "--")
-    assert display.axes_[0].texts[0].get_text() == "a"
+    # One label needs no text.
+    assert list(display.axes_[0].texts) == []
 
 
 def test_false_and_missed_instances_are_marked_as_the_metric_counts_them():
@@ -327,7 +328,8 @@ def test_instances_in_crowds_are_not_marked():
     ).assign(iscrowd=[False, True])
     found = truth.assign(x_min=[0, 5], y_min=[0, 5])[columns]
     display = InstancesDisplay([np.zeros((8, 8))], found, truth=truth).plot()
-    assert [text.get_text() for text in display.axes_[0].texts] == ["a", "a"]
+    assert [text.get_text() for text in display.axes_[0].texts] == []
+    assert display.axes_[0].get_title() == "1 right, 0 false, 0 missed"
     styles = [box.get_linestyle() for box in display.axes_[0].patches]
     assert styles == ["-", "-", "--"]
 
@@ -606,3 +608,163 @@ def test_labels_near_the_right_edge_end_there_and_stand_on_a_dark_ground():
     assert right.get_horizontalalignment() == "right"
     assert right.get_window_extent().x1 <= ax.get_window_extent().x1 + 1
     assert left.get_bbox_patch().get_facecolor()[:3] == (0, 0, 0)
+
+
+def make_boxes(*labels, n_images=1):
+    rows = [
+        [n % n_images, labels[n], n % 8, 0, n % 8 + 2, 4] for n in range(len(labels))
+    ]
+    columns = ["image", "label", "x_min", "y_min", "x_max", "y_max"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def texts_of(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def legend_of(display):
+    (legend,) = display.figure_.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def test_one_label_is_named_in_the_title_alone():
+    table = make_boxes(*["coin"] * 3)
+    display = InstancesDisplay([np.zeros((8, 10))], table).plot()
+    assert display.axes_[0].get_title() == "3 coin"
+    assert texts_of(display.axes_[0]) == []
+    assert display.figure_.legends == []
+    scored = InstancesDisplay([np.zeros((8, 10))], table.assign(score=0.5)).plot()
+    assert texts_of(scored.axes_[0]) == ["0.50"] * 3
+    named = InstancesDisplay([np.zeros((8, 10))], table).plot(labels=True)
+    assert texts_of(named.axes_[0]) == ["coin"] * 3
+
+
+def test_several_labels_have_colours_and_a_legend_with_counts():
+    table = make_boxes("b10", "b9", "b10", n_images=2)
+    display = InstancesDisplay([np.zeros((8, 10))] * 2, table).plot()
+    assert [ax.get_title() for ax in display.axes_] == ["2 instances", "1 instance"]
+    assert legend_of(display) == ["b9 (1)", "b10 (2)"]
+    of_image = [[p.get_edgecolor() for p in ax.patches] for ax in display.axes_]
+    assert of_image[0][0] == of_image[0][1] != of_image[1][0]
+    colors = {
+        handle.get_color() for handle in display.figure_.legends[0].legend_handles
+    }
+    assert len(colors) == 2
+    plain = InstancesDisplay([np.zeros((8, 10))] * 2, table)
+    assert plain.plot(color="red", legend=False).figure_.legends == []
+    _, axes = plt.subplots(1, 2)
+    given = plain.plot(axes)
+    assert given.figure_.legends == []
+    assert given.axes_[1].get_legend() is not None
+
+
+def test_regions_of_crowds_are_not_counted():
+    table = make_boxes("a", "b", "b").assign(iscrowd=[False, False, True])
+    display = InstancesDisplay([np.zeros((8, 10))], table).plot()
+    assert display.axes_[0].get_title() == "2 instances"
+    assert texts_of(display.axes_[0]) == ["a", "b", "crowd b"]
+    assert [p.get_linestyle() for p in display.axes_[0].patches] == ["-", "-", "--"]
+    assert legend_of(display) == ["a (1)", "b (1)", "b, crowd (1)"]
+
+
+def test_many_boxes_have_no_texts_unless_they_are_asked_for():
+    table = make_boxes(*"abc" * 20)
+    display = InstancesDisplay([np.zeros((8, 10))], table).plot()
+    assert texts_of(display.axes_[0]) == []
+    few = InstancesDisplay([np.zeros((8, 10))], table[:6]).plot()
+    assert (
+        display.axes_[0].patches[0].get_linewidth()
+        < few.axes_[0].patches[0].get_linewidth()
+    )
+    assert len(texts_of(few.axes_[0])) == 6
+    assert (
+        len(
+            texts_of(
+                InstancesDisplay([np.zeros((8, 10))], table).plot(labels=True).axes_[0]
+            )
+        )
+        == 60
+    )
+    assert texts_of(few.plot(labels=False).axes_[0]) == []
+
+
+def test_a_legend_of_very_many_labels_says_how_many_more_there_are():
+    table = make_boxes(*(f"label {n}" for n in range(30)))
+    display = InstancesDisplay([np.zeros((8, 10))], table).plot()
+    assert legend_of(display)[-1] == "and 10 more labels"
+    assert len(legend_of(display)) == 21
+
+
+def test_lines_are_explained_where_the_truth_is_known():
+    truth = make_boxes("a", "a", "b")
+    found = truth.iloc[[0, 1]].assign(x_min=[0, 6], x_max=[2, 8], score=0.9)
+    display = InstancesDisplay([np.zeros((8, 10))], found, truth=truth).plot()
+    assert display.axes_[0].get_title() == "1 right, 1 false, 2 missed"
+    expected = ["right (1)", "false (1)", "detected (1)", "missed (2)"]
+    assert legend_of(display) == expected
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of three images, in subfolders too."""
+    pillow = pytest.importorskip("PIL.Image", reason="image files need Pillow")
+    for name in ("a.png", "b.png", "more/a.png"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pillow.new("L", (10, 8)).save(path)
+    return tmp_path / "images"
+
+
+def test_a_csv_file_of_the_command_is_drawn_over_its_images(folder, tmp_path):
+    table = make_boxes("01", "NA", "x").assign(score=0.5, heat=np.nan)
+    table["image"] = ["a.png", "more/a.png", "more/a.png"]
+    table.to_csv(tmp_path / "out.csv", index=False)
+    for instances in (tmp_path / "out.csv", str(tmp_path / "out.csv"), table):
+        display = InstancesDisplay.from_predictions(folder, instances)
+        assert [texts_of(ax) for ax in display.axes_] == [
+            ["01 0.50"],
+            [],
+            ["NA 0.50", "x 0.50"],
+        ]
+        assert display.axes_[1].get_title() == "b.png: 0 instances"
+    paths = [folder / "more" / "a.png", folder / "b.png"]
+    part = InstancesDisplay.from_predictions(paths, table, truth=table)
+    assert [len(ax.patches) for ax in part.axes_] == [4, 0]
+
+
+def test_names_that_fit_no_image_or_several_are_refused(folder):
+    table = make_boxes("x").assign(image="a.png")
+    with pytest.raises(
+        ValueError, match=r"'a.png' of the table may be '.*' or '.*'; pass"
+    ):
+        InstancesDisplay.from_predictions(
+            [folder / "a.png", folder / "more/a.png"], table
+        )
+    with pytest.raises(
+        ValueError, match=r"names 'a.png', and none of the 1 image is nam"
+    ):
+        InstancesDisplay.from_predictions([folder / "b.png"], table)
+    with pytest.raises(ValueError, match=r"'a.png'; pass the images as a folder or as"):
+        InstancesDisplay.from_predictions([np.zeros((8, 10))], table)
+
+
+def test_a_table_for_each_image_is_drawn():
+    tables = [make_boxes("a"), make_boxes("b", "b")]
+    display = InstancesDisplay.from_predictions([np.zeros((8, 10))] * 2, tables)
+    assert [len(ax.patches) for ax in display.axes_] == [1, 2]
+
+
+def test_displays_say_what_they_show():
+    table = make_boxes("a", "b", "b")
+    display = InstancesDisplay([np.zeros((8, 10))], table)
+    assert repr(display) == "<InstancesDisplay: 3 instances of 2 labels in 1 image>"
+    assert repr(InstancesDisplay("photos", "a.csv")) == (
+        "<InstancesDisplay: instances in 'photos'>"
+    )
+    assert repr(InstancesDisplay(None, None)) == "<InstancesDisplay: instances in None>"
+    assert repr(HeatmapDisplay([HEAT] * 2, [HEAT] * 2, label="heat of 4")) == (
+        "<HeatmapDisplay: 2 images with their heat of 4>"
+    )
+    assert repr(FilterImportanceDisplay([1, 2], measure="log loss")) == (
+        "<FilterImportanceDisplay: increase of the log loss without each of 2 filters>"
+    )

@@ -175,7 +175,19 @@ def test_an_empty_iterator_has_no_tables(localizer):
 def test_files_are_numbered_in_their_order(
     localizer, files, table, kind, monkeypatch, few_at_once
 ):
-    assert_frame_equal(localizer.localize(kind(files)), table)
+    found = localizer.localize(kind(files))
+    paths = [str(files[number]) for number in table["image"]]
+    assert_frame_equal(found, table.assign(path=paths), check_dtype=False)
+
+
+def test_a_single_file_is_named_and_an_empty_table_has_the_column(localizer, files):
+    assert set(localizer.localize(str(files[0]))["path"]) == {str(files[0])}
+    assert set(localizer.count(files[:2])["path"]) == set(map(str, files[:2]))
+    try:
+        localizer.set_params(score_threshold=1.0)
+        assert localizer.localize(files[:2]).columns[-1] == "path"
+    finally:
+        localizer.set_params(score_threshold=0.5)
 
 
 def test_few_files_are_in_memory_at_a_time(localizer, files, monkeypatch, few_at_once):

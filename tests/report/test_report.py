@@ -64,7 +64,9 @@ class Page(HTMLParser):
 
     def boxes(self, status):
         spans = self.of("span")
-        return [e for e in spans if e[1]["class"].split()[:2] == ["box", status]]
+        return [
+            e for e in spans if e[1].get("class", "").split()[:2] == ["box", status]
+        ]
 
     def cells_in(self, id):
         """Texts of the data cells in the element with an id."""
@@ -73,7 +75,7 @@ class Page(HTMLParser):
     @property
     def rows(self):
         """The table, with numbers in columns that hold nothing else."""
-        columns = [element[2] for element in self.of("button")]
+        columns = [element[2] for element in self.of("button", class_="sort")]
         cells = np.reshape(self.cells_in("rows"), (-1, len(columns)))
         frame = pd.DataFrame(cells, columns=columns)
         for name in columns:
@@ -233,7 +235,7 @@ def test_labels_and_names_are_escaped(path):
     write_report(finder, [np.eye(8)] * 2, path, truth, image_names=[HOSTILE, "\udcff"])
     page = Page(path)
     # No encoding can represent the second name.
-    assert [e[2] for e in page.of("b")] == [HOSTILE, "?"]
+    assert [e[2] for e in page.of("b")] == ["2", HOSTILE, "?"]
     assert page.rows["image"].tolist() == [HOSTILE] * 3
     assert page.rows["label"].tolist() == [HOSTILE, HOSTILE, "c"]
     assert not any("onclick" in attributes for _, attributes, _ in page.elements)
@@ -263,7 +265,7 @@ def test_rows_can_be_images_of_a_classifier_without_heatmaps(digits, path):
     for estimator in (model, FrozenEstimator(model)):
         write_report(estimator, pd.DataFrame(X), path, digits.y)
         page = Page(path)
-        assert page.of("input", id="heat") == page.of("section", id="importances") == []
+        assert page.of("input", id="heat") == page.of("details", id="importances") == []
         np.testing.assert_array_equal(page.picture(page.of("img")[0]), digits.X[0])
 
 
@@ -323,7 +325,8 @@ def test_nothing_found_and_nothing_true_is_a_page(path):
         ({"estimator": object()}, "object has neither localize nor predict; pass"),
         ({"images": []}, "images is empty"),
         ({"images": 3}, "images is an int"),
-        ({"images": "a.png"}, "images is a str"),
+        ({"images": b"a.png"}, "images is a bytes"),
+        ({"images": "a.png"}, "'a.png' does not exist; pass a folder of images"),
         ({"images": np.eye(8)}, r"images has shape 8x8; pass \[images\]"),
         ({"image_names": ["a", "b"]}, "image_names is 2 names for 1 image; pass"),
         ({"image_names": "a"}, "image_names is a str for 1 image; pass"),
@@ -348,6 +351,78 @@ def test_errors_name_the_image_from_which_they_count(path):
     images = [np.zeros((1500, 1500))] * 2 + [np.full((3, 3), np.nan)]
     with pytest.raises(ValueError, match="Counted from image 2: Image 0 of images"):
         write_report(Finder(), images, path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.png", "more/a.png", "more/b.png"):
+        file = tmp_path / "images" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (10, 8), 90).save(file)
+    return tmp_path / "images"
+
+
+def test_a_folder_is_named_and_compared_with_a_table_of_files(folder, path):
+    truth = Finder().localize(None).drop(columns=["score", "heat"])
+    for images in (folder, str(folder)):
+        write_report(Finder(), images, path, truth.assign(image="a.png"))
+        page = Page(path)
+        assert [e[2] for e in page.of("b")][-3:] == [
+            "a.png",
+            "more/a.png",
+            "more/b.png",
+        ]
+        assert page.facts["right"] == "2"
+    write_report(Finder(), [folder / "a.png", folder / "more" / "b.png"], path)
+    assert [e[2] for e in Page(path).of("b")][-2:] == ["a.png", "b.png"]
+    files = [folder / "a.png", folder / "more" / "a.png"]
+    write_report(Finder(), files, path)
+    assert [e[2] for e in Page(path).of("b")][-2:] == [str(file) for file in files]
+
+
+def test_counts_stand_on_top_with_the_colours_of_the_boxes(path):
+    write_report(Finder(("b10", "b9")), [np.eye(8)], path)
+    page = Page(path)
+    assert [e[2].split() for e in page.of("li")] == [["b9", "1"], ["b10", "1"]]
+    assert page.text.index('id="counts"') < page.text.index('id="gallery"')
+    swatches = [
+        e[1]["style"].rpartition(":")[2] for e in page.of("span", class_="color")
+    ]
+    borders = [e[1]["style"].rpartition(":")[2] for e in page.boxes("found")]
+    assert swatches == borders[::-1]
+    assert len(set(swatches)) == 2
+    assert "1 b9, 1 b10" in page.of("figcaption")[0][2]
+    # Where the truth is known, colours are those of the status.
+    truth = Finder().localize(None).drop(columns=["score", "heat"])
+    write_report(Finder(), [np.eye(8)], path, truth)
+    assert Page(path).of("span", class_="color") == []
+
+
+def test_one_label_is_not_repeated_at_each_box(path):
+    write_report(Finder(("a", "a")), [np.eye(8)], path)
+    assert [e[2] for e in Page(path).of("i")] == ["0.90", "0.80"]
+
+
+def test_few_photographs_are_large_enough_to_be_enlarged():
+    rng = np.random.default_rng(0)
+    photograph = np.kron(rng.random((24, 32)), np.ones((50, 50)))
+    sizes = []
+    for n_images in (1, 1000):
+        uri, heat = encode(photograph, photograph, 1.0, n_images)
+        pictures = [
+            Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+            for source in (uri, heat)
+        ]
+        sizes.append(max(pictures[0].size))
+        assert max(pictures[1].size) <= 360
+    assert sizes[0] == 1280
+    assert sizes[1] <= 360
+
+
+def test_filter_importances_are_explained(fitted, digits, path):
+    write_report(fitted, digits.X_test[:3], path)
+    (section,) = Page(path).of("details", id="importances")
+    assert "increase of the log loss\non held-out images if the filter" in section[2]
 
 
 def test_missing_pillow_is_named(path, monkeypatch):

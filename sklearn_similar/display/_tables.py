@@ -1,0 +1,105 @@
+"""Tables of instances as users have them: of images by number or by name."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .._images.messages import count
+from .._images.streams import image_files
+from .._tables.checks import is_table, joined_table
+
+_NUMBERS = ("score", "heat", "x_min", "y_min", "x_max", "y_max")
+
+
+def read_table(table: Any, images: Any, name: str) -> Any:
+    """A table whose images have numbers, from a DataFrame, a list of them or a file.
+
+    Parameters
+    ----------
+    table : DataFrame, list of DataFrame, path of a CSV file, or anything else
+        Anything else is returned as it is, for the checks of tables to refuse it.
+    images : Any
+        The images as the user passes them.
+    name : str
+        Name of the table in messages.
+    """
+    if isinstance(table, (str, os.PathLike)):
+        table = _read_csv(Path(table))
+    elif isinstance(table, (list, tuple)) and is_table(table):
+        table = joined_table(table)
+    if not isinstance(table, pd.DataFrame) or "image" not in table.columns:
+        return table
+    names = table["image"]
+    if not isinstance(names, pd.Series) or not _are_texts(names):
+        return table
+    files = image_files(images)
+    if files is None:
+        raise ValueError(
+            f"{name} names images by their files, such as {names.iloc[0]!r}; pass the "
+            "images as a folder or as a list of paths, too."
+        )
+    is_folder = isinstance(images, (str, os.PathLike)) and Path(images).is_dir()
+    known = _number_by_name(names, files.paths, Path(images) if is_folder else None)
+    if not known:
+        raise ValueError(
+            f"{name} names {names.iloc[0]!r}, and none of the "
+            f"{count(len(files), 'image')} is named in it; pass the folder or the "
+            "files that were searched."
+        )
+    # Rows of other images are not drawn, so that a part of a folder can be.
+    table = table[names.isin(list(known))]
+    return table.assign(image=[known[text] for text in table["image"]])
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Key of an order in which "2" comes before "10"."""
+    parts = re.split("([0-9]+)", text)
+    return [(int(part), "") if n % 2 else (0, part) for n, part in enumerate(parts)]
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """A file that the command wrote: labels and names are text, whatever they are."""
+    return pd.read_csv(
+        path,
+        dtype={"image": str, "label": str},
+        keep_default_na=False,
+        na_values={column: [""] for column in _NUMBERS},
+        encoding_errors="surrogateescape",
+    )
+
+
+def _are_texts(names: pd.Series) -> bool:
+    return len(names) > 0 and all(isinstance(name, str) for name in names)
+
+
+def _number_by_name(
+    names: Iterable[str], paths: Sequence[Path], folder: Path | None
+) -> dict[str, int]:
+    """The number of each image that is named.
+
+    A folder holds images of these names. Of a list of paths, which may be a part of
+    those that were searched, each is called by the longest name with which it ends.
+    """
+    named = set(names)
+    known: dict[str, int] = {}
+    for number, path in enumerate(paths):
+        if folder is not None:
+            ends = [path.relative_to(folder).as_posix()]
+        else:
+            parts = Path(os.path.abspath(path)).parts
+            ends = ["/".join(parts[first:]) for first in range(len(parts))]
+        name = next((end for end in ends if end in named), None)
+        if name is None:
+            continue
+        if name in known:
+            raise ValueError(
+                f"The image {name!r} of the table may be "
+                f"{str(paths[known[name]])!r} or {str(path)!r}; pass the folder that "
+                "was searched."
+            )
+        known[name] = number
+    return known
