@@ -157,6 +157,7 @@ def measure_errors(
     sums = sum_errors(network, strategies, replacements, data, verbose)
     for index, layer in enumerate(layers):
         if sums[index] is None:
+            network.memo.forget()
             # Masking is always exact.
             strategies[index] = NetworkMasking(
                 network.module, layer, strategies[index].layout

@@ -1,6 +1,7 @@
 """Selection of the cheapest ablation strategy that is exact for a network."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -37,6 +38,8 @@ def select_strategies(
 ) -> tuple[list[AblationStrategy], list[torch.Tensor]]:
     """The cheapest exact strategy for each layer, and zeros for its absent filters.
 
+    They are kept with the network until it changes.
+
     Parameters
     ----------
     network : TrainedNetwork
@@ -49,6 +52,23 @@ def select_strategies(
     is_deterministic : bool, default=False
         Whether `check_determinism` has established that the network is.
     """
+    key = "ablation", tuple(layers), images.shape[1:], images.dtype, needs_alone
+    find = partial(
+        _find_strategies, network, layers, images, needs_alone, is_deterministic
+    )
+    strategies, zeros = network.memo.get(network.module, key, find)
+    # Callers replace strategies that turn out to be inexact.
+    return list(strategies), zeros
+
+
+def _find_strategies(
+    network: TrainedNetwork,
+    layers: Sequence[str],
+    images: torch.Tensor,
+    needs_alone: bool,
+    is_deterministic: bool,
+) -> tuple[list[AblationStrategy], list[torch.Tensor]]:
+    """As `select_strategies`, anew."""
     module, probes = network.module, images[:_N_PROBES].clone()
     maps = extract_activations(module, layers, probes.clone(), "pooled")
     zeros = [torch.zeros_like(m.activations[0, :, 0, 0]) for m in maps]

@@ -20,6 +20,7 @@ from .._images.messages import ImageNames
 from .._progress import with_progress
 from .activations import KnownFields
 from .forward import at_least_single, eval_mode, explained_batch_error
+from .memo import NetworkMemo
 from .net import SeededNet
 
 # Batch size "auto" on a CPU and on other devices; larger batches are no faster.
@@ -46,6 +47,8 @@ class TrainedNetwork:
         Whether the module returns probabilities rather than logits.
     known_fields : dict
         Cache of receptive fields, see `extract_activations`.
+    memo : NetworkMemo
+        Results about the module that are kept until it changes.
     """
 
     module: nn.Module
@@ -56,6 +59,7 @@ class TrainedNetwork:
     n_classes: int
     returns_probabilities: bool
     known_fields: KnownFields = field(default_factory=dict)
+    memo: NetworkMemo = field(default_factory=NetworkMemo)
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
@@ -188,4 +192,5 @@ def trained_network(
         # skorch takes the logarithm of the module's output for this criterion.
         returns_probabilities=isinstance(net.criterion_, nn.NLLLoss),
         known_fields=net.known_fields,
+        memo=net.memo,
     )
