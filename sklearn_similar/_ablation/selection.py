@@ -138,7 +138,8 @@ def _agrees(
     extremes = [low + high - images[:1], torch.full_like(images[:1], float(high))]
     images = torch.cat([images, *extremes])
     n_filters = activations.shape[1]
-    compared = torch.linspace(0, n_filters - 1, min(n_filters, _N_COMPARED)).long()
+    n_compared = min(n_filters, _N_COMPARED)
+    compared = torch.linspace(0, n_filters - 1, n_compared).long().tolist()
     ramp = torch.linspace(0, 1, n_filters).to(activations)
     largest = activations.abs().amax()
     try:
@@ -147,10 +148,9 @@ def _agrees(
             return False
         outputs, masks = [], []
         for replacement in (ramp, -largest * ramp - 1, 8 * largest + ramp):
-            without = torch.cat([*strategy.without_each(recorded, replacement)])
-            for index in compared.tolist():
-                outputs.append(without[index])
-                masks.append((replacement, only(index, replacement)))
+            without = strategy.without_each(recorded, replacement, compared)
+            outputs += [output for chunk in without for output in chunk]
+            masks += [(replacement, only(index, replacement)) for index in compared]
             # The same parts of the network: one comparison of them is enough.
             if needs_alone:
                 _, alone = strategy.alone(recorded, replacement)
