@@ -34,12 +34,8 @@ class GuidedUpsampling(Contrastive):
         """The network's first block, if there is an early layer before the only one."""
         if len(measurement.layers) > 1:
             return None
-        network, probes = measurement.network, measurement.probes
-        arguments = network.module, measurement.layers[0], probes
-        key = "first block", measurement.layers[0], probes.shape[1:]
-        return network.memo.get(
-            network.module, key, lambda: find_first_block(*arguments)
-        )
+        module = measurement.network.module
+        return find_first_block(module, measurement.layers[0], measurement.probes)
 
     def reads_probabilities(self, state: ClassMapState) -> bool:
         """Whether there is an outline."""

@@ -22,10 +22,8 @@ class MidLevel(CAM):
         if measurement.mid_level_layers is not None:
             return measurement.mid_level_layers
         network = measurement.network
-        arguments = network.module, measurement.layers[-1], network.n_channels
-        key = "mid-level layers", *arguments[1:]
-        return network.memo.get(
-            network.module, key, lambda: mid_level_layers(*arguments)
+        return mid_level_layers(
+            network.module, measurement.layers[-1], network.n_channels
         )
 
     def needs_whole_image(self, state: ClassMapState) -> bool:
