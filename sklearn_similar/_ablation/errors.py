@@ -271,8 +271,8 @@ def _add_errors(
             log_proba = log_proba.mean(dim=1, keepdim=True)
         weighted_log_proba = log_proba.cpu().double().unflatten(0, (-1, len(y)))
         weighted_log_proba *= weight[:, None]
-        total = torch.from_numpy(sums.log_proba[rows])
-        total.index_add_(1, labels, weighted_log_proba)
+        by_class = torch.from_numpy(sums.log_proba[rows])
+        by_class.index_add_(1, labels, weighted_log_proba)
         row = rows.stop
 
 
