@@ -108,6 +108,29 @@ class NormalizedVGG(nn.Sequential):
         self.classifier = nn.Linear(n_filters, n_classes)
 
 
+class AlexNet(nn.Sequential):
+    """AlexNet for colour images of 224 x 224: three linear layers of 4,096 units."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.features = nn.Sequential(
+            *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU()),
+            nn.MaxPool2d(3, 2),
+            *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU()),
+            nn.MaxPool2d(3, 2),
+            *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()),
+            nn.MaxPool2d(3, 2),
+        )
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Sequential(
+            *(nn.Dropout(), nn.Linear(256 * 6 * 6, 4096), nn.ReLU()),
+            *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU()),
+            nn.Linear(4096, n_classes),
+        )
+
+
 class AverageVGG(nn.Sequential):
     """Convolutions and average-poolings, then one linear layer on the mean; stride 8.
 

@@ -150,12 +150,12 @@ class Sizes(NamedTuple):
 QUICK = Sizes(4, 2, 50, 2, 50, 1, 1, 1)
 
 
-def reason_to_skip(data_home=None):
+def reason_to_skip(data_home=None, packages=PACKAGES):
     """What is missing for this table; empty if nothing is."""
     folder = photographs_folder(data_home)
     if folder is None or not (folder / "everyday").is_dir():
         return "no photographs: there is no folder photographs/everyday"
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else ""
 
 

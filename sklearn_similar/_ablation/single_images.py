@@ -85,6 +85,7 @@ def ablate_images(
             try:
                 change = _changes(strategies[position], recorded, replacement)
             except NotExact:
+                network.memo.forget()
                 layout = strategies[position].layout
                 strategies[position] = NetworkMasking(network.module, layer, layout)
                 change = _changes(strategies[position], recorded, replacement)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
+from .._images.images import batch_slices
 from .._images.memory import within_working_memory
 from .._network.attention import HeadOutputs, feature_maps_of, find_heads
 from .._network.forward import forward_hook, output_hook
@@ -90,7 +91,10 @@ class AblationStrategy(Protocol):
     recorded_outputs: tuple[str, ...]
 
     def without_each(
-        self, recorded: RecordedPass, replacement: torch.Tensor
+        self,
+        recorded: RecordedPass,
+        replacement: torch.Tensor,
+        filters: Sequence[int] | None = None,
     ) -> Iterator[torch.Tensor]:
         """Yield the outputs without each filter, in chunks of filters.
 
@@ -99,6 +103,8 @@ class AblationStrategy(Protocol):
         recorded : RecordedPass
         replacement : tensor of shape (n_filters,)
             Activations that replace those of an absent filter, at every position.
+        filters : sequence of int, optional
+            The filters; all by default.
 
         Yields
         ------
@@ -135,10 +141,13 @@ class _Masking(ABC):
         """A function from a mask of absent filters to the output without them."""
 
     def without_each(
-        self, recorded: RecordedPass, replacement: torch.Tensor
+        self,
+        recorded: RecordedPass,
+        replacement: torch.Tensor,
+        filters: Sequence[int] | None = None,
     ) -> Iterator[torch.Tensor]:
         run = self.masked_run(recorded, replacement)
-        for index in range(len(replacement)):
+        for index in range(len(replacement)) if filters is None else filters:
             yield run(only(index, replacement))[None]
 
     def alone(
@@ -293,10 +302,17 @@ class LinearShortcut:
         self.n_values = max(graph.n_values[node] for node in tail)
 
     def without_each(
-        self, recorded: RecordedPass, replacement: torch.Tensor
+        self,
+        recorded: RecordedPass,
+        replacement: torch.Tensor,
+        filters: Sequence[int] | None = None,
     ) -> Iterator[torch.Tensor]:
         terms = self._terms(recorded, replacement)
-        yield from self._outputs_less(terms.outputs, terms.changes, terms.constants)
+        if filters is None:
+            filters = range(len(replacement))
+        yield from self._outputs_less(
+            terms.outputs, terms.changes, terms.constants, filters
+        )
 
     def alone(
         self, recorded: RecordedPass, replacement: torch.Tensor
@@ -311,7 +327,9 @@ class LinearShortcut:
         ]
         changes = [-change for change in terms.changes]
         (output,) = self.tail(*empty, *terms.constants)
-        return output, torch.cat([*self._outputs_less(empty, changes, terms.constants)])
+        filters = range(len(replacement))
+        each = self._outputs_less(empty, changes, terms.constants, filters)
+        return output, torch.cat([*each])
 
     def _terms(self, recorded: RecordedPass, replacement: torch.Tensor) -> "_Terms":
         """The terms of z - A_i (u_i - u'_i) for the images of a recorded pass."""
@@ -340,17 +358,18 @@ class LinearShortcut:
         outputs: Sequence[torch.Tensor],
         changes: Sequence[torch.Tensor],
         constants: Sequence[torch.Tensor],
+        filters: Sequence[int],
     ) -> Iterator[torch.Tensor]:
         """Yield the network's outputs less each filter's change of the layers."""
-        n_images, n_filters, n_at_once = len(outputs[0]), changes[0].shape[1], 1
+        n_images, n_at_once = len(outputs[0]), 1
         if self.can_stack:
             # All tensors that follow are to be no larger than this number of values.
-            n_values = within_working_memory(2**22)
+            n_values = within_working_memory(2**20)
             n_at_once = max(1, n_values // (self.n_values * n_images))
-        for first in range(0, n_filters, n_at_once):
-            filters = slice(first, min(first + n_at_once, n_filters))
+        for part in batch_slices(len(filters), n_at_once):
+            chunk = filters[part]
             changed = [
-                layer.without(output, change, filters).flatten(0, 1)
+                layer.without(output, change, chunk).flatten(0, 1)
                 for layer, output, change in zip(
                     self.layers, outputs, changes, strict=True
                 )

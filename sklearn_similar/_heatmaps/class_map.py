@@ -6,7 +6,7 @@ is shared: extraction of activations, batches, tiles, calibration and normalisat
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -162,7 +162,8 @@ class Measurement:
     probes : tensor of shape (n_images, n_channels, height, width)
         A few held-out images, as the network takes them.
     mid_level_layers : tuple of str or None
-        The layers that the user named; None: to be chosen by the class map.
+        The layers that the user named; None: to be chosen by the class map. In other
+        methods of a class map, those that its `mid_level_layers` has returned.
     """
 
     network: TrainedNetwork
@@ -351,6 +352,9 @@ def fit_class_map(class_map: ClassMap, measurement: Measurement) -> ClassMapStat
     ValueError
         If its weights have another shape, or are not finite.
     """
+    # They take a pass to find, and the other methods may ask for them.
+    mid_level_layers = class_map.mid_level_layers(measurement)
+    measurement = replace(measurement, mid_level_layers=mid_level_layers)
     drops = measurement.importances.log_odds_drops
     weights = np.asarray(class_map.filter_weights(measurement), dtype=np.float64)
     expected = (len(drops), drops.shape[2])
@@ -365,5 +369,5 @@ def fit_class_map(class_map: ClassMap, measurement: Measurement) -> ClassMapStat
         log_odds_drops=drops,
         trained_size=measurement.trained_size,
         outline_layer=class_map.outline_layer(measurement),
-        mid_level_layers=class_map.mid_level_layers(measurement),
+        mid_level_layers=mid_level_layers,
     )

@@ -1,6 +1,7 @@
 """Checks of a user's network: its output, its determinism, and what it recognises."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -87,8 +88,10 @@ def check_determinism(
         If the network cannot take one image alone, or keeps values for the next images.
     """
     _, batch = next(network.batches(images, np.arange(min(_N_PROBES, len(images)))))
+    key = "determinism", tuple(layers), batch.shape[1:], batch.dtype
+    find = partial(find_nondeterminism, network.module, layers, batch)
     with network.evaluation():
-        reason = find_nondeterminism(network.module, layers, batch)
+        reason = network.memo.get(network.module, key, find)
     if reason is not None:
         warn_user(
             f"In evaluation mode, {reason}; importances and heatmaps are not exact."

@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 from .activations import KnownFields
 from .forward import has_foreign_hooks
 from .isolation import seeded
+from .memo import NetworkMemo
 
 # Keys of a batch of weighted images.
 WEIGHTED_IMAGES, SAMPLE_WEIGHT = "images", "sample_weight"
@@ -31,11 +32,14 @@ class SeededNet(NeuralNetClassifier):
         Memory format of the images that the module is given.
     known_fields : dict
         Cache of receptive fields, see `extract_activations`.
+    memo : NetworkMemo
+        Results about the module that are kept until it changes.
     """
 
     randomness: seeded
     memory_format: torch.memory_format
     known_fields: KnownFields
+    memo: NetworkMemo
 
     def infer(self, x, **fit_params):
         if isinstance(x, Mapping):

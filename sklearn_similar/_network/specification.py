@@ -24,6 +24,7 @@ from .._progress import EpochBar
 from .architectures import LeNet
 from .copying import usable_copy
 from .isolation import seeded
+from .memo import NetworkMemo
 from .net import (
     SeededNet,
     collate,
@@ -174,6 +175,7 @@ class NetSpecification:
         net.module_.float()
         net.memory_format = safe_memory_format(net.module_)
         net.known_fields = {}
+        net.memo = NetworkMemo()
         return net
 
     def check_weights(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,5 +1,7 @@
 """Scores of single images without each filter, against a naive loop that masks."""
 
+import copy
+
 import networks
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from sklearn_similar import SimilarNetClassifier
+from sklearn_similar._ablation.selection import select_strategies
 from sklearn_similar._ablation.single_images import ablate_images
 from sklearn_similar._network.forward import eval_mode
 
@@ -78,6 +81,61 @@ def test_scores_without_each_filter_and_with_it_alone_equal_masking(name, is_zer
     assert_equal(found, expected)
     # Otherwise nothing was compared.
     assert all(np.abs(value).max() > 1e-3 for value in expected)
+
+
+def _halve_filter(module):
+    module[3].weight.data[0] *= 0.5
+
+
+def _replace_convolution(module):
+    module[3] = nn.Sequential(copy.deepcopy(module[3]), nn.Tanh())
+
+
+def _mask_input_in_hook(module):
+    module[3].register_forward_pre_hook(lambda _module, inputs: inputs[0].relu() / 2)
+
+
+def _share_one_activation(module):
+    module[3].forward = lambda values: values.mean(dim=1, keepdim=True).expand(
+        -1, 8, -1, -1
+    )
+
+
+def _train_batch_norm(module):
+    module[4].running_mean += 0.3
+    module[4].weight.data.neg_()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _halve_filter,
+        _replace_convolution,
+        _mask_input_in_hook,
+        _share_one_activation,
+        _train_batch_norm,
+    ],
+)
+def test_what_is_known_of_a_network_is_not_used_once_it_has_changed(change):
+    module, images = trained(networks.vgg), draw_images(5)
+    network, value = as_network(module), torch.zeros(8)
+    with eval_mode(module):
+        ablate_images(network, ["5"], as_images(images), value.numpy(), None)
+    change(module)
+    with eval_mode(module):
+        found = ablate_images(network, ["5"], as_images(images), value.numpy(), None)
+    assert_equal(found, naive_ablation(module, "5", images, value))
+
+
+def test_strategies_are_kept_with_the_network():
+    module, images = trained(networks.vgg), draw_images(5)
+    network = as_network(module)
+    with eval_mode(module):
+        first, _ = select_strategies(network, ["5"], images, needs_alone=True)
+        again, _ = select_strategies(network, ["5"], images, needs_alone=True)
+        other, _ = select_strategies(network, ["3"], images, needs_alone=True)
+    assert again[0] is first[0]
+    assert other[0].layer == "3"
 
 
 def test_filters_of_several_layers_come_one_layer_after_the_other():

@@ -43,3 +43,21 @@ def test_masks_share_a_pass_unless_many_images_are_treated_otherwise(function):
         else:
             with pytest.raises(NotExact):
                 together.run_each(images, masks)
+
+
+@pytest.mark.parametrize(
+    "name", ["LeNet", "VGG", "grouped", "residual, last block", "inception"]
+)
+@pytest.mark.parametrize("filters", [[0, 2, 5], [3], range(1, 4)])
+def test_some_filters_give_what_they_give_among_all(name, filters):
+    build, layer, _ = CASES[name]
+    module = trained(build)
+    images = draw_images(3)
+    with eval_mode(module):
+        maps = feature_maps(module, layer, images, "pooled")
+        strategy = select_strategy(module, layer, images, maps)
+        replacement = torch.linspace(-0.2, 0.3, maps.activations.shape[1])
+        recorded = record_pass(module, images, [strategy])
+        every = torch.cat([*strategy.without_each(recorded, replacement)])
+        some = torch.cat([*strategy.without_each(recorded, replacement, filters)])
+    torch.testing.assert_close(some, every[list(filters)])
