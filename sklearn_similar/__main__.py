@@ -22,6 +22,7 @@ from ._images.files import (
     read_crops,
 )
 from ._images.messages import count, shape_text
+from ._images.scaling import Scaling
 from ._images.transparency import fill_for
 from ._localizer import InstanceLocalizer
 from ._network.pretrained import PRETRAINED
@@ -41,6 +42,7 @@ _TRAINING_PARAMETERS = (
     "n_mining_rounds",
     "rotation",
     "backbone",
+    "value_range",
 )
 # Options of train that act on crops alone, and on photographs alone; None by default.
 _OF_CROPS = ("dark", "size", "n_instance_crops", "n_background_crops", "rotation")
@@ -164,6 +166,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(PRETRAINED),
         help="pretrained network (default: a small network learns the photographs)",
     )
+    train.add_argument(
+        "--value-range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="values of pixels that become 0 and 1 (default: learnt)",
+    )
     train.add_argument("-v", "--verbose", action="store_true", help="show progress")
 
     localize = commands.add_parser(
@@ -225,7 +234,10 @@ def _read_crops(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     by_label = dict(find_labelled_files(options.images))
     files = [file for members in by_label.values() for file in members]
     labels = np.repeat(list(by_label), [len(members) for members in by_label.values()])
-    crops, are_scaled = read_crops(files, options.size, is_dark=bool(options.dark))
+    scaling = Scaling.given(options.value_range)
+    crops, are_scaled = read_crops(
+        files, options.size, is_dark=bool(options.dark), scaling=scaling
+    )
     print(
         f"learning {count(len(by_label), 'label')} from {count(len(crops), 'crop')} of "
         f"{shape_text(crops.shape[1:3])} pixels{' (scaled)' if are_scaled else ''}",

@@ -104,6 +104,11 @@ def is_grey(image: Any) -> bool:
     return is_grey_file or (image.mode[0] in "1LIF" and image.mode != "LAB")
 
 
+def is_deep(image: Any) -> bool:
+    """Whether an image that is not loaded has more than 8 bits a channel."""
+    return image.mode not in ("1", *_MODES_OF_8_BITS) or _is_deep_colour(image)
+
+
 class _RefusedError(ValueError):
     """An image of a kind that is not read."""
 

@@ -223,7 +223,9 @@ def _environment(net: SeededNet) -> Iterator[str]:
 
 
 def _pixel_hash(images: Images, indices: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{images.dtype.str} {images.pixels[0].shape}".encode())
+    shape, limits = images.pixels[0].shape, images.scaling.limits(images.dtype)
+    text = f"{images.dtype.str} {shape} {limits} {images.scaling.clips(images.dtype)}"
+    digest = hashlib.sha256(text.encode())
     for part in batch_slices(len(indices), n_at_once(images.pixels[0].shape)):
         digest.update(np.ascontiguousarray(images.select(indices[part])).tobytes())
     return digest.hexdigest()
