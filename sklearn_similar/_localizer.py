@@ -380,12 +380,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             photograph, which `sklearn.model_selection.GridSearchCV` can split. Rows
             whose column ``iscrowd`` is True are regions from which nothing is learnt.
         background_images : list of images, default=None
-            Images without objects, of any sizes, grey or colour, scaled as X is. If none
-            are given, synthetic textures are used. All images are used, in random parts
-            that are resized and rotated: in scenes, 8 of each and at most 128 of up to
-            1024 x 1024 pixels; in each mining round, 24 of each and at most 192 of up
-            to 320 x 320 pixels. From four images up, a tenth and at least one of them
-            is held out to calibrate scores; of fewer, other parts are used for that.
+            Images without objects, of any sizes, grey or colour, scaled as X is. If
+            none are given, synthetic textures are used. All images are used, in random
+            parts that are resized and rotated: in scenes, 8 of each and at most 128 of
+            up to 1024 x 1024 pixels; in each mining round, 24 of each and at most 192
+            of up to 320 x 320 pixels. From four images up, a tenth and at least one of
+            them is held out to calibrate scores; of fewer, other parts are used for
+            that.
 
         Returns
         -------

@@ -287,9 +287,7 @@ def uint8_images(images, name: str) -> np.ndarray:
     return _to_uint8(array, name, learn_scaling(extremes([array], set())))
 
 
-def uint8_image_list(
-    images, name: str, scaling: Scaling = BY_TYPE
-) -> list[np.ndarray]:
+def uint8_image_list(images, name: str, scaling: Scaling = BY_TYPE) -> list[np.ndarray]:
     """Grey or RGB images of any sizes, or one, as a list of uint8, (h, w) or (h, w, c).
 
     The name of each in messages is ``name[index]``. Types that the scaling does not

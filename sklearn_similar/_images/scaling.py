@@ -43,7 +43,7 @@ class Scaling:
             return None
         numbers = list(value_range)
         are_numbers = len(numbers) == 2 and all(
-            isinstance(number, Real) and abs(number) <= np.finfo(np.float32).max
+            isinstance(number, Real) and abs(number) <= float(np.finfo(np.float32).max)
             for number in numbers
         )
         # In float32, as pixels are scaled.

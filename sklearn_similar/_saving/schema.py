@@ -127,7 +127,7 @@ def _is_dtype(value: Any, state: State) -> bool:
 
 
 def _is_scaling(value: Any, state: State) -> bool:
-    """Whether these are ranges of pixels, which `Scaling.given` takes, by their type."""
+    """Whether these are ranges, as `Scaling.given` takes them, by types of pixels."""
     return isinstance(value, dict) and all(
         (key == ANY or _is_dtype(key, state))
         and _are_floats(limits, 2)
