@@ -91,7 +91,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         The network, from N x C x H x W images to N x n_classes scores (logits); None is
         `LeNet`. A class gets `n_classes` (or `num_classes`), `in_channels` and
         `image_shape` if its constructor has parameters of these names. An instance is
-        copied, and with ``max_epochs=0`` used as it is.
+        copied in single precision, and with ``max_epochs=0`` it is not trained.
     layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
         activations are summed; None finds the last convolutional block. A list: the

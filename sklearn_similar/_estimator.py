@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from torch import nn
 
 from ._compat import validate_parameter_constraints
+from ._network.copying import deep_copy
 
 
 class NestedParametersMixin(BaseEstimator):
@@ -72,6 +74,16 @@ class NestedParametersMixin(BaseEstimator):
                     f"parameters; {remedy}."
                 )
         return super().set_params(**params)
+
+    def __sklearn_clone__(self) -> Self:
+        """Let `sklearn.base.clone` copy networks that have run with gradients."""
+        networks = {
+            name: deep_copy(value)
+            for name, value in self.get_params(deep=False).items()
+            if isinstance(value, nn.Module)
+        }
+        copied = copy_with(self, **networks)
+        return super(NestedParametersMixin, copied).__sklearn_clone__()
 
     def _is_held(self, name: str) -> bool:
         owner, separator, _ = name.partition("__")

@@ -132,9 +132,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Network whose feature maps recognise objects where `fit` gets boxes. It takes
         images n x n_channels x height x width with values in [0, 1]: put the
         normalisation in front, as in ``torch.nn.Sequential(Normalize(mean, std),
-        network)``. It is copied, and not trained. "efficientnet_lite0" is pretrained on
-        ImageNet, from the packages of the extra ``pretrained``. None: a small network
-        is trained on the photographs.
+        network)``. It is copied in single precision, and not trained.
+        "efficientnet_lite0" is pretrained on ImageNet, from the packages of the extra
+        ``pretrained``. None: a small network is trained on the photographs.
     backbone_layers : sequence of str, default=None
         Names of the layers of the backbone whose feature maps are used, as in
         `named_modules`. None: the last layers of stride 8 and of stride 16.
