@@ -683,7 +683,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
-        warn_of_absent_classes(self.classes_, y[validation])
         with network.evaluation():
             errors = measure_errors(
                 network,
@@ -699,6 +698,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.ablation_method_ = errors.methods[0] if is_single else errors.methods
             self._set_importances(measured)
             state = self._fit_class_map(measured, images, validation)
+            # Drops of class scores are learnt on images of all classes.
+            if not np.array_equal(state.filter_weights, measured.score_weights):
+                warn_of_absent_classes(self.classes_, y[validation])
             constants = calibrate(
                 network,
                 self._heatmap_specification(state),
