@@ -428,3 +428,14 @@ def test_pages_are_read_as_the_refusal_says(tmp_path, dtype):
         pixels = read_image(copy, "Page")[..., 0]
         assert pixels.dtype == dtype
         np.testing.assert_array_equal(pixels, page)
+
+
+@pytest.mark.parametrize("tiles", [None, (), [("zip", (0, 0, 7, 5), "RGB")], ["zip"]])
+def test_parts_of_a_file_in_an_unknown_form_are_refused(tiles):
+    """Otherwise, a change in Pillow would silently cost bits."""
+    with Image.open(io.BytesIO(png_bytes(DEEP_COLOUR, n_bits=16))) as image:
+        image.tile = tiles
+        with pytest.raises(
+            ValueError, match=r"with Pillow .*, which is not known; read"
+        ):
+            read_image(image, "Image 0 of X")
