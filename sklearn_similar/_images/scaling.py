@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ Values = TypeVar("Values", bound=Any)
 
 # The key of a range that holds for all types.
 ANY = "any"
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 # Floats up to this value are taken as they are: no camera has fewer bits.
 _MAX_PLAIN = 255
 
@@ -43,7 +44,7 @@ class Scaling:
             return None
         numbers = list(value_range)
         are_numbers = len(numbers) == 2 and all(
-            isinstance(number, Real) and abs(number) <= float(np.finfo(np.float32).max)
+            isinstance(number, Real) and abs(cast(Any, number)) <= _FLOAT32_MAX
             for number in numbers
         )
         # In float32, as pixels are scaled.
