@@ -174,6 +174,13 @@ def _add_train(commands: Any) -> None:
         choices=("train", "val", "test"),
         help="the part of a YOLO data set to learn from (default: all parts)",
     )
+    command.add_argument(
+        "--value-range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="values of pixels that become 0 and 1 (default: learnt)",
+    )
     _add_values(command, _TRAIN_OPTIONS)
     _add_progress(command)
 

@@ -47,6 +47,7 @@ from ._images.labels import (
     warn_of_absent_classes,
 )
 from ._images.rasters import Raster
+from ._images.scaling import BY_TYPE, Scaling
 from ._images.splits import distinct_images, hold_out, sampling_indices
 from ._images.validation import (
     check_has_importances,
@@ -90,7 +91,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         The network, from N x C x H x W images to N x n_classes scores (logits); None is
         `LeNet`. A class gets `n_classes` (or `num_classes`), `in_channels` and
         `image_shape` if its constructor has parameters of these names. An instance is
-        copied, and with ``max_epochs=0`` used as it is.
+        copied in single precision, and with ``max_epochs=0`` it is not trained.
     layer : str or list of str, default=None
         Path (as in `named_modules`) of the layer whose filters are ablated and whose
         activations are summed; None selects the last convolutional block. With a list,
@@ -155,6 +156,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     threshold : float, default=0.15
         Heat below it is set to 0 by `transform`; between 0 and 1. With
         ``normalize=None`` it is a share of `normalization_constant_`.
+    value_range : (float, float), default=None
+        Values of X that become 0 and 1 in the network, such as (0, 4095) for 12 bits,
+        in images of any type (but not of 8 bits, if these cannot hold it). Values
+        outside become 0 and 1, with a warning. None: learnt, see `scaling_`. Acts in
+        `fit`.
     background : label, default=None
         Label of background images, which are left out of the importances and the
         normalisation constant of all classes together.
@@ -179,9 +185,15 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Names of the columns, if X had names.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
+    scaling_ : dict of str to (float, float)
+        Values that become 0 and 1 in the network, for the type of X; "any" is the key
+        of `value_range`. (0, 255) for 8 bits; for other integers, and for floats from 0
+        to above 255, the range of the least number of bits (8, 10, 12, 14, 16...) that
+        holds X; for other floats (0, 1). With ``max_epochs=0`` and an instance as
+        module, nothing is learnt.
     value_range_ : (float, float)
-        Minimum and maximum of X, integers scaled to [0, 1]. Images that exceed it get a
-        warning.
+        Minimum and maximum of X as the network gets it, scaled by `scaling_`. Images
+        that exceed it get a warning.
     net_ : skorch.NeuralNetClassifier
         The trained net; its classes are indices into `classes_`.
     layer_ : str or list of str
@@ -229,9 +241,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     -----
     X is an array or DataFrame of rows, an array of grey images (n_images, height,
     width) or of colour images (n_images, height, width, n_channels), or a list of
-    images; for `transform` and `heatmap` images may have any size. Integers are scaled
-    to [0, 1] (uint16 by 1/65535, others by 1/255), floats are taken as they are, and
-    memory-mapped arrays read batch by batch.
+    images; for `transform` and `heatmap` images may have any size. Pixels are scaled
+    by `scaling_`; types that X in `fit` did not have, by 1/65535 (uint16) or 1/255
+    (other integers), and floats not at all. Memory-mapped arrays are read batch by
+    batch.
 
     `importance`, `ablation`, `weighting`, `temperature`, `class_heatmap` and
     `mid_level_layers` act in the fits; `normalize`, `threshold` and `resolution`
@@ -278,6 +291,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         "resolution": [StrOptions({"dense", "pooled"})],
         "normalize": [StrOptions({"validation", "image"}), None],
         "threshold": [Interval(Real, 0, 1, closed="both")],
+        "value_range": ["array-like", None],
         "background": "no_validation",
         "device": [str, torch.device],
         "memory": [str, os.PathLike, joblib.Memory, None],
@@ -308,6 +322,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         resolution: Literal["pooled", "dense"] = "pooled",
         normalize: Literal["validation", "image"] | None = "validation",
         threshold: float = 0.15,
+        value_range: Sequence[float] | None = None,
         background: Any = None,
         device: str | torch.device = "cpu",
         memory: Any = None,
@@ -334,6 +349,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.resolution = resolution
         self.normalize = normalize
         self.threshold = threshold
+        self.value_range = value_range
         self.background = background
         self.device = device
         self.memory = memory
@@ -583,7 +599,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
 
     def _fit(self, X, y, sample_weight) -> None:
         """Set all fitted attributes."""
-        images, y = check_training_data(self, X, y, self.image_shape, self.classes)
+        is_fixed = self.max_epochs == 0 and isinstance(self.module, nn.Module)
+        images, y = check_training_data(
+            self,
+            X,
+            y,
+            self.image_shape,
+            self.classes,
+            known=self._known_scaling(),
+            learns_scaling=not is_fixed,
+        )
         find_background(self.classes_, self.background)  # raises, before it is needed
         weights = check_sample_weight(sample_weight, len(y))
         are_copies = bool(np.isin(weights, (0, 1)).all())
@@ -613,7 +638,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             check_output(network, batch)
             self.layer_ = find_layers(network.module, self.layer, batch)
             check_ablation(network.module, self._layers(), self.ablation)
-            if self.max_epochs == 0 and isinstance(self.module, nn.Module):
+            if is_fixed:
                 warn_if_guessing(network, images, y)
         check_determinism(network, self._layers(), images)
         arrays, history = cached_training(
@@ -622,6 +647,11 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         self.net_.restore(arrays, history)
         if held_out is not None:
             self._measure(images, y, chosen[held_out], weights)
+
+    def _known_scaling(self) -> Scaling:
+        """The scaling that is not learnt: the user's, or that of a localizer."""
+        of_localizer = getattr(self, "_scaling_of_localizer", None)
+        return of_localizer or Scaling.given(self.value_range) or BY_TYPE
 
     def _predict_proba(self, X, log: bool = False) -> np.ndarray:
         check_is_fitted(self, "net_")
@@ -655,7 +685,6 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         """Set all attributes that are measured on held-out images."""
         network, layers = self._trained_network(), self._layers()
         background = find_background(self.classes_, self.background)
-        warn_of_absent_classes(self.classes_, y[validation])
         with network.evaluation():
             errors = measure_errors(
                 network,
@@ -671,6 +700,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.ablation_method_ = errors.methods[0] if is_single else errors.methods
             self._set_importances(measured)
             state = self._fit_class_map(measured, images, validation)
+            # Drops of class scores are learnt on images of all classes.
+            if not np.array_equal(state.filter_weights, measured.score_weights):
+                warn_of_absent_classes(self.classes_, y[validation])
             constants = calibrate(
                 network,
                 self._heatmap_specification(state),

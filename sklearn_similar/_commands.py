@@ -16,6 +16,7 @@ from ._images.files import (
     read_crops,
 )
 from ._images.messages import count, shape_text
+from ._images.scaling import Scaling
 from ._images.transparency import fill_for
 from ._localizer import InstanceLocalizer
 from ._saving.files import check_can_write, write_all
@@ -32,6 +33,7 @@ _TRAINING_PARAMETERS = (
     "n_mining_rounds",
     "rotation",
     "backbone",
+    "value_range",
 )
 _SEARCH_PARAMETERS = (
     "score_threshold",
@@ -78,7 +80,10 @@ def train(options: argparse.Namespace) -> str:
 def _read_crops(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """Crops of one size, and their labels."""
     files, labels = _labelled_files(options.images)
-    crops, are_scaled = read_crops(files, options.size, is_dark=bool(options.dark))
+    scaling = Scaling.given(options.value_range)
+    crops, are_scaled = read_crops(
+        files, options.size, is_dark=bool(options.dark), scaling=scaling
+    )
     print(
         f"learning {count(len(set(labels)), 'label')} from "
         f"{count(len(crops), 'crop')} of "

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from torch import nn
 
 from ._compat import ReadableHTMLMixin, validate_parameter_constraints
+from ._network.copying import deep_copy
 
 
 class NestedParametersMixin(ReadableHTMLMixin):
@@ -71,6 +73,16 @@ class NestedParametersMixin(ReadableHTMLMixin):
                     f"parameters; {remedy}."
                 )
         return super().set_params(**params)
+
+    def __sklearn_clone__(self) -> Self:
+        """Let `sklearn.base.clone` copy networks that have run with gradients."""
+        networks = {
+            name: deep_copy(value)
+            for name, value in self.get_params(deep=False).items()
+            if isinstance(value, nn.Module)
+        }
+        copied = copy_with(self, **networks)
+        return super(NestedParametersMixin, copied).__sklearn_clone__()
 
     def _is_held(self, name: str) -> bool:
         owner, separator, _ = name.partition("__")

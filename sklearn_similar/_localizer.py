@@ -35,12 +35,13 @@ from ._estimator import (
     set_random_states,
     snapshot,
 )
-from ._images.images import Images, n_channels, to_tensor
+from ._images.images import Images, n_channels
 from ._images.labels import BACKGROUND, comparable_labels, unused_label, without_class
 from ._images.memory import within_working_memory
 from ._images.messages import warn_user
 from ._images.photographs import grey_or_colour
 from ._images.reading import uint8_image_list
+from ._images.scaling import BY_TYPE, Scaling
 from ._images.streams import check_in_memory, image_files, read_parts
 from ._images.transparency import fill_for
 from ._images.validation import check_training_data, image_names, scaled_crops
@@ -140,9 +141,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Network whose feature maps recognise objects where `fit` gets boxes. It takes
         images n x n_channels x height x width with values in [0, 1]: put the
         normalisation in front, as in ``torch.nn.Sequential(Normalize(mean, std),
-        network)``. It is copied, and not trained. "efficientnet_lite0" is pretrained on
-        ImageNet, from the packages of the extra ``pretrained``. None: a small network
-        is trained on the photographs.
+        network)``. It is copied in single precision, and not trained.
+        "efficientnet_lite0" is pretrained on ImageNet, from the packages of the extra
+        ``pretrained``. None: a small network is trained on the photographs.
     backbone_layers : sequence of str, default=None
         Names of the layers of the backbone whose feature maps are used, as in
         `named_modules`. None: the last layers of stride 8 and of stride 16.
@@ -184,6 +185,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     crop_size : int, default=None
         Height and width to which crops in `fit` are scaled, with their aspect ratio and
         centred on black. None: their size if it is the same for all, else 28.
+    value_range : (float, float), default=None
+        Values of pixels that become 0 and 1, such as (0, 4095) for 12 bits, in images
+        of any type (but not of 8 bits, if these cannot hold it). Values outside become
+        0 and 1, with a warning. None: that of `estimator`, or learnt, see `scaling_`.
+        Acts in `fit`.
     fills_frame : bool, default=None
         Whether the images of X are crops of photographs, with background context,
         instead of objects on black. None: learnt, with a warning if X has many images
@@ -241,9 +247,15 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         least five), or if `fit` got boxes, whose regression is linear.
     image_shape_ : tuple
         (height, width) or (height, width, n_channels) of the training images.
+    scaling_ : dict of str to (float, float)
+        Values of pixels that become 0 and 1, for each type of the images in X; "any" is
+        the key of `value_range`. (0, 255) for 8 bits; for other integers, and for
+        floats from 0 to above 255, the range of the least number of bits (8, 10, 12,
+        14, 16...) that holds X; for other floats (0, 1). That of a frozen estimator, if
+        it has one for the type.
     value_range_ : (float, float)
-        Minimum and maximum value in X, integers scaled to [0, 1]. Images far from this
-        range get a warning.
+        Minimum and maximum value in X, scaled by `scaling_`. Images far from this range
+        get a warning.
     n_features_in_ : int
         Number of values in a training image.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -295,6 +307,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "min_size": [Interval(Real, 0, None, closed="left"), None],
         "max_size": [Interval(Real, 0, None, closed="neither"), None],
         "crop_size": [Interval(Integral, 1, None, closed="left"), None],
+        "value_range": ["array-like", None],
         "fills_frame": ["boolean", None],
         "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
         "n_background_crops": [Interval(Integral, 1, None, closed="left")],
@@ -322,6 +335,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         min_size: float | None = None,
         max_size: float | None = None,
         crop_size: int | None = None,
+        value_range: Sequence[float] | None = None,
         fills_frame: bool | None = None,
         n_instance_crops: int = 40_000,
         n_background_crops: int = 30_000,
@@ -345,6 +359,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.min_size = min_size
         self.max_size = max_size
         self.crop_size = crop_size
+        self.value_range = value_range
         self.fills_frame = fills_frame
         self.n_instance_crops = n_instance_crops
         self.n_background_crops = n_background_crops
@@ -364,9 +379,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         X : array, DataFrame or list of images; or photographs
             Crops: labelled images of one object each, bright on black, or cropped from
             photographs; `crop_size` says how they are scaled. Photographs: a list of
-            images of any sizes or of paths, a folder, or an array; integers, or floats
-            in [0, 1]. With up to 500 objects, their mirror images are used, too, if
-            that is no worse in held-out photographs: letters and arrows are not.
+            images of any sizes or of paths, a folder, or an array. With up to 500
+            objects, their mirror images are used, too, if that is no worse in held-out
+            photographs: letters and arrows are not.
         y : array-like of shape (n_images,) or DataFrame
             Of crops: their labels, of any type. If the estimator's parameter
             `background` is one of them, its images join the background. Of photographs:
@@ -376,13 +391,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             photograph, which `sklearn.model_selection.GridSearchCV` can split. Rows
             whose column ``iscrowd`` is True are regions from which nothing is learnt.
         background_images : list of images, default=None
-            Images without objects, of any sizes, grey or colour; uint8 or float in
-            [0, 1]. If none are given, synthetic textures are used. All images are used,
-            in random parts that are resized and rotated: in scenes, 8 of each and at
-            most 128 of up to 1024 x 1024 pixels; in each mining round, 24 of each and
-            at most 192 of up to 320 x 320 pixels. From four images up, a tenth and at
-            least one of them is held out to calibrate scores; of fewer, other parts are
-            used for that.
+            Images without objects, of any sizes, grey or colour, scaled as X is. If
+            none are given, synthetic textures are used. All images are used, in random
+            parts that are resized and rotated: in scenes, 8 of each and at most 128 of
+            up to 1024 x 1024 pixels; in each mining round, 24 of each and at most 192
+            of up to 320 x 320 pixels. From four images up, a tenth and at least one of
+            them is held out to calibrate scores; of fewer, other parts are used for
+            that.
 
         Returns
         -------
@@ -667,18 +682,18 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         check_head(estimator)
         estimator = clone(estimator)
         set_random_states(estimator, random_state)
-        backgrounds = []
-        if background_images is not None:
-            backgrounds = uint8_image_list(background_images, "background_images")
+        given = Scaling.given(self.value_range)
         backbone = self._make_backbone()
         photographs, self.classes_ = read_annotated(
             X,
             y,
-            backgrounds,
+            background_images,
             backbone.n_channels if backbone else None,
             self.annotation == "complete",
             fill_for(self),
+            given,
         )
+        self.scaling_ = dict(photographs.images.scaling.ranges)
         self.background_ = unused_label(self.classes_)
         recognizer = train_on_photographs(
             estimator,
@@ -749,15 +764,17 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             )
         image_shape = getattr(self.estimator, "image_shape", None)
         X = scaled_crops(X, self.crop_size, fill_for(self))
-        images, labels = check_training_data(self, X, y, image_shape, min_classes=1)
+        images, labels = check_training_data(
+            self, X, y, image_shape, min_classes=1, known=self._known_scaling()
+        )
         self.background_ = getattr(self.estimator, "background", None)
         if self.background_ is not None:
             self.classes_, labels = without_class(
                 self.classes_, labels, self.background_
             )
         rows = np.flatnonzero(labels != BACKGROUND)
-        pixels = images.select(rows[choose_images(labels[rows])])
-        samples = to_tensor(pixels, n_channels(self.image_shape_))
+        chosen = rows[choose_images(labels[rows])]
+        samples = images.tensor(chosen, n_channels(self.image_shape_))
         self.crop_specification_ = learn_crop_specification(samples, self.fills_frame)
         layout = "grey" if len(self.image_shape_) == 2 else "colour"
         self._layout = "rows" if images.layout == "rows" else layout
@@ -769,6 +786,22 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             self._take_frozen(images)
         else:
             self._train(images, labels, background_images)
+
+    def _known_scaling(self) -> Scaling:
+        """The scaling that is not learnt: the user's, or that of the estimator.
+
+        Raises ValueError if both are given and differ.
+        """
+        scaling = Scaling.given(self.value_range)
+        if isinstance(self.estimator, FrozenEstimator):
+            return scaling or Scaling.of(self.estimator)
+        of_estimator = Scaling.given(getattr(self.estimator, "value_range", None))
+        if scaling and of_estimator and scaling != of_estimator:
+            raise ValueError(
+                f"value_range is {self.value_range!r}, but that of the estimator is "
+                f"{self.estimator.value_range!r}; give it to the localizer alone."
+            )
+        return scaling or of_estimator or BY_TYPE
 
     def _take_frozen(self, images: Images) -> None:
         """Set what depends on an estimator that is trained already."""
@@ -795,7 +828,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             images, np.flatnonzero(labels != BACKGROUND), image_format
         )
         if background_images is not None:
-            background_images = uint8_image_list(background_images, "background_images")
+            background_images = uint8_image_list(
+                background_images, "background_images", Scaling.of(self)
+            )
         if self.background_ is None:
             self.background_ = unused_label(self.classes_)
         set_random_states(estimator, random_state)
@@ -838,6 +873,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             n_channels=n_channels(self.image_shape_),
             dtype=np.dtype(self._dtype),
             layout=self._layout,
+            scaling=Scaling.of(self),
         )
 
     def _recognizer(self) -> Recognizer:

@@ -72,7 +72,7 @@ def crops(digits, tmp_path):
 def test_train_and_localize(crops, photographs, tmp_path, capsys):
     path, out = tmp_path / "model.safetensors", tmp_path / "instances.csv"
     few = ["--n-instance-crops", 20, "--n-background-crops", 20]
-    few += ["--n-mining-rounds", 0, "--rotation", 30]
+    few += ["--n-mining-rounds", 0, "--rotation", 30, "--value-range", 0, 255]
     train = ["train", crops, path, *few, "--random-state", 0]
     assert main([str(argument) for argument in train]) == 0
     printed = capsys.readouterr()
@@ -81,6 +81,7 @@ def test_train_and_localize(crops, photographs, tmp_path, capsys):
     assert warning.startswith("warning: X has 18 images of objects: scores are not")
     assert load(path).classes_.tolist() == ["1", "7"]
     assert load(path).rotation == 30
+    assert load(path).scaling_ == {"any": (0, 255)}
     assert main(["localize", str(path), str(photographs), "--out", str(out)]) == 0
     assert capsys.readouterr().err == ""
     assert out.read_text().startswith(COLUMNS + "\n")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from .._images.images import Images
 from .._images.memory import within_working_memory

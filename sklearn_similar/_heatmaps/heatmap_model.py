@@ -167,7 +167,9 @@ class HeatmapModel:
         for indices, batch in self.network.batches(images, small_images):
             yield from self._whole_blocks(extractor, batch, indices, classes, threshold)
         for index in np.flatnonzero(large).tolist():
-            image = Raster.from_pixels(images.pixels[index], self.network.n_channels)
+            image = Raster.from_pixels(
+                images.pixels[index], self.network.n_channels, images.scaling
+            )
             with explained_memory_error(f"{self.names.name(index)} of X", image.size):
                 # Resized images are small.
                 is_resized = self.image_size is not None

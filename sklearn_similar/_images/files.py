@@ -10,7 +10,8 @@ import numpy as np
 
 from .crops import crops_of_one_size
 from .messages import count, warn_user
-from .pillow_images import is_grey, read_pillow_image, upright_size
+from .pillow_images import is_deep, is_grey, read_pillow_image, upright_size
+from .scaling import Scaling, extremes, learn_scaling
 from .transparency import Fill
 
 SUFFIXES = frozenset(
@@ -143,6 +144,12 @@ def image_file_format(path: Path) -> tuple[tuple[int, int], bool]:
         return upright_size(image), is_grey(image)
 
 
+def has_8_bits(path: Path) -> bool:
+    """Whether a file has at most 8 bits a channel, without reading its pixels."""
+    with _opened(path) as image:
+        return not is_deep(image)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The image of a file as Pillow's.
@@ -176,7 +183,11 @@ def _is_tiff(path: Path) -> bool:
 
 
 def read_crops(
-    files: list[Path], size: int | None, *, is_dark: bool
+    files: list[Path],
+    size: int | None,
+    *,
+    is_dark: bool,
+    scaling: Scaling | None = None,
 ) -> tuple[np.ndarray, bool]:
     """Read crops of one size, bright on black, as a localizer is trained with.
 
@@ -187,6 +198,8 @@ def read_crops(
         As for `crops_of_one_size`.
     is_dark : bool
         Whether the objects are dark on light, so that crops are inverted.
+    scaling : Scaling, optional
+        That of the user; None: learnt from the crops.
 
     Returns
     -------
@@ -198,7 +211,12 @@ def read_crops(
     images = [read_image_file(file, fill) for file in files]
     _check_one_type(images, files)
     if is_dark:
-        images = list(map(_negative, images, files))
+        if scaling is None:
+            scaling = learn_scaling(extremes(images))
+        images = [
+            _negative(image, file, scaling)
+            for image, file in zip(images, files, strict=True)
+        ]
     return crops_of_one_size(images, size)
 
 
@@ -211,10 +229,13 @@ def _check_one_type(images: list[np.ndarray], files: list[Path]) -> None:
             )
 
 
-def _negative(image: np.ndarray, file: Path) -> np.ndarray:
-    if image.dtype not in (np.uint8, np.uint16):
+def _negative(image: np.ndarray, file: Path, scaling: Scaling) -> np.ndarray:
+    is_known = image.dtype in (np.uint8, np.uint16) or scaling.clips(image.dtype)
+    if not is_known:
         raise ValueError(
             f"{str(file)!r} has pixels of the type {image.dtype}, for which it is not "
-            "known which value is white; save crops of dark objects with 8 or 16 bits."
+            "known which value is white; pass value_range (--value-range LOW HIGH)."
         )
-    return np.iinfo(image.dtype).max - image
+    low, high = scaling.limits(image.dtype)
+    negative = low + high - image.astype(np.float64).clip(low, high)
+    return negative.astype(image.dtype)

@@ -17,6 +17,7 @@ import torch
 
 from .memory import within_working_memory
 from .messages import ImageNames
+from .scaling import BY_TYPE, Scaling
 
 # ITU-R BT.601: weights of red, green and blue in perceived brightness.
 LUMA = (0.299, 0.587, 0.114)
@@ -97,11 +98,14 @@ class Images:
         How the user passed them, and how heatmaps go back.
     names : ImageNames
         What messages call them.
+    scaling : Scaling
+        Which values become 0 and 1.
     """
 
     pixels: Any
     layout: str
     names: ImageNames = field(default_factory=ImageNames)
+    scaling: Scaling = BY_TYPE
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -165,9 +169,22 @@ class Images:
                 if len(members) == 0:
                     continue
             for batch in batch_slices(len(members), n_images):
-                pixels = self.select(members[batch])
-                tensor = to_tensor(pixels, n_channels, memory_format, device)
-                yield members[batch], tensor
+                indices_of_batch = members[batch]
+                yield (
+                    indices_of_batch,
+                    self.tensor(indices_of_batch, n_channels, memory_format, device),
+                )
+
+    def tensor(
+        self,
+        indices: np.ndarray,
+        n_channels: int,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        device: str | torch.device = "cpu",
+    ) -> torch.Tensor:
+        """Images of one shape as a float32 tensor; see `to_tensor`."""
+        pixels = self.select(indices)
+        return to_tensor(pixels, n_channels, memory_format, device, self.scaling)
 
     def views(
         self, skipped: Container[np.dtype] = ()
@@ -225,8 +242,9 @@ def to_tensor(
     n_channels: int,
     memory_format: torch.memory_format = torch.contiguous_format,
     device: str | torch.device = "cpu",
+    scaling: Scaling = BY_TYPE,
 ) -> torch.Tensor:
-    """Float32 N x C x H x W from pixels N x H x W x C, integers scaled to [0, 1].
+    """Float32 N x C x H x W from pixels N x H x W x C, scaled.
 
     Colour is made grey for one channel, and grey is repeated for three.
     """
@@ -240,10 +258,7 @@ def to_tensor(
         flat = flat.astype(np.float32, copy=False)
     # Bytes go to the device as they are, a quarter of the floats.
     tensor = torch.from_numpy(flat).to(device).float().view(pixels.shape)
-    level = white_level(pixels.dtype)
-    if level != 1:
-        # Users who divide by 255 get the same values; a product is rounded differently.
-        tensor = tensor / level
+    tensor = scaling.scale(tensor, pixels.dtype)
     if tensor.shape[3] == 3 and n_channels == 1:
         tensor = to_grey(tensor.permute(0, 3, 1, 2)).unsqueeze(3)
     elif tensor.shape[3] == 1 and n_channels == 3:
@@ -265,10 +280,12 @@ def in_memory_format(
     return images.reshape(-1).view(images.shape)
 
 
-def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarray:
+def from_tensor(
+    images: torch.Tensor, dtype: np.dtype, layout: str, scaling: Scaling = BY_TYPE
+) -> np.ndarray:
     """Images N x C x H x W in the type and the layout of the user's images.
 
-    The inverse of `to_tensor`, which scales integers to [0, 1]; they are rounded here.
+    The inverse of `to_tensor`; integers are rounded.
 
     Parameters
     ----------
@@ -277,10 +294,9 @@ def from_tensor(images: torch.Tensor, dtype: np.dtype, layout: str) -> np.ndarra
     layout : {"rows", "grey", "colour"}
         (n, height * width * n_channels), (n, height, width) or (n, height, width,
         n_channels).
+    scaling : Scaling
     """
-    values = images.permute(0, 2, 3, 1)
-    if dtype.kind in "iub":
-        values = (values * white_level(dtype)).round()
+    values = scaling.unscale(images.permute(0, 2, 3, 1), dtype)
     pixels = values.numpy(force=True).astype(dtype)
     if layout == "rows":
         return pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
@@ -295,13 +311,6 @@ def to_grey(images: torch.Tensor) -> torch.Tensor:
     # Added channel by channel, so that the rounding of a pixel does not depend on its
     # position in the image or in a tile.
     return reduce(torch.add, [s * c for s, c in zip(shares, channels, strict=True)])
-
-
-def white_level(dtype: np.dtype) -> int:
-    """The value that counts as 1: integers are 8 bits deep, unsigned 16-bit ones 16."""
-    if dtype.kind == "u" and dtype.itemsize == 2:
-        return 65535
-    return 255 if dtype.kind in "iu" else 1
 
 
 def release(array) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import ImageFiles, image_file_format
-from .images import Images, white_level
+from .files import ImageFiles, has_8_bits, image_file_format
+from .images import Images
 from .messages import type_text
 from .rasters import Raster
 from .reading import (
@@ -16,9 +16,12 @@ from .reading import (
     is_images,
     read_image,
     read_images,
+    uint8_image_list,
 )
+from .scaling import BY_TYPE, Scaling, extremes, learn_scaling, white_level
 from .streams import image_files
 from .transparency import Fill
+from .value_range import warn_of_clipping
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,23 @@ class Photographs:
 
     Attributes
     ----------
-    pixels, others : sequence of array-like
-        The images: those of X, and others that follow them.
+    pixels : sequence of array-like
+        The images of X.
+    others : sequence of ndarray
+        Images that follow them, uint8.
     sizes : list of (int, int)
         Height and width of each.
     n_channels : int
         Channels of the rasters.
+    scaling : Scaling
+        Which values of X become 0 and 1.
     """
 
     pixels: Sequence[Any]
     others: Sequence[Any]
     sizes: list[tuple[int, int]]
     n_channels: int
+    scaling: Scaling = BY_TYPE
 
     def __len__(self) -> int:
         return len(self.pixels) + len(self.others)
@@ -47,9 +55,10 @@ class Photographs:
         n_pixels = len(self.pixels)
         is_other = index >= n_pixels
         image = self.others[index - n_pixels] if is_other else self.pixels[index]
+        scaling = BY_TYPE if is_other else self.scaling
         pixels = read_image(image, f"Image {index} of X")
-        check_photograph(pixels, f"Image {index} of X")
-        return Raster.from_pixels(pixels, self.n_channels)
+        check_photograph(pixels, f"Image {index} of X", scaling)
+        return Raster.from_pixels(pixels, self.n_channels, scaling)
 
     def __iter__(self) -> Iterator[Raster]:
         return (self[index] for index in range(len(self)))
@@ -58,8 +67,9 @@ class Photographs:
 def read_photographs(
     X: Any,
     n_channels: int | None,
-    others: Sequence[np.ndarray] = (),
+    background_images: Any = None,
     fill: Fill = "contrast",
+    scaling: Scaling | None = None,
 ) -> Photographs:
     """Photographs in memory or in files.
 
@@ -69,10 +79,12 @@ def read_photographs(
     n_channels : int or None
         Channels of the rasters; grey is repeated, and colour made grey. None: 1 if all
         photographs are grey, else 3.
-    others : sequence of ndarray
-        Checked photographs in memory that follow those of X.
+    background_images : list of images, optional
+        Photographs that follow those of X.
     fill : {"black", "white", "contrast"}
         What stands behind transparent pixels.
+    scaling : Scaling, optional
+        That of the user; None: learnt from the photographs.
 
     Raises
     ------
@@ -95,12 +107,35 @@ def read_photographs(
             f"X is {type_text(X)}, but y is a table of boxes; pass photographs: a list "
             "of images or of paths, a folder or an array of images."
         )
+    scaling = _choose_scaling(pixels, scaling)
+    others = []
+    if background_images is not None:
+        others = uint8_image_list(background_images, "background_images", scaling)
     return Photographs(
         pixels=pixels,
         others=others,
+        scaling=scaling,
         sizes=[*sizes, *(image.shape[:2] for image in others)],
         n_channels=n_channels or (3 if has_colour else 1),
     )
+
+
+def _choose_scaling(images: Sequence[Any], given: Scaling | None) -> Scaling:
+    """The user's scaling, or one that is learnt; warns of values that are clipped.
+
+    Files of 8 bits are not read to learn it; others are read once more.
+    """
+    if given is None and isinstance(images, ImageFiles):
+        deep = [path for path in images.paths if not has_8_bits(path)]
+        images = ImageFiles(deep, images.fill)
+    pixels = (
+        np.asarray(read_image(image, f"Image {index} of X"))
+        for index, image in enumerate(images)
+    )
+    if given is None:
+        return learn_scaling(extremes(pixels, set()))
+    warn_of_clipping(given, extremes(pixels))
+    return given
 
 
 def grey_or_colour(parts: Iterable[Images]) -> Iterator[Images]:
@@ -111,24 +146,22 @@ def grey_or_colour(parts: Iterable[Images]) -> Iterator[Images]:
         yield images
 
 
-def check_photograph(pixels: Any, name: str) -> None:
-    """Raise ValueError unless an image has 1 or 3 channels, and values from 0 to 1.
-
-    Integers are scaled to this range by the limit of their type.
-    """
+def check_photograph(pixels: Any, name: str, scaling: Scaling = BY_TYPE) -> None:
+    """Raise ValueError unless an image has 1 or 3 channels, and its range of values."""
     _check_channels(pixels, name)
     check_numeric(pixels, name)
-    if pixels.dtype.kind in "bu" and pixels.dtype.itemsize <= 2:
+    black, white = scaling.limits(pixels.dtype)
+    if pixels.dtype.kind in "bu" and white == white_level(pixels.dtype):
         return
     values = np.asarray(pixels)
-    level = white_level(values.dtype)
-    low, high = float(values.min()) / level, float(values.max()) / level
-    # Both comparisons are false for NaN, which is refused here too.
-    if not (low >= 0 and high <= 1):
+    low, high = float(values.min()), float(values.max())
+    # All comparisons are false for NaN, which is refused here too.
+    is_clipped = scaling.clips(values.dtype) and -np.inf < low <= high < np.inf
+    if not is_clipped and not (low >= black and high <= white):
         raise ValueError(
-            f"{name} of dtype {values.dtype} must lie between 0 and 1, but holds "
-            f"{low:.3g} to {high:.3g} (integers divided by 255); rescale it, or pass "
-            "uint8 or uint16."
+            f"{name} of dtype {values.dtype} must lie between {black:g} and {white:g}, "
+            f"but holds {low:.6g} to {high:.6g}; rescale it, or pass value_range, the "
+            "values of all images that become 0 and 1."
         )
 
 

@@ -104,6 +104,11 @@ def is_grey(image: Any) -> bool:
     return is_grey_file or (image.mode[0] in "1LIF" and image.mode != "LAB")
 
 
+def is_deep(image: Any) -> bool:
+    """Whether an image that is not loaded has more than 8 bits a channel."""
+    return image.mode not in ("1", *_MODES_OF_8_BITS) or _is_deep_colour(image)
+
+
 class _RefusedError(ValueError):
     """An image of a kind that is not read."""
 
@@ -111,7 +116,7 @@ class _RefusedError(ValueError):
 def _check_loaded(image: Any, name: str) -> None:
     """Warn or raise for a loaded image that is not what its file holds."""
     filename = getattr(image, "filename", "")
-    if getattr(image, "tile", None) or not filename or not os.path.isfile(filename):
+    if _tiles(image) or not filename or not os.path.isfile(filename):
         return
     with sys.modules["PIL.Image"].open(filename) as in_file:
         if _is_deep_colour(in_file):
@@ -133,7 +138,7 @@ def _fresh(image: Any) -> Any:
     Pillow does not map the file, which garbles uncompressed TIFF on its side.
     """
     stream = getattr(image, "fp", None)
-    if not getattr(image, "tile", None) or stream is None:
+    if not _tiles(image) or stream is None:
         return image
     again = sys.modules["PIL.Image"].open(stream)
     is_same = (again.size, again.mode) == (image.size, image.mode)
@@ -154,13 +159,36 @@ def _oriented_pixels(image: Any, name: str) -> tuple[np.ndarray, int]:
     return pixels, image.getexif().get(_ORIENTATION, 1)
 
 
+def _tiles(image: Any) -> list[Any]:
+    """The parts of a file that Pillow has still to decode; none of a loaded image.
+
+    Pillow does not document them. In a form that is not known, nothing would tell what
+    Pillow mistakes, so that the image is refused.
+    """
+    if not hasattr(image, "fp"):
+        return []
+    tiles = getattr(image, "tile", None)
+    if not isinstance(tiles, list) or not all(map(_is_tile, tiles)):
+        raise _RefusedError(
+            f"The file of a {type(image).__name__} cannot be read safely with Pillow "
+            f"{sys.modules['PIL'].__version__}, which is not known; read it with "
+            "another library or an older Pillow, and pass the array."
+        )
+    return tiles
+
+
+def _is_tile(tile: Any) -> bool:
+    """Whether this is (decoder, extents, offset, layout or (layout, ...))."""
+    is_tuple = isinstance(tile, tuple) and len(tile) == 4
+    return is_tuple and isinstance(tile[0], str)
+
+
 def _rawmodes(image: Any) -> list[str]:
     """True layout of the pixels in each part of a file, in Pillow's words.
 
     One empty text if the image is already loaded.
     """
-    tiles = getattr(image, "tile", None) or []
-    return [_true_rawmode(tile, image) for tile in tiles] or [""]
+    return [_true_rawmode(tile, image) for tile in _tiles(image)] or [""]
 
 
 def _true_rawmode(tile: Any, image: Any) -> str:
@@ -181,8 +209,7 @@ def _rawmode(tile: Any) -> str:
 
 def _is_misread(image: Any) -> bool:
     """Whether Pillow mistakes the layout of the pixels in a file."""
-    tiles = getattr(image, "tile", None) or []
-    return any(_rawmode(tile) != _true_rawmode(tile, image) for tile in tiles)
+    return any(_rawmode(tile) != _true_rawmode(tile, image) for tile in _tiles(image))
 
 
 def _deep_pixels(image: Any, rawmodes: list[str], name: str) -> tuple[Any, np.ndarray]:
@@ -207,7 +234,7 @@ def _deep_pixels(image: Any, rawmodes: list[str], name: str) -> tuple[Any, np.nd
 
 def _is_deep_colour(image: Any) -> bool:
     """Whether Pillow drops bits of an image that is not loaded."""
-    if image.mode not in _MODES_OF_8_BITS or not getattr(image, "tile", None):
+    if image.mode not in _MODES_OF_8_BITS or not _tiles(image):
         return False
     args = image.tile[0][3]
     is_deep_ppm = image.format == "PPM" and isinstance(args, tuple) and args[-1] > 255
@@ -229,6 +256,11 @@ def _loaded(image: Any, rawmodes: list[str]) -> Any:
         for tile, rawmode in zip(again.tile, rawmodes, strict=True)
     ]
     again.load()
+    if (again.mode, again.size) != (image.mode, image.size):
+        raise _RefusedError(
+            f"A file of the layout {rawmodes[0]!r} cannot be read safely with Pillow "
+            f"{sys.modules['PIL'].__version__}; {_ADVICE}."
+        )
     return again
 
 

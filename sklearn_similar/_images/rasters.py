@@ -18,6 +18,7 @@ from .._compat import is_out_of_memory
 from .images import release, to_tensor
 from .memory import within_working_memory
 from .messages import shape_text
+from .scaling import BY_TYPE, Scaling
 
 # At scikit-learn's default working memory: bytes that the work on a tile takes besides
 # its result, pixels of an image above which it is worked on in tiles, and the side of
@@ -53,7 +54,9 @@ class Raster:
         return cls((height, width), lambda rows, columns: values[:, rows, columns])
 
     @classmethod
-    def from_pixels(cls, pixels: Any, n_channels: int) -> "Raster":
+    def from_pixels(
+        cls, pixels: Any, n_channels: int, scaling: Scaling = BY_TYPE
+    ) -> "Raster":
         """The raster of a user's image, height x width x n_channels, as float32.
 
         Colour is made grey for one channel, and grey is repeated for three.
@@ -63,7 +66,7 @@ class Raster:
             # A copy, as pages of a memory map are released.
             part = np.array(pixels[rows, columns])
             release(pixels)
-            return to_tensor(part[np.newaxis], n_channels)[0]
+            return to_tensor(part[np.newaxis], n_channels, scaling=scaling)[0]
 
         height, width = pixels.shape[:2]
         return cls((height, width), read)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from .images import LUMA, Images, LazyPixels, is_lazy, n_channels
-from .messages import ImageNames, count, shape_text, type_text
+from .messages import ImageNames, count, shape_text, type_text, warn_user
 from .pillow_images import is_pillow_image, read_pillow_image
+from .scaling import BY_TYPE, Scaling, extremes, learn_scaling
 from .transparency import Fill, LazyOpaquePixels, has_alpha, without_alpha
 
 
@@ -283,13 +284,15 @@ def uint8_images(images, name: str) -> np.ndarray:
             f"(n, height, width, channels) and not be empty, found {array.shape}: "
             "reshape them first."
         )
-    return _to_uint8(array, name)
+    return _to_uint8(array, name, learn_scaling(extremes([array], set())))
 
 
-def uint8_image_list(images, name: str) -> list[np.ndarray]:
+def uint8_image_list(images, name: str, scaling: Scaling = BY_TYPE) -> list[np.ndarray]:
     """Grey or RGB images of any sizes, or one, as a list of uint8, (h, w) or (h, w, c).
 
-    The name of each in messages is ``name[index]``.
+    The name of each in messages is ``name[index]``. Types that the scaling does not
+    know are scaled as training images are; of others, values outside their range are
+    clipped with a warning.
     """
     if is_pillow_image(images):
         images = [images]
@@ -304,12 +307,33 @@ def uint8_image_list(images, name: str) -> list[np.ndarray]:
         )
     if not len(images):
         raise ValueError(f"{name} holds no image: pass at least one.")
-    return [_uint8_image(image, f"{name}[{i}]") for i, image in enumerate(images)]
+    arrays = [_grey_or_rgb(image, f"{name}[{i}]") for i, image in enumerate(images)]
+    _warn_of_clipping(arrays, name, scaling)
+    known = learn_scaling(extremes(arrays, set()), scaling)
+    return [
+        _to_uint8(array, f"{name}[{i}]", known, clips=scaling.knows(array.dtype))
+        for i, array in enumerate(arrays)
+    ]
 
 
-def _uint8_image(image, name: str) -> np.ndarray:
+def _warn_of_clipping(arrays: list[np.ndarray], name: str, scaling: Scaling) -> None:
+    """Warn once of values outside the range of their type."""
+    for index, array in enumerate(arrays):
+        low, high = scaling.limits(array.dtype)
+        least, most = float(array.min()), float(array.max())
+        if scaling.knows(array.dtype) and (least < low or most > high):
+            warn_user(
+                f"{name} have values outside the range of X, which are clipped to it: "
+                f"{name}[{index}] has {least:.6g} to {most:.6g}, and the range is "
+                f"({low:.6g}, {high:.6g}); pass value_range to choose another."
+            )
+            return
+
+
+def _grey_or_rgb(image, name: str) -> np.ndarray:
+    """The array of an image, without alpha; raises ValueError for other images."""
     if is_pillow_image(image):
-        return _to_uint8(to_numpy(image, name), name)
+        return to_numpy(image, name)
     check_not_masked(image, name)
     try:
         array = to_numpy(image)
@@ -324,7 +348,8 @@ def _uint8_image(image, name: str) -> np.ndarray:
             f"{name} must have the shape (height, width) or (height, width, 3) and "
             f"not be empty, found {array.shape}: pass grey or RGB images."
         )
-    return _to_uint8(array, name)
+    _check_kind(array, name)
+    return array
 
 
 def _is_grey_or_rgb(array: np.ndarray) -> bool:
@@ -332,27 +357,34 @@ def _is_grey_or_rgb(array: np.ndarray) -> bool:
     return array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
 
 
-def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
-    if array.dtype == np.uint8:
-        return array
+def _check_kind(array: np.ndarray, name: str) -> None:
     if array.dtype.kind not in "buif":
         raise ValueError(
             f"{name} must hold numbers, found the dtype {array.dtype}: pass uint8 "
             "from 0 to 255 or float from 0 to 1."
         )
+
+
+def _to_uint8(
+    array: np.ndarray, name: str, scaling: Scaling, *, clips: bool = False
+) -> np.ndarray:
+    _check_kind(array, name)
+    black, white = scaling.limits(array.dtype)
     if array.dtype.kind == "b":
         return array * np.uint8(255)
+    if array.dtype == np.uint8 and (black, white) == (0, 255):
+        return array
     low, high = array.min(), array.max()
-    top = 1 if array.dtype.kind == "f" else 255
-    if array.dtype == np.uint16 and high > 255:
-        top = 65535
     # Both comparisons are false for NaN, which is refused here too.
-    if not (low >= 0 and high <= top):
+    is_inside = low >= black and high <= white
+    if not is_inside and not (clips and np.isfinite([low, high]).all()):
         raise ValueError(
-            f"{name} of dtype {array.dtype} must lie between 0 and {top}, found "
-            f"{low} to {high}: rescale them or pass uint8."
+            f"{name} of dtype {array.dtype} must lie between {black:g} and {white:g}, "
+            f"found {low} to {high}: rescale them or pass uint8."
         )
-    return np.rint(array * np.float32(255 / top)).astype(np.uint8)
+    values = array if black == 0 else array.astype(np.float32) - np.float32(black)
+    levels = np.rint(values * np.float32(255 / (white - black)))
+    return levels.clip(0, 255).astype(np.uint8)
 
 
 def with_channels(image: np.ndarray, n_channels: int | None) -> np.ndarray:

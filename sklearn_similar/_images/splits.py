@@ -54,7 +54,7 @@ def _digests(images: Images, n_channels: int) -> np.ndarray:
     digests = np.empty(len(images), dtype=np.uint64)
     current, digest = -1, blake2b(digest_size=_DIGEST_SIZE)
     for start, pixels in images.views():
-        values = to_tensor(pixels, n_channels).numpy()
+        values = to_tensor(pixels, n_channels, scaling=images.scaling).numpy()
         for index, part in enumerate(values, start):
             # A large image comes in parts.
             if index != current:

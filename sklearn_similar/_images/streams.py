@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .files import ImageFiles, find_image_files
 from .images import Images, is_lazy
 from .messages import ImageNames
 from .reading import is_dask, is_list_of_delayed, read_images, to_numpy
+from .scaling import Scaling
 from .transparency import Fill, fill_for
 from .validation import check_images, image_names
 from .value_range import check_value_range
@@ -93,6 +95,7 @@ def _read_in_parts(
     trained_range, dtype = estimator.value_range_, np.dtype(estimator._dtype)
     for first, part in _parts(images, n_pixels, names, fill):
         read = read_images(part, estimator.image_shape_, names.after(first), fill)
+        read = replace(read, scaling=Scaling.of(estimator))
         warn = not has_warned
         has_warned |= check_value_range(read, trained_range, dtype, warn=warn)
         yield read

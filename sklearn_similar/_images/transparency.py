@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .images import LUMA, LazyPixels, batch_slices, white_level
+from .images import LUMA, LazyPixels, batch_slices
 from .memory import within_working_memory
 from .messages import warn_user
+from .scaling import white_level
 
 # What stands behind transparent pixels. "contrast": white if the visible pixels of an
 # image are dark, else black.

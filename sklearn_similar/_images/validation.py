@@ -1,5 +1,6 @@
 """The gate of the estimators: X and y in, `Images` and class indices out."""
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -21,17 +22,31 @@ from .reading import (
     read_images,
 )
 from .rows import infer_image_shape, readable_rows, rows_as_images
+from .scaling import BY_TYPE, Scaling
 from .transparency import Fill, fill_for
-from .value_range import check_value_range, training_range
+from .value_range import (
+    check_value_range,
+    learnt_scaling,
+    training_range,
+    warn_if_unlike_learnt,
+)
 
 
 def check_training_data(
-    estimator, X, y, image_shape, classes=None, min_classes: int = 2
+    estimator,
+    X,
+    y,
+    image_shape,
+    classes=None,
+    min_classes: int = 2,
+    known: Scaling = BY_TYPE,
+    learns_scaling: bool = True,
 ) -> tuple[Images, np.ndarray]:
     """Labelled images of one size; sets the attributes that come from them.
 
-    These are `classes_`, `image_shape_`, `n_features_in_`, `value_range_` and the type
-    of the pixels, `_dtype`.
+    These are `classes_`, `image_shape_`, `n_features_in_`, `scaling_`, `value_range_`
+    and the type of the pixels, `_dtype`. The scaling of a type is learnt unless it is
+    known.
 
     Returns
     -------
@@ -51,7 +66,16 @@ def check_training_data(
     shape = infer_image_shape(shape_in_X, rows.shape[1], image_shape)
     estimator.image_shape_ = shape
     images = rows_as_images(rows, shape, layout)
-    estimator.value_range_ = training_range(images, warn=_checks_range(estimator))
+    warn = _checks_range(estimator)
+    if learns_scaling:
+        scaling = learnt_scaling(images, known)
+    else:
+        scaling = known.with_range_of(images.dtype)
+        warn = warn and not warn_if_unlike_learnt(images, known)
+    # A dict of the package's own, of types that a file of `save` holds.
+    estimator.scaling_ = dict(scaling.ranges)
+    images = replace(images, scaling=scaling)
+    estimator.value_range_ = training_range(images, warn=warn)
     # The name of the type, so that files of estimators hold no type to be trusted.
     estimator._dtype = images.dtype.name
     return images, y_index
@@ -144,7 +168,7 @@ def check_images(
     """
     if check_range is None:
         check_range = _checks_range(estimator)
-    images = _read(estimator, X, layout)
+    images = replace(_read(estimator, X, layout), scaling=Scaling.of(estimator))
     dtype = np.dtype(estimator._dtype)
     check_value_range(images, estimator.value_range_, dtype, warn=check_range)
     return images

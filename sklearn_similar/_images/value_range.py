@@ -6,8 +6,17 @@ it was trained on, and gives its wrong answers with confidence.
 
 import numpy as np
 
-from .images import Images, white_level
-from .messages import ImageNames, count, warn_user
+from .images import Images
+from .messages import ImageNames, warn_user
+from .scaling import (
+    ANY,
+    BY_TYPE,
+    Scaling,
+    ValueRange,
+    extremes,
+    learn_scaling,
+    white_level,
+)
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 # Accuracy of LeNet on digits falls to that of guessing if it is trained on values that
@@ -18,8 +27,9 @@ _MIN_TRAINING_LENGTH = 1 / 15
 # by 255 or 257 too often take less; so few grey levels of the trained type are an empty
 # image.
 _MIN_SHARE = 1 / 200
-# The same for 16-bit images where training had another type: 12 bits take a sixteenth.
-_MIN_SHARE_16_BIT = 1 / 15
+# The same for types that training did not have and that may hold fewer bits: 14 of 16
+# bits take a quarter.
+_MIN_SHARE_OTHER_DEPTH = 0.26
 # Values are far outside if they exceed the trained range by more than this many times
 # its length. A factor of 3 in brightness is not.
 _MAX_EXCESS = 2
@@ -29,18 +39,17 @@ _MIN_NEGATIVE = 0.1
 # Share of images that may differ from the others: some are nearly blank.
 _MAX_DIFFERENT = 0.05
 
-ValueRange = tuple[float, float]
-
 
 def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRange]:
-    """Minimum and maximum that reach the network, for each type of pixels.
+    """Minimum and maximum pixel as they were passed, for each type of pixels.
 
     Parameters
     ----------
     images : Images
         Read batch by batch.
     enough : float
-        Length of a range after which unsigned integers are not read any further.
+        Length of a scaled range after which types are not read any further that cannot
+        leave the range from 0 to 1.
 
     Raises
     ------
@@ -54,7 +63,7 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
 def _scan(
     images: Images, enough: float
 ) -> tuple[dict[np.dtype, ValueRange], np.ndarray]:
-    """The ranges of `value_ranges`, and those of single images, (n_images, 2).
+    """The ranges of `value_ranges`, and scaled ones of single images, (n_images, 2).
 
     Ranges of single images are NaN for types that are not read to the end.
     """
@@ -62,7 +71,7 @@ def _scan(
     settled: set[np.dtype] = set()
     each = np.full((len(images), 2), np.nan)
     for start, pixels in images.views(skipped=settled):
-        dtype, level = pixels.dtype, white_level(pixels.dtype)
+        dtype, (black, white) = pixels.dtype, images.scaling.limits(pixels.dtype)
         lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
         minimum, maximum = float(lows.min()), float(highs.max())
         # The minimum is NaN if there is one, and no comparison with it is true.
@@ -70,14 +79,15 @@ def _scan(
             noun = "Row" if images.layout == "rows" else images.names.noun
             _raise_not_finite(pixels, start, images.names.with_noun(noun))
         low, high = ranges.get(dtype, (np.inf, -np.inf))
-        low, high = min(low, minimum / level), max(high, maximum / level)
-        ranges[dtype] = low, high
-        if _is_bounded(dtype) and high - low >= enough:
+        low, high = ranges[dtype] = min(low, minimum), max(high, maximum)
+        length = white - black
+        is_bounded = _is_bounded(dtype) and (black, white) == (0, white_level(dtype))
+        if is_bounded and high - low >= enough * length:
             settled.add(dtype)
-        if not _is_bounded(dtype):
+        if not is_bounded:
             read = each[start : start + len(pixels)]
-            read[:, 0] = np.fmin(read[:, 0], lows / level)
-            read[:, 1] = np.fmax(read[:, 1], highs / level)
+            read[:, 0] = np.fmin(read[:, 0], (lows - black) / length)
+            read[:, 1] = np.fmax(read[:, 1], (highs - black) / length)
     return ranges, each
 
 
@@ -93,6 +103,31 @@ def _raise_not_finite(pixels: np.ndarray, start: int, names: ImageNames) -> None
             )
 
 
+def learnt_scaling(images: Images, known: Scaling = BY_TYPE) -> Scaling:
+    """The scaling of images of one type, learnt if it is not known."""
+    settled = {images.dtype} if known.knows(images.dtype) else set()
+    parts = (pixels for _, pixels in images.views(skipped=settled))
+    return learn_scaling(extremes(parts, settled), known)
+
+
+def warn_if_unlike_learnt(images: Images, known: Scaling) -> bool:
+    """Warn of images that `learn_scaling` would scale in another way than by type.
+
+    Whether there was a warning; there is none if the scaling is known.
+    """
+    dtype = images.dtype
+    low, high = learnt_scaling(images, known).limits(dtype)
+    differs = (low, high) != known.limits(dtype)
+    if differs:
+        warn_user(
+            f"X seems to have values up to {high:.6g}, but reaches the network as "
+            f"{BY_TYPE.text(dtype)}, because max_epochs=0 leaves the network as it was "
+            f"trained elsewhere; pass value_range=({low:.6g}, {high:.6g}) if it was "
+            "trained on images that were scaled so."
+        )
+    return differs
+
+
 def training_range(images: Images, warn: bool = True) -> ValueRange:
     """Range of the values of images of one type.
 
@@ -103,26 +138,38 @@ def training_range(images: Images, warn: bool = True) -> ValueRange:
         Whether to warn of a tiny range.
     """
     ranges, each = _scan(images, 1.0)
-    ((dtype, (low, high)),) = ranges.items()
-    if warn:
+    ((dtype, given),) = ranges.items()
+    low, high = _scaled(given, dtype, images.scaling)
+    if warn and not warn_of_clipping(images.scaling, ranges):
         _warn_of_mixed_scales(images.names, each, (low, high), "all images")
     if warn and 0 < high - low < _MIN_TRAINING_LENGTH:
         warn_user(
             f"X reaches the network as values from {low:.3g} to {high:.3g} "
-            f"({_scaling(dtype)}), of which most networks learn little; scale X to the "
-            "range from 0 to 1 by the same number in fit and later, such as "
-            f"{_remedy(dtype, high)}.",
+            f"({images.scaling.text(dtype)}), of which most networks learn little; "
+            f"pass value_range=({min(0, given[0]):.6g}, {given[1]:.6g}) so that "
+            "these values become 0 and 1, in fit and later."
         )
     return low, high
 
 
-def _remedy(dtype: np.dtype, high: float) -> str:
-    """How X is scaled whose maximum reaches the network as `high`."""
-    maximum = high * white_level(dtype)
-    if dtype.kind != "u" or dtype.itemsize < 2:
-        return f"X / {maximum:.6g}"
-    n_bits = max(1, round(maximum).bit_length())
-    return f"X / {2**n_bits - 1} for {count(n_bits, 'bit')}"
+def _scaled(given: ValueRange, dtype: np.dtype, scaling: Scaling) -> ValueRange:
+    """The range that pixels of a type and a range have in the network."""
+    low, high = scaling.scale(np.array(given), dtype).tolist()
+    return low, high
+
+
+def warn_of_clipping(scaling: Scaling, ranges: dict[np.dtype, ValueRange]) -> bool:
+    """Warn of values outside the user's range; whether there are any."""
+    clipped = [both for dtype, both in ranges.items() if scaling.clips(dtype)]
+    black, white = scaling.ranges.get(ANY, (0.0, 1.0))
+    low, high = np.min(clipped, initial=black), np.max(clipped, initial=white)
+    if low >= black and high <= white:
+        return False
+    warn_user(
+        f"X has values from {low:.6g} to {high:.6g}; "
+        f"those outside value_range=({black:.6g}, {white:.6g}) are clipped to it."
+    )
+    return True
 
 
 def check_value_range(
@@ -153,20 +200,26 @@ def check_value_range(
     """
     trained_low, trained_high = trained
     # Unsigned integers cannot leave the range from 0 to 1.
-    is_within = not _differs((0.0, 1.0), trained, _MIN_SHARE_16_BIT)
+    is_within = not _differs((0.0, 1.0), trained, _MIN_SHARE_OTHER_DEPTH)
     length = trained_high - trained_low
-    enough = _MIN_SHARE_16_BIT * length if is_within else np.inf
+    enough = _MIN_SHARE_OTHER_DEPTH * length if is_within else np.inf
+    scaling = images.scaling
     ranges, each = _scan(images, enough)
-    for given, (low, high) in ranges.items():
-        is_other_depth = white_level(given) == 65535 != white_level(dtype)
-        min_share = _MIN_SHARE_16_BIT if is_other_depth else _MIN_SHARE
+    if warn and warn_of_clipping(scaling, ranges):
+        return True
+    for given, values in ranges.items():
+        low, high = _scaled(values, given, scaling)
+        is_other_depth = not scaling.knows(given) and (
+            white_level(given) == 65535 != white_level(dtype)
+        )
+        min_share = _MIN_SHARE_OTHER_DEPTH if is_other_depth else _MIN_SHARE
         if warn and _differs((low, high), trained, min_share):
             warn_user(
                 f"X reaches the network as values from {low:.3g} to {high:.3g} "
-                f"({_scaling(given)}), but the images of fit did from "
-                f"{trained_low:.3g} to {trained_high:.3g} ({_scaling(dtype)}), so that "
-                "results may be wrong; give X the type and the scaling of the images "
-                "of fit.",
+                f"({scaling.text(given)}), but the images of fit did from "
+                f"{trained_low:.3g} to {trained_high:.3g} ({scaling.text(dtype)}), so "
+                "that results may be wrong; give X the type and the scaling of the "
+                "images of fit.",
             )
             return True
     return warn and _warn_of_mixed_scales(
@@ -222,9 +275,3 @@ def _differs(given: ValueRange, trained: ValueRange, min_share: float) -> bool:
 def _is_bounded(dtype: np.dtype) -> bool:
     """Whether black and white are the limits of a type."""
     return dtype.kind == "b" or (dtype.kind == "u" and dtype.itemsize <= 2)
-
-
-def _scaling(dtype: np.dtype) -> str:
-    """A type, and the number that its values are divided by."""
-    level = white_level(dtype)
-    return f"{dtype}" if level == 1 else f"{dtype}, divided by {level}"

@@ -1,6 +1,5 @@
 """Photographs with the boxes of their objects."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .._images.photographs import Photographs, read_photographs
+from .._images.scaling import Scaling
 from .._images.transparency import Fill
 from .._tables.checks import check_instances, image_numbers
 
@@ -45,10 +45,11 @@ class AnnotatedPhotographs:
 def read_annotated(
     X: Any,
     table: pd.DataFrame,
-    background_images: Sequence[np.ndarray],
+    background_images: Any,
     n_channels: int | None,
     is_complete: bool,
     fill: Fill = "contrast",
+    scaling: Scaling | None = None,
 ) -> tuple[AnnotatedPhotographs, np.ndarray]:
     """Check photographs and the table of their objects.
 
@@ -57,7 +58,7 @@ def read_annotated(
     X : array, list of images, path or list of paths
     table : DataFrame
         ``image, label, x_min, y_min, x_max, y_max``, and ``iscrowd`` if known.
-    background_images : sequence of ndarray
+    background_images : list of images or None
         Photographs without objects.
     n_channels : int or None
         Channels of the rasters; None: 1 if all photographs are grey, else 3.
@@ -65,6 +66,8 @@ def read_annotated(
         Whether all objects have boxes.
     fill : {"black", "white", "contrast"}
         What stands behind transparent pixels.
+    scaling : Scaling, optional
+        That of the user; None: learnt.
 
     Returns
     -------
@@ -77,12 +80,12 @@ def read_annotated(
     ValueError
         If X or the table cannot be used; the message names the image or the row.
     """
-    photographs = read_photographs(X, n_channels, background_images, fill)
+    photographs = read_photographs(X, n_channels, background_images, fill, scaling)
+    n_given = len(photographs.pixels)
     instances = check_instances(table, name="y", with_crowds=True)
     is_object = ~instances.is_crowd
     if not is_object.any():
         raise ValueError("y has no boxes; pass at least one object of each label.")
-    n_given = len(photographs) - len(background_images)
     image = image_numbers(instances, photographs.sizes[:n_given], name="y")
     classes, label = np.unique(
         instances.label.to_numpy()[is_object], return_inverse=True

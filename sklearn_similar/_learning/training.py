@@ -11,6 +11,7 @@ from sklearn.base import clone
 from .._images.images import Images, batch_slices
 from .._images.labels import BACKGROUND
 from .._images.messages import count, warn_user
+from .._images.scaling import Scaling
 from .._images.splits import rank_within
 from .._network.isolation import random_seed
 from .._progress import with_progress
@@ -344,7 +345,9 @@ def _fit(
         crops = np.concatenate([crops, background])
         labels = np.append(labels, np.full(len(background), BACKGROUND))
     # The index of background is that of the last name.
-    trained = _fit_unwarned(clone(estimator), crops, data.names[labels])
+    trained = _fit_unwarned(
+        clone(estimator), crops, data.names[labels], image_format.scaling
+    )
     known = np.asarray(trained.classes_)
     if not np.array_equal(known, np.unique(data.names)):
         raise ValueError(
@@ -361,15 +364,17 @@ def _fit(
     )
 
 
-def _fit_unwarned(estimator: Any, X: np.ndarray, y: np.ndarray) -> Any:
-    """Fit an estimator; the localizer has warned of the range of X already."""
+def _fit_unwarned(
+    estimator: Any, X: np.ndarray, y: np.ndarray, scaling: Scaling
+) -> Any:
+    """Fit an estimator; the localizer has learnt the range of X, and warned of it."""
     if not hasattr(type(estimator), "_tensor_probabilities"):
         return estimator.fit(X, y)
-    estimator._check_range = False
+    estimator._check_range, estimator._scaling_of_localizer = False, scaling
     try:
         return estimator.fit(X, y)
     finally:
-        del estimator._check_range
+        del estimator._check_range, estimator._scaling_of_localizer
 
 
 def _fresh_backgrounds(

@@ -16,7 +16,7 @@ from torch import nn
 
 from .._compat import is_out_of_memory
 from .activations import extract_activations, tracked
-from .copying import usable_copy
+from .copying import usable_copy, warn_of_other_precision
 from .forward import eval_mode, first_line, forward_hook
 from .receptive_field import receptive_field
 
@@ -85,6 +85,9 @@ class Backbone:
             feature maps.
         """
         module = usable_copy(module).eval().requires_grad_(False)
+        warn_of_other_precision(module, "backbone")
+        # Images are float32.
+        module.float()
         if n_channels is None:
             n_channels = input_channels(module)
         if layers is None:

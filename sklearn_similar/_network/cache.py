@@ -107,7 +107,9 @@ def _write(path: Path, arrays: dict[str, np.ndarray], history: list) -> None:
         text = json.dumps(history)
         metadata = {"history": text, "hash": _content_hash(arrays, text)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, temporary, metadata)
+        # safetensors 0.8 writes transposed arrays in the wrong order.
+        dense = {name: np.asarray(values, order="C") for name, values in arrays.items()}
+        save_file(dense, temporary, metadata)
         temporary.replace(path)
     except (OSError, TypeError, ValueError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
@@ -223,7 +225,9 @@ def _environment(net: SeededNet) -> Iterator[str]:
 
 
 def _pixel_hash(images: Images, indices: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{images.dtype.str} {images.pixels[0].shape}".encode())
+    shape, limits = images.pixels[0].shape, images.scaling.limits(images.dtype)
+    text = f"{images.dtype.str} {shape} {limits} {images.scaling.clips(images.dtype)}"
+    digest = hashlib.sha256(text.encode())
     for part in batch_slices(len(indices), n_at_once(images.pixels[0].shape)):
         digest.update(np.ascontiguousarray(images.select(indices[part])).tobytes())
     return digest.hexdigest()

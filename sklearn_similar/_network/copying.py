@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from .._images.messages import warn_user
+
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 
 
@@ -20,19 +22,37 @@ def usable_copy(module: nn.Module) -> nn.Module:
         If the network has no layers that can be hooked and run in single precision.
     """
     _check_kind(module)
-    # Weight normalisation and pruning of PyTorch keep the weight that they computed
-    # last; one with gradients cannot be copied, and is computed again.
+    copied = _uncompiled(deep_copy(module))
+    for layer in list(copied.modules()):
+        for name, child in list(layer.named_children()):
+            setattr(layer, name, _uncompiled(child))
+    return copied
+
+
+def deep_copy(module: nn.Module) -> nn.Module:
+    """A copy of a network, also after a forward pass.
+
+    Weight normalisation and pruning of PyTorch keep the weight that they computed last;
+    one with gradients cannot be copied, and is computed again.
+    """
     computed = {
         id(value): value.detach().clone()
         for layer in module.modules()
         for value in vars(layer).values()
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
-    copied = _uncompiled(copy.deepcopy(module, computed))
-    for layer in list(copied.modules()):
-        for name, child in list(layer.named_children()):
-            setattr(layer, name, _uncompiled(child))
-    return copied
+    return copy.deepcopy(module, computed)
+
+
+def warn_of_other_precision(module: nn.Module, name: str) -> None:
+    """Warn of weights that the caller is going to convert, of a parameter's network."""
+    types = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    converted = sorted(str(dtype) for dtype in types - {torch.float32})
+    if converted:
+        warn_user(
+            f"{name} has weights of {', '.join(converted)}, and its copy computes in "
+            f"torch.float32, as images are; pass {name}.float() to say so."
+        )
 
 
 def _uncompiled(module: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ from .._images.images import n_channels
 from .._images.messages import warn_user
 from .._progress import EpochBar
 from .architectures import LeNet
-from .copying import usable_copy
+from .copying import usable_copy, warn_of_other_precision
 from .isolation import seeded
 from .memo import NetworkMemo
 from .net import (
@@ -124,7 +124,7 @@ class NetSpecification:
         module = params["module"]
         if isinstance(module, nn.Module):
             module = usable_copy(module)
-            _warn_of_other_precision(module)
+            warn_of_other_precision(module, "module")
         names = ("max_epochs", "lr", "lr_decay", "batch_size", "net_params")
         return cls(
             module=module,
@@ -295,17 +295,6 @@ def _argument_names(build: Callable) -> set[str]:
         if owner is nn.Module or not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
     return {*names, "num_classes"}
-
-
-def _warn_of_other_precision(module: nn.Module) -> None:
-    """Warn of weights that `build` is going to convert."""
-    types = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    converted = sorted(str(dtype) for dtype in types - {torch.float32})
-    if converted:
-        warn_user(
-            f"module has weights of {', '.join(converted)}, and its copy computes in "
-            "torch.float32, as images are; pass module.float() to say so."
-        )
 
 
 def _schedules(callback) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
 
-from .._images.images import Images, to_tensor
+from .._images.images import Images
 from .forward import eval_mode, explained_batch_error
 from .net import SAMPLE_WEIGHT, WEIGHTED_IMAGES, SeededNet
 from .specification import NetSpecification
@@ -79,8 +79,7 @@ class PixelDataset(Dataset):
     def __getitems__(self, indices) -> tuple[Any, torch.Tensor]:
         """Images and class indices at some positions, for a loader."""
         indices = np.asarray(indices)
-        pixels = self.images.select(indices)
-        images = to_tensor(pixels, self.n_channels, self.memory_format)
+        images = self.images.tensor(indices, self.n_channels, self.memory_format)
         y = torch.from_numpy(self.y[indices])
         if self.weights is None:
             return images, y
@@ -137,8 +136,7 @@ def train_network(
         ) from error
     _check_learnt(net, len(indices))
     net.module_.zero_grad(set_to_none=True)
-    first = data.images.select(indices[:1])
-    _check_converged(net, to_tensor(first, specification.n_channels))
+    _check_converged(net, data.images.tensor(indices[:1], specification.n_channels))
     return net.arrays(), net.history.to_list()
 
 

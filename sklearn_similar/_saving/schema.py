@@ -14,6 +14,7 @@ import numpy as np
 
 from .._heatmaps.methods import CLASS_MAPS
 from .._images.images import n_channels
+from .._images.scaling import ANY, Scaling
 from .._search.box_regression import box_weights
 from .._search.crop_specification import CropSpecification
 from .._tables.values import as_labels
@@ -125,6 +126,16 @@ def _is_dtype(value: Any, state: State) -> bool:
     return is_name and np.dtype(value).name == value
 
 
+def _is_scaling(value: Any, state: State) -> bool:
+    """Whether these are ranges, as `Scaling.given` takes them, by types of pixels."""
+    return isinstance(value, dict) and all(
+        (key == ANY or _is_dtype(key, state))
+        and _are_floats(limits, 2)
+        and Scaling.given(limits) is not None
+        for key, limits in value.items()
+    )
+
+
 def _are_labels(value: Any, state: State) -> bool:
     """Whether this is an array of different labels of one kind."""
     if not isinstance(value, np.ndarray) or value.ndim != 1 or not len(value):
@@ -218,6 +229,7 @@ _IMAGES: dict[str, Check] = {
     "n_features_in_": lambda value, state: (
         _is_count(value) and value == math.prod(state["image_shape_"])
     ),
+    "scaling_": _is_scaling,
     "value_range_": lambda value, state: _are_floats(value, 2) and value[0] <= value[1],
     "_dtype": _is_dtype,
     "feature_names_in_": _are_names,
@@ -287,6 +299,7 @@ LOCALIZER = _IMAGES | {
 PHOTOGRAPHS: dict[str, Check] = {
     "classes_": _IMAGES["classes_"],
     "image_shape_": lambda value, state: value is None,
+    "scaling_": _is_scaling,
     "value_range_": lambda value, state: value == (0.0, 1.0),
     "_dtype": lambda value, state: value == "uint8",
     "background_": _is_background,

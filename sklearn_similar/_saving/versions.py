@@ -8,7 +8,7 @@ trusted: what is not of the expected type is left to the checks that follow.
 from collections.abc import Callable
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 
 # Parameters of localizers that were added in format 1, and what they were before.
 _ADDED_IN_1: dict[str, Any] = {
@@ -85,4 +85,13 @@ def _from_1(record: dict[str, Any]) -> None:
         specification.setdefault("fills_frame", False)
 
 
-_UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {1: _from_1}
+def _from_2(record: dict[str, Any]) -> None:
+    """Before format 3, all pixels were scaled by their type."""
+    state = record.get("state")
+    if isinstance(state, dict):
+        state.setdefault("value_range", None)
+        if "value_range_" in state:
+            state.setdefault("scaling_", {})
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {1: _from_1, 2: _from_2}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .._images.images import Images, from_tensor, to_tensor, white_level
+from .._images.images import Images, from_tensor
+from .._images.scaling import BY_TYPE, Scaling
 from .crop_specification import CropSpecification
 
 
@@ -20,12 +21,14 @@ class ImageFormat:
     n_channels : int
     dtype, layout : dtype and str
         As in `from_tensor`.
+    scaling : Scaling
     """
 
     specification: CropSpecification
     n_channels: int
     dtype: np.dtype
     layout: str
+    scaling: Scaling = BY_TYPE
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -37,30 +40,31 @@ class ImageFormat:
 
     def select(self, images: Images, rows: np.ndarray) -> np.ndarray:
         """Some of a user's images, as the user passes them."""
-        pixels = to_tensor(images.select(rows), self.n_channels)
-        return from_tensor(pixels, self.dtype, self.layout)
+        return self._from_tensor(images.tensor(rows, self.n_channels))
 
     def read_as_uint8(self, images: Images, rows: np.ndarray) -> np.ndarray:
         """Some of a user's images, n x height x width (x n_channels), in 8 bits."""
-        pixels = to_tensor(images.select(rows), self.n_channels)
+        pixels = images.tensor(rows, self.n_channels)
         layout = "grey" if self.n_channels == 1 else "colour"
         return from_tensor(self.specification.to_unit(pixels), np.dtype("u1"), layout)
 
     def array_from_unit(self, pixels: torch.Tensor) -> np.ndarray:
         """Images as a user passes them, from n x n_channels x height x width."""
-        values = self.specification.from_unit(pixels)
-        return from_tensor(values, self.dtype, self.layout)
+        return self._from_tensor(self.specification.from_unit(pixels))
 
     def image_from_unit(self, pixels: torch.Tensor) -> np.ndarray:
         """An image of any size, height x width (x n_channels)."""
         layout = "grey" if len(pixels) == 1 else "colour"
         values = self.specification.from_unit(pixels[np.newaxis])
-        return from_tensor(values, self.dtype, layout)[0]
+        return from_tensor(values, self.dtype, layout, self.scaling)[0]
 
     def tensor_from_unit(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels as a network takes them, with as many levels as training images."""
         values = self.specification.from_unit(pixels)
         if self.dtype.kind in "iub":
-            level = white_level(self.dtype)
-            return (values * level).round() / level
+            levels = self.scaling.unscale(values, self.dtype)
+            return self.scaling.scale(levels, self.dtype)
         return values.half().float() if self.dtype == np.float16 else values
+
+    def _from_tensor(self, values: torch.Tensor) -> np.ndarray:
+        return from_tensor(values, self.dtype, self.layout, self.scaling)

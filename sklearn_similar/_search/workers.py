@@ -42,14 +42,15 @@ def groups(
     group: list[Raster] = []
     for images in parts:
         for pixels in images.pixels:
+            image = Raster.from_pixels(pixels, n_channels, images.scaling)
             if is_large(pixels):
                 if group:
                     yield group
                     group = []
-                yield [Raster.from_pixels(pixels, n_channels)]
+                yield [image]
                 continue
-            group.append(Raster.from_pixels(pixels, n_channels).cached())
-            if sum(math.prod(image.size) for image in group) >= n_pixels:
+            group.append(image.cached())
+            if sum(math.prod(member.size) for member in group) >= n_pixels:
                 yield group
                 group = []
         if group:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval, StrOptions, validate_parameter_constraints
-from .._images.images import white_level
 from .._images.messages import shape_text
 from .._images.reading import is_images, is_list_of_images
+from .._images.scaling import learnt_range
 from .._images.streams import image_files
 from .._tables.values import as_numbers, each_array
 
@@ -93,10 +93,11 @@ def check_images(images, name: str) -> list[np.ndarray]:
 
 def picture(image: np.ndarray) -> np.ndarray:
     """Grey (2-D) or RGB values in [0, 1] of an image that an estimator takes."""
+    _, white = learnt_range(image.dtype, float(image.min()), float(image.max()))
     if image.ndim == 3 and image.shape[2] != 3:
-        image = image.mean(axis=2, dtype=np.float32) / white_level(image.dtype)
+        image = image.mean(axis=2, dtype=np.float32) / white
     else:
-        image = image.astype(np.float32) / white_level(image.dtype)
+        image = image.astype(np.float32) / white
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > 1:
         return (image - low) / ((high - low) or 1.0)

@@ -18,6 +18,7 @@ from .._images.images import n_channels
 from .._images.messages import count
 from .._images.rasters import Raster
 from .._images.reading import read_images
+from .._images.scaling import Scaling
 from .._images.streams import image_files
 from .._images.transparency import fill_for
 from .._localizer import InstanceLocalizer
@@ -289,7 +290,9 @@ def _localizer_heatmaps(localizer: Any, arrays: list[np.ndarray]) -> Heatmaps:
     channels = n_channels(localizer.image_shape_)
     views = Views(
         [
-            Raster.from_pixels(pixels, channels).map(recognizer.specification.to_unit)
+            Raster.from_pixels(pixels, channels, Scaling.of(localizer)).map(
+                recognizer.specification.to_unit
+            )
             for pixels in read_images(
                 arrays, localizer.image_shape_, fill=fill_for(localizer)
             ).pixels

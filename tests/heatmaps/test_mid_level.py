@@ -1,6 +1,7 @@
 """Evidence for classes, carried over mid-level features, and maps of the literature."""
 
 import copy
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -162,6 +163,17 @@ def test_networks_without_mid_level_layers_have_outlined_maps(quick, digits):
     np.testing.assert_array_equal(
         default.heatmap(digits.X_test, 3), outlined.heatmap(digits.X_test, 3)
     )
+
+
+def test_a_class_without_images_is_warned_of_only_where_its_map_needs_them(deep):
+    model, X, y = deep
+    some = y != y[0]
+    model = copy.deepcopy(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit_importance(X[some], y[some])
+    with pytest.warns(UserWarning, match="have no image among those"):
+        model.set_params(mid_level_layers=[]).fit_importance(X[some], y[some])
 
 
 def test_mid_level_layers_can_be_named(deep):

@@ -17,9 +17,9 @@ from sklearn_similar._images.images import (
     release,
     to_grey,
     to_tensor,
-    white_level,
 )
 from sklearn_similar._images.reading import read_images
+from sklearn_similar._images.scaling import white_level
 
 
 def mixed_images():

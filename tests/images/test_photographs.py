@@ -6,6 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_similar._images.photographs import read_photographs
+from sklearn_similar._images.scaling import Scaling
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -90,7 +91,7 @@ def test_files_are_read_when_they_are_indexed(tmp_path):
         ),
         (COLOUR / 255 - 0.5, "must lie between 0 and 1, but holds -0.5"),
         (np.full((9, 9), np.nan), "must lie between 0 and 1, but holds nan"),
-        (COLOUR.astype(np.int16) * 9, "must lie between 0 and 1"),
+        (COLOUR.astype(np.int16) - 9, "must lie between 0 and 255, but holds -9"),
         (COLOUR * 1j, "Complex data not supported: Image 1 of X"),
         (COLOUR.astype(str), "Image 1 of X has dtype <U"),
         (np.zeros((0, 5)), r"Image 1 of X has shape \(0, 5\)"),
@@ -115,3 +116,40 @@ def test_other_images_are_refused_by_number(image, message):
 def test_what_are_not_photographs_is_refused(X, message):
     with pytest.raises(ValueError, match=message):
         read_photographs(X, None)
+
+
+def test_photographs_of_12_bits_are_scaled_alike_in_memory_and_in_files(tmp_path):
+    pillow = pytest.importorskip("PIL.Image", reason="images in files")
+    deep = (GREY.astype(np.uint16) * 16, GREY.T.astype(np.uint16) * 10)
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, image in zip(paths, (*deep, GREY), strict=True):
+        pillow.fromarray(image).save(path)
+    given = [*deep, GREY]
+    expected = [image.astype(np.float32) / 4095 for image in deep] + [GREY / 255]
+    opened = [pillow.open(path) for path in paths]
+    for X in (given, paths, opened):
+        photographs = read_photographs(X, None)
+        assert photographs.scaling.ranges["uint16"] == (0, 4095)
+        for pixels, values in zip(whole(photographs), expected, strict=True):
+            assert_allclose(pixels[..., 0], values, rtol=1e-6)
+    for image in opened:
+        image.close()
+
+
+def test_a_range_of_the_user_clips_with_one_warning():
+    X = [COLOUR.astype(np.float32) * 20, COLOUR.astype(np.float32), COLOUR]
+    scaling = Scaling.given((0, 2000))
+    backgrounds = [COLOUR.astype(np.uint16)]
+    with pytest.warns(UserWarning, match=r"outside value_range=\(0, 2000\)") as caught:
+        photographs = read_photographs(X, 3, backgrounds, scaling=scaling)
+    first, second, third, background = whole(photographs)
+    assert len(caught) == 1
+    assert first.max() == 1
+    assert_allclose(second, COLOUR / 2000, rtol=1e-6)
+    assert_allclose(third, COLOUR / 255, rtol=1e-6)
+    assert abs(background - COLOUR / 2000).max() < 1 / 255
+
+
+def test_floats_that_are_not_from_0_to_1_name_the_parameter():
+    with pytest.raises(ValueError, match="to 3; rescale it, or pass value_range"):
+        read_photographs([np.linspace(0.5, 3, 81).reshape(9, 9)], None)[0]

@@ -12,6 +12,7 @@ from sklearn_similar._images.files import image_file_size, read_image_file
 from sklearn_similar._images.reading import read_image, read_images
 
 Image = pytest.importorskip("PIL.Image", reason="files are read by Pillow")
+ImageSequence = pytest.importorskip("PIL.ImageSequence", reason="files of Pillow")
 
 DEEP_COLOUR = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), np.uint16)
 DEEP = DEEP_COLOUR[..., 0].copy()
@@ -412,3 +413,29 @@ def test_a_list_of_images_of_several_modes_is_a_list_of_arrays():
         [RGB.convert("P"), RGB.convert("L"), COLOUR], trained=(5, 7, 3)
     )
     assert [image.shape[2] for image in images.pixels] == [3, 1, 3]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_pages_are_read_as_the_refusal_says(tmp_path, dtype):
+    pages = np.arange(24).reshape(3, 2, 4).astype(dtype) * 3
+    first, *others = map(Image.fromarray, pages)
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=others)
+    with Image.open(tmp_path / "stack.tif") as image:
+        with pytest.raises(ValueError, match=r"PIL\.ImageSequence\.Iterator\(image\)"):
+            read_image(image, "Image 0 of X")
+        copies = [page.copy() for page in ImageSequence.Iterator(image)]
+    for copy, page in zip(copies, pages, strict=True):
+        pixels = read_image(copy, "Page")[..., 0]
+        assert pixels.dtype == dtype
+        np.testing.assert_array_equal(pixels, page)
+
+
+@pytest.mark.parametrize("tiles", [None, (), [("zip", (0, 0, 7, 5), "RGB")], ["zip"]])
+def test_parts_of_a_file_in_an_unknown_form_are_refused(tiles):
+    """Otherwise, a change in Pillow would silently cost bits."""
+    with Image.open(io.BytesIO(png_bytes(DEEP_COLOUR, n_bits=16))) as image:
+        image.tile = tiles
+        with pytest.raises(
+            ValueError, match=r"with Pillow .*, which is not known; read"
+        ):
+            read_image(image, "Image 0 of X")

@@ -1,5 +1,6 @@
 """Values unlike those of the training images get one warning, all others none."""
 
+import re
 import threading
 import warnings
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_similar import InstanceLocalizer
+from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 from sklearn_similar._images.images import Images
 from sklearn_similar._images.reading import read_images
 from sklearn_similar._images.value_range import (
@@ -49,8 +50,6 @@ NOT_UNIT = [
     "negative integers",
 ]
 TINY = [
-    "8 bits in uint16",
-    "12 bits in uint16",
     "mask of 0 and 1 in uint8",
     "divided by 255 twice",
 ]
@@ -190,7 +189,8 @@ class TestFit:
             ("bool", (0, 1)),
             ("uint16", (0, 1)),
             ("floats to 255", (0, 255)),
-            ("12 bits in int32", (0, 16)),
+            ("8 bits in uint16", (0, 1)),
+            ("12 bits in int32", (0, 255 * 16 / 4095)),
             ("negative integers", (-128 / 255, 127 / 255)),
             ("mask of 0 and 1 in uint8", (0, 1 / 255)),
             ("-1 to 1", (-1, 1)),
@@ -203,7 +203,7 @@ class TestFit:
     def test_warns_of_values_that_take_a_tiny_range(self, quick, digits, scale):
         X = SCALES[scale](digits.X)
         (message,) = warnings_of(quick().fit, X, digits.y)
-        assert "of which most networks learn little; scale X to the range" in message
+        assert "of which most networks learn little; pass value_range=(0, " in message
 
     @pytest.mark.parametrize("scale", [s for s in SCALES if s not in TINY])
     def test_is_silent_about_others(self, quick, digits, scale):
@@ -228,7 +228,7 @@ class TestLocalizer:
         localizer = InstanceLocalizer(
             quick(), n_instance_crops=30, n_background_crops=30, n_mining_rounds=0
         )
-        X = SCALES["8 bits in uint16"](digits.X)
+        X = SCALES["mask of 0 and 1 in uint8"](digits.X)
         assert len(warnings_of(localizer.fit, X, digits.y)) == 1
 
     def test_a_frozen_estimator_says_that_it_was_trained_on_others(
@@ -272,7 +272,7 @@ class TestReading:
         found = value_ranges(read_images(X))
         bytes_ = np.concatenate([X[0].ravel(), X[2].ravel()])
         assert found == {
-            np.dtype(np.uint8): (bytes_.min() / 255, bytes_.max() / 255),
+            np.dtype(np.uint8): (bytes_.min(), bytes_.max()),
             np.dtype(np.float64): (X[1].min(), X[1].max()),
         }
 
@@ -282,9 +282,8 @@ class TestReading:
         pixels = np.full((400, 30, 30, 1), 100, dtype)
         pixels[position, -1, -1] = 3
         pixels[position, 0, 0] = 203
-        level = {"uint16": 65535, "float32": 1}.get(dtype, 255)
         ((low, high),) = value_ranges(Images(pixels, "images")).values()
-        assert (low, high) == (3 / level, 203 / level)
+        assert (low, high) == (3, 203)
 
     def test_bytes_are_not_read_on_when_enough_is_known(self):
         class Counted(np.ndarray):
@@ -354,17 +353,132 @@ class TestMixedScales:
 
 @pytest.mark.parametrize(
     ("maximum", "dtype", "remedy"),
-    [
-        (1000, np.uint16, "X / 1023 for 10 bits"),
-        (4095, np.uint16, "X / 4095 for 12 bits"),
-        (12, np.uint32, "X / 15 for 4 bits"),
-        (0.01, np.float32, "X / 0.01"),
-    ],
+    [(1000, "u2", "(0, 1000)"), (12, "u4", "(0, 12)"), (0.01, "f4", "(0, 0.01)")],
 )
-def test_training_images_that_use_few_levels_come_with_a_divisor(
-    maximum, dtype, remedy
-):
+def test_training_images_that_use_few_levels_come_with_a_range(maximum, dtype, remedy):
     X = np.random.default_rng(0).random((9, 5, 5)) * maximum
     X[0, 0, 0] = maximum
-    with pytest.warns(UserWarning, match=f"in fit and later, such as {remedy}"):
+    message = f"learn little; pass value_range={remedy} so that these values become"
+    with pytest.warns(UserWarning, match=re.escape(message)):
         training_range(read_images(X.astype(dtype)))
+
+
+def test_14_bits_in_a_type_that_training_did_not_have_are_warned_of(trained, digits):
+    X = digits.X_test.astype(np.uint16) * 64
+    (message,) = warnings_of(trained("uint8").predict, X)
+    assert "from 0 to 0.249 (uint16, divided by 65535)" in message
+
+
+class TestLearntRange:
+    @pytest.mark.parametrize("n_bits", [10, 12, 14, 16])
+    @pytest.mark.parametrize("dtype", ["u2", "i4", "f4", ">u2"])
+    def test_images_of_more_bits_are_what_they_are_divided_by_the_maximum(
+        self, quick, digits, n_bits, dtype
+    ):
+        white = 2**n_bits - 1
+        X = np.rint(digits.X / 255 * white)
+        model = quick(max_epochs=1).fit(X.astype(dtype), digits.y)
+        assert list(model.scaling_.values()) == [(0, white)]
+        as_floats = quick(max_epochs=1).fit(
+            X.astype(np.float32) / np.float32(white), digits.y
+        )
+        assert as_floats.scaling_ == {"float32": (0, 1)}
+        np.testing.assert_array_equal(
+            model.predict_proba(X[:9].astype(dtype)),
+            as_floats.predict_proba(X[:9].astype(np.float32) / np.float32(white)),
+        )
+        assert model.value_range_ == as_floats.value_range_
+
+    def test_a_network_that_was_trained_elsewhere_gets_values_by_type(
+        self, fitted, digits, quick
+    ):
+        model = quick(max_epochs=0, module=fitted.net_.module_)
+        X = digits.X.astype(np.uint16) * 64
+        with pytest.warns(UserWarning, match=r"pass value_range=\(0, 16383\) if it"):
+            model.fit(X, digits.y)
+        assert model.scaling_ == {"uint16": (0, 65535)}
+        model.set_params(value_range=(0, 255 * 64)).fit(X, digits.y)
+        np.testing.assert_allclose(
+            model.predict_proba(X), fitted.predict_proba(digits.X), atol=1e-5
+        )
+
+
+class TestGivenRange:
+    def test_it_holds_for_every_type_and_is_kept_in_every_method(self, quick, digits):
+        X = digits.X.astype(np.uint16) * 16
+        model = quick(max_epochs=1, value_range=(100, 3000))
+        with pytest.warns(UserWarning, match="X has values from 0 to 4080; those outs"):
+            model.fit(X, digits.y)
+        unit = ((X.astype(np.float32) - 100) / 2900).clip(0, 1)
+        expected = quick(max_epochs=1).fit(unit, digits.y)
+        for dtype in ("u2", "i4", "f8"):
+            given = X[:5].astype(dtype)
+            with pytest.warns(UserWarning, match=r"value_range=\(100, 3000\) are clip"):
+                proba = model.predict_proba(given)
+            np.testing.assert_array_equal(proba, expected.predict_proba(unit[:5]))
+            with pytest.warns(UserWarning, match="clipped"):
+                heat = model.transform(list(given))
+            np.testing.assert_array_equal(heat, expected.transform(unit[:5]))
+
+    def test_it_does_not_hold_for_8_bits_that_cannot_hold_it(self, quick, digits):
+        X = digits.X.astype(np.uint16) * 257
+        model = quick(max_epochs=1, value_range=(0, 65535)).fit(X, digits.y)
+        assert not warnings_of(model.predict, digits.X)
+        np.testing.assert_array_equal(
+            model.predict_proba(digits.X), model.predict_proba(X)
+        )
+
+    def test_it_acts_in_fit(self, quick, digits):
+        model = quick(max_epochs=1).fit(digits.X, digits.y)
+        proba = model.predict_proba(digits.X_test)
+        model.set_params(value_range=(0, 10))
+        np.testing.assert_array_equal(model.predict_proba(digits.X_test), proba)
+
+    @pytest.mark.parametrize(
+        "bad",
+        [(5, 2), (1, 1), (0, np.nan), (0, np.inf), (0, 1, 2), ("0", "1"), (0, 10**400)],
+    )
+    @pytest.mark.parametrize("make", [SimilarNetClassifier, InstanceLocalizer])
+    def test_others_are_refused(self, digits, make, bad):
+        with pytest.raises(ValueError, match="; pass two finite numbers, the values"):
+            make(value_range=bad).fit(digits.X, digits.y)
+
+
+@pytest.mark.usefixtures("small_scenes")
+class TestRangeOfLocalizers:
+    @staticmethod
+    def make(estimator, **parameters):
+        return InstanceLocalizer(
+            estimator,
+            n_instance_crops=30,
+            n_background_crops=30,
+            n_mining_rounds=0,
+            random_state=0,
+            **parameters,
+        )
+
+    def test_the_estimator_is_trained_with_the_same_range(self, quick, digits):
+        X = np.rint(digits.X / 255 * 4095).astype(np.uint16)
+        backgrounds = [np.full((60, 60), 1000, np.uint16)]
+        localizer = self.make(quick()).fit(X, digits.y, backgrounds)
+        scaling = {"uint16": (0, 4095)}
+        assert localizer.scaling_ == localizer.estimator_.scaling_ == scaling
+        assert localizer.value_range_ == localizer.estimator_.value_range_ == (0, 1)
+        scene = np.pad(X[0], 20)
+        found = localizer.set_params(score_threshold=0, heat_threshold=0).localize
+        (as_files,) = [found([scene])]
+        scaled = localizer.localize([scene.astype(np.float32) / np.float32(4095)])
+        pd.testing.assert_frame_equal(as_files, scaled)
+
+    def test_that_of_the_estimator_is_taken_and_another_is_refused(self, quick, digits):
+        inner = quick(value_range=(0, 255))
+        assert self.make(inner).fit(digits.X, digits.y).scaling_ == {"any": (0, 255)}
+        both = self.make(inner, value_range=(0, 200))
+        with pytest.raises(ValueError, match=r"\(0, 200\), but that of the estimator"):
+            both.fit(digits.X, digits.y)
+
+    def test_that_of_a_frozen_estimator_is_taken(self, trained, digits):
+        frozen = FrozenEstimator(trained("12 bits in uint16"))
+        X = SCALES["12 bits in uint16"](digits.X) // 16
+        localizer = InstanceLocalizer(frozen).fit(X, digits.y)
+        assert localizer.scaling_ == {"uint16": (0, 4095)}

@@ -15,7 +15,7 @@ def table(*rows, columns=COLUMNS):
     return pd.DataFrame(rows, columns=columns)
 
 
-def read(y, X=IMAGES, backgrounds=()):
+def read(y, X=IMAGES, backgrounds=None):
     return read_annotated(X, y, backgrounds, None, True)
 
 

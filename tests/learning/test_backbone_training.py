@@ -25,7 +25,7 @@ OBJECTS = np.array([[20.0, 30, 50, 60], [70, 40, 100, 66]])
 SIZES = OBJECTS[:, 2:] - OBJECTS[:, :2]
 
 
-def train(n=2, seed=0, is_complete=True, recipe=RECIPE, scale=0.6, backgrounds=()):
+def train(n=2, seed=0, is_complete=True, recipe=RECIPE, scale=0.6, backgrounds=None):
     X, y = make_photographs(n, sides=(26, 30))
     data, _ = read_annotated(X, y, backgrounds, 3, is_complete)
     rng = np.random.RandomState(seed)

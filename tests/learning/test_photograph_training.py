@@ -62,7 +62,7 @@ def train(
     crowd=None,
 ):
     X, y = make_photographs(n)
-    data, classes = read_annotated(X, y, [], 3, is_complete)
+    data, classes = read_annotated(X, y, None, 3, is_complete)
     if crowd is not None:
         data = replace(data, crowds=[np.array([crowd])] * n)
     return train_on_photographs(
@@ -88,7 +88,7 @@ def trained():
 def unseen(trained):
     """A photograph, its objects and the stages of its search."""
     X, y = make_photographs(1, seed=1)
-    data, _ = read_annotated(X, y, [], 3, True)
+    data, _ = read_annotated(X, y, None, 3, True)
     settings = SearchSettings(
         proposals=ProposalSettings(
             source="windows",
@@ -105,7 +105,7 @@ def unseen(trained):
 
 def test_regressions_move_boxes_to_objects(trained, unseen):
     X, _ = make_photographs(1, seed=1)
-    data, _ = read_annotated(X, make_photographs(1, seed=1)[1], [], 3, True)
+    data, _ = read_annotated(X, make_photographs(1, seed=1)[1], None, 3, True)
     objects = data.boxes[0]
     ((maps, _),) = trained.pooled_tiles(data.images[0], objects)
     rng = np.random.default_rng(0)
@@ -375,7 +375,7 @@ def test_nothing_is_drawn_from_global_generators():
 
 def test_nothing_is_proposed_in_a_crowd_but_objects_with_boxes(trained):
     X, y = make_photographs(1)
-    data, _ = read_annotated(X, y, [], 3, True)
+    data, _ = read_annotated(X, y, None, 3, True)
     settings = ProposalSettings(
         source="windows",
         n_thresholds=31,

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from torch import nn
 from torch.nn.utils import prune
 
-from sklearn_similar import LeNet, SimilarNetClassifier, load, save
+from sklearn_similar import InstanceLocalizer, LeNet, SimilarNetClassifier, load, save
+from sklearn_similar._network.backbone import Backbone
 
 X = np.random.default_rng(0).random((40, 12, 12)).astype(np.float32)
 Y = np.arange(40) % 4
@@ -161,3 +163,33 @@ def test_networks_of_another_precision_are_converted_with_a_warning(dtype):
     with pytest.warns(UserWarning, match=f"weights of {dtype}, .* in torch.float32"):
         SimilarNetClassifier(module, max_epochs=0, random_state=0).fit(X, Y)
     assert module[0].weight.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        SimilarNetClassifier,
+        lambda network: InstanceLocalizer(SimilarNetClassifier(network)),
+        lambda network: InstanceLocalizer(backbone=network),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_estimators_are_cloned_whose_network_has_run_with_gradients(make):
+    network = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(1, 4, 3)), nn.ReLU())
+    network(torch.rand(2, 1, 8, 8)).sum().backward()
+    cloned = clone(make(network))
+    for name in ("module", "estimator__module", "backbone"):
+        copied = cloned.get_params().get(name)
+        if copied is not None:
+            assert copied is not network
+            images = torch.rand(2, 1, 8, 8)
+            torch.testing.assert_close(copied(images), network(images))
+
+
+def test_a_backbone_of_half_precision_is_converted_with_a_warning():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8, padding=1), nn.ReLU())
+    with pytest.warns(UserWarning, match="backbone has weights of torch.float16, and"):
+        backbone = Backbone.of(network.half(), layers=["1"])
+    maps = backbone.feature_maps(torch.rand(3, 32, 32))
+    assert maps[0].values.dtype == torch.float32
+    assert next(network.parameters()).dtype == torch.float16
