@@ -82,6 +82,29 @@ def test_the_same_fit_is_read_with_its_weights_and_history(fit, count, digits):
     assert second.net_.history.to_list() == first.net_.history.to_list()
 
 
+class ChannelsLast(nn.Sequential):
+    """Weights that do not lie in memory in the order of their axes."""
+
+    def __init__(self, n_classes):
+        super().__init__(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.Conv2d(4, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, n_classes),
+        )
+        self.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_are_read_whatever_their_order_in_memory(fit, count):
+    first, second = fit(module=ChannelsLast), fit(module=ChannelsLast)
+    assert count() == 1
+    for name, array in first.net_.module_.state_dict().items():
+        assert torch.equal(second.net_.module_.state_dict()[name], array)
+
+
 def test_a_search_over_parameters_after_training_trains_once_a_fold(
     digits, quick, tmp_path, count
 ):
