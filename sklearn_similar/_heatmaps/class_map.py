@@ -6,7 +6,7 @@ is shared: extraction of activations, batches, tiles, calibration and normalisat
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -351,6 +351,9 @@ def fit_class_map(class_map: ClassMap, measurement: Measurement) -> ClassMapStat
     ValueError
         If its weights have another shape, or are not finite.
     """
+    # Found once: all that the class map learns asks for them.
+    mid_level_layers = class_map.mid_level_layers(measurement)
+    measurement = replace(measurement, mid_level_layers=mid_level_layers)
     drops = measurement.importances.log_odds_drops
     weights = np.asarray(class_map.filter_weights(measurement), dtype=np.float64)
     expected = (len(drops), drops.shape[2])
@@ -365,5 +368,5 @@ def fit_class_map(class_map: ClassMap, measurement: Measurement) -> ClassMapStat
         log_odds_drops=drops,
         trained_size=measurement.trained_size,
         outline_layer=class_map.outline_layer(measurement),
-        mid_level_layers=class_map.mid_level_layers(measurement),
+        mid_level_layers=mid_level_layers,
     )
