@@ -32,7 +32,7 @@ def import_pillow(caller: str) -> Any:
     except ImportError as error:
         raise ImportError(
             f"{caller} needs Pillow, which is not installed: "
-            'pip install "sklearn-similar[images]"'
+            "pip install pillow"
         ) from error
     return PIL.Image
 

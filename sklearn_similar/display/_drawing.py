@@ -45,7 +45,7 @@ def import_pyplot(caller: str):
     except ImportError as error:
         raise ImportError(
             f"{caller} needs Matplotlib, which is not installed: "
-            'pip install "sklearn-similar[plot]"'
+            "pip install matplotlib"
         ) from error
     return plt
 

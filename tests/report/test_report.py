@@ -352,6 +352,6 @@ def test_errors_name_the_image_from_which_they_count(path):
 
 def test_missing_pillow_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    message = 'write_report needs Pillow, which is not installed: pip install "sklearn'
+    message = "write_report needs Pillow, which is not installed: pip install pillow"
     with pytest.raises(ImportError, match=message):
         write_report(Finder(), [np.zeros((30, 30))], path)
