@@ -16,6 +16,7 @@ from sklearn_similar._heatmaps.maps import resize
 from sklearn_similar._heatmaps.methods.guided_upsampling import upsample_guided
 from sklearn_similar._heatmaps.methods.walk import walk
 from sklearn_similar._network.activations import FeatureMaps
+from sklearn_similar._network.backbone import mid_level_layers
 from sklearn_similar._network.receptive_field import ReceptiveField
 
 CLASSES = np.arange(4)
@@ -162,6 +163,19 @@ def test_networks_without_mid_level_layers_have_outlined_maps(quick, digits):
     np.testing.assert_array_equal(
         default.heatmap(digits.X_test, 3), outlined.heatmap(digits.X_test, 3)
     )
+
+
+def test_mid_level_layers_are_looked_for_once(quick, digits, monkeypatch):
+    calls = []
+
+    def look(*args):
+        calls.append(args)
+        return mid_level_layers(*args)
+
+    path = "sklearn_similar._heatmaps.methods.mid_level.mid_level_layers"
+    monkeypatch.setattr(path, look)
+    quick().fit(digits.X, digits.y)
+    assert len(calls) == 1
 
 
 def test_mid_level_layers_can_be_named(deep):

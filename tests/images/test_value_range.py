@@ -175,7 +175,7 @@ class TestLegitimateImages:
             # Dim images are black in these.
             images = np.where(images > 0, 255, 0).astype(np.uint8)
         X = SCALES[scale](images)
-        assert not warnings_of(trained(scale).predict, X)
+        assert not warnings_of(trained(scale).transform, X)
 
     def test_blank_training_images_say_nothing_about_others(self, quick, digits):
         estimator = quick().fit(np.zeros((20, 28, 28)), np.arange(20) % 2)
