@@ -28,18 +28,20 @@ collect_ignore = ["typing"]
 LONG_FILES = [
     "test_localizer.py",
     "test_classifier.py",
+    "test_stress_faults.py",
+    "test_box_regression.py",
     "test_common.py",
     "test_sample_weight.py",
     "test_blockwise.py",
+    "test_workers.py",
     "test_localizer_photographs.py",
-    "test_photograph_benchmark.py",
-    "test_hostile_files.py",
-    "test_stress_faults.py",
-    "test_state.py",
+    "test_main.py",
     "test_errors.py",
     "test_value_range.py",
-    "test_localize.py",
-    "test_persistence.py",
+    "test_state.py",
+    "test_pipeline.py",
+    "test_cache.py",
+    "test_photograph_benchmark.py",
 ]
 
 
@@ -141,7 +143,7 @@ def train_localizer():
         network,
         n_instance_crops=1500,
         n_background_crops=1500,
-        n_mining_rounds=0,
+        n_mining_rounds=1,
         random_state=0,
     ).fit(X[::2], y[::2])
 
