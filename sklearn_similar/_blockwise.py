@@ -198,7 +198,7 @@ def _as_dask_dataframe(tables, meta: pd.DataFrame):
         import dask.dataframe as dd
     except ImportError as error:
         raise ImportError(
-            'Tables need dask.dataframe: pip install "sklearn-similar[dask]"'
+            'Tables need dask.dataframe: pip install "dask[dataframe]"'
         ) from error
     # Labels keep the type that they have in memory.
     with dask.config.set({"dataframe.convert-string": False}):

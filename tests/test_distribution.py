@@ -1,8 +1,10 @@
 """Contents of the wheel and the source distribution, and the citation."""
 
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -53,3 +55,26 @@ def test_the_source_distribution_contains_what_builds_and_tests_need(built):
 def test_the_citation_names_this_version():
     lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"version: {sklearn_similar.__version__}" in lines
+
+
+def test_the_conda_recipe_has_the_version_and_the_dependencies_of_the_package():
+    yaml = pytest.importorskip("yaml", reason="recipes are YAML")
+    text = (ROOT / "conda" / "recipe" / "recipe.yaml").read_text(encoding="utf-8")
+    recipe = yaml.safe_load(text)
+    assert recipe["context"]["version"] == sklearn_similar.__version__
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = project["project"]
+    expected = [f"python{project['requires-python']}", *project["dependencies"]]
+    # The name of torch on conda-forge.
+    found = [
+        name.replace("pytorch ", "torch ").replace(" ", "")
+        for name in recipe["requirements"]["run"]
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def test_hooks_and_lint_use_the_same_ruff():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    (version,) = re.findall(r"ruff==(\S+)", tox)
+    assert f"rev: v{version}\n" in hooks

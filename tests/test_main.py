@@ -327,7 +327,7 @@ def test_missing_pillow_is_named(tmp_path, monkeypatch, capsys):
     assert main(["train", str(tmp_path), str(tmp_path / "m")]) == 1
     assert capsys.readouterr().err == (
         "error: python -m sklearn_similar train needs Pillow, which is not installed: "
-        'pip install "sklearn-similar[images]"\n'
+        "pip install pillow\n"
     )
 
 

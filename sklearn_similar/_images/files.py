@@ -32,8 +32,7 @@ def import_pillow(caller: str) -> Any:
         import PIL.Image
     except ImportError as error:
         raise ImportError(
-            f"{caller} needs Pillow, which is not installed: "
-            'pip install "sklearn-similar[images]"'
+            f"{caller} needs Pillow, which is not installed: pip install pillow"
         ) from error
     return PIL.Image
 

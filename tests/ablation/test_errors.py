@@ -90,7 +90,7 @@ def test_any_number_of_filters_is_separated(n_filters):
     )
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("mixing", ["linear", "convolution", "grouped", "per place"])
 def test_permuted_channels_are_separated(mixing, seed):
     order = torch.randperm(8, generator=torch.Generator().manual_seed(seed))

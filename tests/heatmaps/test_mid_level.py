@@ -17,6 +17,7 @@ from sklearn_similar._heatmaps.maps import resize
 from sklearn_similar._heatmaps.methods.guided_upsampling import upsample_guided
 from sklearn_similar._heatmaps.methods.walk import walk
 from sklearn_similar._network.activations import FeatureMaps
+from sklearn_similar._network.backbone import mid_level_layers
 from sklearn_similar._network.receptive_field import ReceptiveField
 
 CLASSES = np.arange(4)
@@ -174,6 +175,19 @@ def test_a_class_without_images_is_warned_of_only_where_its_map_needs_them(deep)
         model.fit_importance(X[some], y[some])
     with pytest.warns(UserWarning, match="have no image among those"):
         model.set_params(mid_level_layers=[]).fit_importance(X[some], y[some])
+
+
+def test_mid_level_layers_are_looked_for_once(quick, digits, monkeypatch):
+    calls = []
+
+    def look(*args):
+        calls.append(args)
+        return mid_level_layers(*args)
+
+    path = "sklearn_similar._heatmaps.methods.mid_level.mid_level_layers"
+    monkeypatch.setattr(path, look)
+    quick().fit(digits.X, digits.y)
+    assert len(calls) == 1
 
 
 def test_mid_level_layers_can_be_named(deep):

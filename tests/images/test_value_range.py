@@ -1,8 +1,10 @@
 """Values unlike those of the training images get one warning, all others none."""
 
+import copy
 import re
 import threading
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -63,19 +65,21 @@ def warnings_of(function, *args):
 
 
 @pytest.fixture(scope="module")
-def trained(quick, digits):
+def trained_with_warnings(quick, digits):
+    """Train an estimator on the digits in one of the scales, and list its warnings."""
+
+    @cache
+    def train(scale):
+        estimator = quick()
+        return estimator, warnings_of(estimator.fit, SCALES[scale](digits.X), digits.y)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def trained(trained_with_warnings):
     """Return an estimator trained on the digits in one of the scales."""
-    estimators = {}
-
-    def get(scale):
-        if scale not in estimators:
-            X = SCALES[scale](digits.X)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                estimators[scale] = quick().fit(X, digits.y)
-        return estimators[scale]
-
-    return get
+    return lambda scale: trained_with_warnings(scale)[0]
 
 
 @pytest.mark.parametrize("trained_on", ["uint8", "unit floats", "uint16"])
@@ -117,7 +121,7 @@ def test_the_warning_has_both_ranges_and_both_types(trained, digits):
 )
 @pytest.mark.parametrize("layout", ["images", "rows", "table", "list", "4-D", "map"])
 def test_every_method_warns_once_in_every_layout(
-    quick, digits, tmp_path, method, layout
+    trained, digits, tmp_path, method, layout
 ):
     n = len(digits.X)
     np.save(tmp_path / "X.npy", digits.X.astype(np.float32))
@@ -129,7 +133,7 @@ def test_every_method_warns_once_in_every_layout(
         "4-D": lambda X: X[..., np.newaxis],
         "map": lambda X: np.load(tmp_path / "X.npy", mmap_mode="r"),
     }[layout]
-    estimator = quick().fit(digits.X, digits.y)
+    estimator = copy.deepcopy(trained("uint8"))
     y = (digits.y,) if method == "fit_importance" else ()
     X = change(digits.X.astype(np.float32))
     assert len(warnings_of(getattr(estimator, method), X, *y)) == 1
@@ -200,14 +204,13 @@ class TestFit:
         assert trained(scale).value_range_ == pytest.approx(expected)
 
     @pytest.mark.parametrize("scale", TINY)
-    def test_warns_of_values_that_take_a_tiny_range(self, quick, digits, scale):
-        X = SCALES[scale](digits.X)
-        (message,) = warnings_of(quick().fit, X, digits.y)
+    def test_warns_of_values_that_take_a_tiny_range(self, trained_with_warnings, scale):
+        _, (message,) = trained_with_warnings(scale)
         assert "of which most networks learn little; pass value_range=(0, " in message
 
     @pytest.mark.parametrize("scale", [s for s in SCALES if s not in TINY])
-    def test_is_silent_about_others(self, quick, digits, scale):
-        assert not warnings_of(quick().fit, SCALES[scale](digits.X), digits.y)
+    def test_is_silent_about_others(self, trained_with_warnings, scale):
+        assert not trained_with_warnings(scale)[1]
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +221,9 @@ def localizer(fitted, digits):
 class TestLocalizer:
     def test_warns_once_though_its_estimator_sees_many_batches(self, localizer, digits):
         scene = np.pad(digits.X_test[0], 20)
-        assert not warnings_of(localizer.localize, [scene] * 30)
+        assert not warnings_of(localizer.localize, [scene] * 12)
         for scale in ("8 bits in uint16", "floats to 255", "standardised"):
-            scenes = [SCALES[scale](scene)] * 30
+            scenes = [SCALES[scale](scene)] * 12
             assert len(warnings_of(localizer.localize, scenes)) == 1
 
     @pytest.mark.usefixtures("small_scenes")

@@ -1,6 +1,7 @@
 """PyTorch's state is as it was, and random numbers come from the seed alone."""
 
 import contextlib
+import os
 import sys
 import threading
 from types import SimpleNamespace
@@ -28,6 +29,9 @@ from sklearn_similar._network.layers import find_layer
 
 # Generators that are closed cannot raise.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in")
+
+# Interrupts at more lines, see `tox -e stress`.
+IS_LONG = "SKLEARN_SIMILAR_STRESS" in os.environ
 
 # What changes the state of PyTorch, and restores it.
 FILES = {
@@ -125,7 +129,8 @@ def find_default_layer(module):
 
 
 @pytest.mark.parametrize(
-    ("work", "step"), [(double_fifth_layer, 1), (find_default_layer, 31)]
+    ("work", "step"),
+    [(double_fifth_layer, 1), (find_default_layer, 31 if IS_LONG else 131)],
 )
 def test_hooks_are_gone_after_an_interrupt_at_any_line(work, step):
     module = trained(networks.vgg).eval()
@@ -138,7 +143,12 @@ def test_hooks_are_gone_after_an_interrupt_at_any_line(work, step):
 # Where each line would take minutes, a sample is enough.
 @pytest.mark.parametrize(
     ("name", "step"),
-    [("predict_proba", 1), ("transform", 1), ("fit_importance", 131), ("fit", 211)],
+    [
+        ("predict_proba", 1),
+        ("transform", 1),
+        ("fit_importance", 131 if IS_LONG else 401),
+        ("fit", 211 if IS_LONG else 809),
+    ],
 )
 def test_methods_restore_all_after_an_interrupt_at_any_line(quick, digits, name, step):
     # One batch: what runs before a line runs again for each line.

@@ -427,6 +427,6 @@ def test_filter_importances_are_explained(fitted, digits, path):
 
 def test_missing_pillow_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    message = 'write_report needs Pillow, which is not installed: pip install "sklearn'
+    message = "write_report needs Pillow, which is not installed: pip install pillow"
     with pytest.raises(ImportError, match=message):
         write_report(Finder(), [np.zeros((30, 30))], path)

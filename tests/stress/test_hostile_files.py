@@ -83,7 +83,7 @@ def test_changed_files_are_refused_or_work(files, images, tmp_path, change, caps
         path.write_bytes(content)
         outcome(path, X)
     before, counts = peak_memory(), Counter()
-    for seed in range(N_CASES or 300):
+    for seed in range(N_CASES or 120):
         content, kind = change(files[seed % len(files)], seed)
         path.write_bytes(content)
         with warnings.catch_warnings(), code_that_runs() as events:
@@ -110,7 +110,7 @@ def test_changed_idx_files_are_refused_or_have_the_promised_shape(
     content = struct.pack(">4B3I", 0, 0, 8, 3, *pixels.shape) + pixels.tobytes()
     content = gzip.compress(content, mtime=0) if zipped else content
     path, before, counts = tmp_path / "images", peak_memory(), Counter()
-    for seed in range(N_CASES or 300):
+    for seed in range(N_CASES or 120):
         changed, kind = damaged(content, seed)
         path.write_bytes(changed)
         try:

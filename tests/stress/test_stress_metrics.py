@@ -25,7 +25,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 import sklearn_similar
 from sklearn_similar import metrics
 
-N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "500"))
+N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "250"))
 PACKAGE = str(Path(sklearn_similar.__file__).parent)
 BOX = ["x_min", "y_min", "x_max", "y_max"]
 RESULTS = ("BoxAccuracyCurve", "DetectionScores", "PerturbationCurve")
