@@ -179,11 +179,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Whether the images of X are crops of photographs, with background context,
         instead of objects on black. None: learnt, with a warning if X has many images
         of both kinds.
-    n_instance_crops : int, default=40_000
-        Maximum number of synthetic object crops. In addition, 1.25 times as many images
+    n_instance_crops : int or "auto", default="auto"
+        Maximum number of synthetic object crops. "auto": 40,000 for 60,000 images of
+        objects in X and more, fewer in proportion to the 0.6th power of their number
+        (3,429 for 1,000 images), at least 667. In addition, 1.25 times as many images
         of X, and at least 2,000, are learnt as they are.
-    n_background_crops : int, default=30_000
-        Maximum number of background crops.
+    n_background_crops : int or "auto", default="auto"
+        Maximum number of background crops. "auto": 30,000, and fewer likewise (2,572
+        for 1,000 images), at least 500.
     n_mining_rounds : int, default=2
         Rounds of hard-negative mining: a first estimator searches images without
         objects, and its detections join the background crops of the next. From boxes,
@@ -287,8 +290,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "max_size": [Interval(Real, 0, None, closed="neither"), None],
         "crop_size": [Interval(Integral, 1, None, closed="left"), None],
         "fills_frame": ["boolean", None],
-        "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
-        "n_background_crops": [Interval(Integral, 1, None, closed="left")],
+        "n_instance_crops": [
+            Interval(Integral, 0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "n_background_crops": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "n_mining_rounds": [Interval(Integral, 0, None, closed="left")],
         "rotation": [Interval(Real, 0, 180, closed="both")],
         "n_jobs": [Integral, None],
@@ -314,8 +323,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         max_size: float | None = None,
         crop_size: int | None = None,
         fills_frame: bool | None = None,
-        n_instance_crops: int = 40_000,
-        n_background_crops: int = 30_000,
+        n_instance_crops: int | Literal["auto"] = "auto",
+        n_background_crops: int | Literal["auto"] = "auto",
         n_mining_rounds: int = 2,
         rotation: float = 10.0,
         n_jobs: int | None = None,
@@ -771,6 +780,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
+        numbers = self.n_instance_crops, self.n_background_crops
+        automatic = self._recipe().crop_numbers.numbers(len(rows))
+        n_instance_crops, n_background_crops = (
+            automatic[index] if number == "auto" else number
+            for index, number in enumerate(numbers)
+        )
         recognizer = train_recognizer(
             estimator,
             TrainingImages(
@@ -784,8 +799,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             ),
             image_format,
             TrainingSettings(
-                n_instance_crops=self.n_instance_crops,
-                n_background_crops=self.n_background_crops,
+                n_instance_crops=n_instance_crops,
+                n_background_crops=n_background_crops,
                 n_mining_rounds=self.n_mining_rounds,
                 rotation=self.rotation,
                 proposals=self._proposal_settings(),

@@ -103,7 +103,7 @@ def make_examples(
             ),
             backgrounds,
         ),
-        "training crops",
+        f"training crops ({n_objects:,} of objects, {n_background:,} of background)",
         total,
         "scene",
         verbose,

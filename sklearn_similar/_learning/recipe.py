@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .._scenes.recipe import TrainingSceneRecipe, scene_recipe
 from .._search.box_regression import RefinementRecipe
 
@@ -35,6 +37,35 @@ class CropRecipe:
     jitter: float = 0.12
     example_iou: float = 0.3
     examples_per_object: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropNumberRecipe:
+    """How many training crops are made where the user does not say.
+
+    Attributes
+    ----------
+    at_images : int
+        Number of images for which the maximum number of crops is made, that of MNIST.
+    max_instances, max_background : int
+        Crops of objects and of background for so many images and more.
+    exponent : float
+        Power of the number of images with which both grow.
+    min_share : float
+        Minimum number of crops, as a share of the maximum.
+    """
+
+    at_images: int = 60_000
+    max_instances: int = 40_000
+    max_background: int = 30_000
+    exponent: float = 0.6
+    min_share: float = 1 / 60
+
+    def numbers(self, n_images: int) -> tuple[int, int]:
+        """Numbers of crops of objects and of background for so many images."""
+        share = (n_images / self.at_images) ** self.exponent
+        share = float(np.clip(share, self.min_share, 1))
+        return round(share * self.max_instances), round(share * self.max_background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +152,9 @@ class MiningRecipe:
         Maximum number of hard negatives in a round, as a share of the background crops.
     max_crops : int
         Maximum number of crops to train the recogniser on whose errors are mined.
+    epoch_share, last_epoch_share : float
+        Epochs before each round, and after the last one, as a share of those of the
+        estimator.
     views : ViewRecipe
         Views of the background images that are searched in a round.
     crops_per_texture : int
@@ -133,6 +167,8 @@ class MiningRecipe:
     min_probability: float = 0.02
     share: float = 0.5
     max_crops: int = 10_000
+    epoch_share: float = 1 / 3
+    last_epoch_share: float = 1 / 2
     views: ViewRecipe = ViewRecipe(per_image=24, max_views=192, max_side=320)
     crops_per_texture: int = 200
     n_textures: tuple[int, int] = (3, 100)
@@ -332,6 +368,7 @@ class LearningRecipe:
     Attributes
     ----------
     scenes : TrainingSceneRecipe
+    crop_numbers : CropNumberRecipe
     crops : CropRecipe
     box_regression : BoxRegressionRecipe
     refinement : RefinementRecipe
@@ -358,6 +395,7 @@ class LearningRecipe:
     """
 
     scenes: TrainingSceneRecipe = field(default_factory=TrainingSceneRecipe)
+    crop_numbers: CropNumberRecipe = CropNumberRecipe()
     crops: CropRecipe = CropRecipe()
     box_regression: BoxRegressionRecipe = BoxRegressionRecipe()
     refinement: RefinementRecipe = field(default_factory=RefinementRecipe)

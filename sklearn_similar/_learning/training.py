@@ -1,12 +1,12 @@
 """Training of a recogniser: examples, hard negatives, calibration of its scores."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from .._images.images import Images, batch_slices
 from .._images.labels import BACKGROUND
@@ -24,6 +24,7 @@ from .calibration import calibrate
 from .examples import make_examples
 from .mining import mine_hard_negatives
 from .recipe import CalibrationRecipe, LearningRecipe, ViewRecipe
+from .stages import StagedTraining
 
 # Images that are read together.
 _IMAGES_AT_ONCE = 1024
@@ -153,9 +154,16 @@ def train_recognizer(
     # Frees as much memory as the crops take.
     del examples, plain_images
     crops, crop_labels = _shuffled(crops, crop_labels, rng)
+    stages = StagedTraining(
+        estimator=estimator,
+        epoch_share=recipe.mining.epoch_share,
+        last_epoch_share=recipe.mining.last_epoch_share,
+    )
+    if settings.n_mining_rounds:
+        rows = stages.hold_out(crops, data.names[crop_labels], rng)
+        crops, crop_labels = crops[rows], crop_labels[rows]
     fit = partial(
         _fit,
-        estimator,
         data=data,
         image_format=image_format,
         recipe=recipe,
@@ -167,7 +175,7 @@ def train_recognizer(
             backgrounds, recipe.mining.views, data, settings, recipe, rng
         )
         hard_negatives = mine_hard_negatives(
-            fit(crops[few], crop_labels[few]),
+            fit(stages.fit, crops[few], crop_labels[few]),
             with_progress(
                 images, "hard negatives", len(images), "image", settings.verbose
             ),
@@ -180,7 +188,7 @@ def train_recognizer(
         mined_labels = np.full(len(hard_negatives), BACKGROUND)
         crop_labels = np.concatenate([crop_labels, mined_labels])
         crops, crop_labels = _shuffled(crops, crop_labels, rng)
-    recognizer = fit(crops, crop_labels)
+    recognizer = fit(stages.fit_last, crops, crop_labels)
     if not len(held_out):
         return recognizer
     calibration = calibrate(
@@ -330,7 +338,7 @@ def _shuffled(
 
 
 def _fit(
-    estimator: Any,
+    fit_estimator: Callable[[np.ndarray, np.ndarray], Any],
     crops: np.ndarray,
     labels: np.ndarray,
     data: TrainingImages,
@@ -338,13 +346,13 @@ def _fit(
     recipe: LearningRecipe,
     box_regression: BoxRegression | None,
 ) -> CropRecognizer:
-    """Train a clone of the estimator on crops and the images of background."""
+    """Train an estimator on crops and the images of background."""
     if len(data.background_rows):
         background = image_format.select(data.images, data.background_rows)
         crops = np.concatenate([crops, background])
         labels = np.append(labels, np.full(len(background), BACKGROUND))
     # The index of background is that of the last name.
-    trained = _fit_unwarned(clone(estimator), crops, data.names[labels])
+    trained = fit_estimator(crops, data.names[labels])
     known = np.asarray(trained.classes_)
     if not np.array_equal(known, np.unique(data.names)):
         raise ValueError(
@@ -359,17 +367,6 @@ def _fit(
         box_regression=box_regression,
         refinement=recipe.refinement,
     )
-
-
-def _fit_unwarned(estimator: Any, X: np.ndarray, y: np.ndarray) -> Any:
-    """Fit an estimator; the localizer has warned of the range of X already."""
-    if not hasattr(type(estimator), "_tensor_probabilities"):
-        return estimator.fit(X, y)
-    estimator._check_range = False
-    try:
-        return estimator.fit(X, y)
-    finally:
-        del estimator._check_range
 
 
 def _fresh_backgrounds(

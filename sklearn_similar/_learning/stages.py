@@ -1,0 +1,106 @@
+"""Training in stages, between which hard negatives are mined.
+
+This package's classifier goes on from the weights of the stage before, so that all
+stages together take about as many epochs as a single training. Any other estimator is
+trained from the start in each stage.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from .._images.splits import hold_out
+
+
+@dataclass(kw_only=True)
+class StagedTraining:
+    """Stages in which an estimator is trained on more and more crops.
+
+    Attributes
+    ----------
+    estimator : classifier
+        It is cloned.
+    epoch_share, last_epoch_share : float
+        Epochs of a stage and of the last stage, as a share of the estimator's
+        `max_epochs`, rounded up.
+    """
+
+    estimator: Any
+    epoch_share: float
+    last_epoch_share: float
+    _trained: Any = field(default=None, init=False)
+    _held_out: Any = field(default=None, init=False)
+
+    def hold_out(
+        self, crops: np.ndarray, labels: np.ndarray, rng: np.random.RandomState
+    ) -> np.ndarray:
+        """Rows of the crops to train on; the others are for the filters' importances.
+
+        In each stage, the estimator would hold out other crops.
+
+        Parameters
+        ----------
+        crops : ndarray of shape (n_crops, ...)
+        labels : ndarray of shape (n_crops,)
+        rng : RandomState
+        """
+        fraction = self._is_resumed and self.estimator.validation_fraction
+        if not fraction:
+            return np.arange(len(crops))
+        _, code = np.unique(labels, return_inverse=True)
+        rows, held_out = hold_out(code, np.ones(len(code)), fraction, rng)
+        self._held_out = crops[held_out], labels[held_out]
+        return rows
+
+    def fit(self, crops: np.ndarray, labels: np.ndarray) -> Any:
+        """Train a stage after which others follow; importances are not measured."""
+        return self._fit(crops, labels, self.epoch_share, measures=False)
+
+    def fit_last(self, crops: np.ndarray, labels: np.ndarray) -> Any:
+        """Train the last stage, which has all epochs if it is the only one."""
+        share = 1.0 if self._trained is None else self.last_epoch_share
+        last = self._fit(crops, labels, share, measures=self._held_out is None)
+        if self._held_out is not None:
+            with _unchecked_range(last):
+                last.fit_importance(*self._held_out)
+        return last
+
+    @property
+    def _is_resumed(self) -> bool:
+        """Whether a stage goes on from the weights of the one before."""
+        return hasattr(type(self.estimator), "_tensor_probabilities")
+
+    def _fit(
+        self, crops: np.ndarray, labels: np.ndarray, share: float, measures: bool
+    ) -> Any:
+        stage = clone(self.estimator)
+        if not self._is_resumed:
+            self._trained = stage.fit(crops, labels)
+            return self._trained
+        changed = {"max_epochs": math.ceil(share * stage.max_epochs)}
+        if not measures:
+            changed["validation_fraction"] = None
+        before = {name: getattr(stage, name) for name in changed}
+        stage.set_params(**changed)
+        if self._trained is not None:
+            stage._initial_weights = self._trained.net_.arrays()
+        with _unchecked_range(stage):
+            stage.fit(crops, labels)
+        vars(stage).pop("_initial_weights", None)
+        self._trained = stage.set_params(**before)
+        return self._trained
+
+
+@contextmanager
+def _unchecked_range(estimator: Any) -> Iterator[None]:
+    """Nothing warns of the range of X, of which the localizer has warned already."""
+    estimator._check_range = False
+    try:
+        yield
+    finally:
+        del estimator._check_range
