@@ -377,11 +377,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour; uint8 or float in
             [0, 1]. If none are given, synthetic textures are used. All images are used,
-            in random parts that are resized and rotated: in scenes, 8 of each and at
-            most 128 of up to 1024 x 1024 pixels; in each mining round, 24 of each and
-            at most 192 of up to 320 x 320 pixels. From four images up, a tenth and at
-            least one of them is held out to calibrate scores; of fewer, other parts are
-            used for that.
+            in random parts that are resized and rotated: in scenes, at most 8 of each
+            and 128 of up to 1024 x 1024 pixels; in each mining round, at most 24 of
+            each and 192 of up to 320 x 320 pixels; fewer for few background crops, but
+            at least one of each. From four images up, a tenth and at least one of them
+            is held out to calibrate scores; of fewer, other parts are used for that.
 
         Returns
         -------

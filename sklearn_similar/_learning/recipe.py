@@ -95,7 +95,7 @@ class BoxRegressionRecipe:
         Minimum number of held-out examples.
     """
 
-    n_epochs: int = 8
+    n_epochs: int = 6
     batch_size: int = 100
     learning_rate: float = 4e-3
     beta: float = 0.05
@@ -125,15 +125,19 @@ class ViewRecipe:
         Maximum number of views of all images.
     max_side : int
         Maximum height and width of a view in pixels.
+    crops_per_view : int, default=1
+        Background crops that are asked for, for each view besides one of each image.
     """
 
     per_image: int
     max_views: int
     max_side: int
+    crops_per_view: int = 1
 
-    def n_views(self, n_images: int) -> int:
-        """Number of views of so many images."""
-        return min(self.per_image * n_images, self.max_views)
+    def n_views(self, n_images: int, n_crops: int) -> int:
+        """Number of views of so many images, where so many crops are asked for."""
+        n_wanted = max(n_images, -(-n_crops // self.crops_per_view))
+        return min(self.per_image * n_images, self.max_views, n_wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +173,9 @@ class MiningRecipe:
     max_crops: int = 10_000
     epoch_share: float = 1 / 3
     last_epoch_share: float = 1 / 2
-    views: ViewRecipe = ViewRecipe(per_image=24, max_views=192, max_side=320)
+    views: ViewRecipe = ViewRecipe(
+        per_image=24, max_views=192, max_side=320, crops_per_view=50
+    )
     crops_per_texture: int = 200
     n_textures: tuple[int, int] = (3, 100)
 
@@ -215,7 +221,9 @@ class CalibrationRecipe:
     max_held_out: int = 1000
     max_fraction: float = 0.2
     min_backgrounds: int = 4
-    views: ViewRecipe = ViewRecipe(per_image=8, max_views=64, max_side=320)
+    views: ViewRecipe = ViewRecipe(
+        per_image=8, max_views=64, max_side=320, crops_per_view=300
+    )
     texture_share: float = 1 / 3
     min_objects: int = 300
     share: float = 0.1
@@ -404,7 +412,9 @@ class LearningRecipe:
     photographs: PhotographRecipe = PhotographRecipe()
     plain_share: float = 1.25
     min_plain: int = 2000
-    views: ViewRecipe = ViewRecipe(per_image=8, max_views=128, max_side=1024)
+    views: ViewRecipe = ViewRecipe(
+        per_image=8, max_views=128, max_side=1024, crops_per_view=150
+    )
     n_textures: tuple[int, int] = (6, 60)
     crops_per_texture: int = 500
     min_restyled: int = 1000

@@ -389,6 +389,6 @@ def _fresh_backgrounds(
         data.objects.shape[3] if data.objects.ndim == 4 else None,
         recipe.scenes,
         rng,
-        n_views=views.n_views(len(images)),
+        n_views=views.n_views(len(images), settings.n_background_crops),
         max_side=views.max_side,
     )
