@@ -780,11 +780,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
-        numbers = self.n_instance_crops, self.n_background_crops
-        automatic = self._recipe().crop_numbers.numbers(len(rows))
-        n_instance_crops, n_background_crops = (
-            automatic[index] if number == "auto" else number
-            for index, number in enumerate(numbers)
+        n_instance_crops, n_background_crops = self._recipe().crop_numbers.numbers(
+            len(rows), self.n_instance_crops, self.n_background_crops
         )
         recognizer = train_recognizer(
             estimator,

@@ -61,11 +61,23 @@ class CropNumberRecipe:
     exponent: float = 0.6
     min_share: float = 1 / 60
 
-    def numbers(self, n_images: int) -> tuple[int, int]:
-        """Numbers of crops of objects and of background for so many images."""
+    def numbers(
+        self,
+        n_images: int,
+        n_instances: int | str = "auto",
+        n_background: int | str = "auto",
+    ) -> tuple[int, int]:
+        """Numbers of crops of objects and of background for so many images.
+
+        Numbers other than "auto" stay.
+        """
         share = (n_images / self.at_images) ** self.exponent
         share = float(np.clip(share, self.min_share, 1))
-        return round(share * self.max_instances), round(share * self.max_background)
+        if n_instances == "auto":
+            n_instances = round(share * self.max_instances)
+        if n_background == "auto":
+            n_background = round(share * self.max_background)
+        return int(n_instances), int(n_background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +168,8 @@ class MiningRecipe:
         Maximum number of hard negatives in a round, as a share of the background crops.
     max_crops : int
         Maximum number of crops to train the recogniser on whose errors are mined.
-    epoch_share, last_epoch_share : float
-        Epochs before each round, and after the last one, as a share of those of the
-        estimator.
+    epoch_share : float
+        Epochs before each round, as a share of those of the estimator.
     views : ViewRecipe
         Views of the background images that are searched in a round.
     crops_per_texture : int
@@ -172,7 +183,6 @@ class MiningRecipe:
     share: float = 0.5
     max_crops: int = 10_000
     epoch_share: float = 1 / 3
-    last_epoch_share: float = 1 / 2
     views: ViewRecipe = ViewRecipe(
         per_image=24, max_views=192, max_side=320, crops_per_view=50
     )

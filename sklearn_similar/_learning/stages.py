@@ -1,8 +1,8 @@
 """Training in stages, between which hard negatives are mined.
 
-This package's classifier goes on from the weights of the stage before, so that all
-stages together take about as many epochs as a single training. Any other estimator is
-trained from the start in each stage.
+This package's classifier goes on from the weights of the stage before, and all stages
+together see as many crops as a single training. Any other estimator is trained from the
+start in each stage.
 """
 
 import math
@@ -25,14 +25,14 @@ class StagedTraining:
     ----------
     estimator : classifier
         It is cloned.
-    epoch_share, last_epoch_share : float
-        Epochs of a stage and of the last stage, as a share of the estimator's
-        `max_epochs`, rounded up.
+    epoch_share : float
+        Epochs of a stage, as a share of the estimator's `max_epochs`, rounded up. The
+        last stage has at least as many.
     """
 
     estimator: Any
     epoch_share: float
-    last_epoch_share: float
+    _n_crops_seen: int = field(default=0, init=False)
     _trained: Any = field(default=None, init=False)
     _held_out: Any = field(default=None, init=False)
 
@@ -59,12 +59,11 @@ class StagedTraining:
 
     def fit(self, crops: np.ndarray, labels: np.ndarray) -> Any:
         """Train a stage after which others follow; importances are not measured."""
-        return self._fit(crops, labels, self.epoch_share, measures=False)
+        return self._fit(crops, labels, is_last=False)
 
     def fit_last(self, crops: np.ndarray, labels: np.ndarray) -> Any:
-        """Train the last stage, which has all epochs if it is the only one."""
-        share = 1.0 if self._trained is None else self.last_epoch_share
-        last = self._fit(crops, labels, share, measures=self._held_out is None)
+        """Train the last stage, for the epochs that are left."""
+        last = self._fit(crops, labels, is_last=True)
         if self._held_out is not None:
             with _unchecked_range(last):
                 last.fit_importance(*self._held_out)
@@ -75,15 +74,24 @@ class StagedTraining:
         """Whether a stage goes on from the weights of the one before."""
         return hasattr(type(self.estimator), "_tensor_probabilities")
 
-    def _fit(
-        self, crops: np.ndarray, labels: np.ndarray, share: float, measures: bool
-    ) -> Any:
+    def _n_epochs(self, n_crops: int, is_last: bool) -> int:
+        """Epochs of a stage with so many crops."""
+        max_epochs = self.estimator.max_epochs
+        n_epochs = math.ceil(self.epoch_share * max_epochs)
+        if is_last:
+            n_left = round(max_epochs - self._n_crops_seen / n_crops)
+            n_epochs = max(n_epochs, n_left)
+        return n_epochs
+
+    def _fit(self, crops: np.ndarray, labels: np.ndarray, is_last: bool) -> Any:
         stage = clone(self.estimator)
         if not self._is_resumed:
             self._trained = stage.fit(crops, labels)
             return self._trained
-        changed = {"max_epochs": math.ceil(share * stage.max_epochs)}
-        if not measures:
+        n_epochs = self._n_epochs(len(crops), is_last)
+        self._n_crops_seen += n_epochs * len(crops)
+        changed = {"max_epochs": n_epochs}
+        if not is_last or self._held_out is not None:
             changed["validation_fraction"] = None
         before = {name: getattr(stage, name) for name in changed}
         stage.set_params(**changed)

@@ -116,6 +116,8 @@ def test_the_number_of_crops_follows_from_the_number_of_images():
     assert recipe.numbers(1) == recipe.numbers(9) == (667, 500)
     assert recipe.numbers(1000) == (3429, 2572)
     assert recipe.numbers(60_000) == recipe.numbers(10**7) == (40_000, 30_000)
+    assert recipe.numbers(1000, n_instances=0) == (0, 2572)
+    assert recipe.numbers(1000, 10, 20) == (10, 20)
     of_sizes = np.array([recipe.numbers(n) for n in range(1, 70_000, 500)])
     assert (np.diff(of_sizes, axis=0) >= 0).all()
 
