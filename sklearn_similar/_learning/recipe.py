@@ -107,7 +107,7 @@ class BoxRegressionRecipe:
         Minimum number of held-out examples.
     """
 
-    n_epochs: int = 6
+    n_epochs: int = 8
     batch_size: int = 100
     learning_rate: float = 4e-3
     beta: float = 0.05

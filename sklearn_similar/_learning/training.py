@@ -342,7 +342,7 @@ def _fit(
     recipe: LearningRecipe,
     box_regression: BoxRegression | None,
 ) -> CropRecognizer:
-    """Train an estimator on crops and the images of background."""
+    """The recogniser of what a stage trains on crops and the images of background."""
     if len(data.background_rows):
         background = image_format.select(data.images, data.background_rows)
         crops = np.concatenate([crops, background])

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from .._images.rasters import Raster, Window, work_tile_rows
+from .._images.rasters import Raster, Window, max_tile_pixels, work_tile_rows
 from .proposals import Proposals
 
 # Side in pixels of the cells of which windows around boxes consist, and the pixels
@@ -94,11 +94,17 @@ class Heatmaps:
     ) -> dict[int, list[tuple[Window, np.ndarray]]] | None:
         """Windows around the boxes of each view, and the rows of the boxes in them.
 
-        None if the views are to be computed as a whole.
+        None if the views are to be computed as a whole, or are large: of these, tiles
+        with boxes are computed.
         """
-        n_pixels = sum(math.prod(self._views[number].size) for number in boxes)
+        n_pixels = [math.prod(self._views[number].size) for number in boxes]
         is_computed = any(number in self._heatmaps for number in boxes)
-        if n_pixels < _MIN_PIXELS or is_computed or tuple(self._scales) != (1.0,):
+        if (
+            is_computed
+            or sum(n_pixels) < _MIN_PIXELS
+            or max(n_pixels) > max_tile_pixels()
+            or tuple(self._scales) != (1.0,)
+        ):
             return None
         windows = {
             n: windows_around(of, self._views[n].size) for n, of in boxes.items()
@@ -108,7 +114,7 @@ class Heatmaps:
             for of_view in windows.values()
             for window, _ in of_view
         )
-        return windows if n_computed <= _MAX_SHARE * n_pixels else None
+        return windows if n_computed <= _MAX_SHARE * sum(n_pixels) else None
 
     def _at_scales(self, views: list[Raster]) -> Sequence[Raster]:
         if tuple(self._scales) == (1.0,):
