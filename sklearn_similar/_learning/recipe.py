@@ -170,6 +170,8 @@ class MiningRecipe:
         Maximum number of crops to train the recogniser on whose errors are mined.
     epoch_share : float
         Epochs before each round, as a share of those of the estimator.
+    min_last_share : float
+        Minimum share of the epochs after the last round.
     views : ViewRecipe
         Views of the background images that are searched in a round.
     crops_per_texture : int
@@ -183,6 +185,7 @@ class MiningRecipe:
     share: float = 0.5
     max_crops: int = 10_000
     epoch_share: float = 1 / 3
+    min_last_share: float = 2 / 3
     views: ViewRecipe = ViewRecipe(
         per_image=24, max_views=192, max_side=320, crops_per_view=50
     )

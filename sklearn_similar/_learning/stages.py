@@ -1,8 +1,8 @@
 """Training in stages, between which hard negatives are mined.
 
 This package's classifier goes on from the weights of the stage before, and all stages
-together see as many crops as a single training. Any other estimator is trained from the
-start in each stage.
+together see about as many crops as a single training. Any other estimator is trained
+from the start in each stage.
 """
 
 import math
@@ -26,12 +26,14 @@ class StagedTraining:
     estimator : classifier
         It is cloned.
     epoch_share : float
-        Epochs of a stage, as a share of the estimator's `max_epochs`, rounded up. The
-        last stage has at least as many.
+        Epochs of a stage, as a share of the estimator's `max_epochs`, rounded up.
+    min_last_share : float
+        Minimum for the last stage, likewise.
     """
 
     estimator: Any
     epoch_share: float
+    min_last_share: float
     _n_crops_seen: int = field(default=0, init=False)
     _trained: Any = field(default=None, init=False)
     _held_out: Any = field(default=None, init=False)
@@ -77,11 +79,10 @@ class StagedTraining:
     def _n_epochs(self, n_crops: int, is_last: bool) -> int:
         """Epochs of a stage with so many crops."""
         max_epochs = self.estimator.max_epochs
-        n_epochs = math.ceil(self.epoch_share * max_epochs)
-        if is_last:
-            n_left = round(max_epochs - self._n_crops_seen / n_crops)
-            n_epochs = max(n_epochs, n_left)
-        return n_epochs
+        if not is_last:
+            return math.ceil(self.epoch_share * max_epochs)
+        n_left = round(max_epochs - self._n_crops_seen / n_crops)
+        return max(n_left, math.ceil(self.min_last_share * max_epochs))
 
     def _fit(self, crops: np.ndarray, labels: np.ndarray, is_last: bool) -> Any:
         stage = clone(self.estimator)

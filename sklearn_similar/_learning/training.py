@@ -154,7 +154,11 @@ def train_recognizer(
     # Frees as much memory as the crops take.
     del examples, plain_images
     crops, crop_labels = _shuffled(crops, crop_labels, rng)
-    stages = StagedTraining(estimator=estimator, epoch_share=recipe.mining.epoch_share)
+    stages = StagedTraining(
+        estimator=estimator,
+        epoch_share=recipe.mining.epoch_share,
+        min_last_share=recipe.mining.min_last_share,
+    )
     if settings.n_mining_rounds:
         rows = stages.hold_out(crops, data.names[crop_labels], rng)
         crops, crop_labels = crops[rows], crop_labels[rows]
