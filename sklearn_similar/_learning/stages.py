@@ -91,7 +91,7 @@ class StagedTraining:
             return self._trained
         n_epochs = self._n_epochs(len(crops), is_last)
         self._n_crops_seen += n_epochs * len(crops)
-        changed = {"max_epochs": n_epochs}
+        changed: dict[str, int | None] = {"max_epochs": n_epochs}
         if not is_last or self._held_out is not None:
             changed["validation_fraction"] = None
         before = {name: getattr(stage, name) for name in changed}
