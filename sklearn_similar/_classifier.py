@@ -632,6 +632,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             seed=random_seed(random_state),
         )
         self.net_ = self._net_spec.build(self.verbose)
+        # Set by `StagedTraining`, which trains in several stages.
+        if (weights_before := getattr(self, "_initial_weights", None)) is not None:
+            self.net_.restore(weights_before, [])
         network = self._trained_network()
         with network.evaluation():
             _, batch = next(network.batches(images, np.arange(min(_N_PROBES, len(y)))))
@@ -666,11 +669,14 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         network = self._trained_network()
         return network.tensor_probabilities(network.with_its_channels(images))
 
-    def _heatmap_rasters(self, images: list[Raster]) -> list[Raster]:
+    def _heatmap_rasters(
+        self, images: list[Raster], in_windows: bool = False
+    ) -> list[Raster]:
         """`heatmap` of images whose values are as the network takes them, unchecked."""
         model = self._heatmap_model()
         return model.rasters(
-            [image.map(model.network.with_its_channels) for image in images]
+            [image.map(model.network.with_its_channels) for image in images],
+            in_windows=in_windows,
         )
 
     def _trained_network(self) -> TrainedNetwork:

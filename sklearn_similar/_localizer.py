@@ -194,11 +194,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Whether the images of X are crops of photographs, with background context,
         instead of objects on black. None: learnt, with a warning if X has many images
         of both kinds.
-    n_instance_crops : int, default=40_000
-        Maximum number of synthetic object crops. In addition, 1.25 times as many images
+    n_instance_crops : int or "auto", default="auto"
+        Maximum number of synthetic object crops. "auto": 40,000 for 60,000 images of
+        objects in X and more, fewer in proportion to the 0.6th power of their number
+        (3,429 for 1,000 images), at least 667. In addition, 1.25 times as many images
         of X, and at least 2,000, are learnt as they are.
-    n_background_crops : int, default=30_000
-        Maximum number of background crops.
+    n_background_crops : int or "auto", default="auto"
+        Maximum number of background crops. "auto": 30,000, and fewer likewise (2,572
+        for 1,000 images), at least 500.
     n_mining_rounds : int, default=2
         Rounds of hard-negative mining: a first estimator searches images without
         objects, and its detections join the background crops of the next. From boxes,
@@ -309,8 +312,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         "crop_size": [Interval(Integral, 1, None, closed="left"), None],
         "value_range": ["array-like", None],
         "fills_frame": ["boolean", None],
-        "n_instance_crops": [Interval(Integral, 0, None, closed="left")],
-        "n_background_crops": [Interval(Integral, 1, None, closed="left")],
+        "n_instance_crops": [
+            Interval(Integral, 0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "n_background_crops": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "n_mining_rounds": [Interval(Integral, 0, None, closed="left")],
         "rotation": [Interval(Real, 0, 180, closed="both")],
         "n_jobs": [Integral, None],
@@ -337,8 +346,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         crop_size: int | None = None,
         value_range: Sequence[float] | None = None,
         fills_frame: bool | None = None,
-        n_instance_crops: int = 40_000,
-        n_background_crops: int = 30_000,
+        n_instance_crops: int | Literal["auto"] = "auto",
+        n_background_crops: int | Literal["auto"] = "auto",
         n_mining_rounds: int = 2,
         rotation: float = 10.0,
         n_jobs: int | None = None,
@@ -393,11 +402,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         background_images : list of images, default=None
             Images without objects, of any sizes, grey or colour, scaled as X is. If
             none are given, synthetic textures are used. All images are used, in random
-            parts that are resized and rotated: in scenes, 8 of each and at most 128 of
-            up to 1024 x 1024 pixels; in each mining round, 24 of each and at most 192
-            of up to 320 x 320 pixels. From four images up, a tenth and at least one of
-            them is held out to calibrate scores; of fewer, other parts are used for
-            that.
+            parts that are resized and rotated: in scenes, at most 8 of each and 128 of
+            up to 1024 x 1024 pixels; in each mining round, at most 24 of each and 192
+            of up to 320 x 320 pixels; fewer for few background crops, but at least one
+            of each. From four images up, a tenth and at least one of them is held out
+            to calibrate scores; of fewer, other parts are used for that.
 
         Returns
         -------
@@ -836,6 +845,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         set_random_states(estimator, random_state)
         if "background" in estimator.get_params(deep=False):
             estimator.set_params(background=self.background_)
+        n_instance_crops, n_background_crops = self._recipe().crop_numbers.numbers(
+            len(rows), self.n_instance_crops, self.n_background_crops
+        )
         recognizer = train_recognizer(
             estimator,
             TrainingImages(
@@ -849,8 +861,8 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             ),
             image_format,
             TrainingSettings(
-                n_instance_crops=self.n_instance_crops,
-                n_background_crops=self.n_background_crops,
+                n_instance_crops=n_instance_crops,
+                n_background_crops=n_background_crops,
                 n_mining_rounds=self.n_mining_rounds,
                 rotation=self.rotation,
                 proposals=self._proposal_settings(),

@@ -138,7 +138,7 @@ def fitted_localizer(tmp_path_factory):
 
 def train_localizer():
     X, _, y, _ = load_mnist_sample(return_X_y=True)
-    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=6)
+    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=9)
     return InstanceLocalizer(
         network,
         n_instance_crops=1500,

@@ -30,6 +30,7 @@ from sklearn_similar import (
     save,
 )
 from sklearn_similar._learning import calibration, training
+from sklearn_similar._learning.recipe import CropNumberRecipe
 from sklearn_similar._scenes.rendering import resize
 from sklearn_similar._scenes.textures import make_textures
 from sklearn_similar.datasets import load_mnist_sample, make_scenes
@@ -353,9 +354,31 @@ def test_scores_are_calibrated_by_enough_instances(few, monkeypatch):
     assert often == 40
 
 
+def test_by_default_the_number_of_crops_follows_from_the_images(
+    few, capsys, monkeypatch, small_recipes
+):
+    numbers = CropNumberRecipe(at_images=1000, max_instances=240, max_background=120)
+
+    def choose(has_context):
+        return replace(small_recipes(has_context), crop_numbers=numbers)
+
+    monkeypatch.setattr(InstanceLocalizer, "_choose_recipe", staticmethod(choose))
+    params = {"n_mining_rounds": 0, "random_state": 0, "verbose": 1}
+    InstanceLocalizer(bayes(), **params).fit(*few)
+    n_objects, n_background = numbers.numbers(len(few[0]))
+    expected = f"({n_objects} of objects, {n_background} of background)"
+    assert expected in capsys.readouterr().err
+    # One number may be given, and the other left out.
+    InstanceLocalizer(bayes(), n_instance_crops=30, **params).fit(*few)
+    expected = f"(30 of objects, {n_background} of background)"
+    assert expected in capsys.readouterr().err
+
+
 def test_verbose_shows_a_bar_for_crops_and_images(few, capsys):
     localizer = InstanceLocalizer(bayes(), verbose=1, **FEW).fit(*few)
-    assert "training crops: 100%" in capsys.readouterr().err
+    assert "training crops (60 of objects, 60 of background): 100%" in (
+        capsys.readouterr().err
+    )
     localizer.localize([DIGITS.X_test[0]])
     assert "localize: 100%" in capsys.readouterr().err
 

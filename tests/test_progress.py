@@ -52,8 +52,8 @@ def test_a_localizer_shows_its_own_and_those_of_training(digits, capsys):
     localizer = InstanceLocalizer(network, random_state=0, verbose=1, **few)
     localizer.fit(digits.X, digits.y)
     assert bars(capsys) == [
-        *("training crops", "epochs", "importances"),
-        *("hard negatives", "calibration"),
+        *("training crops (100 of objects, 100 of background)", "epochs"),
+        *("hard negatives", "importances", "calibration"),
     ]
     localizer.localize(digits.X_test[:5])
     assert bars(capsys) == ["localize"]

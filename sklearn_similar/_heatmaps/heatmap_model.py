@@ -120,7 +120,11 @@ class HeatmapModel:
         return heatmaps
 
     def rasters(
-        self, images: Sequence[Raster], classes: np.ndarray | None = None
+        self,
+        images: Sequence[Raster],
+        classes: np.ndarray | None = None,
+        *,
+        in_windows: bool = False,
     ) -> list[Raster]:
         """Heatmaps as rasters, 1 x height x width, computed when they are read.
 
@@ -132,6 +136,9 @@ class HeatmapModel:
             Images as the network takes them, float32.
         classes : ndarray of shape (n_images, n_targets), default=None
             Classes to show for each image; None: all of them together.
+        in_windows : bool, default=False
+            Whether small images are treated as large ones, of which only the windows
+            that are read are computed.
         """
         classes = self._contrasted(classes)
         extractor = self._extractor(classes)
@@ -140,7 +147,7 @@ class HeatmapModel:
             by_size.setdefault(image.size, []).append(index)
         heatmaps: dict[int, Raster] = {}
         for size, indices in by_size.items():
-            if math.prod(size) > max_tile_pixels():
+            if in_windows or math.prod(size) > max_tile_pixels():
                 with self.network.evaluation():
                     tiled = self._tiles(extractor, size)
                     if tiled is not None:

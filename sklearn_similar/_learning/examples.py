@@ -88,7 +88,7 @@ def make_examples(
         n_channels,
         recipe.scenes,
         rng,
-        n_views=recipe.views.n_views(len(background_images)),
+        n_views=recipe.views.n_views(len(background_images), n_background),
         max_side=recipe.views.max_side,
     )
     chosen = rng.permutation(len(images))[: max(n_objects, recipe.min_restyled)]
@@ -103,7 +103,7 @@ def make_examples(
             ),
             backgrounds,
         ),
-        "training crops",
+        f"training crops ({n_objects:,} of objects, {n_background:,} of background)",
         total,
         "scene",
         verbose,

@@ -22,13 +22,13 @@ def mine_hard_negatives(
     recipe: MiningRecipe,
     max_crops: int,
 ) -> np.ndarray:
-    """Crops of images without objects, and of their negatives, that score as objects.
+    """Crops of images without objects that score as objects.
 
     Parameters
     ----------
     recognizer : RefiningRecognizer
     images : iterable of ndarray
-        Images of any sizes without objects, uint8.
+        Images of any sizes without objects, some of them negatives, uint8.
     image_format : ImageFormat
         How the estimator takes crops.
     settings : ProposalSettings
@@ -42,7 +42,7 @@ def mine_hard_negatives(
     """
     # All recognised boxes are looked at, and no detections are asked for.
     search = SearchSettings(
-        proposals=settings, polarity="both", score_threshold=np.inf, nms_threshold=1.0
+        proposals=settings, polarity="bright", score_threshold=np.inf, nms_threshold=1.0
     )
     refinement = replace(recognizer.refinement, min_objectness=recipe.min_objectness)
     recognizer = replace(recognizer, refinement=refinement)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .._scenes.recipe import TrainingSceneRecipe, scene_recipe
 from .._search.box_regression import RefinementRecipe
 
@@ -35,6 +37,47 @@ class CropRecipe:
     jitter: float = 0.12
     example_iou: float = 0.3
     examples_per_object: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropNumberRecipe:
+    """How many training crops are made where the user does not say.
+
+    Attributes
+    ----------
+    at_images : int
+        Number of images for which the maximum number of crops is made, that of MNIST.
+    max_instances, max_background : int
+        Crops of objects and of background for so many images and more.
+    exponent : float
+        Power of the number of images with which both grow.
+    min_share : float
+        Minimum number of crops, as a share of the maximum.
+    """
+
+    at_images: int = 60_000
+    max_instances: int = 40_000
+    max_background: int = 30_000
+    exponent: float = 0.6
+    min_share: float = 1 / 60
+
+    def numbers(
+        self,
+        n_images: int,
+        n_instances: int | str = "auto",
+        n_background: int | str = "auto",
+    ) -> tuple[int, int]:
+        """Numbers of crops of objects and of background for so many images.
+
+        Numbers other than "auto" stay.
+        """
+        share = (n_images / self.at_images) ** self.exponent
+        share = float(np.clip(share, self.min_share, 1))
+        if n_instances == "auto":
+            n_instances = round(share * self.max_instances)
+        if n_background == "auto":
+            n_background = round(share * self.max_background)
+        return int(n_instances), int(n_background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +137,19 @@ class ViewRecipe:
         Maximum number of views of all images.
     max_side : int
         Maximum height and width of a view in pixels.
+    crops_per_view : int, default=1
+        Background crops that are asked for, for each view besides one of each image.
     """
 
     per_image: int
     max_views: int
     max_side: int
+    crops_per_view: int = 1
 
-    def n_views(self, n_images: int) -> int:
-        """Number of views of so many images."""
-        return min(self.per_image * n_images, self.max_views)
+    def n_views(self, n_images: int, n_crops: int) -> int:
+        """Number of views of so many images, where so many crops are asked for."""
+        n_wanted = max(n_images, -(-n_crops // self.crops_per_view))
+        return min(self.per_image * n_images, self.max_views, n_wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +168,10 @@ class MiningRecipe:
         Maximum number of hard negatives in a round, as a share of the background crops.
     max_crops : int
         Maximum number of crops to train the recogniser on whose errors are mined.
+    epoch_share : float
+        Epochs before each round, as a share of those of the estimator.
+    min_last_share : float
+        Minimum share of the epochs after the last round.
     views : ViewRecipe
         Views of the background images that are searched in a round.
     crops_per_texture : int
@@ -133,7 +184,11 @@ class MiningRecipe:
     min_probability: float = 0.02
     share: float = 0.5
     max_crops: int = 10_000
-    views: ViewRecipe = ViewRecipe(per_image=24, max_views=192, max_side=320)
+    epoch_share: float = 1 / 3
+    min_last_share: float = 2 / 3
+    views: ViewRecipe = ViewRecipe(
+        per_image=24, max_views=192, max_side=320, crops_per_view=50
+    )
     crops_per_texture: int = 200
     n_textures: tuple[int, int] = (3, 100)
 
@@ -179,7 +234,9 @@ class CalibrationRecipe:
     max_held_out: int = 1000
     max_fraction: float = 0.2
     min_backgrounds: int = 4
-    views: ViewRecipe = ViewRecipe(per_image=8, max_views=64, max_side=320)
+    views: ViewRecipe = ViewRecipe(
+        per_image=8, max_views=64, max_side=320, crops_per_view=300
+    )
     texture_share: float = 1 / 3
     min_objects: int = 300
     share: float = 0.1
@@ -336,6 +393,7 @@ class LearningRecipe:
     Attributes
     ----------
     scenes : TrainingSceneRecipe
+    crop_numbers : CropNumberRecipe
     crops : CropRecipe
     box_regression : BoxRegressionRecipe
     refinement : RefinementRecipe
@@ -362,6 +420,7 @@ class LearningRecipe:
     """
 
     scenes: TrainingSceneRecipe = field(default_factory=TrainingSceneRecipe)
+    crop_numbers: CropNumberRecipe = CropNumberRecipe()
     crops: CropRecipe = CropRecipe()
     box_regression: BoxRegressionRecipe = BoxRegressionRecipe()
     refinement: RefinementRecipe = field(default_factory=RefinementRecipe)
@@ -370,7 +429,9 @@ class LearningRecipe:
     photographs: PhotographRecipe = PhotographRecipe()
     plain_share: float = 1.25
     min_plain: int = 2000
-    views: ViewRecipe = ViewRecipe(per_image=8, max_views=128, max_side=1024)
+    views: ViewRecipe = ViewRecipe(
+        per_image=8, max_views=128, max_side=1024, crops_per_view=150
+    )
     n_textures: tuple[int, int] = (6, 60)
     crops_per_texture: int = 500
     min_restyled: int = 1000

@@ -1,17 +1,16 @@
 """Training of a recogniser: examples, hard negatives, calibration of its scores."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from .._images.images import Images, batch_slices
 from .._images.labels import BACKGROUND
 from .._images.messages import count, warn_user
-from .._images.scaling import Scaling
 from .._images.splits import rank_within
 from .._network.isolation import random_seed
 from .._progress import with_progress
@@ -25,6 +24,7 @@ from .calibration import calibrate
 from .examples import make_examples
 from .mining import mine_hard_negatives
 from .recipe import CalibrationRecipe, LearningRecipe, ViewRecipe
+from .stages import StagedTraining
 
 # Images that are read together.
 _IMAGES_AT_ONCE = 1024
@@ -154,9 +154,17 @@ def train_recognizer(
     # Frees as much memory as the crops take.
     del examples, plain_images
     crops, crop_labels = _shuffled(crops, crop_labels, rng)
+    stages = StagedTraining(
+        estimator=estimator,
+        epoch_share=recipe.mining.epoch_share,
+        min_last_share=recipe.mining.min_last_share,
+        scaling=image_format.scaling,
+    )
+    if settings.n_mining_rounds:
+        rows = stages.hold_out(crops, data.names[crop_labels], rng)
+        crops, crop_labels = crops[rows], crop_labels[rows]
     fit = partial(
         _fit,
-        estimator,
         data=data,
         image_format=image_format,
         recipe=recipe,
@@ -168,7 +176,7 @@ def train_recognizer(
             backgrounds, recipe.mining.views, data, settings, recipe, rng
         )
         hard_negatives = mine_hard_negatives(
-            fit(crops[few], crop_labels[few]),
+            fit(stages.fit, crops[few], crop_labels[few]),
             with_progress(
                 images, "hard negatives", len(images), "image", settings.verbose
             ),
@@ -181,7 +189,7 @@ def train_recognizer(
         mined_labels = np.full(len(hard_negatives), BACKGROUND)
         crop_labels = np.concatenate([crop_labels, mined_labels])
         crops, crop_labels = _shuffled(crops, crop_labels, rng)
-    recognizer = fit(crops, crop_labels)
+    recognizer = fit(stages.fit_last, crops, crop_labels)
     if not len(held_out):
         return recognizer
     calibration = calibrate(
@@ -331,7 +339,7 @@ def _shuffled(
 
 
 def _fit(
-    estimator: Any,
+    fit_estimator: Callable[[np.ndarray, np.ndarray], Any],
     crops: np.ndarray,
     labels: np.ndarray,
     data: TrainingImages,
@@ -339,15 +347,13 @@ def _fit(
     recipe: LearningRecipe,
     box_regression: BoxRegression | None,
 ) -> CropRecognizer:
-    """Train a clone of the estimator on crops and the images of background."""
+    """The recogniser of what a stage trains on crops and the images of background."""
     if len(data.background_rows):
         background = image_format.select(data.images, data.background_rows)
         crops = np.concatenate([crops, background])
         labels = np.append(labels, np.full(len(background), BACKGROUND))
     # The index of background is that of the last name.
-    trained = _fit_unwarned(
-        clone(estimator), crops, data.names[labels], image_format.scaling
-    )
+    trained = fit_estimator(crops, data.names[labels])
     known = np.asarray(trained.classes_)
     if not np.array_equal(known, np.unique(data.names)):
         raise ValueError(
@@ -362,19 +368,6 @@ def _fit(
         box_regression=box_regression,
         refinement=recipe.refinement,
     )
-
-
-def _fit_unwarned(
-    estimator: Any, X: np.ndarray, y: np.ndarray, scaling: Scaling
-) -> Any:
-    """Fit an estimator; the localizer has learnt the range of X, and warned of it."""
-    if not hasattr(type(estimator), "_tensor_probabilities"):
-        return estimator.fit(X, y)
-    estimator._check_range, estimator._scaling_of_localizer = False, scaling
-    try:
-        return estimator.fit(X, y)
-    finally:
-        del estimator._check_range, estimator._scaling_of_localizer
 
 
 def _fresh_backgrounds(
@@ -397,6 +390,6 @@ def _fresh_backgrounds(
         data.objects.shape[3] if data.objects.ndim == 4 else None,
         recipe.scenes,
         rng,
-        n_views=views.n_views(len(images)),
+        n_views=views.n_views(len(images), settings.n_background_crops),
         max_side=views.max_side,
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
-from .._compat import Interval, validate_params
+from .._compat import Interval, StrOptions, validate_params
 from .._images.images import to_tensor
 from .._images.labels import BACKGROUND
 from .._images.reading import uint8_image_list, uint8_images
@@ -22,7 +22,7 @@ from .._search.image_format import ImageFormat
 from .._search.polarity import warn_if_dark_on_light
 from .._search.settings import ProposalSettings
 from .examples import make_examples
-from .recipe import LearningRecipe, learning_recipe
+from .recipe import CropNumberRecipe, LearningRecipe, learning_recipe
 
 
 @validate_params(
@@ -31,8 +31,14 @@ from .recipe import LearningRecipe, learning_recipe
         "labels": ["array-like"],
         "background": "no_validation",
         "background_images": ["array-like", None],
-        "n_instances": [Interval(Integral, 0, None, closed="left")],
-        "n_background": [Interval(Integral, 1, None, closed="left")],
+        "n_instances": [
+            Interval(Integral, 0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "n_background": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "rotation": [Interval(Real, 0, 180, closed="both")],
         "n_thresholds": [Interval(Integral, 1, 255, closed="both")],
         "fills_frame": ["boolean", None],
@@ -47,8 +53,8 @@ def make_training_crops(
     *,
     background,
     background_images=None,
-    n_instances=40_000,
-    n_background=30_000,
+    n_instances="auto",
+    n_background="auto",
     rotation=10.0,
     n_thresholds=31,
     fills_frame=None,
@@ -75,8 +81,9 @@ def make_training_crops(
     background_images : list of images, default=None
         Images without objects, of any sizes. If none are given, synthetic textures are
         used.
-    n_instances, n_background : int, default=40_000, 30_000
-        Maximum number of crops of objects and of background that are added.
+    n_instances, n_background : int or "auto", default="auto"
+        Maximum number of crops of objects and of background that are added. "auto":
+        by the number of images, as in `InstanceLocalizer`.
     rotation : float, default=10.0
         Maximum angle in degrees by which objects are rotated, either way.
     n_thresholds : int, default=31
@@ -133,14 +140,15 @@ def make_training_crops(
         )
     if background_images is not None:
         background_images = uint8_image_list(background_images, "background_images")
+    numbers = CropNumberRecipe().numbers(len(images), n_instances, n_background)
     return labelled_crops(
         images,
         labels,
         background,
         background_images or [],
         check_random_state(random_state),
-        n_instances=n_instances,
-        n_background=n_background,
+        n_instances=numbers[0],
+        n_background=numbers[1],
         rotation=rotation,
         n_thresholds=n_thresholds,
         fills_frame=fills_frame,

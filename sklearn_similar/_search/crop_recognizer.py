@@ -79,12 +79,15 @@ class CropRecognizer(RefiningRecognizer):
             of_background[rows] = background.max(axis=1, initial=0)
         return of_classes, of_background
 
-    def heatmaps(self, views: list[Raster]) -> Sequence[Raster]:
+    def heatmaps(
+        self, views: list[Raster], in_windows: bool = False
+    ) -> Sequence[Raster]:
         """Heatmaps of views by the estimator; see `Recognizer`."""
         make = tensor_method(self.estimator, "_heatmap_rasters")
         if make is not None:
             return make(
-                [view.map(self.image_format.tensor_from_unit) for view in views]
+                [view.map(self.image_format.tensor_from_unit) for view in views],
+                in_windows=in_windows,
             )
         images = [self.image_format.image_from_unit(view.whole()) for view in views]
         return [

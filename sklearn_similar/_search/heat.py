@@ -1,16 +1,34 @@
 """Heatmaps of the views that are searched, computed when they are asked for."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
-from .._images.rasters import Raster, work_tile_rows
+from .._images.rasters import Raster, Window, max_tile_pixels, work_tile_rows
 from .proposals import Proposals
 
-# From views in [0, 1] to their heatmaps, 1 x height x width.
-MakeHeatmaps = Callable[[list[Raster]], Sequence[Raster]]
+# Side in pixels of the cells of which windows around boxes consist, and the pixels
+# around a window that its heat is expected to depend on.
+_CELL = 64
+_MARGIN = 32
+# Maximum share of the views' pixels in such windows, and the minimum number of pixels
+# of the views: to learn what a network needs around a window takes as long as the
+# heatmap of a small image.
+_MAX_SHARE = 0.5
+_MIN_PIXELS = 2**17
+
+
+class MakeHeatmaps(Protocol):
+    """From views in [0, 1] to their heatmaps, 1 x height x width."""
+
+    def __call__(
+        self, views: list[Raster], in_windows: bool = False
+    ) -> Sequence[Raster]: ...
 
 
 class Heatmaps:
@@ -51,14 +69,52 @@ class Heatmaps:
     def maximum_in(self, proposals: Proposals) -> np.ndarray:
         """Maximum heat in the box of each proposal, float64.
 
-        Few views have any boxes when this is asked for; others need no heatmap.
+        Few views have any boxes when this is asked for; others need no heatmap. Of
+        those that have few boxes, it is computed around them alone.
         """
         numbers = np.unique(proposals.view).tolist()
         heat = np.empty(len(proposals))
-        for number, heatmap in zip(numbers, self.of(numbers), strict=True):
-            rows = np.flatnonzero(proposals.view == number)
-            heat[rows] = maximum_in_boxes(heatmap, proposals.boxes[rows])
+        rows = {n: np.flatnonzero(proposals.view == n) for n in numbers}
+        windows = self._windows({n: proposals.boxes[rows[n]] for n in numbers})
+        if windows is None:
+            for number, heatmap in zip(numbers, self.of(numbers), strict=True):
+                boxes = proposals.boxes[rows[number]]
+                heat[rows[number]] = maximum_in_boxes(heatmap, boxes)
+            return heat
+        heatmaps = self._make([self._views[n] for n in numbers], in_windows=True)
+        for number, heatmap in zip(numbers, heatmaps, strict=True):
+            for window, inside in windows[number]:
+                of_window = rows[number][inside]
+                boxes = proposals.boxes[of_window]
+                heat[of_window] = _maximum_in_window(heatmap, window, boxes)
         return heat
+
+    def _windows(
+        self, boxes: dict[int, np.ndarray]
+    ) -> dict[int, list[tuple[Window, np.ndarray]]] | None:
+        """Windows around the boxes of each view, and the rows of the boxes in them.
+
+        None if the views are to be computed as a whole, or are large: of these, tiles
+        with boxes are computed.
+        """
+        n_pixels = [math.prod(self._views[number].size) for number in boxes]
+        is_computed = any(number in self._heatmaps for number in boxes)
+        if (
+            is_computed
+            or sum(n_pixels) < _MIN_PIXELS
+            or max(n_pixels) > max_tile_pixels()
+            or tuple(self._scales) != (1.0,)
+        ):
+            return None
+        windows = {
+            n: windows_around(of, self._views[n].size) for n, of in boxes.items()
+        }
+        n_computed = sum(
+            math.prod(part.stop - part.start + 2 * _MARGIN for part in window)
+            for of_view in windows.values()
+            for window, _ in of_view
+        )
+        return windows if n_computed <= _MAX_SHARE * sum(n_pixels) else None
 
     def _at_scales(self, views: list[Raster]) -> Sequence[Raster]:
         if tuple(self._scales) == (1.0,):
@@ -75,6 +131,41 @@ class Heatmaps:
                 full = resize(heat.whole(), maximum.shape)
                 np.maximum(maximum, full[0].numpy(), out=maximum)
         return [Raster.from_tensor(torch.from_numpy(heat)[None]) for heat in maxima]
+
+
+def windows_around(
+    boxes: np.ndarray, size: tuple[int, int]
+) -> list[tuple[Window, np.ndarray]]:
+    """Windows of an image that hold boxes n x 4, and the rows of the boxes in each.
+
+    They consist of cells; boxes that meet neighbouring cells are in one window.
+    """
+    first = np.floor(boxes[:, 1::-1] / _CELL).astype(int)
+    last = np.ceil(boxes[:, :1:-1] / _CELL).astype(int)
+    is_met = np.zeros([-(-length // _CELL) for length in size], bool)
+    for (top, left), (bottom, right) in zip(first, last, strict=True):
+        is_met[top:bottom, left:right] = True
+    number, _ = ndimage.label(is_met)
+    of_box = number[first[:, 0], first[:, 1]]
+    height, width = size
+    return [
+        (
+            (
+                slice(_CELL * rows.start, min(_CELL * rows.stop, height)),
+                slice(_CELL * columns.start, min(_CELL * columns.stop, width)),
+            ),
+            np.flatnonzero(of_box == index),
+        )
+        for index, (rows, columns) in enumerate(ndimage.find_objects(number), start=1)
+    ]
+
+
+def _maximum_in_window(heat: Raster, window: Window, boxes: np.ndarray) -> np.ndarray:
+    """Maximum heat in each box, n_boxes, all in a window of the heatmap."""
+    rows, columns = window
+    part = Raster.from_tensor(heat.read(rows, columns))
+    origin = np.array([columns.start, rows.start] * 2)
+    return maximum_in_boxes(part, boxes - origin)
 
 
 def resize(pixels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -109,10 +109,13 @@ class Recognizer(ABC):
         """Whether `heatmaps` is implemented, which is optional."""
         return False
 
-    def heatmaps(self, views: list[Raster]) -> Sequence[Raster]:
+    def heatmaps(
+        self, views: list[Raster], in_windows: bool = False
+    ) -> Sequence[Raster]:
         """Heatmaps, 1 x height x width, of views in [0, 1].
 
-        Called only if `has_heatmaps` is true.
+        Called only if `has_heatmaps` is true. With `in_windows`, small parts of them
+        are read.
         """
         raise NotImplementedError(f"{type(self).__name__} has no heatmaps.")
 

@@ -62,6 +62,28 @@ def test_tiles_give_the_heatmap_of_the_whole_image(
     assert_allclose(actual, expected, rtol=0, atol=power * 1e-5)
 
 
+@pytest.mark.parametrize("name", ["LeNet", "two layers"])
+def test_a_window_of_a_small_image_is_computed_without_the_rest(models, page, name):
+    model = models[name].set_params(resolution="pooled", normalize="validation")
+    image = Raster.from_tensor(torch.from_numpy(page / np.float32(255))[None])
+    n_read = []
+
+    def read(rows, columns):
+        n_read.append((rows.stop - rows.start) * (columns.stop - columns.start))
+        return image.read(rows, columns)
+
+    (whole,) = model._heatmap_rasters([image])
+    (part,) = model._heatmap_rasters([Raster(image.size, read)], in_windows=True)
+    window = slice(5, 30), slice(80, 107)
+    expected, actual = (heat.read(*window).numpy() for heat in (whole, part))
+    power = 2 if name == "two layers" else 1
+    scale = max(1, expected.max())
+    assert_allclose(
+        (actual / scale) ** power, (expected / scale) ** power, atol=power * 1e-5
+    )
+    assert sum(n_read) < page.size
+
+
 def test_heat_that_depends_on_the_whole_image_is_not_tiled(models, page):
     model = models["outlined"].set_params(normalize="image")
     image = page[:60, :60]

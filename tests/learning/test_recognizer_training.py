@@ -9,6 +9,7 @@ import pytest
 from sklearn_similar._learning.recipe import (
     BoxRegressionRecipe,
     CalibrationRecipe,
+    CropNumberRecipe,
     LearningRecipe,
     ViewRecipe,
 )
@@ -103,7 +104,22 @@ def test_few_background_images_are_for_all(n_images):
 
 def test_any_number_of_background_images_gives_a_bounded_number_of_views():
     recipe = ViewRecipe(per_image=8, max_views=64, max_side=320)
-    assert [recipe.n_views(n) for n in (0, 1, 8, 9, 1000)] == [0, 8, 64, 64, 64]
+    assert [recipe.n_views(n, 99) for n in (0, 1, 8, 9, 1000)] == [0, 8, 64, 64, 64]
+    # A view gives many crops, and each image has one.
+    recipe = replace(recipe, crops_per_view=50)
+    assert [recipe.n_views(3, n) for n in (1, 500, 501, 10_000)] == [3, 10, 11, 24]
+    assert recipe.n_views(1000, 1) == 64
+
+
+def test_the_number_of_crops_follows_from_the_number_of_images():
+    recipe = CropNumberRecipe()
+    assert recipe.numbers(1) == recipe.numbers(9) == (667, 500)
+    assert recipe.numbers(1000) == (3429, 2572)
+    assert recipe.numbers(60_000) == recipe.numbers(10**7) == (40_000, 30_000)
+    assert recipe.numbers(1000, n_instances=0) == (0, 2572)
+    assert recipe.numbers(1000, 10, 20) == (10, 20)
+    of_sizes = np.array([recipe.numbers(n) for n in range(1, 70_000, 500)])
+    assert (np.diff(of_sizes, axis=0) >= 0).all()
 
 
 def test_objects_are_held_out_for_box_regression_from_twenty_up():

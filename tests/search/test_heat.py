@@ -20,7 +20,7 @@ class Identity:
     def __init__(self):
         self.sizes = []
 
-    def __call__(self, views):
+    def __call__(self, views, in_windows=False):
         self.sizes += [view.size for view in views]
         return views
 
@@ -46,7 +46,7 @@ def test_a_heatmap_is_computed_once_and_only_if_it_is_asked_for():
 
 
 def test_of_several_scales_the_maximum_is_taken():
-    def make(views):
+    def make(views, in_windows=False):
         # Views of half the size are hotter on their left.
         heats = [torch.full((1, *view.size), 0.5) for view in views]
         for heat in heats:
@@ -64,6 +64,37 @@ def test_a_view_has_at_least_a_pixel_at_any_scale():
     make = Identity()
     heatmaps_of(make, (0.01,)).of([0])
     assert make.sizes == [(1, 1)]
+
+
+def test_few_boxes_of_large_views_need_windows_only():
+    rng = np.random.RandomState(0)
+    values = torch.from_numpy(rng.rand(1, 400, 500).astype(np.float32))
+    windows = []
+
+    def read(rows, columns):
+        windows.append((rows, columns))
+        return values[:, rows, columns]
+
+    heatmaps = Heatmaps(
+        [Raster((400, 500), read)], lambda views, in_windows=False: views, (1.0,), 0.15
+    )
+    boxes = np.array(
+        [[3, 4, 9.5, 10], [5.5, 2, 90, 30], [495, 395, 500, 400], [70, 60, 80, 70]]
+    )
+    heat = heatmaps.maximum_in(Proposals.from_boxes(boxes))
+    expected = [
+        values[0, int(y0) : -int(-y1 // 1), int(x0) : -int(-x1 // 1)].max()
+        for x0, y0, x1, y1 in boxes
+    ]
+    assert_allclose(heat, expected)
+    n_read = sum(
+        (part.stop - part.start) * (other.stop - other.start) for part, other in windows
+    )
+    assert n_read < 0.2 * 400 * 500
+    # Where most of a view is in boxes, all of it is computed.
+    windows.clear()
+    heatmaps.maximum_in(Proposals.from_boxes([[0, 0, 400, 380]]))
+    assert windows == [(slice(0, 400), slice(0, 500))]
 
 
 @pytest.mark.parametrize("working_memory", [1024, 8**2 / 1024])
