@@ -388,9 +388,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         X : array, DataFrame or list of images; or photographs
             Crops: labelled images of one object each, bright on black, or cropped from
             photographs; `crop_size` says how they are scaled. Photographs: a list of
-            images of any sizes or of paths, a folder, or an array. With up to 500
-            objects, their mirror images are used, too, if that is no worse in held-out
-            photographs: letters and arrows are not.
+            images of any sizes or of paths, a folder, or an array. Up to 500 objects
+            are also learnt from their mirror images, unless these change the labels, as
+            those of letters do: held-out photographs decide.
         y : array-like of shape (n_images,) or DataFrame
             Of crops: their labels, of any type. If the estimator's parameter
             `background` is one of them, its images join the background. Of photographs:

@@ -4,8 +4,10 @@ import multiprocessing
 import pickle
 import random
 import signal
+import sys
 import threading
 import time
+from types import TracebackType
 
 import numpy as np
 import pytest
@@ -100,6 +102,23 @@ def test_a_callback_ends_training_early_by_its_own_interrupt(digits, quick):
     }
     estimator.set_params(net_params=params)
     assert len(estimator.fit(digits.X, digits.y).net_.history) < 9
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="other instructions have no line"
+)
+def test_an_interrupt_at_an_instruction_without_a_line_ends_the_fit(digits, quick):
+    class Struck(Callback):
+        def on_batch_end(self, net, **kwargs):
+            # The first instruction of a function that sees outer names has no line.
+            place = TracebackType(None, sys._getframe(), 0, -1)
+            lines.append(place.tb_lineno)
+            raise KeyboardInterrupt().with_traceback(place)
+
+    lines = []
+    with pytest.raises(KeyboardInterrupt):
+        quick(net_params={"callbacks": [Struck()]}).fit(digits.X, digits.y)
+    assert lines == [None]
 
 
 def test_an_interrupt_of_a_user_s_network_is_not_taken_for_an_early_stop(digits, quick):

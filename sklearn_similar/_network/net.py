@@ -106,6 +106,9 @@ def _is_raised_by_callback(interrupt: KeyboardInterrupt, callbacks) -> bool:
     a signal handler.
     """
     *_, (frame, line) = traceback.walk_tb(interrupt.__traceback__)
+    # Some instructions that Ctrl-C strikes at belong to no line.
+    if line is None:
+        return False
     is_raised = "raise" in linecache.getline(frame.f_code.co_filename, line)
     owner = frame.f_locals.get("self")
     return is_raised and any(owner is callback for _, callback in callbacks)
