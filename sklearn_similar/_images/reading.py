@@ -284,6 +284,7 @@ def uint8_images(images, name: str) -> np.ndarray:
             f"(n, height, width, channels) and not be empty, found {array.shape}: "
             "reshape them first."
         )
+    _check_kind(array, name)
     return _to_uint8(array, name, learn_scaling(extremes([array], set())))
 
 

@@ -92,7 +92,9 @@ def check_images(images, name: str) -> list[np.ndarray]:
 
 def picture(image: np.ndarray) -> np.ndarray:
     """Grey (2-D) or RGB values in [0, 1] of an image that an estimator takes."""
-    _, white = learnt_range(image.dtype, float(image.min()), float(image.max()))
+    white = 1.0
+    if image.dtype.kind in "iu":
+        _, white = learnt_range(image.dtype, float(image.min()), float(image.max()))
     if image.ndim == 3 and image.shape[2] != 3:
         image = image.mean(axis=2, dtype=np.float32) / white
     else:

