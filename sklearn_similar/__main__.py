@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _warnings_as_lines():
             import_pillow(f"{parser.prog} {options.command}")
-            print(options.run(options))
+            print(_one_line(options.run(options)))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except MemoryError:
@@ -117,6 +117,13 @@ def _program() -> str:
     return name if name == "sklearn-similar" else "python -m sklearn_similar"
 
 
+def _path(text: str) -> Path:
+    """A path of the command line; an empty one would name the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a path is empty")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_program(),
@@ -124,6 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         "from boxes.",
         epilog="@FILE stands for the arguments in the lines of a file.",
         fromfile_prefix_chars="@",
+    )
+    # A file of arguments may have blank lines.
+    parser.convert_arg_line_to_args = (  # type: ignore[method-assign]
+        lambda line: [line] if line.strip() else []
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -143,12 +154,12 @@ def _add_train(commands: Any) -> None:
     command.set_defaults(run=train, usage_error=command.error)
     command.add_argument(
         "images",
-        type=Path,
+        type=_path,
         help="folder with a folder of crops for each label, or folder of photographs",
     )
     command.add_argument(
         "model",
-        type=Path,
+        type=_path,
         nargs="?",
         help="file to write (default: model.safetensors, if it does not exist)",
     )
@@ -195,7 +206,7 @@ def _add_localize(commands: Any) -> None:
     _add_model_and_images(command)
     command.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         metavar="PATH",
         help="CSV file to write (default: instances.csv, if it does not exist)",
     )
@@ -219,7 +230,7 @@ def _add_report(commands: Any) -> None:
     _add_model_and_images(command)
     command.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         metavar="PATH",
         help="HTML file to write (default: report.html, if it does not exist)",
     )
@@ -233,10 +244,10 @@ def _add_report(commands: Any) -> None:
 
 
 def _add_model_and_images(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, help="file that train or save wrote")
+    command.add_argument("model", type=_path, help="file that train or save wrote")
     command.add_argument(
         "images",
-        type=Path,
+        type=_path,
         nargs="+",
         help="folders of images, which are searched with their subfolders, or images",
     )

@@ -59,6 +59,7 @@ def train(options: argparse.Namespace) -> str:
             options.usage_error(f"--{name.replace('_', '-')} {fact} --annotations")
     model = _path_to_write(options.model, "model.safetensors", "a name for the model")
     check_can_write(model)
+    _check_not_read([model], [options.images, options.annotations])
     background = None
     if options.background is not None:
         background = list(ImageFiles(find_image_files(options.background)))
@@ -130,6 +131,8 @@ def localize(options: argparse.Namespace) -> str:
                 f"--out and --report would both write {str(options.report)!r}; pass "
                 "two names."
             )
+    reports = [] if options.report is None else [options.report]
+    _check_not_read([*files, *reports], [options.model, *paths])
     instances = localizer.localize(paths)
     localizer.set_params(verbose=0)
     files = _table_files(options, paths, instances)
@@ -168,6 +171,7 @@ def report(options: argparse.Namespace) -> str:
         truth = _labels_of_classes(labels, estimator.classes_)
     else:
         paths = _image_paths(options.images)
+    _check_not_read([out], [options.model, options.annotations, *paths])
     _set_parameters(estimator, options)
     instances = None
     if finds_objects:
@@ -176,6 +180,17 @@ def report(options: argparse.Namespace) -> str:
     names = _names(options.images, paths)
     write_all({out: _page(estimator, paths, names, truth, instances)})
     return f"wrote {out}"
+
+
+def _check_not_read(written: list[Path], read: list[Path | None]) -> None:
+    """Raise ValueError for a file that a command would read and write."""
+    inputs = {path.resolve() for path in read if path is not None}
+    for path in written:
+        if path.resolve() in inputs:
+            raise ValueError(
+                f"{str(path)!r} is read by this command, which would replace it; pass "
+                "another name to write."
+            )
 
 
 def _labels_of_classes(labels: Any, classes: np.ndarray) -> list:

@@ -24,7 +24,7 @@ from torch.nn.modules import module as _module
 from torch.nn.modules.utils import _pair as pair
 from torch.overrides import _get_current_function_mode as current_function_mode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -141,6 +141,7 @@ __all__ = [
     "n_modes",
     "pair",
     "tree_leaves",
+    "tree_map_only",
     "validate_parameter_constraints",
     "validate_params",
 ]

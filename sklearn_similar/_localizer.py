@@ -732,7 +732,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
 
     def _warn_of_crop_parameters(self) -> None:
         """Name parameters with other values than the default that boxes do not use."""
-        parameters = signature(InstanceLocalizer).parameters
+        parameters = signature(type(self)).parameters
         unused = [
             name
             for name in _CROP_PARAMETERS
@@ -773,8 +773,17 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             )
         image_shape = getattr(self.estimator, "image_shape", None)
         X = scaled_crops(X, self.crop_size, fill_for(self))
+        # A network that was trained elsewhere has a scaling.
+        module = getattr(self.estimator, "module", None)
+        is_fixed = getattr(self.estimator, "max_epochs", None) == 0
         images, labels = check_training_data(
-            self, X, y, image_shape, min_classes=1, known=self._known_scaling()
+            self,
+            X,
+            y,
+            image_shape,
+            min_classes=1,
+            known=self._known_scaling(),
+            learns_scaling=not (is_fixed and isinstance(module, nn.Module)),
         )
         self.background_ = getattr(self.estimator, "background", None)
         if self.background_ is not None:
@@ -803,7 +812,13 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         """
         scaling = Scaling.given(self.value_range)
         if isinstance(self.estimator, FrozenEstimator):
-            return scaling or Scaling.of(self.estimator)
+            of_frozen = Scaling.of(self.estimator)
+            if scaling and not scaling.agrees_with(of_frozen):
+                raise ValueError(
+                    f"value_range is {self.value_range!r}, but the frozen estimator "
+                    f"has the ranges {dict(of_frozen.ranges)}; leave value_range out."
+                )
+            return scaling or of_frozen
         of_estimator = Scaling.given(getattr(self.estimator, "value_range", None))
         if scaling and of_estimator and scaling != of_estimator:
             raise ValueError(

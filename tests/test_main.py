@@ -150,6 +150,37 @@ def test_table_and_report_have_two_names(model, photographs, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_files_that_a_command_reads_are_not_replaced(
+    model, photographs, crops, tmp_path, capsys
+):
+    photograph = sorted(photographs.rglob("*.png"))[0]
+    for arguments, read in (
+        (["localize", model, photographs, "--out", model], model),
+        (
+            ["localize", model, photographs, "--out", "a.csv", "--report", photograph],
+            photograph,
+        ),
+        (["report", model, photographs, "--out", photograph], photograph),
+    ):
+        before = read.read_bytes()
+        assert "is read by this command" in error_of(capsys, *arguments)
+        assert read.read_bytes() == before
+
+
+def test_blank_lines_and_empty_paths_do_not_mean_the_current_folder(
+    model, photographs, tmp_path, monkeypatch, capsys
+):
+    photograph = sorted(photographs.rglob("*.png"))[0]
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{photograph}\n\n")
+    out = tmp_path / "table.csv"
+    assert main(["localize", str(model), f"@{listed}", "--out", str(out)]) == 0
+    assert "in 1 image;" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["localize", str(model), "", "--out", str(out)])
+    assert "a path is empty" in capsys.readouterr().err
+
+
 @pytest.fixture
 def marked(tmp_path):
     """A folder of photographs, and a folder of their boxes in LabelMe's format."""

@@ -12,7 +12,7 @@ from torch import nn
 from .._images.images import Images
 from .._images.memory import within_working_memory
 from .._network.activations import extract_activations
-from .._network.attention import find_heads
+from .._network.attention import HeadOutputs, find_heads
 from .._network.forward import at_least_single
 from .._network.trained import TrainedNetwork, check_finite
 from .._progress import with_progress
@@ -337,6 +337,9 @@ def _add_silent_filters(
     level = activations.relu().mean(dtype=torch.float64) / (~silent).mean()
     level = float(level) if level > 0 else 1.0
     values = recorded.outputs[strategy.layer]
+    if isinstance(values, HeadOutputs):
+        # Nothing can be put in the place of a head.
+        return
     replacement = values.new_full((len(silent),), level)
     given = ErrorSums.zeros(len(silent), network.n_classes)
     try:

@@ -115,7 +115,8 @@ def select_strategy(
     can_stack = not graph.bypasses()
     masking = NetworkMasking(module, layer, maps.layout, can_stack)
     candidates: list[AblationStrategy] = [HeadMasking(graph, maps.layout)]
-    if maps.layout.is_channels_first:
+    has_heads = find_heads(module.get_submodule(layer)) is not None
+    if maps.layout.is_channels_first and not has_heads:
         n_filters = maps.activations.shape[1]
         layers = first_cross_channel_layers(graph, images, n_filters)
         if layers:

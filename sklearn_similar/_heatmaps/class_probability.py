@@ -16,6 +16,7 @@ from .._ablation.graph import LayerGraph, NotTraceable
 from .._images.images import batch_slices
 from .._images.memory import within_working_memory
 from .._network.activations import FeatureMaps, extract_activations
+from .._network.attention import find_heads
 from .._network.trained import TrainedNetwork
 from .class_map import ImageActivations
 from .maps import interpolate_to_pixels, smooth
@@ -63,7 +64,8 @@ class ClassHead:
         probe = probe.reshape(1, network.n_channels, *size)
         (maps,) = extract_activations(network.module, (layer,), probe.clone(), "pooled")
         # Windows are cut out of maps, which the head would have to take as tokens.
-        if not maps.layout.is_channels_first:
+        has_heads = find_heads(network.module.get_submodule(layer)) is not None
+        if has_heads or not maps.layout.is_channels_first:
             return None
         try:
             graph = LayerGraph.trace(network.module, layer, probe)

@@ -13,6 +13,7 @@ from .._ablation.graph import LayerGraph, NotTraceable
 from .._compat import is_out_of_memory
 from .._images.images import Images, batch_slices
 from .._network.activations import extract_activations
+from .._network.attention import find_heads
 from .._network.forward import first_line, forward_hook
 from .._network.tile_halo import NotLocalError, TileHalo, find_tile_halo
 from .._network.trained import TrainedNetwork
@@ -219,7 +220,9 @@ class ActivationExtractor:
         n_layers = len(feature_maps) - self._n_mid_level
         mid_level_maps = tuple(feature_maps[n_layers:])
         feature_maps = feature_maps[:n_layers]
-        if self._runs_head and not feature_maps[-1].layout.is_channels_first:
+        last = self.network.module.get_submodule(self._layers[n_layers - 1])
+        is_changeable = feature_maps[-1].layout.is_channels_first
+        if self._runs_head and (find_heads(last) or not is_changeable):
             raise ValueError(
                 f"{self._use_of_head} on changed activations, which is possible for "
                 "outputs n_images x n_filters x height x width alone; choose "

@@ -296,8 +296,15 @@ def from_tensor(
         n_channels).
     scaling : Scaling
     """
-    values = scaling.unscale(images.permute(0, 2, 3, 1), dtype)
-    pixels = values.numpy(force=True).astype(dtype)
+    values = images.permute(0, 2, 3, 1).numpy(force=True)
+    if dtype.kind in "iu":
+        # In double precision, as float32 rounds the maximum of 32 bits up.
+        limits = np.iinfo(dtype)
+        values = scaling.unscale(values.astype(np.float64), dtype)
+        values = values.clip(limits.min, limits.max)
+    else:
+        values = scaling.unscale(values, dtype)
+    pixels = values.astype(dtype)
     if layout == "rows":
         return pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     return pixels[..., 0] if layout == "grey" else pixels

@@ -125,15 +125,18 @@ def _choose_scaling(images: Sequence[Any], given: Scaling | None) -> Scaling:
 
     Files of 8 bits are not read to learn it; others are read once more.
     """
+    known = BY_TYPE
     if given is None and isinstance(images, ImageFiles):
         deep = [path for path in images.paths if not has_8_bits(path)]
+        if len(deep) < len(images.paths):
+            known = known.with_range_of(np.dtype(np.uint8))
         images = ImageFiles(deep, images.fill)
     pixels = (
         np.asarray(read_image(image, f"Image {index} of X"))
         for index, image in enumerate(images)
     )
     if given is None:
-        return learn_scaling(extremes(pixels, set()))
+        return learn_scaling(extremes(pixels, set()), known)
     warn_of_clipping(given, extremes(pixels))
     return given
 

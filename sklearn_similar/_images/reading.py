@@ -285,7 +285,12 @@ def uint8_images(images, name: str) -> np.ndarray:
             "reshape them first."
         )
     _check_kind(array, name)
-    return _to_uint8(array, name, learn_scaling(extremes([array], set())))
+    return _to_uint8(array, name, scaling_of(array))
+
+
+def scaling_of(images) -> Scaling:
+    """The scaling that is learnt from images of one type."""
+    return learn_scaling(extremes([np.asarray(images)], set()))
 
 
 def uint8_image_list(images, name: str, scaling: Scaling = BY_TYPE) -> list[np.ndarray]:

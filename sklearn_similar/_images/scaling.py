@@ -65,11 +65,22 @@ class Scaling:
         """Whether values of a type outside the range become 0 and 1."""
         if ANY not in self.ranges:
             return False
-        return dtype.itemsize > 1 or self.ranges[ANY][1] <= np.iinfo("u1").max
+        if dtype.itemsize > 1:
+            return True
+        return self.ranges[ANY][1] <= (1 if dtype.kind == "b" else np.iinfo(dtype).max)
 
     def knows(self, dtype: np.dtype) -> bool:
         """Whether there is a range for a type."""
         return self.clips(dtype) or dtype.name in self.ranges
+
+    def agrees_with(self, other: "Scaling") -> bool:
+        """Whether types that the other scaling knows have the same range in both."""
+        if ANY in other.ranges:
+            return self.ranges.get(ANY) == other.ranges[ANY]
+        return all(
+            self.limits(np.dtype(name)) == limits
+            for name, limits in other.ranges.items()
+        )
 
     def with_range_of(self, dtype: np.dtype) -> "Scaling":
         """The same scaling, in which a type has a range."""
@@ -121,7 +132,7 @@ def extremes(
     """
     values: dict[np.dtype, ValueRange] = {}
     for pixels in arrays:
-        dtype = pixels.dtype
+        dtype = pixels.dtype.newbyteorder("=")
         if settled is not None and dtype.kind in "biu" and dtype.itemsize == 1:
             settled.add(dtype)
             values[dtype] = BY_TYPE.limits(dtype)

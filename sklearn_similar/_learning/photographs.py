@@ -395,7 +395,7 @@ def _fit_regressions(
                 for tile, of_tile in zip(tiles, boxes, strict=True)
             ]
         features, sources, targets, ious, shown = [], [], [], [], []
-        n_objects = 0
+        first_object = _first_objects(tiles)
         for tile, of_tile in zip(tiles, boxes, strict=True):
             iou, nearest = tile.nearest(of_tile)
             # Later steps need no background.
@@ -407,8 +407,8 @@ def _fit_regressions(
             target[is_near] = tile.objects[nearest[rows][is_near]]
             targets.append(target)
             ious.append(iou[rows])
-            shown.append(np.where(is_near, n_objects + nearest[rows], -1))
-            n_objects += len(tile.objects)
+            number = first_object[tile.image] + nearest[rows]
+            shown.append(np.where(is_near, number, -1))
         X, iou = np.concatenate(features), np.concatenate(ious)
         del features
         if step == 0:
@@ -429,6 +429,17 @@ def _fit_regressions(
             recognizer, regressions=(*recognizer.regressions, regression)
         )
     return recognizer
+
+
+def _first_objects(tiles: list[_Tile]) -> dict[int, int]:
+    """Number of the first object of each photograph, which its mirror image shares."""
+    numbers: dict[int, int] = {}
+    n_objects = 0
+    for tile in tiles:
+        if tile.image not in numbers:
+            numbers[tile.image] = n_objects
+            n_objects += len(tile.objects)
+    return numbers
 
 
 def _groups(shown: list[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from .._compat import Interval, StrOptions, validate_params
 from .._images.images import to_tensor
 from .._images.labels import BACKGROUND
-from .._images.reading import uint8_image_list, uint8_images
+from .._images.reading import scaling_of, uint8_image_list, uint8_images
 from .._search.crop_specification import (
     choose_images,
     learn_crop_specification,
@@ -125,7 +125,8 @@ def make_training_crops(
     >>> X.shape[1:], int((y == -1).sum())
     ((28, 28), 200)
     """
-    images = uint8_images(images, "images")
+    pixels = images
+    images = uint8_images(pixels, "images")
     labels = np.asarray(labels)
     check_consistent_length(images, labels)
     _check_kind(labels, background)
@@ -139,7 +140,9 @@ def make_training_crops(
             f"images[{is_blank.argmax()}] is blank; leave out images that show nothing."
         )
     if background_images is not None:
-        background_images = uint8_image_list(background_images, "background_images")
+        background_images = uint8_image_list(
+            background_images, "background_images", scaling_of(pixels)
+        )
     numbers = CropNumberRecipe().numbers(len(images), n_instances, n_background)
     return labelled_crops(
         images,

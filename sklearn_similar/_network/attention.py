@@ -5,7 +5,6 @@ projection, which is linear. So its output is z = b + sum_h W_h v_h, with W_h th
 columns of its weights for head h, and without a head it is z - W_h v_h.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -14,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._compat import tree_map_only
+from .copying import deep_copy
 from .layout import Layout
 
 # Names in PyTorch, torchvision and timm.
@@ -146,11 +147,15 @@ def head_outputs(attention: nn.Module) -> Callable[..., HeadOutputs] | None:
     if heads is None:
         return None
     # A copy that shares all weights but those of the projection.
-    tensors = [*attention.parameters(), *attention.buffers()]
-    other = copy.deepcopy(attention, {id(t): t for t in tensors})
+    other = deep_copy(attention, [*attention.parameters(), *attention.buffers()])
     layer = getattr(attention, heads.projection)
-    projection = nn.Linear(1, 1, bias=layer.bias is not None)
-    setattr(other, heads.projection, projection)
+    projection = getattr(other, heads.projection)
+    if "weight" not in dict(projection.named_parameters(recurse=False)):
+        # Its weight is computed from parameters, and has been computed.
+        sizes = layer.in_features, layer.out_features
+        has_bias = layer.bias is not None
+        projection = nn.utils.skip_init(nn.Linear, *sizes, bias=has_bias)
+        setattr(other, heads.projection, projection)
 
     def run(args, kwargs, weight, bias) -> torch.Tensor:
         projection.weight = nn.Parameter(weight, requires_grad=False)
@@ -166,10 +171,14 @@ def head_outputs(attention: nn.Module) -> Callable[..., HeadOutputs] | None:
             torch.eye(len(weight)).to(weight),
             None if bias is None else torch.zeros_like(bias),
         )
+        is_projected = _is_projected(values, layer, output)
+        if not is_projected:
+            # The network may overwrite them before the attention runs again.
+            args, kwargs = tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
         return HeadOutputs(
             output=output,
             weight=weight,
-            values=values if _is_projected(values, layer, output) else None,
+            values=values if is_projected else None,
             n_heads=heads.number,
             project=lambda changed: run(args, kwargs, changed, bias),
         )

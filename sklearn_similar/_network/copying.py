@@ -1,6 +1,7 @@
 """Copies of users' networks, and kinds of networks that cannot be used."""
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -29,8 +30,8 @@ def usable_copy(module: nn.Module) -> nn.Module:
     return copied
 
 
-def deep_copy(module: nn.Module) -> nn.Module:
-    """A copy of a network, also after a forward pass.
+def deep_copy(module: nn.Module, shared: Iterable[torch.Tensor] = ()) -> nn.Module:
+    """A copy of a network, also after a forward pass, that may share some tensors.
 
     Weight normalisation and pruning of PyTorch keep the weight that they computed last;
     one with gradients cannot be copied, and is computed again.
@@ -41,7 +42,7 @@ def deep_copy(module: nn.Module) -> nn.Module:
         for value in vars(layer).values()
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(module, computed)
+    return copy.deepcopy(module, computed | {id(tensor): tensor for tensor in shared})
 
 
 def warn_of_other_precision(module: nn.Module, name: str) -> None:

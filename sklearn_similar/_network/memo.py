@@ -9,15 +9,19 @@ as weights that are changed through ``.data`` or NumPy.
 import hashlib
 import pickle
 from collections.abc import Callable, Hashable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from .._compat import global_forward_hooks
 
 Result = TypeVar("Result")
+
+# Kinds of class attributes and global variables on whose content networks may depend.
+_CHANGEABLE = (bool, int, float, str, list, dict, set, tuple, np.ndarray, torch.Tensor)
 
 
 class NetworkMemo:
@@ -124,6 +128,8 @@ class _FingerprintPickler(pickle.Pickler):
             return self._identified(value, (type(value), vars(value)))
         if isinstance(value, FunctionType):
             return self._identified(value, _of_function(value))
+        if isinstance(value, MethodType):
+            return self._identified(value, (value.__func__, value.__self__))
         if isinstance(value, type):
             return self._identified(value, self._of_class(value))
         return NotImplemented
@@ -147,7 +153,13 @@ class _FingerprintPickler(pickle.Pickler):
             return ()
         attributes = list(vars(value).items())
         self.held += [attribute for _, attribute in attributes]
-        return value.__bases__, [(n, id(attribute)) for n, attribute in attributes]
+        contents = {
+            name: attribute
+            for name, attribute in attributes
+            if isinstance(attribute, (*_CHANGEABLE, FunctionType))
+            and not name.startswith("__")
+        }
+        return value.__bases__, [(n, id(a)) for n, a in attributes], contents
 
 
 def _of_function(function: FunctionType) -> tuple:
@@ -157,7 +169,18 @@ def _of_function(function: FunctionType) -> tuple:
         function.__defaults__,
         function.__kwdefaults__,
         [cell.cell_contents for cell in cells],
+        # Modules, classes and functions count by name.
+        {
+            name: _content(function.__globals__[name])
+            for name in function.__code__.co_names
+            if name in function.__globals__
+        },
     )
+
+
+def _content(value: Any) -> Any:
+    """Numbers, tensors and containers, which may change in place; else None."""
+    return value if isinstance(value, _CHANGEABLE) else None
 
 
 def _nothing(_identity: int) -> None:

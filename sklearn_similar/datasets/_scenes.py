@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from .._compat import Interval, StrOptions, validate_params
 from .._images.images import from_tensor
 from .._images.messages import count, shape_text
-from .._images.reading import uint8_image_list, uint8_images
+from .._images.reading import scaling_of, uint8_image_list, uint8_images
 from .._scenes.pasting import SceneRecipe, cover_scenes, paste_scenes
 from .._scenes.scene import SceneImages
 from .._tables.boxes import BOX_COLUMNS
@@ -131,7 +131,8 @@ def make_scenes(
     >>> list(instances.columns)
     ['image', 'label', 'x_min', 'y_min', 'x_max', 'y_max']
     """
-    images = uint8_images(images, "images")
+    pixels = images
+    images = uint8_images(pixels, "images")
     masks = _check_masks(masks, images)
     labels = _check_labels(labels, images, masks)
     size = check_size(size)
@@ -139,7 +140,9 @@ def make_scenes(
     background = background_images
     if not isinstance(background_images, str):
         background = "images"
-        backgrounds = uint8_image_list(background_images, "background_images")
+        backgrounds = uint8_image_list(
+            background_images, "background_images", scaling_of(pixels)
+        )
         backgrounds = cover_scenes(backgrounds, size, source.n_channels)
         source = replace(source, backgrounds=backgrounds)
     recipe = SceneRecipe(

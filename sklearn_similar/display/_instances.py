@@ -182,7 +182,11 @@ class InstancesDisplay:
             table = read_table(self.truth, self.images, "truth")
             truth = check_table(table, "truth", shapes)
             boxes = _compared_boxes(
-                instances, truth, self.iou_threshold, color or "tab:orange", truth_color
+                instances,
+                truth,
+                self.iou_threshold,
+                "tab:orange" if color is None else color,
+                truth_color,
             )
         n_boxes = Counter(box.instance["image"] for box in boxes)
         line_scale = _line_scale(max(n_boxes.values(), default=0))
@@ -192,7 +196,8 @@ class InstancesDisplay:
             for ax, image, title in zip(axes, images, titles, strict=True):
                 ax.imshow(picture(image), **im_kw)
                 ax.set_axis_off()
-                ax.set_title(title, fontsize="medium")
+                # Names with dollar signs are not formulas.
+                ax.set_title(title, fontsize="medium", parse_math=False)
             has_one_label = len({str(box.instance["label"]) for box in boxes}) < 2
             for box in boxes:
                 index = box.instance["image"]
@@ -355,7 +360,7 @@ def _is_list(images: Any) -> bool:
 def _color_by_label(instances: pd.DataFrame, color: Any) -> dict[str, Any]:
     labels = sorted({str(label) for label in instances["label"]}, key=natural_key)
     if color is not None or len(labels) < 2:
-        return dict.fromkeys(labels, color or "tab:orange")
+        return dict.fromkeys(labels, "tab:orange" if color is None else color)
     if len(labels) <= len(COLORS):
         return dict(zip(labels, COLORS, strict=False))
     from matplotlib import colormaps
@@ -484,7 +489,11 @@ def _draw_legend(
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
     place = {"loc": "outside lower center"} if is_new else place
     owner = axes[0].figure if is_new else axes[-1]
-    owner.legend(handles=handles, ncols=4, fontsize="small", frameon=False, **place)
+    legend = owner.legend(
+        handles=handles, ncols=4, fontsize="small", frameon=False, **place
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _line_scale(n_boxes: int) -> float:
@@ -543,6 +552,7 @@ def _write_label(
     given = {
         "color": box.color,
         "fontsize": "x-small",
+        "parse_math": False,
         "horizontalalignment": end,
         "verticalalignment": side,
         "clip_on": True,

@@ -17,6 +17,30 @@ IMAGES = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 X, y = IMAGES.permute(0, 2, 3, 1).numpy(), np.arange(5) % N_CLASSES
 with_pytorch = partial(nets.AttentionTransformer, nn.MultiheadAttention)
 
+
+class TripledLinear(nn.Linear):
+    """A linear layer whose outputs are three times as large."""
+
+    def forward(self, values):
+        return 3 * super().forward(values)
+
+
+def with_projections(change):
+    """A transformer whose projections do more than a linear layer."""
+    module = nets.AttentionTransformer()
+    for block in module.blocks:
+        change(block.attn.proj)
+    return module
+
+
+def triple(projection):
+    projection.__class__ = TripledLinear
+
+
+def double_by_hook(projection):
+    projection.register_forward_hook(lambda _layer, _inputs, output: 2 * output)
+
+
 # Network, layer, its projection, number of heads, and method.
 CASES = {
     "first block": (nets.AttentionTransformer, "blocks.0.attn", "proj", 3, "linear"),
@@ -48,6 +72,20 @@ CASES = {
         "encoder.layers.1.self_attn",
         "out_proj",
         2,
+        "network",
+    ),
+    "projection of a subclass": (
+        partial(with_projections, triple),
+        "blocks.0.attn",
+        "proj",
+        3,
+        "network",
+    ),
+    "projection with a hook": (
+        partial(with_projections, double_by_hook),
+        "blocks.1.attn",
+        "proj",
+        3,
         "network",
     ),
     "windows": (nets.ShiftedAttention, "attns.0", "proj", 2, "linear"),
@@ -217,3 +255,14 @@ def test_heads_of_networks_of_timm(name, layer, n_heads, settings):
         losses.append(nn.functional.cross_entropy(scores, torch.from_numpy(labels)))
     importances = torch.stack(losses[1:]) - losses[0]
     np.testing.assert_allclose(model.filter_importances_, importances, atol=1e-6)
+
+
+def test_a_silent_head_has_no_importance_and_nothing_is_drawn():
+    module = trained(nets.AttentionTransformer).eval()
+    layer = "blocks.0.attn"
+    module.get_submodule(layer).proj.weight.data.unflatten(1, (3, -1))[:, 1] = 0
+    state = torch.get_rng_state()
+    model = fitted(module, layer)
+    assert np.ravel(model.filter_importances_)[1] == pytest.approx(0, abs=1e-7)
+    model.ablate_filters(X[:2])
+    assert torch.equal(torch.get_rng_state(), state)

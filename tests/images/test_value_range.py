@@ -9,11 +9,13 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
-from sklearn_similar._images.images import Images
+from sklearn_similar._images.images import Images, from_tensor
 from sklearn_similar._images.reading import read_images
+from sklearn_similar._images.scaling import Scaling, extremes, learn_scaling
 from sklearn_similar._images.value_range import (
     check_value_range,
     training_range,
@@ -447,6 +449,27 @@ class TestGivenRange:
             make(value_range=bad).fit(digits.X, digits.y)
 
 
+class TestScaling:
+    def test_ranges_of_both_byte_orders_are_one(self):
+        arrays = [np.full((2, 2), 60_000, ">u2"), np.full((2, 2), 9, "<u2")]
+        for given in (arrays, arrays[::-1]):
+            scaling = learn_scaling(extremes(given, set()))
+            assert scaling.ranges == {"uint16": (0, 65535)}
+
+    @pytest.mark.parametrize(
+        ("dtype", "clips"), [("bool", False), ("i1", False), ("u1", True), ("u2", True)]
+    )
+    def test_a_given_range_acts_on_types_that_hold_it(self, dtype, clips):
+        assert Scaling.given((0, 255)).clips(np.dtype(dtype)) == clips
+
+    @pytest.mark.parametrize("dtype", ["uint32", "int32", "uint16"])
+    def test_white_stays_white_in_crops_of_all_bits(self, dtype):
+        white = float(np.iinfo(dtype).max)
+        scaling = Scaling({dtype: (0.0, white)})
+        (pixel,) = from_tensor(torch.ones(1, 1, 1, 1), np.dtype(dtype), "rows", scaling)
+        assert pixel == np.iinfo(dtype).max
+
+
 @pytest.mark.usefixtures("small_scenes")
 class TestRangeOfLocalizers:
     @staticmethod
@@ -459,6 +482,15 @@ class TestRangeOfLocalizers:
             random_state=0,
             **parameters,
         )
+
+    def test_another_range_than_that_of_a_frozen_estimator_is_refused(
+        self, quick, digits
+    ):
+        X = digits.X.astype(np.uint16) * 16
+        frozen = FrozenEstimator(quick().fit(X, digits.y))
+        with pytest.raises(ValueError, match="the frozen estimator has the ranges"):
+            self.make(frozen, value_range=(0, 65535)).fit(X, digits.y)
+        assert self.make(frozen, value_range=(0, 4095)).fit(X, digits.y)
 
     def test_the_estimator_is_trained_with_the_same_range(self, quick, digits):
         X = np.rint(digits.X / 255 * 4095).astype(np.uint16)

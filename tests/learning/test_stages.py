@@ -107,3 +107,14 @@ def test_other_estimators_are_trained_from_the_start(crops):
     stages.fit(X[:60], y[:60])
     expected = GaussianNB().fit(X, y).theta_
     assert_array_equal(stages.fit_last(X, y).theta_, expected)
+
+
+def test_no_copy_of_a_crop_to_train_on_is_held_out(crops):
+    X, y = (np.concatenate([part, part]) for part in crops)
+    stages = StagedTraining(estimator=network(validation_fraction=0.2), **SHARES)
+    rows = stages.hold_out(X, y, np.random.RandomState(0))
+    learnt = {crop.tobytes() for crop in X[rows]}
+    held_out, _ = stages._held_out
+    assert 10 <= len(held_out) <= 30
+    assert not learnt & {crop.tobytes() for crop in held_out}
+    assert len(rows) == 2 * (100 - len(held_out))

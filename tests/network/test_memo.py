@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+from types import MethodType
+from typing import ClassVar
 
 import pytest
 import torch
@@ -155,6 +157,40 @@ def test_another_method_of_the_class_is_noticed(monkeypatch):
         monkeypatch.setattr(Scaled, "forward", forward)
 
     assert count_findings(network(), replace) == 1
+
+
+class WithGlobals(nn.Module):
+    """A network that reads global variables and an attribute of its class."""
+
+    limits: ClassVar[dict] = {"high": 9.0}
+
+    def forward(self, images):
+        return images.clamp(LIMIT["low"], self.limits["high"])
+
+
+LIMIT = {"low": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"), [(LIMIT, "low"), (WithGlobals.limits, "high")]
+)
+def test_what_forward_reads_elsewhere_is_noticed(monkeypatch, limits, name):
+    def change(module):
+        monkeypatch.setitem(limits, name, 0.5)
+
+    assert count_findings(WithGlobals(), change) == 1
+    assert count_findings(WithGlobals(), lambda module: None) == 0
+
+
+def test_another_method_of_an_instance_is_noticed():
+    def bind(module, factor):
+        def forward(self, images):
+            return images * factor
+
+        module.forward = MethodType(forward, module)
+        return module
+
+    assert count_findings(bind(network(), 1.0), lambda module: bind(module, 2.0)) == 1
 
 
 def test_a_network_that_keeps_a_state_is_never_known():
