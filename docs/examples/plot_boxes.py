@@ -69,8 +69,8 @@ display.figure_.set_size_inches(9, 7)
 detections["label"].value_counts().to_frame()
 
 # %%
-# All capacitors are detected, without a false one, also those with
-# another top or shadow than the seven. Some chip resistors are missed: the few
+# 17 of the capacitors are detected, without a false one, also most of those
+# with another top or shadow than the seven. Some chip resistors are missed: the few
 # boxes show little of their variety.
 #
 # To improve the detector, correct its detections and train again:
