@@ -117,6 +117,11 @@ def _program() -> str:
     return name if name == "sklearn-similar" else "python -m sklearn_similar"
 
 
+def _arguments_of_line(arg_line: str) -> list[str]:
+    """The argument of a line of a file of arguments; none of a blank line."""
+    return [arg_line] if arg_line.strip() else []
+
+
 def _path(text: str) -> Path:
     """A path of the command line; an empty one would name the current folder."""
     if not text.strip():
@@ -132,10 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="@FILE stands for the arguments in the lines of a file.",
         fromfile_prefix_chars="@",
     )
-    # A file of arguments may have blank lines.
-    parser.convert_arg_line_to_args = (  # type: ignore[method-assign]
-        lambda line: [line] if line.strip() else []
-    )
+    parser.convert_arg_line_to_args = _arguments_of_line  # type: ignore[method-assign]
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
