@@ -70,8 +70,8 @@ detections["label"].value_counts().to_frame()
 
 # %%
 # 17 of the capacitors are detected, without a false one, also most of those
-# with another top or shadow than the seven. Some chip resistors are missed: the few
-# boxes show little of their variety.
+# with another top or shadow than the seven. Some chip resistors are missed:
+# the few boxes show little of their variety.
 #
 # To improve the detector, correct its detections and train again:
 # :doc:`plot_correct_boxes` shows how. :doc:`plot_coins` detects objects from
