@@ -256,7 +256,8 @@ def _loaded(image: Any, rawmodes: list[str]) -> Any:
         for tile, rawmode in zip(again.tile, rawmodes, strict=True)
     ]
     again.load()
-    if (again.mode, again.size) != (image.mode, image.size):
+    # Some versions exchange height and width as they turn an image on its side.
+    if again.mode != image.mode or sorted(again.size) != sorted(image.size):
         raise _RefusedError(
             f"A file of the layout {rawmodes[0]!r} cannot be read safely with Pillow "
             f"{sys.modules['PIL'].__version__}; {_ADVICE}."
