@@ -40,13 +40,31 @@ def distinct_images(
         At these positions the sum of the copies' weights, elsewhere 0.
     """
     weighted = np.flatnonzero(sample_weight)
-    keys = np.stack([_digests(images, n_channels), y.astype(np.uint64)], axis=1)
-    _, first, copy_of = np.unique(
-        keys[weighted], axis=0, return_index=True, return_inverse=True
-    )
+    digests = _digests(images, n_channels)
+    first, copy_of = find_copies(digests[weighted], y[weighted])
     indices, weights = weighted[first], np.zeros(len(y))
-    weights[indices] = np.bincount(copy_of.ravel(), weights=sample_weight[weighted])
+    weights[indices] = np.bincount(copy_of, weights=sample_weight[weighted])
     return indices, weights
+
+
+def find_copies(digests: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the first copies, ordered by hash and class, and which each copies.
+
+    Parameters
+    ----------
+    digests : ndarray of uint64 of shape (n_images,)
+        A hash of each image.
+    y : ndarray of int of shape (n_images,)
+        Class index of each image.
+    """
+    keys = np.stack([digests, y.astype(np.uint64)], axis=1)
+    _, first, copy_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return first, copy_of.ravel()
+
+
+def digest_of(image: np.ndarray) -> int:
+    """A hash of an image in memory."""
+    return int.from_bytes(blake2b(image.tobytes(), digest_size=_DIGEST_SIZE).digest())
 
 
 def _digests(images: Images, n_channels: int) -> np.ndarray:

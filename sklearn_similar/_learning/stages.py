@@ -9,14 +9,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from .._images.scaling import Scaling
-from .._images.splits import hold_out
+from .._images.splits import digest_of, find_copies, hold_out
 
 
 @dataclass(kw_only=True)
@@ -61,15 +60,12 @@ class StagedTraining:
             return np.arange(len(crops))
         _, code = np.unique(labels, return_inverse=True)
         # No copy of a crop to train on is held out.
-        digests = [blake2b(crop.tobytes(), digest_size=8).digest() for crop in crops]
-        keys = np.stack([np.frombuffer(b"".join(digests), np.uint64), code], axis=1)
-        _, first, copy_of = np.unique(
-            keys, axis=0, return_index=True, return_inverse=True
-        )
-        n_copies = np.bincount(copy_of.ravel()).astype(float)
+        digests = np.array([digest_of(crop) for crop in crops], dtype=np.uint64)
+        first, copy_of = find_copies(digests, code)
+        n_copies = np.bincount(copy_of).astype(float)
         training, held_out = hold_out(code[first], n_copies, fraction, rng)
         self._held_out = crops[first[held_out]], labels[first[held_out]]
-        return np.flatnonzero(np.isin(copy_of.ravel(), training))
+        return np.flatnonzero(np.isin(copy_of, training))
 
     def fit(self, crops: np.ndarray, labels: np.ndarray) -> Any:
         """Train a stage after which others follow; importances are not measured."""
