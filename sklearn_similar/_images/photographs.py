@@ -32,7 +32,7 @@ class Photographs:
     ----------
     pixels : sequence of array-like
         The images of X.
-    others : sequence of ndarray
+    backgrounds : sequence of ndarray
         Images that follow them, uint8.
     sizes : list of (int, int)
         Height and width of each.
@@ -43,19 +43,21 @@ class Photographs:
     """
 
     pixels: Sequence[Any]
-    others: Sequence[Any]
+    backgrounds: Sequence[Any]
     sizes: list[tuple[int, int]]
     n_channels: int
     scaling: Scaling = BY_TYPE
 
     def __len__(self) -> int:
-        return len(self.pixels) + len(self.others)
+        return len(self.pixels) + len(self.backgrounds)
 
     def __getitem__(self, index: Any) -> Any:
         n_pixels = len(self.pixels)
-        is_other = index >= n_pixels
-        image = self.others[index - n_pixels] if is_other else self.pixels[index]
-        scaling = BY_TYPE if is_other else self.scaling
+        is_background = index >= n_pixels
+        image = (
+            self.backgrounds[index - n_pixels] if is_background else self.pixels[index]
+        )
+        scaling = BY_TYPE if is_background else self.scaling
         pixels = read_image(image, f"Image {index} of X")
         check_photograph(pixels, f"Image {index} of X", scaling)
         return Raster.from_pixels(pixels, self.n_channels, scaling)
@@ -108,14 +110,14 @@ def read_photographs(
             "of images or of paths, a folder or an array of images."
         )
     scaling = _choose_scaling(pixels, scaling)
-    others = []
+    backgrounds = []
     if background_images is not None:
-        others = uint8_image_list(background_images, "background_images", scaling)
+        backgrounds = uint8_image_list(background_images, "background_images", scaling)
     return Photographs(
         pixels=pixels,
-        others=others,
+        backgrounds=backgrounds,
         scaling=scaling,
-        sizes=[*sizes, *(image.shape[:2] for image in others)],
+        sizes=[*sizes, *(image.shape[:2] for image in backgrounds)],
         n_channels=n_channels or (3 if has_colour else 1),
     )
 

@@ -200,12 +200,12 @@ def sliced(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
 
 def rolled(axes: Axes, dim: int, places: int) -> Axes:
     """Axes after the positions of one of them have been rolled."""
-    axis, others = axes[dim], (*axes[:dim], *axes[dim + 1 :])
+    axis, remaining = axes[dim], (*axes[:dim], *axes[dim + 1 :])
     result = axis_of(UNKNOWN, _length(axis))
     if axis.is_plain and len(axis.factors) == 1:
         factor = axis.factors[0]
         # Parts of rows or columns are rolled by themselves.
-        if not any(other.has(factor.kind) for other in others):
+        if not any(other.has(factor.kind) for other in remaining):
             shift = (factor.shift + places) % factor.size
             result = Axis((factor._replace(shift=shift),))
     return (*axes[:dim], result, *axes[dim + 1 :])
