@@ -59,6 +59,14 @@ def draw_box(axes, box, color, text=None, **settings):
         axes.text(x_min - 0.5, y_min - 1.5, text, color=color, fontsize=8, va="bottom")
 
 
+def without_axes(figure):
+    """A figure of images alone."""
+    for axes in figure.axes:
+        axes.axis("off")
+    figure.tight_layout()
+    return figure
+
+
 def boxes_of(table):
     """The boxes of a table, row by row."""
     return table[["x_min", "y_min", "x_max", "y_max"]].to_numpy()
@@ -238,10 +246,7 @@ def localization():
         box = detection.x_min, detection.y_min, detection.x_max, detection.y_max
         draw_box(axes[3], box, "#ff7f0e", f"{detection.score:.2f}")
     axes[3].set_title("detections", fontsize=10)
-    for one in axes:
-        one.axis("off")
-    figure.tight_layout()
-    return figure
+    return without_axes(figure)
 
 
 def photographs():
@@ -269,10 +274,7 @@ def photographs():
         if (box[:2] >= 0).all() and box[2] <= 282 and box[3] <= 190:
             draw_box(axes[2], box, COLOURS[detection.label])
     axes[2].set_title("recognised, moved and selected", fontsize=10)
-    for one in axes:
-        one.axis("off")
-    figure.tight_layout()
-    return figure
+    return without_axes(figure)
 
 
 def terms():
