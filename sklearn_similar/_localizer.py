@@ -49,9 +49,9 @@ from ._learning.annotated import read_annotated
 from ._learning.heads import check_head, default_head
 from ._learning.photographs import train_on_photographs
 from ._learning.recipe import LearningRecipe, learning_recipe
+from ._learning.settings import TrainingSettings
 from ._learning.training import (
     TrainingImages,
-    TrainingSettings,
     frozen_recognizer,
     read_objects,
     train_recognizer,

@@ -15,6 +15,7 @@ from .._search.score_calibration import ScoreCalibration, fit_calibration
 from .._search.settings import ProposalSettings, SearchSettings
 from .examples import object_overlap
 from .recipe import LearningRecipe
+from .settings import TrainingSettings
 
 
 def calibrate(
@@ -22,13 +23,9 @@ def calibrate(
     objects: np.ndarray,
     labels: np.ndarray,
     background_images: list[np.ndarray],
-    settings: ProposalSettings,
+    settings: TrainingSettings,
     recipe: LearningRecipe,
     rng: np.random.RandomState,
-    *,
-    max_pasted: int,
-    rotation: float,
-    verbose: int,
 ) -> ScoreCalibration:
     """Learn how often detections are right, by their probabilities.
 
@@ -42,30 +39,25 @@ def calibrate(
         Index of the class of each.
     background_images : list of ndarray
         Images without objects, uint8.
-    settings : ProposalSettings
+    settings : TrainingSettings
     recipe : LearningRecipe
     rng : RandomState
-    max_pasted : int
-        Maximum number of objects in the scenes where that exceeds the number of images.
-    rotation : float
-        Maximum rotation of objects in degrees, either way.
-    verbose : int
-        1 shows a progress bar.
     """
+    max_pasted = int(recipe.calibration.share * settings.n_instance_crops)
     n_objects = max(len(objects), min(recipe.calibration.min_objects, max_pasted))
     pasted = training_scenes(
-        objects, background_images, n_objects, rotation, recipe.scenes, rng
+        objects, background_images, n_objects, settings.rotation, recipe.scenes, rng
     )
     scenes = with_progress(
         chain(pasted, map(Scene.from_levels, background_images)),
         "calibration",
         n_scenes(objects, n_objects, recipe.scenes) + len(background_images),
         "scene",
-        verbose,
+        settings.verbose,
     )
     detections, is_right, weight = [], [], []
     for scene in scenes:
-        of_scene = _detect(recognizer, scene, settings, recipe)
+        of_scene = _detect(recognizer, scene, settings.proposals, recipe)
         classes = np.where(scene.labels == BACKGROUND, BACKGROUND, labels[scene.labels])
         detections.append(of_scene)
         is_right.append(_are_right(of_scene, scene, classes, recognizer, recipe))

@@ -22,6 +22,7 @@ from .._search.views import Views
 from .._tables.boxes import area, jitter, paired_iou
 from .box_regression import BoxExamples
 from .recipe import CropRecipe, LearningRecipe
+from .settings import TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +46,11 @@ def make_examples(
     images: np.ndarray,
     background_images: list[np.ndarray],
     image_format: ImageFormat,
-    settings: ProposalSettings,
+    settings: TrainingSettings,
     recipe: LearningRecipe,
     rng: np.random.RandomState,
     *,
-    n_objects: int,
-    n_background: int,
     n_box_examples: int,
-    rotation: float,
-    verbose: int,
 ) -> TrainingExamples:
     """Paste images into scenes, and crop these as a search crops images.
 
@@ -64,22 +61,18 @@ def make_examples(
     background_images : list of ndarray
         Images without objects, uint8; textures are added.
     image_format : ImageFormat
-    settings : ProposalSettings
+    settings : TrainingSettings
     recipe : LearningRecipe
     rng : RandomState
-    n_objects, n_background, n_box_examples : int
-        Maximum numbers of crops of objects and of background, and of proposals to
-        learn box regression from.
-    rotation : float
-        Maximum rotation of objects in degrees, either way.
-    verbose : int
-        1 shows a progress bar.
+    n_box_examples : int
+        Maximum number of proposals to learn box regression from.
 
     Returns
     -------
     TrainingExamples
         Crops of objects first.
     """
+    n_objects, n_background = settings.n_instance_crops, settings.n_background_crops
     n_channels = images.shape[3] if images.ndim == 4 else None
     n_textures = n_background // recipe.crops_per_texture
     backgrounds = make_backgrounds(
@@ -99,14 +92,14 @@ def make_examples(
     scenes = with_progress(
         _with_empty_scenes(
             training_scenes(
-                restyled, backgrounds, n_objects, rotation, recipe.scenes, rng
+                restyled, backgrounds, n_objects, settings.rotation, recipe.scenes, rng
             ),
             backgrounds,
         ),
         f"training crops ({n_objects:,} of objects, {n_background:,} of background)",
         total,
         "scene",
-        verbose,
+        settings.verbose,
     )
     # As many crops are made as may be needed, and 8 bytes would double their memory.
     is_double = image_format.dtype == np.float64
@@ -116,7 +109,7 @@ def make_examples(
         crop_scene(
             scene,
             compact if is_double else image_format,
-            settings,
+            settings.proposals,
             recipe,
             rng,
             max_background=n_spare,

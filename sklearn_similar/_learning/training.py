@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,16 @@ from .._scenes.backgrounds import make_backgrounds
 from .._search.box_regression import BoxRegression
 from .._search.crop_recognizer import CropRecognizer
 from .._search.image_format import ImageFormat
-from .._search.settings import ProposalSettings
 from .box_regression import fit_box_regression
 from .calibration import calibrate
-from .examples import make_examples
+from .examples import TrainingExamples, make_examples
 from .mining import mine_hard_negatives
 from .recipe import CalibrationRecipe, LearningRecipe, ViewRecipe
+from .settings import TrainingSettings
 from .stages import StagedTraining
 
 # Images that are read together.
 _IMAGES_AT_ONCE = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """Parameters of `InstanceLocalizer` that act in `fit`."""
-
-    n_instance_crops: int
-    n_background_crops: int
-    n_mining_rounds: int
-    rotation: float
-    proposals: ProposalSettings
-    verbose: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +59,17 @@ class TrainingImages:
     background_rows: np.ndarray
     background_images: list[np.ndarray]
     names: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """The arguments of `train_recognizer` that several steps share."""
+
+    data: TrainingImages
+    image_format: ImageFormat
+    settings: TrainingSettings
+    recipe: LearningRecipe
+    rng: np.random.RandomState
 
 
 def read_objects(
@@ -122,38 +120,30 @@ def train_recognizer(
         If the estimator knows other classes than those that it was trained on.
     """
     held_out = _held_out(data.labels, recipe.calibration, rng)
-    training = np.setdiff1d(np.arange(len(data.labels)), held_out)
-    _warn_of_few_objects(len(held_out), len(training), settings, recipe)
+    rows = np.setdiff1d(np.arange(len(data.labels)), held_out)
+    _warn_of_few_objects(len(held_out), len(rows), settings, recipe)
     backgrounds, held_out_backgrounds = _split_backgrounds(
         data.background_images, recipe.calibration, rng
     )
+    training = _Training(
+        data=data, image_format=image_format, settings=settings, recipe=recipe, rng=rng
+    )
     examples = make_examples(
-        data.objects[training],
+        data.objects[rows],
         backgrounds,
         image_format,
-        settings.proposals,
+        settings,
         recipe,
         rng,
-        n_objects=settings.n_instance_crops,
-        n_background=settings.n_background_crops,
         n_box_examples=settings.n_instance_crops,
-        rotation=settings.rotation,
-        verbose=settings.verbose,
     )
     box_regression = fit_box_regression(
         examples.box_examples, recipe.box_regression, random_seed(rng), settings.verbose
     )
-    labels = data.labels[training]
-    n_plain = int(recipe.plain_share * settings.n_instance_crops)
-    plain = _some_of_each(labels, max(recipe.min_plain, n_plain), rng)
-    plain_images = image_format.select(data.images, data.rows[training[plain]])
-    crops = np.concatenate([plain_images, examples.crops])
-    is_object = examples.labels != BACKGROUND
-    of_crops = np.where(is_object, labels[examples.labels], BACKGROUND)
-    crop_labels = np.concatenate([labels[plain], of_crops])
+    crops, labels = _with_plain_images(examples, rows, training)
     # Frees as much memory as the crops take.
-    del examples, plain_images
-    crops, crop_labels = _shuffled(crops, crop_labels, rng)
+    del examples
+    crops, labels = _shuffled(crops, labels, rng)
     stages = StagedTraining(
         estimator=estimator,
         epoch_share=recipe.mining.epoch_share,
@@ -161,56 +151,27 @@ def train_recognizer(
         scaling=image_format.scaling,
     )
     if settings.n_mining_rounds:
-        rows = stages.hold_out(crops, data.names[crop_labels], rng)
-        crops, crop_labels = crops[rows], crop_labels[rows]
-    fit = partial(
-        _fit,
-        data=data,
-        image_format=image_format,
-        recipe=recipe,
-        box_regression=box_regression,
-    )
+        rows = stages.hold_out(crops, data.names[labels], rng)
+        crops, labels = crops[rows], labels[rows]
     for _ in range(settings.n_mining_rounds):
-        few = _few_of_each(crop_labels, recipe.mining.max_crops)
-        images = _fresh_backgrounds(
-            backgrounds, recipe.mining.views, data, settings, recipe, rng
-        )
-        hard_negatives = mine_hard_negatives(
-            fit(stages.fit, crops[few], crop_labels[few]),
-            with_progress(
-                images, "hard negatives", len(images), "image", settings.verbose
-            ),
-            image_format,
-            settings.proposals,
-            recipe.mining,
-            int(recipe.mining.share * settings.n_background_crops),
-        )
+        few = _few_of_each(labels, recipe.mining.max_crops)
+        recognizer = _fit(stages.fit, crops[few], labels[few], box_regression, training)
+        hard_negatives = _hard_negatives(recognizer, backgrounds, training)
         crops = np.concatenate([crops, hard_negatives])
-        mined_labels = np.full(len(hard_negatives), BACKGROUND)
-        crop_labels = np.concatenate([crop_labels, mined_labels])
-        crops, crop_labels = _shuffled(crops, crop_labels, rng)
-    recognizer = fit(stages.fit_last, crops, crop_labels)
+        labels = np.append(labels, np.full(len(hard_negatives), BACKGROUND))
+        crops, labels = _shuffled(crops, labels, rng)
+    recognizer = _fit(stages.fit_last, crops, labels, box_regression, training)
     if not len(held_out):
         return recognizer
+    backgrounds = _fresh_backgrounds(
+        held_out_backgrounds,
+        recipe.calibration.views,
+        training,
+        texture_share=recipe.calibration.texture_share,
+    )
+    objects, labels = data.objects[held_out], data.labels[held_out]
     calibration = calibrate(
-        recognizer,
-        data.objects[held_out],
-        data.labels[held_out],
-        _fresh_backgrounds(
-            held_out_backgrounds,
-            recipe.calibration.views,
-            data,
-            settings,
-            recipe,
-            rng,
-            texture_share=recipe.calibration.texture_share,
-        ),
-        settings.proposals,
-        recipe,
-        rng,
-        max_pasted=int(recipe.calibration.share * settings.n_instance_crops),
-        rotation=settings.rotation,
-        verbose=settings.verbose,
+        recognizer, objects, labels, backgrounds, settings, recipe, rng
     )
     return replace(recognizer, calibration=calibration)
 
@@ -331,6 +292,23 @@ def _few_of_each(labels: np.ndarray, max_crops: int) -> np.ndarray:
     return np.flatnonzero(rank_within(codes) < max_of_class[codes])
 
 
+def _with_plain_images(
+    examples: TrainingExamples, rows: np.ndarray, training: _Training
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crops to train on, after images of X as they are; and their classes."""
+    data, recipe = training.data, training.recipe
+    labels = data.labels[rows]
+    n_plain = int(recipe.plain_share * training.settings.n_instance_crops)
+    plain = _some_of_each(labels, max(recipe.min_plain, n_plain), training.rng)
+    images = training.image_format.select(data.images, data.rows[rows[plain]])
+    is_object = examples.labels != BACKGROUND
+    of_crops = np.where(is_object, labels[examples.labels], BACKGROUND)
+    return (
+        np.concatenate([images, examples.crops]),
+        np.concatenate([labels[plain], of_crops]),
+    )
+
+
 def _shuffled(
     crops: np.ndarray, labels: np.ndarray, rng: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -342,12 +320,11 @@ def _fit(
     fit_estimator: Callable[[np.ndarray, np.ndarray], Any],
     crops: np.ndarray,
     labels: np.ndarray,
-    data: TrainingImages,
-    image_format: ImageFormat,
-    recipe: LearningRecipe,
     box_regression: BoxRegression | None,
+    training: _Training,
 ) -> CropRecognizer:
     """The recogniser of what a stage trains on crops and the images of background."""
+    data, image_format = training.data, training.image_format
     if len(data.background_rows):
         background = image_format.select(data.images, data.background_rows)
         crops = np.concatenate([crops, background])
@@ -366,30 +343,44 @@ def _fit(
         image_format=image_format,
         columns=np.searchsorted(known, data.names[:-1]),
         box_regression=box_regression,
-        refinement=recipe.refinement,
+        refinement=training.recipe.refinement,
+    )
+
+
+def _hard_negatives(
+    recognizer: CropRecognizer, backgrounds: list[np.ndarray], training: _Training
+) -> np.ndarray:
+    """Crops of fresh backgrounds that the recogniser takes for objects."""
+    settings, recipe = training.settings, training.recipe.mining
+    images = _fresh_backgrounds(backgrounds, recipe.views, training)
+    return mine_hard_negatives(
+        recognizer,
+        with_progress(images, "hard negatives", len(images), "image", settings.verbose),
+        training.image_format,
+        settings.proposals,
+        recipe,
+        int(recipe.share * settings.n_background_crops),
     )
 
 
 def _fresh_backgrounds(
     images: list[np.ndarray],
     views: ViewRecipe,
-    data: TrainingImages,
-    settings: TrainingSettings,
-    recipe: LearningRecipe,
-    rng: np.random.RandomState,
+    training: _Training,
     *,
     texture_share: float = 1.0,
 ) -> list[np.ndarray]:
     """Other textures and views of the background images than in the crops."""
-    mining = recipe.mining
-    n_textures = settings.n_background_crops // mining.crops_per_texture
-    n_textures = int(np.clip(n_textures, *mining.n_textures))
+    recipe, objects = training.recipe, training.data.objects
+    n_crops = training.settings.n_background_crops
+    n_textures = n_crops // recipe.mining.crops_per_texture
+    n_textures = int(np.clip(n_textures, *recipe.mining.n_textures))
     return make_backgrounds(
         int(texture_share * n_textures),
         images,
-        data.objects.shape[3] if data.objects.ndim == 4 else None,
+        objects.shape[3] if objects.ndim == 4 else None,
         recipe.scenes,
-        rng,
-        n_views=views.n_views(len(images), settings.n_background_crops),
+        training.rng,
+        n_views=views.n_views(len(images), n_crops),
         max_side=views.max_side,
     )

@@ -23,6 +23,7 @@ from .._search.polarity import warn_if_dark_on_light
 from .._search.settings import ProposalSettings
 from .examples import make_examples
 from .recipe import CropNumberRecipe, LearningRecipe, learning_recipe
+from .settings import TrainingSettings
 
 
 @validate_params(
@@ -191,14 +192,16 @@ def labelled_crops(
             dtype=np.dtype(np.uint8),
             layout="grey" if images.ndim == 3 else "colour",
         ),
-        ProposalSettings(source="image", n_thresholds=n_thresholds),
+        TrainingSettings(
+            n_instance_crops=n_instances,
+            n_background_crops=n_background,
+            rotation=rotation,
+            proposals=ProposalSettings(source="image", n_thresholds=n_thresholds),
+            verbose=verbose,
+        ),
         choose_recipe(specification.fills_frame),
         rng,
-        n_objects=n_instances,
-        n_background=n_background,
         n_box_examples=0,
-        rotation=rotation,
-        verbose=verbose,
     )
     is_object = examples.labels != BACKGROUND
     X = np.concatenate([images, examples.crops])

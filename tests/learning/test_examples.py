@@ -14,6 +14,7 @@ from sklearn_similar._learning.examples import (
     object_overlap,
 )
 from sklearn_similar._learning.recipe import LearningRecipe, learning_recipe
+from sklearn_similar._learning.settings import TrainingSettings
 from sklearn_similar._scenes.scene import Scene
 from sklearn_similar._search.crop_specification import CropSpecification
 from sklearn_similar._search.crops import crop_boxes
@@ -124,17 +125,16 @@ def test_crops_are_those_of_the_source_of_proposals_that_localize_uses(bars):
 
 def made_examples(images, recipe=None, **params):
     n_channels = images.shape[3] if images.ndim == 4 else 1
-    numbers = {"n_objects": 0, "n_background": 50, "n_box_examples": 0} | params
+    n_box_examples = params.pop("n_box_examples", 0)
+    numbers = {"n_instance_crops": 0, "n_background_crops": 50} | params
     return make_examples(
         images,
         [],
         format_for(CropSpecification(size=(28, 28)), n_channels),
-        settings(),
+        TrainingSettings(rotation=10.0, proposals=settings(), verbose=0, **numbers),
         recipe or LearningRecipe(),
         np.random.RandomState(0),
-        rotation=10.0,
-        verbose=0,
-        **numbers,
+        n_box_examples=n_box_examples,
     )
 
 
@@ -151,7 +151,7 @@ def test_as_many_boxes_are_learnt_from_as_asked_for(n_boxes, small_recipes):
 
 
 def test_background_is_taken_evenly_from_the_scenes(small_recipes):
-    few = made_examples(IMAGES, small_recipes(False), n_background=12)
+    few = made_examples(IMAGES, small_recipes(False), n_background_crops=12)
     assert few.crops.shape == (12, 28, 28)
     assert (few.labels == -1).all()
 

@@ -13,8 +13,8 @@ from sklearn_similar._learning.recipe import (
     LearningRecipe,
     ViewRecipe,
 )
+from sklearn_similar._learning.settings import TrainingSettings
 from sklearn_similar._learning.training import (
-    TrainingSettings,
     _held_out,
     _split_backgrounds,
     _warn_of_few_objects,
