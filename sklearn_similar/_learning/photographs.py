@@ -8,9 +8,7 @@
 5. Scores are calibrated on photographs that were held out in turn (cross-validation).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,67 +19,19 @@ from .._network.backbone import Backbone
 from .._network.isolation import random_seed
 from .._progress import with_progress
 from .._search.detections import Detections
-from .._search.linear_regression import LinearBoxRegression, PredictedOverlap
 from .._search.pooled_recognizer import FeatureSpecification, PooledRecognizer
-from .._search.pooling import PooledMaps
 from .._search.proposals import Proposals
 from .._search.score_calibration import fit_calibration
 from .._search.settings import ProposalSettings
-from .._search.sources import propose
 from .._search.suppression import nms
 from .._search.windows import typical_sizes
-from .._tables.boxes import iou_matrix, jitter, max_share_inside, mirrored
-from .annotated import MAX_CROWD_SHARE, AnnotatedPhotographs
+from .._tables.boxes import jitter
+from .annotated import AnnotatedPhotographs
 from .backbone import train_backbone
+from .linear_regressions import fit_regressions
 from .mirroring import mirroring_helps
 from .recipe import PhotographRecipe
-
-# Groups of boxes of background that are held out together.
-_N_BACKGROUND_GROUPS = 10
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """The feature maps of a tile of a photograph, and boxes to learn from.
-
-    Attributes
-    ----------
-    image : int
-        Index of the photograph.
-    maps : PooledMaps
-    size : (int, int)
-        Height and width of the photograph.
-    objects : ndarray of shape (n_objects, 4)
-        Boxes of all objects in the photograph.
-    labels : ndarray of int of shape (n_objects,)
-    proposals : ndarray of shape (n_proposals, 4)
-        With their centre in the tile.
-    is_mirrored : bool
-        Whether the tile is of the mirror image, which is learnt from only.
-    """
-
-    image: int
-    maps: PooledMaps
-    size: tuple[int, int]
-    objects: np.ndarray
-    labels: np.ndarray
-    proposals: np.ndarray
-    is_mirrored: bool = False
-
-    @cached_property
-    def objects_inside(self) -> np.ndarray:
-        """Boxes of the objects that a proposal of the tile overlaps."""
-        if len(self.objects) == 0 or len(self.proposals) == 0:
-            return self.objects[:0]
-        overlap = iou_matrix(self.proposals, self.objects).max(axis=0)
-        return self.objects[overlap > 0]
-
-    def nearest(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """IoU with the nearest object, and its index; 0 and -1 without objects."""
-        if len(self.objects) == 0 or len(boxes) == 0:
-            return np.zeros(len(boxes)), np.full(len(boxes), -1)
-        iou = iou_matrix(boxes, self.objects)
-        return iou.max(axis=1), iou.argmax(axis=1)
+from .tiles import Tile, photograph_tiles
 
 
 @dataclass
@@ -168,7 +118,7 @@ def train_on_photographs(
     recognizer = PooledRecognizer(backbone=backbone, specification=specification)
     tiles = list(
         with_progress(
-            _tiles(recognizer, data, settings, recipe),
+            photograph_tiles(recognizer, data, settings, recipe),
             "photographs",
             None,
             "tile",
@@ -203,11 +153,11 @@ def train_on_photographs(
 
 
 def _train(
-    recognizer: PooledRecognizer, tiles: list[_Tile], training: _Training
+    recognizer: PooledRecognizer, tiles: list[Tile], training: _Training
 ) -> PooledRecognizer:
     """Train box regressions and classifier on the tiles of photographs."""
     boxes = _boxes_to_learn_from(tiles, training)
-    recognizer = _fit_regressions(recognizer, tiles, boxes, training.recipe)
+    recognizer = fit_regressions(recognizer, tiles, boxes, training.recipe)
     parts = []
     for tile, of_tile in zip(tiles, boxes, strict=True):
         # Boxes on their way to objects vary more than those that have arrived.
@@ -252,7 +202,7 @@ def _warn_uncalibrated(data: AnnotatedPhotographs, recipe: PhotographRecipe) -> 
 
 def _judged_detections(
     recognizer: PooledRecognizer,
-    tiles: list[_Tile],
+    tiles: list[Tile],
     held_out: np.ndarray,
     training: _Training,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -289,38 +239,7 @@ def _judged_detections(
     )
 
 
-def _tiles(
-    recognizer: PooledRecognizer,
-    data: AnnotatedPhotographs,
-    settings: ProposalSettings,
-    recipe: PhotographRecipe,
-) -> Iterator[_Tile]:
-    """The tiles of photographs and, if objects are few, of their mirror images."""
-    n_objects = sum(map(len, data.boxes))
-    for number, (image, objects, labels, crowds) in enumerate(
-        zip(data.images, data.boxes, data.labels, data.crowds, strict=True)
-    ):
-        views = recognizer.views([image], "both")
-        proposals = propose(views, settings).boxes
-        in_crowd = max_share_inside(proposals, crowds) >= MAX_CROWD_SHARE
-        if in_crowd.any():
-            # They are neither background nor, unless an object has a box, objects.
-            overlap = iou_matrix(proposals, objects).max(axis=1, initial=0)
-            proposals = proposals[~in_crowd | (overlap >= recipe.object_iou)]
-        view = views.rasters[0]
-        for maps, rows in recognizer.pooled_tiles(view, proposals):
-            yield _Tile(number, maps, image.size, objects, labels, proposals[rows])
-        if n_objects > recipe.max_mirrored:
-            continue
-        width = image.size[1]
-        objects, proposals = mirrored(objects, width), mirrored(proposals, width)
-        for maps, rows in recognizer.pooled_tiles(view.mirrored(), proposals):
-            yield _Tile(
-                number, maps, image.size, objects, labels, proposals[rows], True
-            )
-
-
-def _mirroring_helps(tiles: list[_Tile], training: _Training) -> bool:
+def _mirroring_helps(tiles: list[Tile], training: _Training) -> bool:
     """Whether objects, and as many boxes of background, are learnt better mirrored."""
     if not any(tile.is_mirrored for tile in tiles):
         return False
@@ -342,7 +261,7 @@ def _mirroring_helps(tiles: list[_Tile], training: _Training) -> bool:
     )
 
 
-def _boxes_to_learn_from(tiles: list[_Tile], training: _Training) -> list[np.ndarray]:
+def _boxes_to_learn_from(tiles: list[Tile], training: _Training) -> list[np.ndarray]:
     """Jittered boxes and proposals, near objects and elsewhere, of each tile."""
     recipe, rng = training.recipe, training.rng
     n_objects = sum(len(tile.objects_inside) for tile in tiles)
@@ -379,77 +298,7 @@ def _jittered(
     return np.where(is_box, moved, boxes)
 
 
-def _fit_regressions(
-    recognizer: PooledRecognizer,
-    tiles: list[_Tile],
-    boxes: list[np.ndarray],
-    recipe: PhotographRecipe,
-) -> PooledRecognizer:
-    """Learn which boxes to drop, and to move the others in several steps."""
-    for step in range(recipe.n_regressions):
-        if step > 0:
-            boxes = [
-                recognizer.move(
-                    recognizer.regressions[-1], tile.maps, of_tile, tile.size
-                )
-                for tile, of_tile in zip(tiles, boxes, strict=True)
-            ]
-        features, sources, targets, ious, shown = [], [], [], [], []
-        first_object = _first_objects(tiles)
-        for tile, of_tile in zip(tiles, boxes, strict=True):
-            iou, nearest = tile.nearest(of_tile)
-            # Later steps need no background.
-            rows = np.flatnonzero(iou >= (0 if step == 0 else recipe.near_iou))
-            features.append(tile.maps.features(of_tile[rows]))
-            sources.append(of_tile[rows])
-            is_near = iou[rows] >= recipe.near_iou
-            target = of_tile[rows].copy()
-            target[is_near] = tile.objects[nearest[rows][is_near]]
-            targets.append(target)
-            ious.append(iou[rows])
-            number = first_object[tile.image] + nearest[rows]
-            shown.append(np.where(is_near, number, -1))
-        X, iou = np.concatenate(features), np.concatenate(ious)
-        del features
-        if step == 0:
-            recognizer = replace(
-                recognizer,
-                overlap=PredictedOverlap.fit(
-                    X, iou, _groups(shown), recipe.penalty, recipe.missed
-                ),
-            )
-        near = iou >= recipe.near_iou
-        regression = LinearBoxRegression.fit(
-            X[near],
-            np.concatenate(sources)[near],
-            np.concatenate(targets)[near],
-            recipe.penalty,
-        )
-        recognizer = replace(
-            recognizer, regressions=(*recognizer.regressions, regression)
-        )
-    return recognizer
-
-
-def _first_objects(tiles: list[_Tile]) -> dict[int, int]:
-    """Number of the first object of each photograph, which its mirror image shares."""
-    numbers: dict[int, int] = {}
-    n_objects = 0
-    for tile in tiles:
-        if tile.image not in numbers:
-            numbers[tile.image] = n_objects
-            n_objects += len(tile.objects)
-    return numbers
-
-
-def _groups(shown: list[np.ndarray]) -> np.ndarray:
-    """Group of each box: the object that it shows, or one of those of background."""
-    shown_object = np.concatenate(shown)
-    of_background = -1 - np.arange(len(shown_object)) % _N_BACKGROUND_GROUPS
-    return np.where(shown_object >= 0, shown_object, of_background)
-
-
-def _examples(tile: _Tile, boxes: np.ndarray, training: _Training) -> Examples:
+def _examples(tile: Tile, boxes: np.ndarray, training: _Training) -> Examples:
     """Examples of objects and of background; boxes between the two are left out."""
     recipe = training.recipe
     boxes = Proposals.from_boxes(boxes).boxes
@@ -467,7 +316,7 @@ def _examples(tile: _Tile, boxes: np.ndarray, training: _Training) -> Examples:
 
 def _hard_examples(
     recognizer: PooledRecognizer,
-    tile: _Tile,
+    tile: Tile,
     training: _Training,
 ) -> Examples:
     """Background that the recogniser takes for objects, and some of its objects."""

@@ -19,13 +19,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn_similar._learning import photographs
 from sklearn_similar._learning.annotated import read_annotated
 from sklearn_similar._learning.photographs import (
-    _tiles,
     feature_specification,
     train_on_photographs,
 )
 from sklearn_similar._learning.recipe import PhotographRecipe
+from sklearn_similar._learning.tiles import photograph_tiles
 from sklearn_similar._network.backbone import Backbone
 from sklearn_similar._search.settings import ProposalSettings, SearchSettings
+from sklearn_similar._search.sources import propose
 from sklearn_similar._search.suppression import nms
 from sklearn_similar._tables.boxes import iou_matrix
 
@@ -125,7 +126,7 @@ def test_regressions_move_boxes_to_objects(trained, unseen):
 def test_most_windows_without_an_object_are_dropped(trained, unseen):
     recognised = unseen.result.recognised.proposals.boxes
     assert iou_matrix(unseen.objects, recognised).max(axis=1).min() > 0.5
-    windows = photographs.propose(
+    windows = propose(
         unseen.result.views,
         ProposalSettings(
             source="windows",
@@ -272,17 +273,17 @@ def test_few_objects_are_also_learnt_from_mirror_images(trained):
     sizes = trained.specification.window_sizes
     settings = ProposalSettings(source="windows", n_thresholds=31, window_sizes=sizes)
     recipe = replace(RECIPE, max_mirrored=len(y))
-    plain, mirror = _tiles(trained, data, settings, recipe)
+    plain, mirror = photograph_tiles(trained, data, settings, recipe)
     assert (plain.is_mirrored, mirror.is_mirrored) == (False, True)
     table = y.assign(x_min=SIDE - y["x_max"], x_max=SIDE - y["x_min"])
     flipped, _ = read_annotated([X[0][:, ::-1]], table, None, 3, True)
-    (expected,) = _tiles(trained, flipped, settings, RECIPE)
+    (expected,) = photograph_tiles(trained, flipped, settings, RECIPE)
     assert_array_equal(mirror.objects, expected.objects)
     assert_array_equal(mirror.labels, expected.labels)
     boxes = mirror.proposals[:20]
     assert_allclose(mirror.maps.features(boxes), expected.maps.features(boxes))
     many = replace(RECIPE, max_mirrored=len(y) - 1)
-    assert len(list(_tiles(trained, data, settings, many))) == 1
+    assert len(list(photograph_tiles(trained, data, settings, many))) == 1
 
 
 @pytest.mark.parametrize("is_better", [False, True])
@@ -310,7 +311,9 @@ def test_calibration_judges_no_mirror_images(monkeypatch, trained):
     data, classes = read_annotated(*make_photographs(2), None, 3, True)
     sizes = trained.specification.window_sizes
     settings = ProposalSettings(source="windows", n_thresholds=31, window_sizes=sizes)
-    tiles = list(_tiles(trained, data, settings, replace(RECIPE, max_mirrored=100)))
+    tiles = list(
+        photograph_tiles(trained, data, settings, replace(RECIPE, max_mirrored=100))
+    )
     training = photographs._Training(
         estimator=make_head(),
         names=np.append(classes, "none"),
@@ -384,7 +387,10 @@ def test_nothing_is_proposed_in_a_crowd_but_objects_with_boxes(trained):
     crowd = np.array([[0.0, 0.0, 64.0, 128.0]])
     everywhere, elsewhere = (
         np.concatenate(
-            [tile.proposals for tile in _tiles(trained, given, settings, RECIPE)]
+            [
+                tile.proposals
+                for tile in photograph_tiles(trained, given, settings, RECIPE)
+            ]
         )
         for given in (data, replace(data, crowds=[crowd]))
     )
