@@ -709,7 +709,6 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
             photographs,
             np.append(self.classes_, self.background_),
             backbone,
-            photographs.images.n_channels,
             ProposalSettings(
                 source="windows" if self.proposals == "auto" else self.proposals,
                 n_thresholds=self.n_thresholds,

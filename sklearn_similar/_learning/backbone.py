@@ -72,7 +72,6 @@ class _Photograph:
 
 def train_backbone(
     data: AnnotatedPhotographs,
-    n_channels: int,
     scale: float,
     recipe: BackboneRecipe,
     rng: np.random.RandomState,
@@ -83,7 +82,6 @@ def train_backbone(
     Parameters
     ----------
     data : AnnotatedPhotographs
-    n_channels : int
     scale : float
     recipe : BackboneRecipe
     rng : RandomState
@@ -96,6 +94,7 @@ def train_backbone(
             data.images, data.boxes, data.labels, data.crowds, strict=True
         )
     ]
+    n_channels = data.images.n_channels
     n_classes = 1 + max(int(labels.max(initial=0)) for labels in data.labels)
     boxes = np.concatenate([photo.boxes for photo in photographs])
     # Single precision with gradients, in whatever mode the caller is.

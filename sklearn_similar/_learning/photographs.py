@@ -72,7 +72,6 @@ def train_on_photographs(
     data: AnnotatedPhotographs,
     names: np.ndarray,
     backbone: Backbone | None,
-    n_channels: int,
     settings: ProposalSettings,
     recipe: PhotographRecipe,
     rng: np.random.RandomState,
@@ -91,8 +90,6 @@ def train_on_photographs(
         Labels of the classes, that of background last.
     backbone : Backbone or None
         None: a small network is trained on the photographs.
-    n_channels : int
-        Channels of the photographs.
     settings : ProposalSettings
         Sizes of windows are learnt.
     recipe : PhotographRecipe
@@ -106,16 +103,15 @@ def train_on_photographs(
     UserWarning
         If there are too few photographs to calibrate scores.
     """
-    boxes = np.concatenate(data.boxes)
     specification = feature_specification(
-        boxes, recipe, backbone is not None, random_seed(rng)
+        np.concatenate(data.boxes), recipe, backbone is not None, random_seed(rng)
     )
-    settings = replace(settings, window_sizes=specification.window_sizes)
     if backbone is None:
         backbone = train_backbone(
-            data, n_channels, specification.scale, recipe.backbone, rng, verbose
+            data, specification.scale, recipe.backbone, rng, verbose
         )
     recognizer = PooledRecognizer(backbone=backbone, specification=specification)
+    settings = replace(settings, window_sizes=specification.window_sizes)
     tiles = list(
         with_progress(
             photograph_tiles(recognizer, data, settings, recipe),
@@ -136,20 +132,23 @@ def train_on_photographs(
     if not _mirroring_helps(tiles, training):
         tiles = [tile for tile in tiles if not tile.is_mirrored]
     folds = _held_out_photographs(data, recipe, rng)
-    held_out = [
+    judged = [
         _judged_detections(recognizer, tiles, rows, training)
         for rows in with_progress(
             folds, "calibration", len(folds), "fold", verbose and len(folds)
         )
     ]
     trained = _train(recognizer, tiles, training)
-    if not held_out:
+    if not judged:
         _warn_uncalibrated(data, recipe)
         return trained
-    probability, objectness, is_right = map(np.concatenate, zip(*held_out, strict=True))
-    return replace(
-        trained, calibration=fit_calibration(probability, objectness, is_right)
+    detections = Detections.concatenate(of_fold for of_fold, _ in judged)
+    calibration = fit_calibration(
+        detections.probability,
+        detections.objectness,
+        np.concatenate([is_right for _, is_right in judged]),
     )
+    return replace(trained, calibration=calibration)
 
 
 def _train(
@@ -205,38 +204,31 @@ def _judged_detections(
     tiles: list[Tile],
     held_out: np.ndarray,
     training: _Training,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probability, objectness and rightness of detections in held-out photographs."""
+) -> tuple[Detections, np.ndarray]:
+    """Detections in held-out photographs, and whether each of them is right."""
     recipe = training.recipe
     training_tiles = [tile for tile in tiles if tile.image not in held_out]
     trained = _train(recognizer, training_tiles, training)
-    parts = []
+    detections, is_right = [], []
     for image in np.unique(held_out):
         of_image = [
             tile for tile in tiles if tile.image == image and not tile.is_mirrored
         ]
-        found = Detections.concatenate(
+        candidates = Detections.concatenate(
             trained.recognise_in(
                 tile.maps, Proposals.from_boxes(tile.proposals), tile.size
             )
             for tile in of_image
         )
-        found = found.select(found.score >= recipe.min_score)
-        found = trained.suppress(found, recipe.nms_threshold)
-        iou, nearest = of_image[0].nearest(found.proposals.boxes)
-        is_right = iou >= recipe.object_iou
-        is_right &= of_image[0].labels[nearest] == found.label
-        if not training.is_complete:
-            # Elsewhere there may be objects without boxes.
-            known = iou >= recipe.part_iou
-            found, is_right = found.select(known), is_right[known]
-        parts.append((found.probability, found.objectness, is_right))
-    probability, objectness, is_right = zip(*parts, strict=True)
-    return (
-        np.concatenate(probability),
-        np.concatenate(objectness),
-        np.concatenate(is_right),
-    )
+        candidates = candidates.select(candidates.score >= recipe.min_score)
+        distinct = trained.suppress(candidates, recipe.nms_threshold)
+        iou, nearest = of_image[0].nearest(distinct.proposals.boxes)
+        is_same = of_image[0].labels[nearest] == distinct.label
+        # In partial photographs, there may be objects without boxes elsewhere.
+        is_known = iou >= (0 if training.is_complete else recipe.part_iou)
+        detections.append(distinct.select(is_known))
+        is_right.append((is_same & (iou >= recipe.object_iou))[is_known])
+    return Detections.concatenate(detections), np.concatenate(is_right)
 
 
 def _mirroring_helps(tiles: list[Tile], training: _Training) -> bool:

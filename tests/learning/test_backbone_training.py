@@ -29,7 +29,7 @@ def train(n=2, seed=0, is_complete=True, recipe=RECIPE, scale=0.6, backgrounds=N
     X, y = make_photographs(n, sides=(26, 30))
     data, _ = read_annotated(X, y, backgrounds, 3, is_complete)
     rng = np.random.RandomState(seed)
-    return train_backbone(data, 3, scale, recipe, rng, verbose=0)
+    return train_backbone(data, scale, recipe, rng, verbose=0)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,6 @@ def train(
         data,
         np.append(classes, "none"),
         Backbone.of(tiny_backbone()),
-        3,
         ProposalSettings(source="windows", n_thresholds=31),
         recipe,
         np.random.RandomState(seed),
@@ -327,8 +326,9 @@ def test_calibration_judges_no_mirror_images(monkeypatch, trained):
     judged = photographs._judged_detections(trained, tiles, held_out, training)
     plain = [tile for tile in tiles if not tile.is_mirrored]
     expected = photographs._judged_detections(trained, plain, held_out, training)
-    for part, of_plain in zip(judged, expected, strict=True):
-        assert_array_equal(part, of_plain)
+    assert len(judged[0])
+    assert_array_equal(judged[0].probability, expected[0].probability)
+    assert_array_equal(judged[1], expected[1])
 
 
 @pytest.mark.parametrize("n", [1, 2])
