@@ -37,12 +37,11 @@ from ._estimator import (
 )
 from ._images.images import Images, n_channels
 from ._images.labels import BACKGROUND, comparable_labels, unused_label, without_class
-from ._images.memory import within_working_memory
 from ._images.messages import warn_user
 from ._images.photographs import grey_or_colour
 from ._images.reading import uint8_image_list
 from ._images.scaling import BY_TYPE, Scaling
-from ._images.streams import check_in_memory, image_files, read_parts
+from ._images.streams import check_in_memory, read_stream
 from ._images.transparency import fill_for
 from ._images.validation import check_training_data, image_names, scaled_crops
 from ._learning.annotated import read_annotated
@@ -59,7 +58,7 @@ from ._learning.training import (
 from ._network.architectures import SmallCNN
 from ._network.backbone import Backbone
 from ._network.isolation import restores_torch_state
-from ._network.pretrained import PRETRAINED
+from ._network.pretrained import PRETRAINED, make_backbone
 from ._progress import with_progress
 from ._search.box_regression import BoxRegression
 from ._search.counts import MIN_SCORE, counts_table
@@ -111,9 +110,6 @@ _CROP_PARAMETERS = (
     "n_background_crops",
     "rotation",
 )
-# Pixels of images that are searched together, at scikit-learn's default working
-# memory: enough to hide the cost of a call.
-_PIXELS_AT_ONCE = 2**19
 
 
 class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
@@ -599,15 +595,11 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "pass proposals='image'."
             )
         recognizer.check_estimator()
-        # A folder is listed once, for the images and for their paths in the table.
-        files = image_files(X, fill_for(self))
-        X = X if files is None else files
-        channels = self._n_channels()
-        n_pixels = min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
-        parts, n_images = read_parts(self, X, self._layout, n_pixels)
+        stream = read_stream(self, X)
+        parts = stream.parts
         if self.image_shape_ is None:
             parts = grey_or_colour(parts)
-        images = groups(parts, channels, n_pixels)
+        images = groups(parts, self._n_channels())
         crowding = None
         if self._is_background_unknown():
             crowding = CrowdingCheck(self.crop_specification_)
@@ -616,16 +608,12 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if crowding is not None:
             searched = crowding.detections(searched)
         detections = with_progress(
-            searched,
-            "localize",
-            n_images,
-            "image",
-            self.verbose,
+            searched, "localize", stream.n_images, "image", self.verbose
         )
         if isinstance(X, Iterator):
             return numbered_tables(detections, to_table)
         table = to_table(list(detections))
-        return table if files is None else with_paths(table, files.paths)
+        return table if stream.paths is None else with_paths(table, stream.paths)
 
     def _n_channels(self) -> int:
         if self.image_shape_ is None:
@@ -692,7 +680,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         estimator = clone(estimator)
         set_random_states(estimator, random_state)
         given = Scaling.given(self.value_range)
-        backbone = self._make_backbone()
+        backbone = make_backbone(self.backbone, self.backbone_layers)
         photographs, self.classes_ = read_annotated(
             X,
             y,
@@ -742,26 +730,6 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 f"{', '.join(unused)} act in training from crops only, and y is a "
                 "table of boxes; leave them out, or pass crops with their labels."
             )
-
-    def _make_backbone(self) -> Backbone | None:
-        """A copy of the backbone that the user names or passes."""
-        if self.backbone is None:
-            if self.backbone_layers is not None:
-                raise ValueError(
-                    "backbone_layers names layers, but backbone is None; pass the "
-                    "network, or leave backbone_layers out."
-                )
-            return None
-        network = self.backbone
-        if isinstance(network, str):
-            network = PRETRAINED[network]()
-        backbone = Backbone.of(network, layers=self.backbone_layers)
-        if backbone.n_channels not in (1, 3):
-            raise ValueError(
-                f"backbone takes images of {backbone.n_channels} channels; pass a "
-                "network for grey or RGB images."
-            )
-        return backbone
 
     def _fit_crops(self, X, y, background_images) -> None:
         """Train on labelled crops."""
@@ -896,7 +864,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     def _image_format(self) -> ImageFormat:
         return ImageFormat(
             specification=self.crop_specification_,
-            n_channels=n_channels(self.image_shape_),
+            n_channels=self._n_channels(),
             dtype=np.dtype(self._dtype),
             layout=self._layout,
             scaling=Scaling.of(self),
@@ -906,9 +874,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if getattr(self, "backbone_", None) is None:
             return self._crop_recognizer()
         overlap, regressions = self._box_models
-        n_channels = 3 if self._layout == "colour" else 1
         return PooledRecognizer(
-            backbone=Backbone(self.backbone_, self.backbone_layers_, n_channels),
+            backbone=Backbone(
+                self.backbone_, self.backbone_layers_, self._n_channels()
+            ),
             specification=self.feature_specification_,
             overlap=overlap,
             regressions=regressions,

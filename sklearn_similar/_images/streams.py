@@ -2,8 +2,8 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from .files import ImageFiles, find_image_files
 from .images import Images, is_lazy
+from .memory import within_working_memory
 from .messages import ImageNames
 from .reading import is_dask, is_list_of_delayed, read_images, to_numpy
 from .scaling import Scaling
@@ -19,35 +20,53 @@ from .transparency import Fill, fill_for
 from .validation import check_images, image_names
 from .value_range import check_value_range
 
+# Pixels of images that are searched together, at scikit-learn's default working
+# memory: enough to hide the cost of a call.
+_PIXELS_AT_ONCE = 2**19
 
-def read_parts(
-    estimator: Any, X: Any, layout: str, n_pixels: int
-) -> tuple[Iterator[Images], int | None]:
-    """Check images: those in memory all together, others part by part when asked for.
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStream:
+    """Images to search.
+
+    Attributes
+    ----------
+    parts : iterator of Images
+        Those in memory all together, others part by part when asked for.
+    n_images : int or None
+        Number of images, if it is known.
+    paths : sequence of Path or None
+        The files that the images are read from, if there are any.
+    """
+
+    parts: Iterator[Images]
+    n_images: int | None = None
+    paths: Sequence[Path] | None = None
+
+
+def pixels_at_once() -> int:
+    """Number of pixels after which no other image is searched together with others."""
+    return min(_PIXELS_AT_ONCE, within_working_memory(_PIXELS_AT_ONCE))
+
+
+def read_stream(estimator: Any, X: Any) -> ImageStream:
+    """Images of a collection of any kind, checked as they are read.
 
     Parameters
     ----------
     estimator : InstanceLocalizer
+        Fitted.
     X : array, DataFrame, list of images, iterator, path or list of paths
-    layout : {"rows", "grey", "colour"}
-        Layout of the images in `fit`.
-    n_pixels : int
-        Number of pixels that ends a part.
-
-    Returns
-    -------
-    parts : iterator of Images
-    n_images : int or None
-        Number of images, if it is known.
     """
     fill = fill_for(estimator)
     files = image_files(X, fill)
     if files is not None:
-        return _read_in_parts(estimator, files, n_pixels, fill), len(files)
+        parts = _read_in_parts(estimator, files, fill)
+        return ImageStream(parts=parts, n_images=len(files), paths=files.paths)
     if isinstance(X, Iterator):
-        return _read_in_parts(estimator, X, n_pixels, fill), None
-    images = check_images(estimator, X, layout)
-    return iter([images]), len(images)
+        return ImageStream(parts=_read_in_parts(estimator, X, fill))
+    images = check_images(estimator, X, estimator._layout)
+    return ImageStream(parts=iter([images]), n_images=len(images))
 
 
 def check_in_memory(X: Any, method: str) -> None:
@@ -88,12 +107,12 @@ def image_files(X: Any, fill: Fill = "contrast") -> ImageFiles | None:
 
 
 def _read_in_parts(
-    estimator: Any, images: Iterable[Any], n_pixels: int, fill: Fill
+    estimator: Any, images: Iterable[Any], fill: Fill
 ) -> Iterator[Images]:
     """The images, checked, part by part; warns once of values of another range."""
     names, has_warned = image_names(estimator), False
     trained_range, dtype = estimator.value_range_, np.dtype(estimator._dtype)
-    for first, part in _parts(images, n_pixels, names, fill):
+    for first, part in _parts(images, names, fill):
         read = read_images(part, estimator.image_shape_, names.after(first), fill)
         read = replace(read, scaling=Scaling.of(estimator))
         warn = not has_warned
@@ -102,9 +121,10 @@ def _read_in_parts(
 
 
 def _parts(
-    images: Iterable[Any], n_pixels: int, names: ImageNames, fill: Fill
+    images: Iterable[Any], names: ImageNames, fill: Fill
 ) -> Iterator[tuple[int, list]]:
     """Lists of images, and the position of the first image in each of them."""
+    n_pixels = pixels_at_once()
     first, part, n_read = 0, [], 0
     for index, source in enumerate(images):
         name = f"{names.name(index)} of X"

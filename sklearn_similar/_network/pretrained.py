@@ -1,11 +1,13 @@
-"""Pretrained networks from packages, by name."""
+"""The backbone that a user chooses: pretrained networks by name, or any network."""
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+
+from .backbone import Backbone
 
 
 class Scaled(nn.Module):
@@ -56,3 +58,38 @@ def efficientnet_lite0() -> nn.Module:
 PRETRAINED: dict[str, Callable[[], nn.Module]] = {
     "efficientnet_lite0": efficientnet_lite0
 }
+
+
+def make_backbone(
+    network: nn.Module | str | None, layers: Sequence[str] | None
+) -> Backbone | None:
+    """A copy of a network as a backbone for grey or RGB images.
+
+    Parameters
+    ----------
+    network : torch.nn.Module, key of `PRETRAINED` or None
+        None: there is no backbone.
+    layers : sequence of str or None
+        Layers whose feature maps are used; None: chosen by their strides.
+
+    Raises
+    ------
+    ValueError
+        If the network or the layers cannot be used.
+    """
+    if network is None:
+        if layers is not None:
+            raise ValueError(
+                "backbone_layers names layers, but backbone is None; pass the network, "
+                "or leave backbone_layers out."
+            )
+        return None
+    if isinstance(network, str):
+        network = PRETRAINED[network]()
+    backbone = Backbone.of(network, layers=layers)
+    if backbone.n_channels not in (1, 3):
+        raise ValueError(
+            f"backbone takes images of {backbone.n_channels} channels; pass a network "
+            "for grey or RGB images."
+        )
+    return backbone

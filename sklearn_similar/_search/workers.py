@@ -19,6 +19,7 @@ from .._images.rasters import (
     is_large,
     max_tile_pixels,
 )
+from .._images.streams import pixels_at_once
 from .._network.isolation import restores_torch_state
 from .._network.threads import limited_threads, same_threads_later, usable_threads
 from .detections import Detections
@@ -26,9 +27,7 @@ from .recognizer import Recognizer
 from .settings import SearchSettings
 
 
-def groups(
-    parts: Iterable[Images], n_channels: int, n_pixels: int
-) -> Iterator[list[Raster]]:
+def groups(parts: Iterable[Images], n_channels: int) -> Iterator[list[Raster]]:
     """Images that are searched together: some small ones, or a large one.
 
     Parameters
@@ -36,9 +35,8 @@ def groups(
     parts : iterable of Images
     n_channels : int
         Channels of the rasters; colour is made grey for one channel.
-    n_pixels : int
-        Pixels after which no other image joins.
     """
+    n_pixels = pixels_at_once()
     group: list[Raster] = []
     for images in parts:
         for pixels in images.pixels:
