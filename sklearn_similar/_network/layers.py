@@ -2,18 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from difflib import get_close_matches
-from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from .activations import tracked
-from .attention import find_heads, tensor_of
-from .forward import forward_hook, output_hook
-from .layout import Layout, layout_of
+from .forward import output_hook
+from .layer_outputs import LayerOutput, layer_outputs
 
 # Largest rounding difference between scores, as a share of the largest change.
 _ROUNDING = 1e-4
@@ -61,7 +56,7 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
             + (f"; did you mean {close[0]!r}?" if close else "")
             + f" It has {', '.join(names)}."
         )
-    outputs = _outputs(module, images, layer)
+    outputs = layer_outputs(module, images, layer)
     runs = [output for output in outputs if output.name == layer]
     if len(runs) != 1:
         raise ValueError(
@@ -73,7 +68,7 @@ def find_layer(module: nn.Module, layer: str | None, images: torch.Tensor) -> st
     return layer
 
 
-def _no_feature_maps(layer: "_Output", outputs: Sequence["_Output"]) -> ValueError:
+def _no_feature_maps(layer: LayerOutput, outputs: Sequence[LayerOutput]) -> ValueError:
     """The error for a layer without feature maps, which names one that has some."""
     n_runs = Counter(output.name for output in outputs)
     usable = [o for o in outputs if o.layout is not None and n_runs[o.name] == 1]
@@ -102,7 +97,7 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     are applied at each place of a map, as in transformers, count as convolutions.
     Class scores at each place, which are only averaged then, are not features.
     """
-    outputs = _outputs(module, images)
+    outputs = layer_outputs(module, images)
     n_runs = Counter(output.name for output in outputs)
     with_maps = [
         o for o in outputs if o.layout and not (o.is_unchanged or o.is_attention)
@@ -150,7 +145,7 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     return next(o.name for o in candidates if o.tensor == last.tensor)
 
 
-def _is_query(output: "_Output", outputs: Sequence["_Output"]) -> bool:
+def _is_query(output: LayerOutput, outputs: Sequence[LayerOutput]) -> bool:
     """Whether a linear layer compares tokens in a part that pools them (attention)."""
     if output.layout is None or output.layout.is_channels_first:
         return False
@@ -161,7 +156,7 @@ def _is_query(output: "_Output", outputs: Sequence["_Output"]) -> bool:
 
 
 def _are_class_scores(
-    module: nn.Module, output: "_Output", images: torch.Tensor
+    module: nn.Module, output: LayerOutput, images: torch.Tensor
 ) -> bool:
     """Whether each filter of a layer acts on the score of one class alone."""
     layout = output.layout
@@ -203,10 +198,10 @@ def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str
         None if `layer` belongs to this first block itself, or is as fine: patches that
         transformers are made of have no outlines.
     """
-    outputs = _outputs(module, images)
+    outputs = layer_outputs(module, images)
     outputs = [o for o in outputs if o.layout is not None and not o.is_unchanged]
     n_runs = Counter(output.name for output in outputs)
-    block: list[_Output] = []
+    block: list[LayerOutput] = []
     for output in outputs:
         # A block returns the output of its last part, or begins another feature map.
         if output.is_block and output.tensor in {part.tensor for part in block}:
@@ -231,128 +226,3 @@ def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str
         for output in of_layer
     )
     return None if of_patches and not is_finer else once[-1].name
-
-
-class _Output(NamedTuple):
-    """The output of a submodule in a forward pass.
-
-    Attributes
-    ----------
-    name : str
-        Path of the submodule.
-    tensor : (int, int)
-        Identity of the tensor and of the last write to it.
-    shape : tuple of int, or str
-        The name of its type if it is not a tensor.
-    layout : Layout or None
-        None if it does not hold feature maps, or it is not known where.
-    n_filters, n_places : int
-        Of the feature maps; the places are height times width.
-    is_unchanged : bool
-        Whether a submodule without parts returns the output of an earlier one.
-    is_block : bool
-        Whether the submodule has parts with convolutions.
-    is_pooling : bool
-        Whether the submodule has no convolution, and pools or changes the size.
-    is_convolution : bool
-        Whether it makes filters from those at each place, and around it.
-    is_attention : bool
-        Whether its filters are heads.
-    has_positions : bool
-        Whether it has weights that it uses at several positions.
-    """
-
-    name: str
-    tensor: tuple[int, int]
-    shape: tuple[int, ...] | str
-    layout: Layout | None
-    n_filters: int
-    n_places: int
-    is_unchanged: bool
-    is_block: bool
-    is_pooling: bool
-    is_convolution: bool
-    is_attention: bool
-    has_positions: bool
-
-
-def _outputs(
-    module: nn.Module, images: torch.Tensor, named: str | None = None
-) -> list[_Output]:
-    """Outputs of all submodules, in the order in which they end.
-
-    Those with several tensors have no layout, except attention that was named.
-    """
-    outputs: list[_Output] = []
-    # References keep a new tensor from taking the identity of a freed one.
-    references: list[torch.Tensor] = []
-    # Linear layers that are applied at each place of a feature map.
-    convolutions: set[nn.Module] = set()
-
-    def record(name: str, child: nn.Module, inputs, output) -> None:
-        is_attention = find_heads(child) is not None
-        if is_attention and name == named:
-            output = tensor_of(output)
-        references.append(output)
-        is_tensor = isinstance(output, torch.Tensor)
-        tensor = (id(output), output._version if is_tensor else 0)
-        layout = layout_of(output) if is_tensor else None
-        parts = list(child.children())
-        # A part that returns its input unchanged (dropout) makes no feature map.
-        is_unchanged = not parts and any(tensor == other.tensor for other in outputs)
-        if layout is not None and isinstance(child, nn.Linear):
-            convolutions.add(child)
-        is_convolution = isinstance(child, nn.Conv2d) or child in convolutions
-        # Attention uses the weights of its parts without running them.
-        is_block = any(
-            isinstance(m, nn.Conv2d)
-            or (isinstance(m, nn.Linear) and layout is not None)
-            for part in parts
-            for m in part.modules()
-        )
-        shape = tuple(output.shape) if is_tensor else type(output).__name__
-        n_filters, n_places = (0, 0)
-        if layout is not None:
-            n_filters = output.shape[layout.filter_axis]
-            n_places = layout.grid[0] * layout.grid[1]
-        outputs.append(
-            _Output(
-                name=name,
-                tensor=tensor,
-                shape=shape,
-                layout=layout,
-                n_filters=n_filters,
-                n_places=n_places,
-                is_unchanged=is_unchanged,
-                is_block=is_block,
-                is_pooling=not (is_block or is_convolution)
-                and _is_pooling(child, inputs, layout),
-                is_convolution=is_convolution,
-                is_attention=is_attention,
-                has_positions=is_tensor
-                and isinstance(child, (nn.Linear, nn.LayerNorm, nn.Conv1d))
-                and output.shape[1:-1].numel() > 1,
-            )
-        )
-
-    with ExitStack() as stack:
-        marked = stack.enter_context(tracked(module, images.clone()))
-        for name, child in module.named_modules():
-            if name:
-                stack.enter_context(forward_hook(child, partial(record, name, child)))
-        module(marked)
-    return outputs
-
-
-def _is_pooling(child: nn.Module, inputs: tuple, layout: Layout | None) -> bool:
-    """Whether a module without convolutions pools, or changes the size otherwise."""
-    if layout is None:
-        return False
-    grids = [
-        before.grid
-        for value in inputs
-        if isinstance(value, torch.Tensor) and (before := layout_of(value))
-    ]
-    return type(child).__module__ == nn.MaxPool2d.__module__ or any(
-        grid != layout.grid for grid in grids
-    )
