@@ -1,8 +1,10 @@
 """The outputs of a network's layers in a forward pass, by which layers are chosen."""
 
+import math
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +15,8 @@ from .forward import forward_hook
 from .layout import Layout, layout_of
 
 
-class LayerOutput(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class LayerOutput:
     """The output of a submodule in a forward pass.
 
     Attributes
@@ -26,8 +29,6 @@ class LayerOutput(NamedTuple):
         The name of its type if it is not a tensor.
     layout : Layout or None
         None if it does not hold feature maps, or it is not known where.
-    n_filters, n_places : int
-        Of the feature maps; the places are height times width.
     is_unchanged : bool
         Whether a submodule without parts returns the output of an earlier one.
     is_block : bool
@@ -46,14 +47,24 @@ class LayerOutput(NamedTuple):
     tensor: tuple[int, int]
     shape: tuple[int, ...] | str
     layout: Layout | None
-    n_filters: int
-    n_places: int
     is_unchanged: bool
     is_block: bool
     is_pooling: bool
     is_convolution: bool
     is_attention: bool
     has_positions: bool
+
+    @property
+    def n_filters(self) -> int:
+        """Number of feature maps."""
+        if self.layout is None or isinstance(self.shape, str):
+            return 0
+        return self.shape[self.layout.filter_axis]
+
+    @property
+    def n_places(self) -> int:
+        """Height times width of the feature maps."""
+        return 0 if self.layout is None else math.prod(self.layout.grid)
 
 
 def layer_outputs(
@@ -63,50 +74,65 @@ def layer_outputs(
 
     Those with several tensors have no layout, except attention that was named.
     """
-    outputs: list[LayerOutput] = []
-    # References keep a new tensor from taking the identity of a freed one.
-    references: list[torch.Tensor] = []
-    # Linear layers that are applied at each place of a feature map.
-    convolutions: set[nn.Module] = set()
+    recorder = _Recorder(named)
+    with ExitStack() as stack:
+        marked = stack.enter_context(tracked(module, images.clone()))
+        for name, child in module.named_modules():
+            if name:
+                record = partial(recorder.record, name, child)
+                stack.enter_context(forward_hook(child, record))
+        module(marked)
+    return recorder.outputs
 
-    def record(name: str, child: nn.Module, inputs, output) -> None:
+
+class _Recorder:
+    """Records the outputs of submodules.
+
+    Parameters
+    ----------
+    named : str or None
+        Path of the layer that the user named.
+    """
+
+    def __init__(self, named: str | None):
+        self.outputs: list[LayerOutput] = []
+        self._named = named
+        # References keep a new tensor from taking the identity of a freed one.
+        self._references: list[Any] = []
+        # Linear layers that are applied at each place of a feature map.
+        self._convolutions: set[nn.Module] = set()
+
+    def record(self, name: str, child: nn.Module, inputs: tuple, output: Any) -> None:
+        """Record the output of a submodule, as a forward hook."""
         is_attention = find_heads(child) is not None
-        if is_attention and name == named:
+        if is_attention and name == self._named:
             output = tensor_of(output)
-        references.append(output)
+        self._references.append(output)
         is_tensor = isinstance(output, torch.Tensor)
         tensor = (id(output), output._version if is_tensor else 0)
         layout = layout_of(output) if is_tensor else None
-        parts = list(child.children())
-        # A part that returns its input unchanged (dropout) makes no feature map.
-        is_unchanged = not parts and any(tensor == other.tensor for other in outputs)
         if layout is not None and isinstance(child, nn.Linear):
-            convolutions.add(child)
-        is_convolution = isinstance(child, nn.Conv2d) or child in convolutions
-        # Attention uses the weights of its parts without running them.
-        is_block = any(
-            isinstance(m, nn.Conv2d)
-            or (isinstance(m, nn.Linear) and layout is not None)
-            for part in parts
-            for m in part.modules()
+            self._convolutions.add(child)
+        is_convolution = isinstance(child, nn.Conv2d) or child in self._convolutions
+        is_block = _is_block(child, has_maps=layout is not None)
+        # A part that returns its input unchanged (dropout) makes no feature map.
+        is_unchanged = next(child.children(), None) is None and any(
+            tensor == earlier.tensor for earlier in self.outputs
         )
-        shape = tuple(output.shape) if is_tensor else type(output).__name__
-        n_filters, n_places = (0, 0)
-        if layout is not None:
-            n_filters = output.shape[layout.filter_axis]
-            n_places = layout.grid[0] * layout.grid[1]
-        outputs.append(
+        is_pooling = (
+            not (is_block or is_convolution)
+            and layout is not None
+            and _is_pooling(child, inputs, layout)
+        )
+        self.outputs.append(
             LayerOutput(
                 name=name,
                 tensor=tensor,
-                shape=shape,
+                shape=tuple(output.shape) if is_tensor else type(output).__name__,
                 layout=layout,
-                n_filters=n_filters,
-                n_places=n_places,
                 is_unchanged=is_unchanged,
                 is_block=is_block,
-                is_pooling=not (is_block or is_convolution)
-                and _is_pooling(child, inputs, layout),
+                is_pooling=is_pooling,
                 is_convolution=is_convolution,
                 is_attention=is_attention,
                 has_positions=is_tensor
@@ -115,19 +141,16 @@ def layer_outputs(
             )
         )
 
-    with ExitStack() as stack:
-        marked = stack.enter_context(tracked(module, images.clone()))
-        for name, child in module.named_modules():
-            if name:
-                stack.enter_context(forward_hook(child, partial(record, name, child)))
-        module(marked)
-    return outputs
+
+def _is_block(child: nn.Module, has_maps: bool) -> bool:
+    """Whether a module has parts that make filters at each place of its maps."""
+    # Attention uses the weights of its linear parts without running them.
+    kinds = (nn.Conv2d, nn.Linear) if has_maps else nn.Conv2d
+    return any(isinstance(part, kinds) for part in child.modules() if part is not child)
 
 
-def _is_pooling(child: nn.Module, inputs: tuple, layout: Layout | None) -> bool:
+def _is_pooling(child: nn.Module, inputs: tuple, layout: Layout) -> bool:
     """Whether a module without convolutions pools, or changes the size otherwise."""
-    if layout is None:
-        return False
     grids = [
         before.grid
         for value in inputs

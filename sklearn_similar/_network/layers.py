@@ -105,13 +105,7 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
     largest = max((output.n_places for output in with_maps), default=0)
     # Convolutions on globally pooled maps (squeeze-and-excitation) locate nothing.
     maps = [o for o in with_maps if o.n_places > 1 or largest == 1]
-    pooled = {
-        output.tensor
-        for previous, output in zip([None, *maps][:-1], maps, strict=True)
-        # A block that is smaller than the output of its last part ends in a pooling.
-        if output.is_pooling
-        or (output.is_block and previous and previous.n_places > output.n_places)
-    }
+    pooled = _pooled_tensors(maps)
     candidates = [o for o in maps if o.tensor not in pooled and n_runs[o.name] == 1]
     if not candidates or not any(output.is_convolution for output in with_maps):
         raise ValueError(
@@ -128,21 +122,33 @@ def _last_convolutional_block(module: nn.Module, images: torch.Tensor) -> str:
         ),
         candidates[-1],
     )
-    lost = [
-        output
-        for output in outputs[outputs.index(last) :]
-        if output.layout is None and output.has_positions
-    ]
-    if lost:
-        raise ValueError(
-            f"After layer {last.name!r}, which axis of the network's layers holds the "
-            "filters and which the places of the image is not known (layer "
-            f"{lost[0].name!r} gives {lost[0].shape}); name a layer, such as "
-            f"layer={last.name!r}, or let the module return feature maps, n_images x "
-            "n_filters x height x width, before it pools them."
-        )
+    _check_places_are_known(last, outputs)
     # A block and its last part return the same tensor; the part is ablated exactly.
     return next(o.name for o in candidates if o.tensor == last.tensor)
+
+
+def _pooled_tensors(maps: Sequence[LayerOutput]) -> set[tuple[int, int]]:
+    """Tensors that a pooling has made, of layers with feature maps."""
+    return {
+        output.tensor
+        for previous, output in zip([None, *maps][:-1], maps, strict=True)
+        # A block that is smaller than the output of its last part ends in a pooling.
+        if output.is_pooling
+        or (output.is_block and previous and previous.n_places > output.n_places)
+    }
+
+
+def _check_places_are_known(last: LayerOutput, outputs: Sequence[LayerOutput]) -> None:
+    """Raise ValueError if layers after the last feature map may hold other maps."""
+    for output in outputs[outputs.index(last) :]:
+        if output.layout is None and output.has_positions:
+            raise ValueError(
+                f"After layer {last.name!r}, which axis of the network's layers holds "
+                "the filters and which the places of the image is not known (layer "
+                f"{output.name!r} gives {output.shape}); name a layer, such as "
+                f"layer={last.name!r}, or let the module return feature maps, n_images "
+                "x n_filters x height x width, before it pools them."
+            )
 
 
 def _is_query(output: LayerOutput, outputs: Sequence[LayerOutput]) -> bool:
@@ -201,17 +207,7 @@ def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str
     outputs = layer_outputs(module, images)
     outputs = [o for o in outputs if o.layout is not None and not o.is_unchanged]
     n_runs = Counter(output.name for output in outputs)
-    block: list[LayerOutput] = []
-    for output in outputs:
-        # A block returns the output of its last part, or begins another feature map.
-        if output.is_block and output.tensor in {part.tensor for part in block}:
-            continue
-        if not block and not output.is_convolution:
-            continue
-        mixes = output.is_block or output.is_convolution
-        if block and (mixes or output.n_places != block[-1].n_places):
-            break
-        block.append(output)
+    block = _first_block(outputs)
     # The layer can be a module that returns the output of its last part.
     of_layer = [output for output in outputs if output.name == layer]
     tensors = {output.tensor for output in of_layer}
@@ -226,3 +222,19 @@ def find_first_block(module: nn.Module, layer: str, images: torch.Tensor) -> str
         for output in of_layer
     )
     return None if of_patches and not is_finer else once[-1].name
+
+
+def _first_block(outputs: Sequence[LayerOutput]) -> list[LayerOutput]:
+    """The first convolution, and the layers after it that keep its filters and size."""
+    block: list[LayerOutput] = []
+    for output in outputs:
+        # A block returns the output of its last part, or begins another feature map.
+        if output.is_block and output.tensor in {part.tensor for part in block}:
+            continue
+        if not block and not output.is_convolution:
+            continue
+        mixes = output.is_block or output.is_convolution
+        if block and (mixes or output.n_places != block[-1].n_places):
+            break
+        block.append(output)
+    return block
