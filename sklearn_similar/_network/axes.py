@@ -6,6 +6,7 @@ shape. It follows from what has been done since the images: an axis is a product
 factors, which reshaping joins and splits, and permuting moves.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -52,10 +53,12 @@ class Axis(NamedTuple):
     @property
     def n_places(self) -> int:
         """Length of the product."""
-        size = 1
-        for factor in self.factors:
-            size *= factor.size
-        return size
+        return math.prod(factor.size for factor in self.factors)
+
+    @property
+    def length(self) -> int:
+        """Number of positions."""
+        return self.n_before + self.n_places + self.n_after
 
     @property
     def is_plain(self) -> bool:
@@ -96,7 +99,7 @@ def map_axes(shape: Sequence[int], before: Axes | None = None) -> Axes:
             axis = before[position]
             if axis.is_only(kinds[position]):
                 continue
-            is_same = _length(axis) == shape[position]
+            is_same = axis.length == shape[position]
             axes[position] = axis if is_same else axis_of(UNKNOWN, shape[position])
     return tuple(axes)
 
@@ -132,39 +135,47 @@ def reshaped(axes: Axes, shape: Sequence[int]) -> Axes | None:
     todo = [
         item for axis in axes for item in (axis.factors if axis.is_plain else (axis,))
     ][::-1]
-    result: list[Axis] = []
+    result = []
     for length in shape:
-        items: list[Factor | Axis] = []
-        missing = length
-        while todo and (missing > 1 or (not items and _length(todo[-1]) == 1)):
-            item = todo.pop()
-            if missing % _length(item) == 0:
-                missing //= _length(item)
-                items.append(item)
-            elif isinstance(item, Factor) and item.size % missing == 0:
-                inner = item.size // missing
-                items.append(item._replace(size=missing, step=item.step * inner))
-                todo.append(item._replace(size=inner))
-                missing = 1
-            else:
-                return None
-        if missing > 1:
+        items = _take(todo, length)
+        axis = None if items is None else _product(items)
+        if axis is None:
             return None
-        whole = [item for item in items if isinstance(item, Axis)]
-        factors = [item for item in items if isinstance(item, Factor)]
-        if whole and (len(whole) > 1 or any(f.size > 1 for f in factors)):
+        result.append(axis)
+    return tuple(result) if all(_length(item) <= 1 for item in todo) else None
+
+
+def _take(todo: list[Factor | Axis], length: int) -> list[Factor | Axis] | None:
+    """Take items off the end of a list, up to a length; None if they do not fit it."""
+    items: list[Factor | Axis] = []
+    missing = length
+    while todo and (missing > 1 or (not items and _length(todo[-1]) == 1)):
+        item = todo.pop()
+        if missing % _length(item) == 0:
+            missing //= _length(item)
+            items.append(item)
+        elif isinstance(item, Factor) and item.size % missing == 0:
+            inner = item.size // missing
+            items.append(item._replace(size=missing, step=item.step * inner))
+            todo.append(item._replace(size=inner))
+            missing = 1
+        else:
             return None
-        result.append(whole[0] if whole else Axis(_joined(factors)))
-    while todo:
-        if _length(todo.pop()) > 1:
-            return None
-    return tuple(result)
+    return items if missing <= 1 else None
+
+
+def _product(items: Sequence[Factor | Axis]) -> Axis | None:
+    """The axis of factors, or of an axis with additional positions; None for both."""
+    whole = [item for item in items if isinstance(item, Axis)]
+    factors = [item for item in items if isinstance(item, Factor)]
+    if not whole:
+        return Axis(_joined(factors))
+    is_alone = len(whole) == 1 and all(factor.size == 1 for factor in factors)
+    return whole[0] if is_alone else None
 
 
 def _length(item: Factor | Axis) -> int:
-    if isinstance(item, Factor):
-        return item.size
-    return item.n_before + item.n_places + item.n_after
+    return item.size if isinstance(item, Factor) else item.length
 
 
 def _joined(factors: Iterable[Factor]) -> tuple[Factor, ...]:
@@ -184,7 +195,7 @@ def _joined(factors: Iterable[Factor]) -> tuple[Factor, ...]:
 
 def sliced(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
     """An axis from a position up to another one."""
-    length = _length(axis)
+    length = axis.length
     size = len(range(start, stop, step))
     if (start, stop, step) == (0, length, 1):
         return axis
@@ -201,7 +212,7 @@ def sliced(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
 def rolled(axes: Axes, dim: int, places: int) -> Axes:
     """Axes after the positions of one of them have been rolled."""
     axis, remaining = axes[dim], (*axes[:dim], *axes[dim + 1 :])
-    result = axis_of(UNKNOWN, _length(axis))
+    result = axis_of(UNKNOWN, axis.length)
     if axis.is_plain and len(axis.factors) == 1:
         factor = axis.factors[0]
         # Parts of rows or columns are rolled by themselves.
@@ -245,7 +256,7 @@ def axes_of(tensor) -> Axes | None:
     """Axes of a tensor that was computed inside `track_receptive_field`, if known."""
     axes = getattr(tensor, "_similarnet_axes", None)
     # The tensor can have been changed in place.
-    if axes is None or tuple(map(_length, axes)) != tuple(tensor.shape):
+    if axes is None or tuple(axis.length for axis in axes) != tuple(tensor.shape):
         return None
     return axes
 

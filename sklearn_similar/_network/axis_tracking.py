@@ -248,8 +248,7 @@ def _indexed(axes: Axes, index, output: Tensor) -> Axes | None:
         axis = remaining.pop(0)
         if isinstance(part, int):
             continue
-        length = axis.n_before + axis.n_places + axis.n_after
-        result.append(sliced(axis, *part.indices(length)))
+        result.append(sliced(axis, *part.indices(axis.length)))
     return tuple(result)
 
 
@@ -274,8 +273,7 @@ def expanded_index(index, n_dims: int) -> list[slice | int | None] | None:
 def _padded(axes: Axes, output: Tensor) -> Axes:
     result = []
     for axis, size in zip(axes, output.shape, strict=True):
-        length = axis.n_before + axis.n_places + axis.n_after
-        if length == size:
+        if axis.length == size:
             result.append(axis)
         elif axis.is_plain and len(axis.factors) == 1 and not axis.factors[0].shift:
             result.append(Axis((axis.factors[0]._replace(size=size),)))

@@ -145,15 +145,8 @@ def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
     for output in _outputs(module, n_channels):
         if output.stride[0] == output.stride[1]:
             outputs[output.stride[0]].append(output)
-    least_depth = {
-        stride: min(output.depth for output in of_stride)
-        for stride, of_stride in outputs.items()
-    }
     last = {
-        stride: [
-            output.name for output in of_stride if output.depth == least_depth[stride]
-        ][-1]
-        for stride, of_stride in outputs.items()
+        stride: _outermost(of_stride)[-1].name for stride, of_stride in outputs.items()
     }
     chosen: list[float] = [stride for stride in _STRIDES if stride in last]
     if not chosen:
@@ -204,17 +197,23 @@ def mid_level_layers(module: nn.Module, layer: str, n_channels: int) -> tuple[st
     )
     if stride < _STRIDES[1] or not fine:
         return ()
-    last = [o for o in fine if o.depth == min(o.depth for o in fine)][-1]
+    last = _outermost(fine)[-1]
     if stride == _STRIDES[1] or not coarse:
         return (last.name,)
-    first = next(o for o in coarse if o.depth == min(o.depth for o in coarse))
+    first = _outermost(coarse)[0]
     # A stage consists of blocks.
     while isinstance(module.get_submodule(first.name), nn.Sequential):
         inside = [o for o in coarse if o.name.startswith(f"{first.name}.")]
         if not inside:
             break
-        first = next(o for o in inside if o.depth == min(o.depth for o in inside))
+        first = _outermost(inside)[0]
     return first.name, last.name
+
+
+def _outermost(outputs: "Sequence[_Output]") -> "list[_Output]":
+    """The outputs of blocks, or of layers that are in no block."""
+    depth = min(output.depth for output in outputs)
+    return [output for output in outputs if output.depth == depth]
 
 
 def _check_layers(module: nn.Module, n_channels: int, layers: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """Layouts of layers' outputs: where filters, rows and columns are in them."""
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -91,7 +92,6 @@ def layout_of(output) -> Layout | None:
 
 def _layout(axes: Axes) -> Layout | None:
     factors = [factor for axis in axes for factor in axis.factors]
-    axis_of_factor = [i for i, axis in enumerate(axes) for _ in axis.factors]
     positions: dict[str, list[int]] = {
         kind: [i for i, factor in enumerate(factors) if factor.kind == kind]
         for kind in (IMAGE, FILTER, ROW, COLUMN)
@@ -100,44 +100,38 @@ def _layout(axes: Axes) -> Layout | None:
         return None
     if len(positions[IMAGE]) != 1 or len(positions[FILTER]) != 1:
         return None
-    filter_axis = axis_of_factor[positions[FILTER][0]]
-    if not axes[filter_axis].is_only(FILTER):
-        return None
-    order, grid, shift = [positions[IMAGE][0], positions[FILTER][0]], [], []
-    for kind in (ROW, COLUMN):
-        parts = sorted(positions[kind], key=lambda i: -factors[i].step)
-        if not parts or not _is_whole([factors[i] for i in parts]):
-            return None
-        length = 1
-        for index in parts:
-            length *= factors[index].size
-        order += parts
-        grid.append(length)
-        shift.append(max(factors[i].shift for i in parts))
-    order += [i for i in range(len(factors)) if i not in order]
+    filter_axes = [i for i, axis in enumerate(axes) if axis.is_only(FILTER)]
     with_more = [i for i, axis in enumerate(axes) if not axis.is_plain]
-    if len(with_more) > 1:
+    if not filter_axes or len(with_more) > 1:
         return None
-    tokens = None
-    if with_more:
-        (index,) = with_more
-        tokens = (index, axes[index].n_before, axes[index].n_places)
+    # The largest steps first.
+    rows, columns = (
+        sorted(positions[kind], key=lambda i: -factors[i].step)
+        for kind in (ROW, COLUMN)
+    )
+    if not all(_is_whole([factors[i] for i in parts]) for parts in (rows, columns)):
+        return None
+    order = [*positions[IMAGE], *positions[FILTER], *rows, *columns]
+    order += [i for i in range(len(factors)) if i not in order]
+    height, width = (
+        math.prod(factors[i].size for i in parts) for parts in (rows, columns)
+    )
+    down, right = (max(factors[i].shift for i in parts) for parts in (rows, columns))
     return Layout(
-        filter_axis=filter_axis,
+        filter_axis=filter_axes[0],
         lengths=tuple(-1 if f.kind == IMAGE else f.size for f in factors),
         order=tuple(order),
-        grid=(grid[0], grid[1]),
-        shape=tuple(
-            -1 if axis.has(IMAGE) else axis.n_before + axis.n_places + axis.n_after
-            for axis in axes
-        ),
-        tokens=tokens,
-        shift=(shift[0], shift[1]),
+        grid=(height, width),
+        shape=tuple(-1 if axis.has(IMAGE) else axis.length for axis in axes),
+        tokens=next(((i, axes[i].n_before, axes[i].n_places) for i in with_more), None),
+        shift=(down, right),
     )
 
 
 def _is_whole(parts: list[Factor]) -> bool:
     """Whether factors, the largest steps first, are all rows (or columns) of a map."""
+    if not parts:
+        return False
     parts = [part for part in parts if part.size > 1]
     return len({part.shift for part in parts}) < 2 and all(
         outer.step == inner.step * inner.size for outer, inner in pairwise(parts)
