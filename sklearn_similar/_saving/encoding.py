@@ -41,55 +41,75 @@ def encode(value: Any, path: str, arrays: Arrays) -> Any:
 
     Raises CannotHold if the value, or a part of it, is of an unsupported type.
     """
-
-    def items(values: Iterable) -> list:
-        return [encode(item, f"{path}/{i}", arrays) for i, item in enumerate(values)]
-
-    def add(array: np.ndarray) -> str:
-        name = path
-        while name in arrays:
-            name += "_"
-        arrays[name] = array
-        return name
-
     kind: type = type(value)
     if value is None or kind in (bool, int, float, str):
         return value
     if kind is list:
-        return items(value)
+        return _encode_items(value, path, arrays)
     if kind is tuple:
-        return {_TYPE: "tuple", "items": items(value)}
-    if kind is dict and _TYPE not in value and all(type(key) is str for key in value):
-        return {key: encode(v, f"{path}/{key}", arrays) for key, v in value.items()}
+        return {_TYPE: "tuple", "items": _encode_items(value, path, arrays)}
     if kind is dict:
-        return {_TYPE: "dict", "keys": items(value), "values": items(value.values())}
-    if kind is np.ndarray and value.dtype.name in _SCALARS:
-        return {_TYPE: "array", "name": add(value)}
-    if kind is np.ndarray and value.dtype.kind == "O":
-        shape, values = list(value.shape), value.ravel().tolist()
-        return {_TYPE: "objects", "shape": shape, "items": items(values)}
-    if kind is np.ndarray and _AS_BYTES.fullmatch(value.dtype.str):
-        name = add(np.frombuffer(value.tobytes(), np.uint8))
-        dtype, shape = value.dtype.str, list(value.shape)
-        return {_TYPE: "bytes", "name": name, "dtype": dtype, "shape": shape}
+        return _encode_dict(value, path, arrays)
     if kind is np.ndarray:
-        raise CannotHold(f"an array of the dtype {value.dtype}")
+        return _encode_array(value, path, arrays)
+    if kind is np.random.RandomState:
+        return _encode_random_state(value, path, arrays)
     if kind in _SCALARS.values():
         return {_TYPE: "scalar", "dtype": kind.__name__, "value": value.item()}
     if kind is torch.device:
         return {_TYPE: "device", "value": str(value)}
-    if kind is np.random.RandomState:
-        state = value.get_state(legacy=False)
-        if state["bit_generator"] != "MT19937":
-            raise CannotHold(f"a RandomState of {state['bit_generator']}")
-        return {
-            _TYPE: "RandomState",
-            "name": add(state["state"]["key"]),
-            "position": int(state["state"]["pos"]),
-            "has_gauss": int(state["has_gauss"]),
-            "gauss": float(state["gauss"]),
-        }
     raise CannotHold(f"a {kind.__module__}.{kind.__qualname__}")
+
+
+def _encode_items(values: Iterable, path: str, arrays: Arrays) -> list:
+    return [encode(item, f"{path}/{i}", arrays) for i, item in enumerate(values)]
+
+
+def _encode_dict(value: dict, path: str, arrays: Arrays) -> dict:
+    if _TYPE not in value and all(type(key) is str for key in value):
+        return {key: encode(v, f"{path}/{key}", arrays) for key, v in value.items()}
+    return {
+        _TYPE: "dict",
+        "keys": _encode_items(value, path, arrays),
+        "values": _encode_items(value.values(), path, arrays),
+    }
+
+
+def _encode_array(value: np.ndarray, path: str, arrays: Arrays) -> dict:
+    if value.dtype.name in _SCALARS:
+        return {_TYPE: "array", "name": _add(value, path, arrays)}
+    shape = list(value.shape)
+    if value.dtype.kind == "O":
+        items = _encode_items(value.ravel().tolist(), path, arrays)
+        return {_TYPE: "objects", "shape": shape, "items": items}
+    if _AS_BYTES.fullmatch(value.dtype.str):
+        name = _add(np.frombuffer(value.tobytes(), np.uint8), path, arrays)
+        return {_TYPE: "bytes", "name": name, "dtype": value.dtype.str, "shape": shape}
+    raise CannotHold(f"an array of the dtype {value.dtype}")
+
+
+def _encode_random_state(
+    value: np.random.RandomState, path: str, arrays: Arrays
+) -> dict:
+    state: dict[str, Any] = value.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise CannotHold(f"a RandomState of {state['bit_generator']}")
+    return {
+        _TYPE: "RandomState",
+        "name": _add(state["state"]["key"], path, arrays),
+        "position": int(state["state"]["pos"]),
+        "has_gauss": int(state["has_gauss"]),
+        "gauss": float(state["gauss"]),
+    }
+
+
+def _add(array: np.ndarray, path: str, arrays: Arrays) -> str:
+    """Add an array to `arrays`; returns its name."""
+    name = path
+    while name in arrays:
+        name += "_"
+    arrays[name] = array
+    return name
 
 
 def decode(value: Any, arrays: Arrays) -> Any:

@@ -129,13 +129,17 @@ def record_of(estimator: Any, writer: Writer, path: str = "") -> dict[str, Any]:
     if has_backbone:
         record["backbone_"] = backbone_record(estimator, writer)
     if spec is not None:
-        shape = state["image_shape_"]
-        size = (*shape[:2], n_channels(shape))
-        image = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-        probe = {"image": image, "scores": _scores(estimator.net_, image)}
         record["net"] = writer.encode(spec, ("module", "net_params"), f"{path}net/")
-        record["probe"] = writer.encode(probe, (), f"{path}probe/")
+        record["probe"] = writer.encode(_probe(estimator), (), f"{path}probe/")
     return record
+
+
+def _probe(classifier: SimilarNetClassifier) -> dict[str, np.ndarray]:
+    """An image, and the scores of the network for it."""
+    shape = classifier.image_shape_
+    size = (*shape[:2], n_channels(shape))
+    image = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    return {"image": image, "scores": _scores(classifier.net_, image)}
 
 
 def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
@@ -161,20 +165,30 @@ def estimator_of(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
         # From a stranger, it would start any number of processes.
         estimator.n_jobs = None
         check_settings(estimator)
-        return estimator
-    if "net" not in record:
+    elif "net" in record:
+        _restore_network(estimator, state, record, arrays, given)
+    else:
         require(not {"net_", "_net_arrays"} & state.keys(), "its network")
         estimator.__setstate__(state)
-        return estimator
+    return estimator
+
+
+def _restore_network(
+    classifier: SimilarNetClassifier,
+    state: dict[str, Any],
+    record: dict[str, Any],
+    arrays: Arrays,
+    given: Mapping[str, Any],
+) -> None:
+    """Set the state of a classifier with a network, which must score as the saved."""
     state["_net_spec"] = _decode_spec(record["net"], arrays, given)
     probe = decode(record.get("probe"), arrays)
     check_state({**state, "probe": probe}, CLASSIFIER)
     if "filter_weights_" in state:
         check_state(state, IMPORTANCES)
     NetSpecification(**state["_net_spec"]).check_weights(state["_net_arrays"])
-    estimator.__setstate__(state)
-    _check_network(estimator, probe["image"], probe["scores"])
-    return estimator
+    classifier.__setstate__(state)
+    _check_network(classifier, probe["image"], probe["scores"])
 
 
 def _estimator_inside(record: Any, arrays: Arrays, given: Mapping[str, Any]) -> Any:
