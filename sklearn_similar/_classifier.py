@@ -747,11 +747,16 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             named = tuple(find_layers(network.module, list(named), probes))
         measurement = self._measurement(measured, probes, named)
         state = fit_class_map(find_class_map(self.class_heatmap), measurement)
-        self._class_heatmap = self.class_heatmap
+        self._set_class_map(self.class_heatmap, state)
+        return state
+
+    def _set_class_map(
+        self, class_heatmap: str | ClassMap, state: ClassMapState
+    ) -> None:
+        self._class_heatmap = class_heatmap
         self.class_filter_weights_ = state.filter_weights
         self.outline_layer_ = state.outline_layer
         self.mid_level_layers_ = state.mid_level_layers
-        return state
 
     def _measurement(
         self,
@@ -808,10 +813,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
                 f"class_heatmap={class_heatmap!r} has constants that fit_importance "
                 "measures; set the parameter, and call fit_importance."
             )
-        other._class_heatmap = class_heatmap
-        other.class_filter_weights_ = state.filter_weights
-        other.outline_layer_ = state.outline_layer
-        other.mid_level_layers_ = state.mid_level_layers
+        other._set_class_map(class_heatmap, state)
         other.class_score_constants_ = None
         other.class_normalization_constants_ = np.ones(len(state.filter_weights))
         return other

@@ -113,19 +113,24 @@ def dump_coco_file(
         if "heat" in instances:
             _add_heat(annotations, instances)
     else:
-        for number, (annotation, is_crowd) in enumerate(
-            zip(annotations, checked.is_crowd, strict=True), 1
-        ):
-            width, height = annotation["bbox"][2:]
-            annotation |= {"id": number, "area": width * height}
-            annotation["iscrowd"] = int(is_crowd)
-        categories = [{"id": n, "name": label} for label, n in known_ids.items()]
+        _complete_annotations(annotations, checked.is_crowd)
         content = {
             "images": images,
             "annotations": annotations,
-            "categories": categories,
+            "categories": [{"id": n, "name": label} for label, n in known_ids.items()],
         }
     write_atomically(path, json.dumps(content, allow_nan=False).encode())
+
+
+def _complete_annotations(
+    annotations: list[dict[str, Any]], is_crowd: Iterable[bool]
+) -> None:
+    """Add what annotations of a data set have and results do not."""
+    for number, (annotation, crowd) in enumerate(
+        zip(annotations, is_crowd, strict=True), 1
+    ):
+        width, height = annotation["bbox"][2:]
+        annotation |= {"id": number, "area": width * height, "iscrowd": int(crowd)}
 
 
 def _add_heat(annotations: list[dict[str, Any]], instances: pd.DataFrame) -> None:
@@ -150,11 +155,30 @@ def _image_numbers(image: pd.Series) -> list[int]:
 
 def _image_entries(numbers, image_ids, file_names, image_shapes) -> list[dict]:
     """COCO's entries of the images; the last ones may have no instance."""
-    given = {
-        "image_ids": image_ids,
-        "file_names": file_names,
-        "image_shapes": image_shapes,
-    }
+    n_images = _n_images(
+        numbers,
+        {
+            "image_ids": image_ids,
+            "file_names": file_names,
+            "image_shapes": image_shapes,
+        },
+    )
+    ids = list(range(n_images)) if image_ids is None else _plain(image_ids)
+    for key in ids:
+        if isinstance(key, bool) or not isinstance(key, int | str):
+            raise ValueError(f"image_ids holds {key!r}; pass integers or strings.")
+    check_distinct(ids, "image_ids")
+    images = [{"id": key} for key in ids]
+    for entry, file_name in zip(images, file_names or (), strict=False):
+        if file_name is not None:
+            entry["file_name"] = str(file_name)
+    for entry, shape in zip(images, image_shapes or (), strict=False):
+        entry["height"], entry["width"] = (int(length) for length in shape[:2])
+    return images
+
+
+def _n_images(numbers: list[int], given: dict[str, Any]) -> int:
+    """Number of images, by the table or by the lists that describe the images."""
     lengths = {}
     for name, values in given.items():
         if values is not None:
@@ -171,18 +195,7 @@ def _image_entries(numbers, image_ids, file_names, image_shapes) -> list[dict]:
             f"instances has image={n_numbered - 1}, but {next(iter(lengths))} has "
             f"{count(n_images, 'value')}; pass one for each image."
         )
-    ids = list(range(n_images)) if image_ids is None else _plain(image_ids)
-    for key in ids:
-        if isinstance(key, bool) or not isinstance(key, int | str):
-            raise ValueError(f"image_ids holds {key!r}; pass integers or strings.")
-    check_distinct(ids, "image_ids")
-    images = [{"id": key} for key in ids]
-    for entry, file_name in zip(images, file_names or (), strict=False):
-        if file_name is not None:
-            entry["file_name"] = str(file_name)
-    for entry, shape in zip(images, image_shapes or (), strict=False):
-        entry["height"], entry["width"] = (int(length) for length in shape[:2])
-    return images
+    return n_images
 
 
 def _plain(values: Iterable) -> list:
