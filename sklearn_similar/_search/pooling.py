@@ -194,9 +194,9 @@ def _bin_means(
     sums = F.embedding_bag(
         torch.from_numpy(corners.reshape(-1, 4)),
         integral.reshape(-1, integral.shape[3]),
-        per_sample_weights=torch.from_numpy(
-            np.stack(shares, -1).reshape(-1, 4)
-        ).to(integral.dtype),
+        per_sample_weights=torch.from_numpy(np.stack(shares, -1).reshape(-1, 4)).to(
+            integral.dtype
+        ),
         mode="sum",
     ).reshape(*first.shape, integral.shape[3])
     of_bins = sums[:, 1:, 1:] - sums[:, :-1, 1:] - sums[:, 1:, :-1] + sums[:, :-1, :-1]
