@@ -92,6 +92,7 @@ _MAX_PHOTOGRAPH_ROUNDS = 1
 _OF_BACKBONE = (
     "backbone_",
     "backbone_layers_",
+    "backbone_detail_layer_",
     "feature_specification_",
     "_box_models",
 )
@@ -222,6 +223,10 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         The backbone; where `fit` got boxes only.
     backbone_layers_ : tuple of str
         Its layers whose feature maps are used; with a backbone only.
+    backbone_detail_layer_ : str or None
+        Its layer whose activations also help to distinguish similar classes, wherever
+        they are in the box: that with most filters. None if `backbone_layers` names
+        layers, or if the network was trained on the photographs.
     feature_specification_ : FeatureSpecification
         With a backbone only: the factor by which images are resized (``scale``), the
         sizes of windows, and the minimum, median and maximum side of the objects in
@@ -712,6 +717,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         self.estimator_, self._columns = recognizer.estimator, recognizer.columns
         self.backbone_ = recognizer.backbone.module
         self.backbone_layers_ = recognizer.backbone.layers
+        self.backbone_detail_layer_ = recognizer.backbone.detail_layer
         self.feature_specification_ = recognizer.specification
         self.score_calibration_ = tuple(recognizer.calibration)
         self.box_regression_ = None
@@ -874,10 +880,14 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         if getattr(self, "backbone_", None) is None:
             return self._crop_recognizer()
         overlap, regressions = self._box_models
+        backbone = Backbone(
+            self.backbone_,
+            self.backbone_layers_,
+            self._n_channels(),
+            self.backbone_detail_layer_,
+        )
         return PooledRecognizer(
-            backbone=Backbone(
-                self.backbone_, self.backbone_layers_, self._n_channels()
-            ),
+            backbone=backbone,
             specification=self.feature_specification_,
             overlap=overlap,
             regressions=regressions,

@@ -117,6 +117,7 @@ def test_what_fit_learns_is_named(fitted, photographs):
     assert fitted.background_ not in fitted.classes_
     assert set(fitted.estimator_.classes_) == {*fitted.classes_, fitted.background_}
     assert fitted.backbone_layers_ == ("2", "3")
+    assert fitted.backbone_detail_layer_ == "3"
     sides = (y[["x_max", "y_max"]].to_numpy() - y[["x_min", "y_min"]].to_numpy()).max(1)
     specification = fitted.feature_specification_
     assert specification.object_sides == (sides.min(), np.median(sides), sides.max())
@@ -128,6 +129,7 @@ def test_what_fit_learns_is_named(fitted, photographs):
 def test_a_small_backbone_is_trained_without_one(photographs, unseen):
     localizer = make_localizer(backbone=None).fit(*photographs)
     assert localizer.backbone_layers_ == ("fine", "coarse")
+    assert localizer.backbone_detail_layer_ is None
     assert not localizer.backbone_.training
     assert localizer.set_params(score_threshold=0.2).score(*unseen) > 0.5
 
@@ -488,6 +490,7 @@ def crops():
 FITTED_ON_BOXES = {
     "backbone_",
     "backbone_layers_",
+    "backbone_detail_layer_",
     "feature_specification_",
     "_box_models",
 }

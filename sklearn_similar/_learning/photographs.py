@@ -303,7 +303,7 @@ def _examples(tile: Tile, boxes: np.ndarray, training: _Training) -> Examples:
     labels = np.full(len(boxes), -1)
     labels[is_object] = tile.labels[nearest[is_object]]
     rows = np.flatnonzero(is_object | is_background)
-    return Examples(tile.maps.features(boxes[rows]), labels[rows])
+    return Examples(tile.maps.features_and_details(boxes[rows]), labels[rows])
 
 
 def _hard_examples(

@@ -55,11 +55,14 @@ class Backbone:
         Their `named_modules` paths.
     n_channels : int
         Channels of the images.
+    detail_layer : str or None
+        Path of the layer that distinguishes similar classes; see `detail_layer`.
     """
 
     module: nn.Module
     layers: tuple[str, ...]
     n_channels: int
+    detail_layer: str | None = None
 
     @classmethod
     def of(
@@ -67,6 +70,7 @@ class Backbone:
         module: nn.Module,
         n_channels: int | None = None,
         layers: Sequence[str] | None = None,
+        detail: str | None = None,
     ) -> "Backbone":
         """A copy of a network as a backbone.
 
@@ -77,6 +81,8 @@ class Backbone:
             Channels of the images; by default, those that the network takes.
         layers : sequence of str, optional
             By default, those that `feature_layers` chooses.
+        detail : str, optional
+            The detail layer. By default, it is chosen if `layers` are not passed.
 
         Raises
         ------
@@ -92,10 +98,11 @@ class Backbone:
             n_channels = input_channels(module)
         if layers is None:
             layers = feature_layers(module, n_channels)
+            detail = detail_layer(module, layers, n_channels)
         else:
             layers = tuple(layers)
-            _check_layers(module, n_channels, layers)
-        return cls(module, tuple(layers), n_channels)
+            _check_layers(module, n_channels, (*layers, *([detail] if detail else [])))
+        return cls(module, layers, n_channels, detail)
 
     @property
     def device(self) -> torch.device:
@@ -105,18 +112,29 @@ class Backbone:
 
     def feature_maps(self, pixels: torch.Tensor) -> list[FeatureMap]:
         """Feature maps of one image, n_channels x height x width, in [0, 1]."""
+        return self.maps_and_details(pixels)[0]
+
+    def maps_and_details(
+        self, pixels: torch.Tensor
+    ) -> tuple[list[FeatureMap], FeatureMap | None]:
+        """The same, and the feature map of the detail layer, if there is one."""
         images = pixels[None].to(self.device)
         images = images.contiguous(memory_format=torch.channels_last)
+        layers = self.layers
+        if self.detail_layer is not None:
+            layers = (*layers, self.detail_layer)
         with eval_mode(self.module):
-            maps = extract_activations(self.module, self.layers, images, "pooled")
-        return [
+            activations = extract_activations(self.module, layers, images, "pooled")
+        maps = [
             FeatureMap(
                 features.activations.float().cpu(),
                 features.receptive_field.stride,
                 features.receptive_field.start,
             )
-            for features in maps
+            for features in activations
         ]
+        details = None if self.detail_layer is None else maps.pop()
+        return maps, details
 
 
 def input_channels(module: nn.Module) -> int:
@@ -159,6 +177,20 @@ def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
             "n_filters x height x width; pass a convolutional network."
         )
     return tuple(last[stride] for stride in chosen)
+
+
+def detail_layer(module: nn.Module, layers: Sequence[str], n_channels: int) -> str:
+    """The layer with most filters among those of the coarsest stride of `layers`.
+
+    Networks reduce the channels between blocks. Before this, a filter still tells one
+    pattern: in mobile networks, the expansion has six times as many filters as the
+    block gives. Of several such layers, it is the last.
+    """
+    outputs = _outputs(module, n_channels)
+    stride = max(output.stride for output in outputs if output.name in layers)
+    with_stride = [output for output in outputs if output.stride == stride]
+    most = max(output.n_filters for output in with_stride)
+    return [output.name for output in with_stride if output.n_filters == most][-1]
 
 
 def mid_level_layers(module: nn.Module, layer: str, n_channels: int) -> tuple[str, ...]:
@@ -249,11 +281,13 @@ class _Output:
     stride : (float, float)
     depth : int
         Number of layers that are running when the layer begins.
+    n_filters : int
     """
 
     name: str
     stride: tuple[float, float]
     depth: int
+    n_filters: int
 
 
 def _outputs(module: nn.Module, n_channels: int) -> list[_Output]:
@@ -279,7 +313,8 @@ def _outputs(module: nn.Module, n_channels: int) -> list[_Output]:
         if output.ndim == 3 or output.shape[2] != output.shape[3]:
             others.append(name)
         elif output.shape[2] > 1:
-            found.append(_Output(name, receptive_field(output).stride, len(running)))
+            stride = receptive_field(output).stride
+            found.append(_Output(name, stride, len(running), output.shape[1]))
 
     images = torch.zeros(1, n_channels, _PROBE_SIDE, _PROBE_SIDE)
     parameter = next(module.parameters(), None)

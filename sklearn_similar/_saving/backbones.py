@@ -47,7 +47,7 @@ def backbone_record(localizer: InstanceLocalizer, writer: Any) -> dict[str, Any]
         "regressions": [asdict(regression) for regression in recognizer.regressions],
         "network": "small" if is_small else parameter if is_named else None,
         "weights": None if is_named else _weights(network),
-        "probe": _mean_features(recognizer.backbone),
+        "probe": np.concatenate(_mean_features(recognizer.backbone)),
     }
     return writer.encode(values, (), "backbone_/")
 
@@ -63,7 +63,8 @@ def backbone_state(record: Any, state: dict[str, Any], arrays: Arrays) -> dict:
     check_state(values, BOX_MODELS)
     check_state(values["specification"], FEATURES)
     backbone = _backbone(values, state)
-    found, expected = _mean_features(backbone), values["probe"]
+    means, expected = _mean_features(backbone), values["probe"]
+    found = np.concatenate(means)
     require(found.shape == expected.shape, "backbone_")
     tolerance = _TOLERANCE * np.abs(expected).max(initial=0)
     if not np.allclose(found, expected, rtol=0, atol=tolerance):
@@ -73,10 +74,12 @@ def backbone_state(record: Any, state: dict[str, Any], arrays: Arrays) -> dict:
             "pretrained networks."
         )
     overlap, regressions = values["overlap"], values["regressions"]
-    n_features = len(expected) * (PoolingRecipe().n_bins ** 2 + 1)
+    n_details = len(means[-1]) if backbone.detail_layer else 0
+    n_features = (len(expected) - n_details) * (PoolingRecipe().n_bins ** 2 + 1)
     weights = [overlap["weight"], *(each["weight"] for each in regressions)]
     require(all(len(weight) == n_features for weight in weights), "_box_models")
-    check_trained_head(state["estimator_"], n_features)
+    # Details are pooled by two means.
+    check_trained_head(state["estimator_"], n_features + 2 * n_details)
     return {
         "backbone_": backbone.module,
         "feature_specification_": FeatureSpecification(**values["specification"]),
@@ -94,12 +97,12 @@ def _weights(network: nn.Module) -> dict[str, np.ndarray]:
 
 def _backbone(values: dict[str, Any], state: dict[str, Any]) -> Backbone:
     """The backbone of a localizer, with its weights."""
-    layers = state["backbone_layers_"]
+    layers, detail = state["backbone_layers_"], state["backbone_detail_layer_"]
     n_channels = 3 if state["_layout"] == "colour" else 1
     name, weights = values["network"], values["weights"]
     if weights is None:
         require(isinstance(name, str) and name in PRETRAINED, "backbone_")
-        return Backbone.of(PRETRAINED[name](), n_channels, layers)
+        return Backbone.of(PRETRAINED[name](), n_channels, layers, detail)
     if name == "small":
         network: nn.Module = SmallBackbone(n_channels)
         # The layout of the weights in training, for the same rounding.
@@ -107,7 +110,7 @@ def _backbone(values: dict[str, Any], state: dict[str, Any]) -> Backbone:
     else:
         network = state["backbone"]
         require(isinstance(network, nn.Module), "backbone_")
-    backbone = Backbone.of(network, n_channels, layers)
+    backbone = Backbone.of(network, n_channels, layers, detail)
     tensors = {key: torch.from_numpy(array) for key, array in weights.items()}
     try:
         backbone.module.load_state_dict(tensors)
@@ -119,10 +122,10 @@ def _backbone(values: dict[str, Any], state: dict[str, Any]) -> Backbone:
     return backbone
 
 
-def _mean_features(backbone: Backbone) -> np.ndarray:
-    """Mean of each feature map for an image of noise."""
+def _mean_features(backbone: Backbone) -> list[np.ndarray]:
+    """Means of the filters of each layer for an image of noise."""
     size = (backbone.n_channels, _PROBE_SIDE, _PROBE_SIDE)
     noise = np.random.default_rng(0).uniform(size=size).astype(np.float32)
-    maps = backbone.feature_maps(torch.from_numpy(noise))
-    means = [feature.values.mean(dim=(0, 2, 3)).numpy() for feature in maps]
-    return np.concatenate(means)
+    maps, details = backbone.maps_and_details(torch.from_numpy(noise))
+    maps += [] if details is None else [details]
+    return [feature.values.mean(dim=(0, 2, 3)).numpy() for feature in maps]

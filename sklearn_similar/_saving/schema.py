@@ -312,6 +312,9 @@ PHOTOGRAPHS: dict[str, Check] = {
         and len(value) > 0
         and all(isinstance(layer, str) for layer in value)
     ),
+    "backbone_detail_layer_": lambda value, state: (
+        value is None or isinstance(value, str)
+    ),
 }
 # What their backbone record holds.
 FEATURES: dict[str, Check] = {

@@ -8,7 +8,7 @@ trusted: what is not of the expected type is left to the checks that follow.
 from collections.abc import Callable
 from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 
 # Parameters of localizers that were added in format 1, and what they were before.
 _ADDED_IN_1: dict[str, Any] = {
@@ -94,4 +94,15 @@ def _from_2(record: dict[str, Any]) -> None:
             state.setdefault("scaling_", {})
 
 
-_UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {1: _from_1, 2: _from_2}
+def _from_3(record: dict[str, Any]) -> None:
+    """Before format 4, backbones had no detail layer."""
+    state = record.get("state")
+    if isinstance(state, dict) and "backbone_layers_" in state:
+        state.setdefault("backbone_detail_layer_", None)
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+}

@@ -155,7 +155,7 @@ class PooledRecognizer(Recognizer):
         """The boxes that may show an object, after each move."""
         boxes = boxes.astype(np.float64)
         if self.overlap is not None:
-            predicted = _in_batches(self.overlap, maps, boxes)
+            predicted = _in_batches(self.overlap, maps.features, boxes)
             boxes = boxes[predicted >= self.overlap.threshold]
         if not self.regressions:
             return [Proposals.from_boxes(boxes).distinct().boxes]
@@ -196,7 +196,8 @@ class PooledRecognizer(Recognizer):
         if len(boxes) == 0:
             none = proposals.select(slice(0))
             return self.scored(none, np.empty((0, len(columns))), np.empty(0))
-        proba = _in_batches(self.estimator.predict_proba, maps, boxes)
+        predict_proba = self.estimator.predict_proba
+        proba = _in_batches(predict_proba, maps.features_and_details, boxes)
         of_classes = np.where(columns >= 0, proba[:, columns], 0)
         moved = Proposals.from_boxes(boxes, proposals.view[0])
         # The calibration alone says how likely an object is.
@@ -225,12 +226,9 @@ class PooledRecognizer(Recognizer):
         halo = _HALO / scale + max(max(self.specification.window_sizes, key=max))
         outer, _ = with_halo(window, math.ceil(halo), view.size, self._alignment)
         pixels = resize(view.read(*outer), scale)
-        return PooledMaps(
-            self.backbone.feature_maps(pixels),
-            scale,
-            (outer[1].start, outer[0].start),
-            self.pooling,
-        )
+        maps, details = self.backbone.maps_and_details(pixels)
+        origin = outer[1].start, outer[0].start
+        return PooledMaps(maps, scale, origin, self.pooling, details)
 
 
 def resize(pixels: torch.Tensor, scale: float) -> torch.Tensor:
@@ -260,12 +258,14 @@ def _at_least(pixels: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _in_batches(
-    function: Callable[[np.ndarray], np.ndarray], maps: PooledMaps, boxes: np.ndarray
+    function: Callable[[np.ndarray], np.ndarray],
+    features: Callable[[np.ndarray], np.ndarray],
+    boxes: np.ndarray,
 ) -> np.ndarray:
     """A function of the features of boxes, one row for each."""
     return np.concatenate(
         [
-            function(maps.features(boxes[part]))
+            function(features(boxes[part]))
             for part in batch_slices(len(boxes), _BOXES_AT_ONCE)
         ]
     )

@@ -5,7 +5,7 @@ each cell were a rectangle of one value (precise RoI pooling, Jiang et al., 2018
 integral images, that takes four values a corner whatever the size of the box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +34,14 @@ class PoolingRecipe:
         Bins along each side of a box.
     context : float
         Side of the box, as a multiple, whose mean is added as one more bin.
+    power : float
+        Of the generalised mean of details (Radenovic et al., 2018): with 1 it is the
+        mean, and the greater, the nearer it is to the maximum.
     """
 
     n_bins: int = 3
     context: float = 2.0
+    power: float = 3.0
 
 
 class PooledMaps:
@@ -52,6 +56,9 @@ class PooledMaps:
     origin : (float, float)
         x and y of the maps' image in the image of the boxes.
     recipe : PoolingRecipe
+    details : FeatureMap, optional
+        What distinguishes similar classes. Where it lies in the box is no matter, and
+        it may be small, such as a letter on a card.
     """
 
     def __init__(
@@ -60,25 +67,48 @@ class PooledMaps:
         scale: float,
         origin: tuple[float, float],
         recipe: PoolingRecipe,
+        details: FeatureMap | None = None,
     ):
         self._maps = [(*_integral_image(feature.values), feature) for feature in maps]
+        self._details = details
         self._scale = scale
         self._origin = np.array(origin, np.float64)
         self._recipe = recipe
 
     @property
     def n_features(self) -> int:
-        """Values for each box."""
+        """Values for each box without details."""
         n_filters = sum(integral.shape[3] for integral, _, _ in self._maps)
         return n_filters * (self._recipe.n_bins**2 + 1)
 
     def features(self, boxes: np.ndarray) -> np.ndarray:
         """Feature vectors of boxes, n_boxes x n_features, float32."""
-        out = np.empty((len(boxes), self.n_features), np.float32)
-        step = max(1, within_working_memory(_VALUES_AT_ONCE) // self.n_features)
-        for part in batch_slices(len(boxes), step):
-            out[part] = self.pool(boxes[part]).numpy()
-        return out
+        return _in_batches(self.pool, boxes, self.n_features)
+
+    def features_and_details(self, boxes: np.ndarray) -> np.ndarray:
+        """The same, followed by two means of the details in each box.
+
+        The generalised mean is near to the maximum of a filter in the box. Negative
+        activations count as 0.
+        """
+        features = self.features(boxes)
+        if self._details is None:
+            return features
+        # Sums of powers need more digits than float32 has. They are not kept, as they
+        # take four times as much memory as the map.
+        values = self._details.values.clamp(min=0).double()
+        powers = torch.cat([values, values**self._recipe.power], dim=1)
+        integral, level = _integral_image(powers)
+        edges = boxes.astype(np.float64).reshape(-1, 2, 2).transpose(0, 2, 1)
+        cells = self._to_cells(edges, self._details)
+
+        def pool(part: np.ndarray) -> torch.Tensor:
+            means = _bin_means(integral, 0, part[:, 0], part[:, 1]) + level
+            mean, of_powers = means.flatten(1).chunk(2, dim=1)
+            generalised = of_powers.clamp(min=0) ** (1 / self._recipe.power)
+            return torch.cat([mean, generalised], dim=1)
+
+        return np.hstack([features, _in_batches(pool, cells, powers.shape[1])])
 
     def pool(self, boxes: np.ndarray, image: np.ndarray | int = 0) -> torch.Tensor:
         """The same as a tensor, with the gradients of the feature maps.
@@ -107,6 +137,17 @@ class PooledMaps:
         working = (edges - self._origin[:, np.newaxis]) * self._scale
         # The centre of pixel i is at i + 0.5, and a receptive field is given by pixels.
         return (working - start - 0.5) / stride + 0.5
+
+
+def _in_batches(
+    pool: Callable[[np.ndarray], torch.Tensor], boxes: np.ndarray, n_values: int
+) -> np.ndarray:
+    """What `pool` gives for boxes, n_boxes x n_values, in bounded memory."""
+    out = np.empty((len(boxes), n_values), np.float32)
+    step = max(1, within_working_memory(_VALUES_AT_ONCE) // n_values)
+    for part in batch_slices(len(boxes), step):
+        out[part] = pool(boxes[part]).numpy()
+    return out
 
 
 def _integral_image(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -153,14 +194,14 @@ def _bin_means(
     sums = F.embedding_bag(
         torch.from_numpy(corners.reshape(-1, 4)),
         integral.reshape(-1, integral.shape[3]),
-        per_sample_weights=torch.from_numpy(
-            np.stack(shares, -1).reshape(-1, 4).astype(np.float32)
+        per_sample_weights=torch.from_numpy(np.stack(shares, -1).reshape(-1, 4)).to(
+            integral.dtype
         ),
         mode="sum",
     ).reshape(*first.shape, integral.shape[3])
     of_bins = sums[:, 1:, 1:] - sums[:, :-1, 1:] - sums[:, 1:, :-1] + sums[:, :-1, :-1]
     area = np.diff(y, axis=1)[:, :, np.newaxis] * np.diff(x, axis=1)[:, np.newaxis, :]
-    return of_bins / torch.from_numpy(area.astype(np.float32))[..., np.newaxis]
+    return of_bins / torch.from_numpy(area).to(sums.dtype)[..., np.newaxis]
 
 
 def _inside(edges: np.ndarray, length: int) -> np.ndarray:

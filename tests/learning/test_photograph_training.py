@@ -172,7 +172,9 @@ def test_examples_are_objects_and_background_by_their_iou(fits, monkeypatch):
         expected = np.where(is_object, tile.labels[nearest], -1)[is_known]
         assert_array_equal(examples.labels, expected)
         assert_allclose(
-            examples.features, tile.maps.features(boxes[is_known]), atol=1e-4
+            examples.features,
+            tile.maps.features_and_details(boxes[is_known]),
+            atol=1e-4,
         )
     for tile, boxes, _ in moved:
         # The objects themselves are examples.

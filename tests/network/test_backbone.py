@@ -205,6 +205,52 @@ def test_the_last_layers_of_stride_8_and_16_are_chosen(make, layers):
     assert strides_of(backbone) == [(8, 8), (16, 16)]
 
 
+class Mobile(nn.Module):
+    """Blocks that give fewer channels than are inside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 8, 1)
+        self.down = nn.Conv2d(8, 12, 3, 2, 1)
+        self.expand = nn.Conv2d(12, 48, 1)
+        self.reduce = nn.Conv2d(48, 12, 1)
+        self.again = nn.Conv2d(12, 48, 1)
+        self.last = nn.Conv2d(48, 96, 3, 2, 1)
+
+    def forward(self, images):
+        features = self.down(self.stem(images))
+        features = features + self.reduce(self.expand(features).relu())
+        return self.last(self.again(features))
+
+
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [
+        # The last of those with most filters, before the stride grows.
+        (Mobile, "again"),
+        (ResNet, "layer3"),
+        (tiny_backbone, "3"),
+    ],
+)
+def test_details_are_of_the_layer_with_most_filters(make, layer):
+    backbone = Backbone.of(seeded_module(make))
+    assert backbone.detail_layer == layer
+    images = torch.rand(3, 96, 96)
+    maps, details = backbone.maps_and_details(images)
+    assert [feature.stride for feature in maps] == [(8, 8), (16, 16)]
+    assert details.stride == (16, 16)
+    again, _ = Backbone.of(backbone.module, layers=[layer]).maps_and_details(images)
+    assert torch.equal(details.values, again[0].values)
+
+
+def test_there_are_no_details_where_layers_are_named():
+    backbone = Backbone.of(seeded_module(Mobile), layers=["stem"])
+    assert backbone.detail_layer is None
+    maps, details = backbone.maps_and_details(torch.rand(3, 96, 96))
+    assert len(maps) == 1
+    assert details is None
+
+
 def test_a_pyramid_gives_its_merged_maps():
     backbone = Backbone.of(seeded_module(Pyramid))
     assert backbone.layers[0] == "merged"

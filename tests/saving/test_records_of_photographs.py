@@ -217,6 +217,7 @@ def change_at(record, keys, value):
         (["backbone_", "weights", "0.weight"], [1]),
         (["backbone_", "probe"], [1.0]),
         (["state", "backbone_layers_"], "0"),
+        (["state", "backbone_detail_layer_"], 2),
         (["state", "image_shape_"], [28, 28]),
         (["state", "_layout"], "rows"),
         (["state", "score_calibration_"], [1, 2, 3]),

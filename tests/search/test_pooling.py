@@ -109,6 +109,34 @@ def test_a_number_of_bins_and_a_context_may_be_chosen():
     assert_allclose(pooled.features(boxes), expected, atol=2e-5)
 
 
+def test_details_are_pooled_by_a_mean_and_a_generalised_mean():
+    values = feature_map((3, 13, 17), seed=4).values
+    values = torch.cat([values, values - 0.6], dim=1)
+    details = FeatureMap(values, (8.0, 8.0), (3.5, 3.5))
+    feature, boxes = feature_map((2, 7, 9), 16.0, 7.5), boxes_inside(8)
+    recipe = PoolingRecipe(power=4.0)
+    pooled = PooledMaps([feature], 1.0, (0, 0), recipe, details)
+    positive = values[0].clamp(min=0).numpy().astype(np.float64)
+    # Cell i covers 8 i to 8 i + 8 pixels, as its centre is that of pixel 8 i + 3.5.
+    mean = [naive_mean(positive, *box / 8) for box in boxes]
+    of_powers = [naive_mean(positive**4, *box / 8) for box in boxes]
+    expected = np.hstack([pooled.features(boxes), mean, np.power(of_powers, 1 / 4)])
+    result = pooled.features_and_details(boxes)
+    assert result.dtype == np.float32
+    assert_allclose(result, expected, atol=2e-6)
+
+
+def test_generalised_means_of_weak_activations_are_exact():
+    # The cubes of the strong activation are 10^15 times as large as those in the box.
+    values = torch.full((1, 1, 200, 200), 0.01)
+    values[0, 0, 3, 3] = 1000.0
+    details = FeatureMap(values, (8.0, 8.0), (3.5, 3.5))
+    pooled = PooledMaps([details], 1.0, (0, 0), RECIPE, details)
+    box = np.array([[1504.0, 1504, 1544, 1544]])
+    mean, generalised = pooled.features_and_details(box)[0, -2:]
+    assert_allclose([mean, generalised], 0.01, rtol=0.02)
+
+
 def test_large_maps_lose_no_precision():
     # Sums over a large map are a million times the smallest bin.
     feature = feature_map((3, 400, 500), 4.0, 1.5)
