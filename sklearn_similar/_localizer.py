@@ -70,7 +70,12 @@ from ._search.crop_specification import (
     unpack_specification,
 )
 from ._search.crowding import CrowdingCheck
-from ._search.detections import Detections, detections_table, with_paths
+from ._search.detections import (
+    Detections,
+    best_labels,
+    detections_table,
+    with_paths,
+)
 from ._search.image_format import ImageFormat
 from ._search.polarity import warn_if_dark_on_light
 from ._search.pooled_recognizer import PooledRecognizer
@@ -581,8 +586,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         labels = comparable_labels(y, "y", fitted.classes_, fitted.background_)
-        best = detections.drop_duplicates("image").set_index("image")["label"]
-        predicted = [best.get(row, fitted.background_) for row in range(len(labels))]
+        predicted = best_labels(detections, len(labels), fitted.background_)
         is_right = [a == b for a, b in zip(predicted, labels, strict=True)]
         return float(np.mean(is_right))
 

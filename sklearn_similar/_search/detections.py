@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,12 @@ def with_paths(table: pd.DataFrame, paths: Sequence[Path]) -> pd.DataFrame:
     """A table with the path of each row's image as its last column."""
     names = np.array([str(path) for path in paths], dtype=object)
     return table.assign(path=names[table["image"].to_numpy()])
+
+
+def best_labels(table: pd.DataFrame, n_images: int, background: Any) -> list:
+    """Label of the first detection in each image of a table, or that of background."""
+    best = table.drop_duplicates("image").set_index("image")["label"]
+    return [best.get(number, background) for number in range(n_images)]
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:

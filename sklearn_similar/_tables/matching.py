@@ -89,11 +89,6 @@ def find_pairs(
     predicted, true, iou = overlapping_pairs(
         boxes, group, true_boxes, true_group, min(min_iou, _MAX_IOU_THRESHOLD)
     )
-    crowd_share = np.zeros(len(boxes))
-    for number in np.unique(crowd_group):
-        rows = group == number
-        regions = crowds[crowd_group == number]
-        crowd_share[rows] = max_share_inside(boxes[rows], regions)
     score_rank = np.empty(len(score), dtype=np.intp)
     score_rank[np.argsort(-score, kind="stable")] = np.arange(len(score))
     # Among true boxes of equal IoU, COCO's code takes the last.
@@ -110,8 +105,20 @@ def find_pairs(
         predicted=predicted[order],
         true=true[order],
         iou=iou[order],
-        crowd_share=crowd_share,
+        crowd_share=_crowd_shares(boxes, group, crowds, crowd_group),
     )
+
+
+def _crowd_shares(
+    boxes: np.ndarray, group: np.ndarray, crowds: np.ndarray, crowd_group: np.ndarray
+) -> np.ndarray:
+    """Share of each box that a crowd of its group, image and label, covers."""
+    share = np.zeros(len(boxes))
+    for number in np.unique(crowd_group):
+        rows = group == number
+        regions = crowds[crowd_group == number]
+        share[rows] = max_share_inside(boxes[rows], regions)
+    return share
 
 
 def matched_rows(pairs: Pairs, iou_threshold: float) -> np.ndarray:

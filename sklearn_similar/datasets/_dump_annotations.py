@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -175,23 +176,28 @@ def _images_to_write(
         checked.is_crowd.tolist(),
         strict=True,
     ):
-        text = str(label)
-        if not text.isprintable() or text != text.strip() or not text:
-            raise ValueError(
-                f"Row {row} of instances has the label {label!r:.50}, which cannot be "
-                "written; use printable text without blanks around it."
-            )
-        if box[2] == box[0] or box[3] == box[1]:
-            raise ValueError(
-                f"Row {row} of instances has a box without area; drop the row."
-            )
+        _check_can_write_object(row, label, box)
         value = score if has_score else None
-        objects[number].append(AnnotatedObject(text, tuple(box), value, is_crowd))
+        objects[number].append(AnnotatedObject(str(label), tuple(box), value, is_crowd))
     folder = _common_folder(paths)
     return [
         ImageToWrite(path.relative_to(folder).as_posix(), path, size, of_image)
         for path, size, of_image in zip(paths, sizes, objects, strict=True)
     ]
+
+
+def _check_can_write_object(row: Any, label: Any, box: list[float]) -> None:
+    """Raise ValueError for a label or a box that annotation tools could not read."""
+    text = str(label)
+    if not text.isprintable() or text != text.strip() or not text:
+        raise ValueError(
+            f"Row {row} of instances has the label {label!r:.50}, which cannot be "
+            "written; use printable text without blanks around it."
+        )
+    if box[2] == box[0] or box[3] == box[1]:
+        raise ValueError(
+            f"Row {row} of instances has a box without area; drop the row."
+        )
 
 
 def _image_paths(images: Sequence[str | os.PathLike[str]]) -> list[Path]:

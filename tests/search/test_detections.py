@@ -3,7 +3,11 @@
 import numpy as np
 from search_cases import detections
 
-from sklearn_similar._search.detections import Detections, detections_table
+from sklearn_similar._search.detections import (
+    Detections,
+    best_labels,
+    detections_table,
+)
 
 
 def test_the_table_of_no_instances_has_the_columns_and_types_of_a_full_one():
@@ -38,3 +42,12 @@ def test_detections_of_all_images_are_one_table():
     assert table["image"].tolist() == [0, 0, 2, 2]
     assert table["label"].tolist() == ["a", "b", "a", "b"]
     assert table["x_max"].tolist() == [3, 7, 3, 7]
+
+
+def test_the_label_of_an_image_is_that_of_its_first_detection():
+    parts = [
+        detections([[1, 2, 3, 4], [5, 6, 7, 8]], [0.9, 0.8], [1, 0]),
+        detections([], [], []),
+    ]
+    table = detections_table(parts, np.array(["a", "b"]))
+    assert best_labels(table, 3, None) == ["b", None, None]
