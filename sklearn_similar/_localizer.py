@@ -776,7 +776,7 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         # A network that was trained elsewhere has a scaling.
         module = getattr(self.estimator, "module", None)
         is_fixed = getattr(self.estimator, "max_epochs", None) == 0
-        images, labels = check_training_data(
+        images, labels, _ = check_training_data(
             self,
             X,
             y,
