@@ -15,7 +15,7 @@ from .images import Images, is_lazy
 from .messages import ImageNames
 from .reading import is_dask, is_list_of_delayed, read_images, to_numpy
 from .scaling import Scaling
-from .transparency import Fill, fill_for
+from .transparency import OPAQUE, Fill, fill_for
 from .validation import check_images, image_names
 from .value_range import check_value_range
 
@@ -59,7 +59,7 @@ def check_in_memory(X: Any, method: str) -> None:
         )
 
 
-def image_files(X: Any, fill: Fill = "contrast") -> ImageFiles | None:
+def image_files(X: Any, fill: Fill = OPAQUE) -> ImageFiles | None:
     """The images of a folder, of a file or of a list of files; None for anything else.
 
     Raises
