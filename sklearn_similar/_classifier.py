@@ -631,7 +631,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             loss_weights=data.epoch_weights,
             seed=random_seed(random_state),
         )
-        self.net_ = self._net_spec.build(self.verbose)
+        self.net_ = self._net_spec.build(self.verbose, warn=True)
         # Set by `StagedTraining`, which trains in several stages.
         if (weights_before := getattr(self, "_initial_weights", None)) is not None:
             self.net_.restore(weights_before, [])
