@@ -75,7 +75,10 @@ def to_numpy(X: Any, name: str = "X", fill: Fill | None = None) -> np.ndarray:
             "predict_proba, transform and localize take dask.array and dask.bag, and "
             "anything else X.compute(), if it fits into memory."
         )
-    return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
+    if not isinstance(X, torch.Tensor):
+        return np.asarray(X)
+    # NumPy has no type of 16 bits with so many exponents.
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
 
 
 def check_not_masked(X: Any, name: str) -> None:

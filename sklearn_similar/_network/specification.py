@@ -170,7 +170,9 @@ class NetSpecification:
                 f"The network cannot be built: {reason}; change module or net_params, "
                 "where an argument of the module is module__<name>."
             ) from error
-        if warn:
+        # Constructors follow PyTorch's default, which users may change for other work.
+        is_as_made = isinstance(self.module, nn.Module)
+        if warn and (is_as_made or torch.get_default_dtype() == torch.float32):
             warn_of_other_precision(net.module_, "module")
         # Images are float32, whatever PyTorch's default or the module's type is.
         net.module_.float()
@@ -336,6 +338,11 @@ def _checked_net_params(
         raise ValueError(
             f"net_params holds {', '.join(taken)}, which the estimator sets from its "
             "own parameters or from the data; take it out of net_params."
+        )
+    if params.get("compile"):
+        raise ValueError(
+            "net_params holds compile, but layers of a compiled network cannot be "
+            "observed; take it out of net_params."
         )
     callbacks = params.get("callbacks")
     if not isinstance(callbacks, (list, tuple, type(None))):
