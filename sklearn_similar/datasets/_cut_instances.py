@@ -140,11 +140,11 @@ def _shape(image: Any, index: int) -> tuple[int, ...]:
 
 def _learn_fill(images: Sequence | np.ndarray) -> Fill:
     """What stands behind transparent pixels, as white as the brightest ones may be."""
-    is_path = [isinstance(image, str | os.PathLike) for image in images]
-    paths = [Path(images[index]) for index in np.flatnonzero(is_path)]
+    paths = [Path(image) for image in images if isinstance(image, str | os.PathLike)]
     visible = (
-        _pixels(images[index], index, Fill(None))
-        for index in np.flatnonzero(np.logical_not(is_path))
+        _pixels(image, index, Fill(None))
+        for index, image in enumerate(images)
+        if not isinstance(image, str | os.PathLike)
     )
     known = learn_file_scaling(paths)
     return Fill(scaling=learn_scaling(extremes(visible, set()), known))
