@@ -600,7 +600,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
     def _fit(self, X, y, sample_weight) -> None:
         """Set all fitted attributes."""
         is_fixed = self.max_epochs == 0 and isinstance(self.module, nn.Module)
-        images, y = check_training_data(
+        images, y, weights = check_training_data(
             self,
             X,
             y,
@@ -608,9 +608,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.classes,
             known=self._known_scaling(),
             learns_scaling=not is_fixed,
+            sample_weight=sample_weight,
         )
         find_background(self.classes_, self.background)  # raises, before it is needed
-        weights = check_sample_weight(sample_weight, len(y))
         are_copies = bool(np.isin(weights, (0, 1)).all())
         channels = n_channels(self.image_shape_)
         chosen, weights = distinct_images(images, channels, y, weights)
@@ -631,7 +631,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             loss_weights=data.epoch_weights,
             seed=random_seed(random_state),
         )
-        self.net_ = self._net_spec.build(self.verbose)
+        self.net_ = self._net_spec.build(self.verbose, warn=True)
         # Set by `StagedTraining`, which trains in several stages.
         if (weights_before := getattr(self, "_initial_weights", None)) is not None:
             self.net_.restore(weights_before, [])
@@ -642,7 +642,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.layer_ = find_layers(network.module, self.layer, batch)
             check_ablation(network.module, self._layers(), self.ablation)
             if is_fixed:
-                warn_if_guessing(network, images, y)
+                warn_if_guessing(network, images, y, np.sort(chosen))
         check_determinism(network, self._layers(), images)
         arrays, history = cached_training(
             self.memory, self.random_state, self.net_, self._net_spec, data

@@ -62,7 +62,7 @@ def train(options: argparse.Namespace) -> str:
     _check_not_read([model], [options.images, options.annotations])
     background = None
     if options.background is not None:
-        background = list(ImageFiles(find_image_files(options.background)))
+        background = ImageFiles(find_image_files(options.background))
     localizer = InstanceLocalizer(
         polarity="dark" if options.dark else "bright",
         annotation="partial" if options.partial else "complete",

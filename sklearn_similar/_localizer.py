@@ -39,7 +39,7 @@ from ._images.images import Images, n_channels
 from ._images.labels import BACKGROUND, comparable_labels, unused_label, without_class
 from ._images.messages import warn_user
 from ._images.photographs import grey_or_colour
-from ._images.reading import uint8_image_list
+from ._images.reading import is_images, uint8_image_list, with_learnt_scaling
 from ._images.scaling import BY_TYPE, Scaling
 from ._images.streams import check_in_memory, read_stream
 from ._images.transparency import fill_for
@@ -749,18 +749,24 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
                 "with a table of boxes, or backbone=None."
             )
         image_shape = getattr(self.estimator, "image_shape", None)
-        X = scaled_crops(X, self.crop_size, fill_for(self))
         # A network that was trained elsewhere has a scaling.
         module = getattr(self.estimator, "module", None)
         is_fixed = getattr(self.estimator, "max_epochs", None) == 0
-        images, labels = check_training_data(
+        learns_scaling = not (is_fixed and isinstance(module, nn.Module))
+        fill = fill_for(self, known := self._known_scaling())
+        # Black is known without white.
+        if learns_scaling and fill.level != "black" and is_images(X):
+            fill = with_learnt_scaling(fill, X)
+        X = scaled_crops(X, self.crop_size, fill)
+        images, labels, _ = check_training_data(
             self,
             X,
             y,
             image_shape,
             min_classes=1,
-            known=self._known_scaling(),
-            learns_scaling=not (is_fixed and isinstance(module, nn.Module)),
+            known=known,
+            learns_scaling=learns_scaling,
+            fill=fill,
         )
         self.background_ = getattr(self.estimator, "background", None)
         if self.background_ is not None:

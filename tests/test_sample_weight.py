@@ -85,6 +85,38 @@ class TestCopies:
         weighted = quick().fit(digits.X, y, sample_weight=kept)
         assert_same(weighted, quick().fit(digits.X[kept], y[kept]))
 
+    def test_nothing_is_learnt_from_the_values_of_images_without_weight(
+        self, quick, digits, assert_same
+    ):
+        kept = np.arange(200) % 20 != 3
+        for X, wild in [
+            (digits.X.astype(np.uint16) * 16, 65535),
+            (digits.X / 255, 1000.0),
+        ]:
+            X = np.where(kept[:, None, None], X, wild).astype(X.dtype)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                weighted = quick().fit(X, digits.y, sample_weight=kept)
+                absent = quick().fit(X[kept], digits.y[kept])
+            assert weighted.scaling_ == absent.scaling_
+            assert weighted.value_range_ == absent.value_range_
+            assert_same(weighted, absent)
+
+    def test_images_without_weight_are_still_checked(self, quick, digits):
+        X = np.where(np.arange(200)[:, None, None] == 3, np.nan, digits.X / 255)
+        with pytest.raises(ValueError, match="Image 3 of X contains NaN"):
+            quick().fit(X, digits.y, sample_weight=np.arange(200) != 3)
+
+    def test_a_trained_network_is_not_tried_on_images_without_weight(
+        self, quick, digits, fitted
+    ):
+        module = fitted.net_.module_
+        kept = np.arange(200) < 50
+        y = np.where(kept, digits.y, (digits.y + 1) % 10)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "The network recognises")
+            quick(module=module, max_epochs=0).fit(digits.X, y, sample_weight=kept)
+
     def test_only_their_proportions_count(self, quick, digits, weights, assert_same):
         first, other = (
             quick().fit(digits.X, digits.y, sample_weight=unit * (weights + 0.5))

@@ -11,8 +11,8 @@ import numpy as np
 from .crops import crops_of_one_size
 from .messages import count, warn_user
 from .pillow_images import is_deep, is_grey, read_pillow_image, upright_size
-from .scaling import Scaling, extremes, learn_scaling
-from .transparency import Fill
+from .scaling import BY_TYPE, Scaling, extremes, learn_scaling
+from .transparency import OPAQUE, Fill
 
 SUFFIXES = frozenset(
     [
@@ -44,12 +44,12 @@ class ImageFiles(Sequence):
     Attributes
     ----------
     paths : list of Path
-    fill : {"black", "white", "contrast"}
+    fill : Fill
         What stands behind transparent pixels.
     """
 
     paths: list[Path]
-    fill: Fill = "contrast"
+    fill: Fill = OPAQUE
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -113,7 +113,7 @@ def find_labelled_files(folder: Path) -> Iterator[tuple[str, list[Path]]]:
         yield class_folder.name, find_image_files(class_folder)
 
 
-def read_image_file(path: Path, fill: Fill = "contrast") -> np.ndarray:
+def read_image_file(path: Path, fill: Fill = OPAQUE) -> np.ndarray:
     """Read the only image of a file upright, as `read_pillow_image` does.
 
     Raises
@@ -147,6 +147,18 @@ def has_8_bits(path: Path) -> bool:
     """Whether a file has at most 8 bits a channel, without reading its pixels."""
     with _opened(path) as image:
         return not is_deep(image)
+
+
+def learn_file_scaling(paths: list[Path], known: Scaling = BY_TYPE) -> Scaling:
+    """The scaling of files, learnt from their visible pixels unless it is known.
+
+    Files of 8 bits are not read.
+    """
+    deep = [path for path in paths if not has_8_bits(path)]
+    if len(deep) < len(paths):
+        known = known.with_range_of(np.dtype(np.uint8))
+    visible = Fill(None, known)
+    return learn_scaling(extremes(read_image_file(p, visible) for p in deep), known)
 
 
 @contextmanager
@@ -206,12 +218,12 @@ def read_crops(
         Grey if all files are.
     are_scaled : bool
     """
-    fill: Fill = "white" if is_dark else "black"
+    if scaling is None:
+        scaling = learn_file_scaling(files) if is_dark else BY_TYPE
+    fill = Fill("white" if is_dark else "black", scaling)
     images = [read_image_file(file, fill) for file in files]
     _check_one_type(images, files)
     if is_dark:
-        if scaling is None:
-            scaling = learn_scaling(extremes(images))
         images = [
             _negative(image, file, scaling)
             for image, file in zip(images, files, strict=True)

@@ -1,12 +1,12 @@
 """Photographs of any sizes to train on, read when they are needed."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .files import ImageFiles, has_8_bits, image_file_format
+from .files import ImageFiles, image_file_format, learn_file_scaling
 from .images import Images
 from .messages import type_text
 from .rasters import Raster
@@ -17,10 +17,11 @@ from .reading import (
     read_image,
     read_images,
     uint8_image_list,
+    with_learnt_scaling,
 )
-from .scaling import BY_TYPE, Scaling, extremes, learn_scaling, white_level
+from .scaling import BY_TYPE, Scaling, extremes, white_level
 from .streams import image_files
-from .transparency import Fill
+from .transparency import OPAQUE, Fill
 from .value_range import warn_of_clipping
 
 
@@ -70,7 +71,7 @@ def read_photographs(
     X: Any,
     n_channels: int | None,
     background_images: Any = None,
-    fill: Fill = "contrast",
+    fill: Fill = OPAQUE,
     scaling: Scaling | None = None,
 ) -> Photographs:
     """Photographs in memory or in files.
@@ -83,8 +84,8 @@ def read_photographs(
         photographs are grey, else 3.
     background_images : list of images, optional
         Photographs that follow those of X.
-    fill : {"black", "white", "contrast"}
-        What stands behind transparent pixels.
+    fill : Fill
+        What stands behind transparent pixels; its scaling does not count.
     scaling : Scaling, optional
         That of the user; None: learnt from the photographs.
 
@@ -93,14 +94,20 @@ def read_photographs(
     ValueError
         If X is neither, or a file does not exist.
     """
+    fill = replace(fill, scaling=scaling or BY_TYPE)
     files = image_files(X, fill)
     pixels: list[Any] | ImageFiles
     if files is not None:
         formats = [image_file_format(path) for path in files.paths]
-        sizes, pixels = [size for size, _ in formats], files
+        sizes = [size for size, _ in formats]
+        if scaling is None:
+            fill = replace(fill, scaling=learn_file_scaling(files.paths))
+        pixels = ImageFiles(files.paths, fill)
         has_colour = not all(is_grey for _, is_grey in formats)
     elif is_images(X):
         check_images_of_any_size(X)
+        if scaling is None:
+            fill = with_learnt_scaling(fill, X)
         pixels = list(read_images(X, fill=fill).pixels)
         sizes = [image.shape[:2] for image in pixels]
         has_colour = any(image.shape[2] > 1 for image in pixels)
@@ -109,7 +116,10 @@ def read_photographs(
             f"X is {type_text(X)}, but y is a table of boxes; pass photographs: a list "
             "of images or of paths, a folder or an array of images."
         )
-    scaling = _choose_scaling(pixels, scaling)
+    if scaling is None:
+        scaling = fill.scaling
+    else:
+        warn_of_clipping(scaling, extremes(map(np.asarray, pixels)))
     backgrounds = []
     if background_images is not None:
         backgrounds = uint8_image_list(background_images, "background_images", scaling)
@@ -120,27 +130,6 @@ def read_photographs(
         sizes=[*sizes, *(image.shape[:2] for image in backgrounds)],
         n_channels=n_channels or (3 if has_colour else 1),
     )
-
-
-def _choose_scaling(images: Sequence[Any], given: Scaling | None) -> Scaling:
-    """The user's scaling, or one that is learnt; warns of values that are clipped.
-
-    Files of 8 bits are not read to learn it; others are read once more.
-    """
-    known = BY_TYPE
-    if given is None and isinstance(images, ImageFiles):
-        deep = [path for path in images.paths if not has_8_bits(path)]
-        if len(deep) < len(images.paths):
-            known = known.with_range_of(np.dtype(np.uint8))
-        images = ImageFiles(deep, images.fill)
-    pixels = (
-        np.asarray(read_image(image, f"Image {index} of X"))
-        for index, image in enumerate(images)
-    )
-    if given is None:
-        return learn_scaling(extremes(pixels, set()), known)
-    warn_of_clipping(given, extremes(pixels))
-    return given
 
 
 def grey_or_colour(parts: Iterable[Images]) -> Iterator[Images]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .messages import warn_user
-from .transparency import Fill, without_alpha
+from .transparency import OPAQUE, Fill, without_alpha
 
 # EXIF's tag of the orientation, and its first value for which width and height swap.
 _ORIENTATION, _FIRST_ON_ITS_SIDE = 274, 5
@@ -37,7 +37,7 @@ def is_pillow_image(X: Any) -> bool:
     return "PIL.Image" in sys.modules and isinstance(X, sys.modules["PIL.Image"].Image)
 
 
-def read_pillow_image(image: Any, name: str, fill: Fill = "contrast") -> np.ndarray:
+def read_pillow_image(image: Any, name: str, fill: Fill = OPAQUE) -> np.ndarray:
     """Read an image upright.
 
     Parameters
@@ -46,7 +46,7 @@ def read_pillow_image(image: Any, name: str, fill: Fill = "contrast") -> np.ndar
         Its file, if it has been opened and not yet loaded, is read anew.
     name : str
         What messages call it.
-    fill : {"black", "white", "contrast"}
+    fill : Fill
         What stands behind transparent pixels.
 
     Returns
@@ -92,7 +92,8 @@ def n_pages(image: Any) -> int:
 def upright_size(image: Any) -> tuple[int, int]:
     """Height and width of an image of a file once it is upright."""
     width, height = image.size
-    if image.getexif().get(_ORIENTATION, 1) < _FIRST_ON_ITS_SIDE:
+    # Pillow loads a PNG to read its EXIF: the user's stays as it is.
+    if _fresh(image).getexif().get(_ORIENTATION, 1) < _FIRST_ON_ITS_SIDE:
         return height, width
     # Some versions of Pillow have exchanged the sides of TIFF already.
     return _tag(image, _WIDTH) or width, _tag(image, _HEIGHT) or height

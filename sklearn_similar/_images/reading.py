@@ -6,16 +6,18 @@ training scenes as uint8.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from .files import ImageFiles
 from .images import LUMA, Images, LazyPixels, is_lazy, n_channels
 from .messages import ImageNames, count, shape_text, type_text, warn_user
 from .pillow_images import is_pillow_image, read_pillow_image
 from .scaling import BY_TYPE, Scaling, extremes, learn_scaling
-from .transparency import Fill, LazyOpaquePixels, has_alpha, without_alpha
+from .transparency import OPAQUE, Fill, LazyOpaquePixels, has_alpha, without_alpha
 
 
 def is_dask(X) -> bool:
@@ -61,11 +63,11 @@ def to_numpy(X: Any, name: str = "X", fill: Fill | None = None) -> np.ndarray:
     X : array-like or image of Pillow's
     name : str
         What messages call it.
-    fill : {"black", "white", "contrast"}, optional
-        What stands behind transparent pixels of Pillow's images; "contrast" by default.
+    fill : Fill, optional
+        What stands behind transparent pixels of Pillow's images.
     """
     if is_pillow_image(X):
-        return read_pillow_image(X, name, fill or "contrast")
+        return read_pillow_image(X, name, fill or OPAQUE)
     check_not_masked(X, name)
     if is_dask(X):
         raise ValueError(
@@ -73,7 +75,10 @@ def to_numpy(X: Any, name: str = "X", fill: Fill | None = None) -> np.ndarray:
             "predict_proba, transform and localize take dask.array and dask.bag, and "
             "anything else X.compute(), if it fits into memory."
         )
-    return X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
+    if not isinstance(X, torch.Tensor):
+        return np.asarray(X)
+    # NumPy has no type of 16 bits with so many exponents.
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
 
 
 def check_not_masked(X: Any, name: str) -> None:
@@ -126,7 +131,7 @@ def read_images(
         channels, or are grey or colour for a network of the other.
     names : ImageNames, optional
         What messages call the images.
-    fill : {"black", "white", "contrast"}, optional
+    fill : Fill, optional
         What stands behind transparent pixels. None: the alpha channel of an array is a
         channel like others.
 
@@ -223,6 +228,22 @@ def read_image(
     return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 
 
+def with_learnt_scaling(fill: Fill, X: Any) -> Fill:
+    """A fill with the scaling of images, learnt from their visible pixels.
+
+    Types are learnt unless its scaling knows them.
+
+    Parameters
+    ----------
+    fill : Fill
+    X : array or list of images
+    """
+    settled: set[np.dtype] = set()
+    images = read_images(X, fill=replace(fill, level=None))
+    values = extremes((part for _, part in images.views(skipped=settled)), settled)
+    return replace(fill, scaling=learn_scaling(values, fill.scaling))
+
+
 def _drops_alpha(
     pixels: Any, trained: tuple[int, ...] | None, fill: Fill | None
 ) -> bool:
@@ -313,13 +334,23 @@ def uint8_image_list(images, name: str, scaling: Scaling = BY_TYPE) -> list[np.n
         )
     if not len(images):
         raise ValueError(f"{name} holds no image: pass at least one.")
-    arrays = [_grey_or_rgb(image, f"{name}[{i}]") for i, image in enumerate(images)]
+    arrays = _opaque_arrays(images, name, Fill(scaling=scaling))
+    if not all(a.dtype.itemsize == 1 or scaling.knows(a.dtype) for a in arrays):
+        visible = _opaque_arrays(images, name, Fill(None, scaling))
+        known = learn_scaling(extremes(visible, set()), scaling)
+        arrays = _opaque_arrays(images, name, Fill(scaling=known))
     _warn_of_clipping(arrays, name, scaling)
     known = learn_scaling(extremes(arrays, set()), scaling)
     return [
         _to_uint8(array, f"{name}[{i}]", known, clips=scaling.knows(array.dtype))
         for i, array in enumerate(arrays)
     ]
+
+
+def _opaque_arrays(images: Any, name: str, fill: Fill) -> list[np.ndarray]:
+    if isinstance(images, ImageFiles):
+        images = ImageFiles(images.paths, fill)
+    return [_grey_or_rgb(image, f"{name}[{i}]", fill) for i, image in enumerate(images)]
 
 
 def _warn_of_clipping(arrays: list[np.ndarray], name: str, scaling: Scaling) -> None:
@@ -336,10 +367,10 @@ def _warn_of_clipping(arrays: list[np.ndarray], name: str, scaling: Scaling) -> 
             return
 
 
-def _grey_or_rgb(image, name: str) -> np.ndarray:
+def _grey_or_rgb(image, name: str, fill: Fill) -> np.ndarray:
     """The array of an image, without alpha; raises ValueError for other images."""
     if is_pillow_image(image):
-        return to_numpy(image, name)
+        return to_numpy(image, name, fill)
     check_not_masked(image, name)
     try:
         array = to_numpy(image)
@@ -348,7 +379,7 @@ def _grey_or_rgb(image, name: str) -> np.ndarray:
             f"{name} has rows of several lengths: pass grey or RGB images."
         ) from error
     if array.ndim == 3 and has_alpha(array):
-        array = without_alpha(array, "contrast", name)
+        array = without_alpha(array, fill, name)
     if not _is_grey_or_rgb(array) or array.size == 0:
         raise ValueError(
             f"{name} must have the shape (height, width) or (height, width, 3) and "

@@ -16,7 +16,7 @@ from .memory import within_working_memory
 from .messages import ImageNames
 from .reading import is_dask, is_list_of_delayed, read_images, to_numpy
 from .scaling import Scaling
-from .transparency import Fill, fill_for
+from .transparency import OPAQUE, Fill, fill_for
 from .validation import check_images, image_names
 from .value_range import check_value_range
 
@@ -78,7 +78,7 @@ def check_in_memory(X: Any, method: str) -> None:
         )
 
 
-def image_files(X: Any, fill: Fill = "contrast") -> ImageFiles | None:
+def image_files(X: Any, fill: Fill = OPAQUE) -> ImageFiles | None:
     """The images of a folder, of a file or of a list of files; None for anything else.
 
     Raises

@@ -1,6 +1,7 @@
 """Images without their alpha channel: a level of grey stands behind the pixels."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -8,13 +9,13 @@ import numpy as np
 from .images import LUMA, LazyPixels, batch_slices
 from .memory import within_working_memory
 from .messages import warn_user
-from .scaling import white_level
+from .scaling import BY_TYPE, Scaling, white_level
 
-# What stands behind transparent pixels. "contrast": white if the visible pixels of an
-# image are dark, else black.
-Fill = Literal["black", "white", "contrast"]
-
-_FILLS: dict[str, Fill] = {"bright": "black", "dark": "white", "both": "contrast"}
+_LEVELS: dict[str, Literal["black", "white", "contrast"]] = {
+    "bright": "black",
+    "dark": "white",
+    "both": "contrast",
+}
 # Pixels that are worked on at a time, at scikit-learn's default working memory.
 _PART_PIXELS = 2**20
 # Grey levels that differ by less than this share of white are hard to tell apart.
@@ -23,9 +24,34 @@ _MIN_CONTRAST = 0.1
 _DARK = 1 / 3
 
 
-def fill_for(estimator: Any) -> Fill:
-    """The fill in which the objects that an estimator searches for are visible."""
-    return _FILLS[getattr(estimator, "polarity", "both")]
+@dataclass(frozen=True)
+class Fill:
+    """What stands behind transparent pixels.
+
+    Attributes
+    ----------
+    level : {"black", "white", "contrast"} or None
+        "contrast": white if the visible pixels of an image are dark, else black. None:
+        black, even if nothing is visible there.
+    scaling : Scaling
+        Which values are black and white, for each type.
+    """
+
+    level: Literal["black", "white", "contrast"] | None = "contrast"
+    scaling: Scaling = BY_TYPE
+
+
+# Of images for which nothing is searched.
+OPAQUE = Fill()
+
+
+def fill_for(estimator: Any, scaling: Scaling | None = None) -> Fill:
+    """The fill in which the objects that an estimator searches for are visible.
+
+    The scaling is that of the fitted estimator, unless another is given.
+    """
+    level = _LEVELS[getattr(estimator, "polarity", "both")]
+    return Fill(level, scaling or Scaling.of(estimator))
 
 
 def has_alpha(pixels: Any) -> bool:
@@ -52,7 +78,7 @@ def without_alpha(pixels: np.ndarray, fill: Fill, name: str) -> np.ndarray:
     ----------
     pixels : ndarray of shape (height, width, 2) or (height, width, 4)
         Grey or colour, and alpha.
-    fill : {"black", "white", "contrast"}
+    fill : Fill
     name : str
         What messages call the image.
 
@@ -61,7 +87,7 @@ def without_alpha(pixels: np.ndarray, fill: Fill, name: str) -> np.ndarray:
     ndarray of shape (height, width, 1) or (height, width, 3)
         Of the same type.
     """
-    return _lay_on(pixels, _level(pixels, fill, name))
+    return _lay_on(pixels, _background(pixels, fill, name))
 
 
 class LazyOpaquePixels(LazyPixels):
@@ -77,47 +103,53 @@ class LazyOpaquePixels(LazyPixels):
     def __init__(self, pixels: LazyPixels, fill: Fill, name: str):
         super().__init__(pixels)
         self.shape = (*pixels.shape[:2], pixels.shape[2] - 1)
-        self._level = _level(pixels, fill, name)
+        self._background = _background(pixels, fill, name)
 
     def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
-        return _lay_on(self._image[window], self._level)
+        return _lay_on(self._image[window], self._background)
 
 
-def _level(pixels: np.ndarray | LazyPixels, fill: Fill, name: str) -> float:
-    """The grey level behind an image, 0 or 1; warns if nothing is visible there."""
-    low, mean, high = _visible_range(pixels)
-    if fill == "contrast":
-        fill = "white" if mean < _DARK else "black"
-    level = 1.0 if fill == "white" else 0.0
-    if max(abs(low - level), abs(high - level)) < _MIN_CONTRAST:
-        other = "dark" if fill == "black" else "bright"
+def _background(pixels: np.ndarray | LazyPixels, fill: Fill, name: str) -> float:
+    """The value behind an image; warns if nothing is visible there."""
+    black, white = fill.scaling.limits(pixels.dtype)
+    if fill.level is None:
+        return black
+    low, mean, high = _visible_range(pixels, fill.scaling)
+    level = fill.level
+    if level == "contrast":
+        level = "white" if mean < _DARK else "black"
+    grey = 1.0 if level == "white" else 0.0
+    if max(abs(low - grey), abs(high - grey)) < _MIN_CONTRAST:
+        other = "dark" if level == "black" else "bright"
         warn_user(
             f"{name} shows nothing: its visible pixels have grey levels from {low:.2g} "
-            f"to {high:.2g}, and its transparent pixels are filled with {fill}; pass "
+            f"to {high:.2g}, and its transparent pixels are filled with {level}; pass "
             f"polarity={other!r} or 'both' to InstanceLocalizer, or an image without "
             "transparent pixels."
         )
-    return level
+    return white if level == "white" else black
 
 
-def _lay_on(pixels: np.ndarray, level: float) -> np.ndarray:
-    white = white_level(pixels.dtype)
+def _lay_on(pixels: np.ndarray, background: float) -> np.ndarray:
     opaque = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
     for rows in _row_slices(pixels):
         colour, alpha = _split(pixels[rows])
-        values = white * (alpha * colour + (1 - alpha) * level)
+        values = alpha * colour + (1 - alpha) * np.float32(background)
         opaque[rows] = values if pixels.dtype.kind == "f" else np.rint(values)
     return opaque
 
 
-def _visible_range(pixels: np.ndarray | LazyPixels) -> tuple[float, float, float]:
-    """Minimum, mean and maximum grey level of the visible pixels.
+def _visible_range(
+    pixels: np.ndarray | LazyPixels, scaling: Scaling
+) -> tuple[float, float, float]:
+    """Minimum, mean and maximum grey level of the visible pixels, where white is 1.
 
     0, 0.5 and 1 if all pixels are visible, or none is.
     """
     low, high, total, weight = np.inf, -np.inf, 0.0, 0.0
     for rows in _row_slices(pixels):
-        colour, alpha = _split(pixels[rows, :])
+        values, alpha = _split(pixels[rows, :])
+        colour = scaling.scale(values, pixels.dtype)
         grey = (
             colour @ np.array(LUMA, np.float32)
             if colour.shape[2] == 3
@@ -139,6 +171,6 @@ def _row_slices(pixels: np.ndarray | LazyPixels) -> Iterator[slice]:
 
 
 def _split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour, where white is 1, and alpha from 0 to 1, in float32."""
-    values = pixels.astype(np.float32) / white_level(pixels.dtype)
-    return values[..., :-1], np.clip(values[..., -1:], 0, 1)
+    """Values of colours, and alpha from 0 to 1, in float32."""
+    values = pixels.astype(np.float32)
+    return values[..., :-1], np.clip(values[..., -1:] / white_level(pixels.dtype), 0, 1)

@@ -1,5 +1,6 @@
 """The gate of the estimators: X and y in, `Images` and class indices out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._compat import get_output_config
 from .crops import crops_of_one_size
 from .images import Images
-from .labels import check_classes, check_labels, encode
+from .labels import check_classes, check_labels, check_sample_weight, encode
 from .messages import ImageNames, shape_text, warn_user
 from .pillow_images import is_pillow_image
 from .reading import (
@@ -19,7 +20,10 @@ from .reading import (
     check_numeric,
     check_one_size,
     is_images,
+    is_list_of_images,
     read_images,
+    to_numpy,
+    with_learnt_scaling,
 )
 from .rows import infer_image_shape, readable_rows, rows_as_images
 from .scaling import BY_TYPE, Scaling
@@ -41,21 +45,26 @@ def check_training_data(
     min_classes: int = 2,
     known: Scaling = BY_TYPE,
     learns_scaling: bool = True,
-) -> tuple[Images, np.ndarray]:
+    sample_weight=None,
+    fill: Fill | None = None,
+) -> tuple[Images, np.ndarray, np.ndarray]:
     """Labelled images of one size; sets the attributes that come from them.
 
     These are `classes_`, `image_shape_`, `n_features_in_`, `scaling_`, `value_range_`
     and the type of the pixels, `_dtype`. The scaling of a type is learnt unless it is
-    known.
+    known; nothing is learnt from images of weight 0. Transparent pixels get a fill;
+    without one, the alpha channel of an array is a channel like others.
 
     Returns
     -------
     images : Images
     y : ndarray of shape (n_images,)
         Index of each image's label in `classes_`.
+    weights : ndarray of shape (n_images,)
+        See `check_sample_weight`.
     """
-    # A network may learn four channels; a localizer learns what it sees in files.
-    fill = fill_for(estimator) if hasattr(estimator, "polarity") else None
+    if fill is None and is_list_of_images(X):
+        X = _without_pillow_images(X, known, learns_scaling)
     rows, layout, shape_in_X = _training_rows(X, fill)
     check_labels(y, rows.shape[0], "y")
     rows, y = validate_data(
@@ -66,19 +75,21 @@ def check_training_data(
     shape = infer_image_shape(shape_in_X, rows.shape[1], image_shape)
     estimator.image_shape_ = shape
     images = rows_as_images(rows, shape, layout)
+    weights = check_sample_weight(sample_weight, len(images))
+    has_weight = weights > 0
     warn = _checks_range(estimator)
     if learns_scaling:
-        scaling = learnt_scaling(images, known)
+        scaling = learnt_scaling(images, has_weight, known)
     else:
         scaling = known.with_range_of(images.dtype)
-        warn = warn and not warn_if_unlike_learnt(images, known)
+        warn = warn and not warn_if_unlike_learnt(images, has_weight, known)
     # A dict of the package's own, of types that a file of `save` holds.
     estimator.scaling_ = dict(scaling.ranges)
     images = replace(images, scaling=scaling)
-    estimator.value_range_ = training_range(images, warn=warn)
+    estimator.value_range_ = training_range(images, has_weight, warn=warn)
     # The name of the type, so that files of estimators hold no type to be trusted.
     estimator._dtype = images.dtype.name
-    return images, y_index
+    return images, y_index, weights
 
 
 def _training_rows(X, fill: Fill | None) -> tuple[Any, str, tuple[int, ...] | None]:
@@ -93,6 +104,20 @@ def _training_rows(X, fill: Fill | None) -> tuple[Any, str, tuple[int, ...] | No
     if shape[2] == 1 and not has_axis:
         shape = shape[:2]
     return pixels.reshape(len(pixels), -1), images.layout, shape
+
+
+def _without_pillow_images(
+    X: Sequence[Any], known: Scaling, learns_scaling: bool
+) -> list[Any]:
+    """A list of images, in which those of Pillow are arrays without alpha."""
+    of_pillow = [image for image in X if is_pillow_image(image)]
+    fill = Fill(scaling=known)
+    if of_pillow and learns_scaling:
+        fill = with_learnt_scaling(fill, of_pillow)
+    return [
+        to_numpy(x, f"Image {index} of X", fill) if is_pillow_image(x) else x
+        for index, x in enumerate(X)
+    ]
 
 
 def scaled_crops(X: Any, size: int | None, fill: Fill) -> Any:

@@ -61,12 +61,15 @@ def value_ranges(images: Images, enough: float = 1.0) -> dict[np.dtype, ValueRan
 
 
 def _scan(
-    images: Images, enough: float
+    images: Images, enough: float, counted: np.ndarray | None = None
 ) -> tuple[dict[np.dtype, ValueRange], np.ndarray]:
     """The ranges of `value_ranges`, and scaled ones of single images, (n_images, 2).
 
-    Ranges of single images are NaN for types that are not read to the end.
+    Ranges of single images are NaN for types that are not read to the end, and for
+    images that are only checked: those outside the mask `counted`.
     """
+    if counted is None:
+        counted = np.ones(len(images), bool)
     ranges: dict[np.dtype, ValueRange] = {}
     settled: set[np.dtype] = set()
     each = np.full((len(images), 2), np.nan)
@@ -78,6 +81,11 @@ def _scan(
         if not (minimum >= -_FLOAT32_MAX and maximum <= _FLOAT32_MAX):
             noun = "Row" if images.layout == "rows" else images.names.noun
             _raise_not_finite(pixels, start, images.names.with_noun(noun))
+        counts = counted[start : start + len(pixels)]
+        if not counts.any():
+            continue
+        lows, highs = np.where(counts, lows, np.nan), np.where(counts, highs, np.nan)
+        minimum, maximum = float(np.nanmin(lows)), float(np.nanmax(highs))
         low, high = ranges.get(dtype, (np.inf, -np.inf))
         low, high = ranges[dtype] = min(low, minimum), max(high, maximum)
         length = white - black
@@ -103,20 +111,29 @@ def _raise_not_finite(pixels: np.ndarray, start: int, names: ImageNames) -> None
             )
 
 
-def learnt_scaling(images: Images, known: Scaling = BY_TYPE) -> Scaling:
-    """The scaling of images of one type, learnt if it is not known."""
+def learnt_scaling(
+    images: Images, counted: np.ndarray, known: Scaling = BY_TYPE
+) -> Scaling:
+    """The scaling of images of one type, learnt if it is not known.
+
+    Images outside the mask `counted` are left out.
+    """
     settled = {images.dtype} if known.knows(images.dtype) else set()
-    parts = (pixels for _, pixels in images.views(skipped=settled))
+    parts = (
+        pixels[counts] if not counts.all() else pixels
+        for start, pixels in images.views(skipped=settled)
+        if (counts := counted[start : start + len(pixels)]).any()
+    )
     return learn_scaling(extremes(parts, settled), known)
 
 
-def warn_if_unlike_learnt(images: Images, known: Scaling) -> bool:
+def warn_if_unlike_learnt(images: Images, counted: np.ndarray, known: Scaling) -> bool:
     """Warn of images that `learn_scaling` would scale in another way than by type.
 
     Whether there was a warning; there is none if the scaling is known.
     """
     dtype = images.dtype
-    low, high = learnt_scaling(images, known).limits(dtype)
+    low, high = learnt_scaling(images, counted, known).limits(dtype)
     differs = (low, high) != known.limits(dtype)
     if differs:
         warn_user(
@@ -128,20 +145,24 @@ def warn_if_unlike_learnt(images: Images, known: Scaling) -> bool:
     return differs
 
 
-def training_range(images: Images, warn: bool = True) -> ValueRange:
+def training_range(
+    images: Images, counted: np.ndarray | None = None, warn: bool = True
+) -> ValueRange:
     """Range of the values of images of one type.
 
     Parameters
     ----------
     images : Images
+    counted : ndarray of bool of shape (n_images,), optional
+        False for images that are only checked.
     warn : bool
         Whether to warn of a tiny range.
     """
-    ranges, each = _scan(images, 1.0)
+    ranges, each = _scan(images, 1.0, counted)
     ((dtype, given),) = ranges.items()
     low, high = _scaled(given, dtype, images.scaling)
     if warn and not warn_of_clipping(images.scaling, ranges):
-        _warn_of_mixed_scales(images.names, each, (low, high), "all images")
+        _warn_of_mixed_scales(images.names, each, (low, high), "all images", counted)
     if warn and 0 < high - low < _MIN_TRAINING_LENGTH:
         warn_user(
             f"X reaches the network as values from {low:.3g} to {high:.3g} "
@@ -228,7 +249,11 @@ def check_value_range(
 
 
 def _warn_of_mixed_scales(
-    names: ImageNames, each: np.ndarray, usual: ValueRange, source: str
+    names: ImageNames,
+    each: np.ndarray,
+    usual: ValueRange,
+    source: str,
+    counted: np.ndarray | None = None,
 ) -> bool:
     """Warn of single images that are scaled unlike the others; whether there are any.
 
@@ -240,9 +265,12 @@ def _warn_of_mixed_scales(
     usual : (float, float)
     source : str
         The images that have this range.
+    counted : ndarray of bool of shape (n_images,), optional
+        False for images that are only checked.
     """
     differs = [_differs((low, high), usual, _MIN_SHARE) for low, high in each]
-    n_images, n_different = len(each), sum(differs)
+    n_images = len(each) if counted is None else counted.sum()
+    n_different = sum(differs)
     if n_different <= _MAX_DIFFERENT * n_images:
         return False
     low, high = each[np.argmax(differs)]

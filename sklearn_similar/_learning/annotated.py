@@ -8,7 +8,7 @@ import pandas as pd
 
 from .._images.photographs import Photographs, read_photographs
 from .._images.scaling import Scaling
-from .._images.transparency import Fill
+from .._images.transparency import OPAQUE, Fill
 from .._tables.checks import check_instances, image_numbers
 
 # A box with a larger share of its area in a crowd may show objects of the crowd.
@@ -48,7 +48,7 @@ def read_annotated(
     background_images: Any,
     n_channels: int | None,
     is_complete: bool,
-    fill: Fill = "contrast",
+    fill: Fill = OPAQUE,
     scaling: Scaling | None = None,
 ) -> tuple[AnnotatedPhotographs, np.ndarray]:
     """Check photographs and the table of their objects.
@@ -64,7 +64,7 @@ def read_annotated(
         Channels of the rasters; None: 1 if all photographs are grey, else 3.
     is_complete : bool
         Whether all objects have boxes.
-    fill : {"black", "white", "contrast"}
+    fill : Fill
         What stands behind transparent pixels.
     scaling : Scaling, optional
         That of the user; None: learnt.

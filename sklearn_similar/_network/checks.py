@@ -177,7 +177,9 @@ def _is_same(scores: torch.Tensor, repeated: torch.Tensor) -> bool:
     return not bool(difference > _ROUNDING * largest)
 
 
-def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> None:
+def warn_if_guessing(
+    network: TrainedNetwork, images: Images, y: np.ndarray, rows: np.ndarray
+) -> None:
     """Warn if a network that was trained elsewhere does not beat guessing.
 
     Parameters
@@ -188,8 +190,10 @@ def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> 
         The network is tried on some of them.
     y : ndarray of shape (n_images,)
         Class index of each image.
+    rows : ndarray of int
+        Positions of the images that it may be tried on.
     """
-    tried = spread_over_classes(y, _N_TRIED)
+    tried = rows[spread_over_classes(y[rows], _N_TRIED)]
     tried = tried[:: max(1, len(tried) // _N_TRIED)]
     chance = np.bincount(y[tried]).max() / len(tried)
     if len(tried) < _MIN_TRIED or chance == 1:

@@ -12,7 +12,13 @@ _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 
 
 def usable_copy(module: nn.Module) -> nn.Module:
-    """A copy of a network whose layers run as they are.
+    """A copy of a network whose layers run as they are; see `usable`."""
+    _check_kind(module)
+    return usable(deep_copy(module))
+
+
+def usable(module: nn.Module) -> nn.Module:
+    """A network whose layers run as they are, made of a network.
 
     Networks of `torch.compile` are replaced by what was compiled: hooks do not see the
     layers of compiled ones.
@@ -23,11 +29,12 @@ def usable_copy(module: nn.Module) -> nn.Module:
         If the network has no layers that can be hooked and run in single precision.
     """
     _check_kind(module)
-    copied = _uncompiled(deep_copy(module))
-    for layer in list(copied.modules()):
+    module = _uncompiled(module)
+    for layer in list(module.modules()):
         for name, child in list(layer.named_children()):
-            setattr(layer, name, _uncompiled(child))
-    return copied
+            if child is not _uncompiled(child):
+                setattr(layer, name, _uncompiled(child))
+    return module
 
 
 def deep_copy(module: nn.Module, shared: Iterable[torch.Tensor] = ()) -> nn.Module:
@@ -46,13 +53,16 @@ def deep_copy(module: nn.Module, shared: Iterable[torch.Tensor] = ()) -> nn.Modu
 
 
 def warn_of_other_precision(module: nn.Module, name: str) -> None:
-    """Warn of weights that the caller is going to convert, of a parameter's network."""
+    """Warn of weights that the caller is going to convert, of a parameter's network.
+
+    The parameter may also be what makes the network.
+    """
     types = {p.dtype for p in module.parameters() if p.is_floating_point()}
     converted = sorted(str(dtype) for dtype in types - {torch.float32})
     if converted:
         warn_user(
             f"{name} has weights of {', '.join(converted)}, and its copy computes in "
-            f"torch.float32, as images are; pass {name}.float() to say so."
+            "torch.float32, as images are; convert it by its method float() to say so."
         )
 
 
@@ -77,6 +87,10 @@ def _check_kind(module: nn.Module) -> None:
         elif isinstance(layer, torch.fx.GraphModule) and not _has_layers(layer):
             reason = (
                 "an exported graph without layers; pass the network that was exported"
+            )
+        elif any(p.is_meta for p in layer.parameters(recurse=False)):
+            reason = (
+                "on the meta device, where weights have no values; make it on the CPU"
             )
         if reason:
             raise ValueError(f"The network, a {type(module).__name__}, is {reason}.")

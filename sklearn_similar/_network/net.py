@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from .activations import KnownFields
+from .copying import usable
 from .forward import has_foreign_hooks
 from .isolation import seeded
 from .memo import NetworkMemo
@@ -40,6 +41,11 @@ class SeededNet(NeuralNetClassifier):
     memory_format: torch.memory_format
     known_fields: KnownFields
     memo: NetworkMemo
+
+    def initialize_module(self):
+        super().initialize_module()
+        self.module_ = usable(self.module_)
+        return self
 
     def infer(self, x, **fit_params):
         if isinstance(x, Mapping):

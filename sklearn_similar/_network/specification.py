@@ -124,7 +124,6 @@ class NetSpecification:
         module = params["module"]
         if isinstance(module, nn.Module):
             module = usable_copy(module)
-            warn_of_other_precision(module, "module")
         names = ("max_epochs", "lr", "lr_decay", "batch_size", "net_params")
         return cls(
             module=module,
@@ -144,8 +143,8 @@ class NetSpecification:
         """Channels of the training images."""
         return n_channels(self.image_shape)
 
-    def build(self, verbose: int = 0) -> SeededNet:
-        """An initialised net.
+    def build(self, verbose: int = 0, warn: bool = False) -> SeededNet:
+        """An initialised net, which may warn of weights that are converted.
 
         Raises
         ------
@@ -171,6 +170,10 @@ class NetSpecification:
                 f"The network cannot be built: {reason}; change module or net_params, "
                 "where an argument of the module is module__<name>."
             ) from error
+        # Constructors follow PyTorch's default, which users may change for other work.
+        is_as_made = isinstance(self.module, nn.Module)
+        if warn and (is_as_made or torch.get_default_dtype() == torch.float32):
+            warn_of_other_precision(net.module_, "module")
         # Images are float32, whatever PyTorch's default or the module's type is.
         net.module_.float()
         net.memory_format = safe_memory_format(net.module_)
@@ -335,6 +338,11 @@ def _checked_net_params(
         raise ValueError(
             f"net_params holds {', '.join(taken)}, which the estimator sets from its "
             "own parameters or from the data; take it out of net_params."
+        )
+    if params.get("compile"):
+        raise ValueError(
+            "net_params holds compile, but layers of a compiled network cannot be "
+            "observed; take it out of net_params."
         )
     callbacks = params.get("callbacks")
     if not isinstance(callbacks, (list, tuple, type(None))):

@@ -134,6 +134,14 @@ def train_network(
             f"{len(indices)} images in batches of {net.batch_size} leave; choose "
             "another batch_size."
         ) from error
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+        raise ValueError(
+            "The loss depends on no weight that can be trained: requires_grad is False "
+            "for all of the module; pass max_epochs=0 to use the network as it is, or "
+            "let some layers be trained."
+        ) from error
     _check_learnt(net, len(indices))
     net.module_.zero_grad(set_to_none=True)
     _check_converged(net, data.images.tensor(indices[:1], specification.n_channels))

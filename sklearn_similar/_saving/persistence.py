@@ -10,6 +10,7 @@ from torch import nn
 from .. import __version__
 from .._classifier import SimilarNetClassifier
 from .._localizer import InstanceLocalizer
+from .._network.isolation import restores_torch_state
 from .archive import read_archive, write_archive
 from .encoding import Damaged
 from .records import MAX_TEXT, Writer, description, estimator_of, record_of
@@ -18,6 +19,7 @@ from .versions import FORMAT, TooOld, is_known, upgrade
 __all__ = ["load", "save"]
 
 
+@restores_torch_state
 def save(
     estimator: SimilarNetClassifier | InstanceLocalizer, path: str | os.PathLike[str]
 ) -> None:
@@ -96,6 +98,7 @@ def save(
     write_archive(path, writer.arrays, metadata)
 
 
+@restores_torch_state
 def load(
     path: str | os.PathLike[str],
     module: Callable[..., nn.Module] | nn.Module | None = None,

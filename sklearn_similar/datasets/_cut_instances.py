@@ -12,10 +12,11 @@ import torch
 
 from .._compat import Interval, validate_params
 from .._images.crops import in_colour
-from .._images.files import image_file_size, read_image_file
+from .._images.files import image_file_size, learn_file_scaling, read_image_file
 from .._images.pillow_images import is_pillow_image, upright_size
 from .._images.reading import check_numeric, to_numpy
-from .._images.transparency import has_alpha, without_alpha
+from .._images.scaling import extremes, learn_scaling
+from .._images.transparency import Fill, has_alpha, without_alpha
 from .._tables.checks import check_instances, image_numbers, without_crowds
 from .._tables.values import type_text
 from ._checks import allocate
@@ -100,9 +101,10 @@ def cut_instances(images, instances, *, size=64, context=1.0):
             f"Row {row} of instances has a box without area; drop the row."
         )
     windows = _windows(checked.boxes, context)
+    fill = _learn_fill(images)
     crops = [np.empty(0)] * len(windows)
     for number in np.unique(numbers):
-        pixels = _pixels(images[number], number)
+        pixels = _pixels(images[number], number, fill)
         for row in np.flatnonzero(numbers == number):
             crops[row] = _resize(_cut(pixels, windows[row]), size)
     objects = without_crowds(instances, name="instances")
@@ -136,14 +138,26 @@ def _shape(image: Any, index: int) -> tuple[int, ...]:
     return shape
 
 
-def _pixels(image: Any, index: int) -> np.ndarray:
+def _learn_fill(images: Sequence | np.ndarray) -> Fill:
+    """What stands behind transparent pixels, as white as the brightest ones may be."""
+    paths = [Path(image) for image in images if isinstance(image, str | os.PathLike)]
+    visible = (
+        _pixels(image, index, Fill(None))
+        for index, image in enumerate(images)
+        if not isinstance(image, str | os.PathLike)
+    )
+    known = learn_file_scaling(paths)
+    return Fill(scaling=learn_scaling(extremes(visible, set()), known))
+
+
+def _pixels(image: Any, index: int, fill: Fill) -> np.ndarray:
     if isinstance(image, str | os.PathLike):
-        return read_image_file(Path(image))
+        return read_image_file(Path(image), fill)
     name = f"images[{index}]"
-    pixels = to_numpy(image, name)
+    pixels = to_numpy(image, name, fill)
     check_numeric(pixels, name)
     if pixels.ndim == 3 and has_alpha(pixels):
-        return without_alpha(pixels, "contrast", name)
+        return without_alpha(pixels, fill, name)
     return pixels
 
 

@@ -23,7 +23,7 @@ from ._annotations import (
 
 # Where Label Studio serves files of its machine.
 _LOCAL_FILES = "/data/local-files/?d="
-_SHAPES = ("rectangle", "polygon")
+_SHAPES = ("rectangle", "polygon", "rectanglelabels", "polygonlabels")
 _BOX = {"x", "y", "width", "height"}
 
 

@@ -22,6 +22,7 @@ from .._images.scaling import Scaling
 from .._images.streams import image_files
 from .._images.transparency import fill_for
 from .._localizer import InstanceLocalizer
+from .._network.isolation import restores_torch_state
 from .._search.crop_recognizer import CropRecognizer
 from .._search.views import NEGATIVES, Views
 from .._tables.checks import check_instances, without_crowds
@@ -92,6 +93,7 @@ class Contents:
     measure: str
 
 
+@restores_torch_state
 def report_contents(
     estimator: Any,
     images: Any,

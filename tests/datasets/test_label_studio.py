@@ -181,3 +181,12 @@ def test_a_task_without_data_is_refused(folder):
     export(folder, task(rectangle()), {"annotations": []})
     with pytest.raises(ValueError, match=r"Task 1 of .* has no data"):
         load_annotations(folder)
+
+
+def test_a_rectangle_without_a_label_is_left_out_with_a_warning(folder):
+    region = rectangle()
+    region["value"]["rectanglelabels"] = []
+    path = export(folder, task(rectangle(id="r2"), region))
+    with pytest.warns(UserWarning, match="1 region of .* left out, as rectanglelabels"):
+        _, instances = load_annotations(path, folder)
+    assert len(instances) == 1

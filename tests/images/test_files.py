@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from image_files import png_bytes
 
 from sklearn_similar._images.files import (
     ImageFiles,
+    image_file_format,
     image_file_size,
     read_crops,
     read_image_file,
 )
+from sklearn_similar._images.transparency import Fill
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -46,7 +49,7 @@ def test_what_is_transparent_is_filled_whatever_colour_it_hides(stored, fill, le
     alpha[:, 0] = 0
     for pixels in (COLOUR, GREY):
         image = Image.fromarray(np.dstack([pixels, alpha]))
-        read = read_image_file(stored(image), fill)
+        read = read_image_file(stored(image), Fill(fill))
         assert (read[:, 0] == level).all()
         assert read.shape == pixels.shape
         np.testing.assert_array_equal(read[:, 1:], pixels[:, 1:])
@@ -126,3 +129,11 @@ def test_other_files_have_no_size(tmp_path):
     path.write_text("no image")
     with pytest.raises(ValueError, match=r"a.png' cannot be read as an image\.$"):
         image_file_size(path)
+
+
+def test_the_format_of_grey_with_alpha_is_grey_in_any_depth(tmp_path):
+    grey = np.dstack([GREY, np.full_like(GREY, 255)])
+    for n_bits in (8, 16):
+        path = tmp_path / f"{n_bits}.png"
+        path.write_bytes(png_bytes(grey.astype(f"u{n_bits // 8}"), n_bits=n_bits))
+        assert image_file_format(path) == (GREY.shape, True)

@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 from sklearn_similar._images.files import image_file_size, read_image_file
 from sklearn_similar._images.reading import read_image, read_images
+from sklearn_similar._images.transparency import Fill
 
 Image = pytest.importorskip("PIL.Image", reason="files are read by Pillow")
 ImageSequence = pytest.importorskip("PIL.ImageSequence", reason="files of Pillow")
@@ -249,7 +250,7 @@ def store(tmp_path):
 
 
 def read_object(image):
-    return read_image(image, "Image 0 of X", fill="contrast")
+    return read_image(image, "Image 0 of X", fill=Fill())
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -32,6 +32,13 @@ def test_tensors_are_images_even_with_gradients():
     )
 
 
+def test_tensors_of_a_type_that_numpy_lacks_are_read_as_float32():
+    X = torch.rand(2, 3, 4).bfloat16()
+    pixels = read_images(X).pixels
+    assert pixels.dtype == np.float32
+    np.testing.assert_array_equal(pixels[..., 0], X.float().numpy())
+
+
 @pytest.mark.parametrize(
     ("X", "expected"),
     [

@@ -1,5 +1,8 @@
 """Copies of networks of unusual kinds, and kinds that are refused."""
 
+import copy
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -193,3 +196,66 @@ def test_a_backbone_of_half_precision_is_converted_with_a_warning():
     maps = backbone.feature_maps(torch.rand(3, 32, 32))
     assert maps[0].values.dtype == torch.float32
     assert next(network.parameters()).dtype == torch.float16
+
+
+def parametrised(kind):
+    """A constructor of a network of another kind."""
+
+    def make():
+        module = network()
+        if kind == "half":
+            return module.half()
+        if kind == "compiled":
+            return torch.compile(module)
+        if kind == "compiled within":
+            module[0] = torch.compile(module[0])
+        if kind == "scripted":
+            return torch.jit.script(module)
+        if kind == "exported":
+            example = (torch.zeros(2, 1, 12, 12),)
+            return torch.export.export(module.eval(), example).module()
+        if kind == "frozen":
+            module.requires_grad_(False)
+        return module
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is dep:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("scripted", "TorchScript, whose layers cannot be observed"),
+        ("exported", "an exported graph without layers"),
+        ("frozen", "no weight that can be trained: .* pass max_epochs=0"),
+    ],
+)
+def test_constructors_of_networks_that_cannot_be_used_are_refused(kind, reason):
+    with pytest.raises(ValueError, match=reason):
+        SimilarNetClassifier(parametrised(kind), max_epochs=1).fit(X, Y)
+
+
+@pytest.mark.parametrize("kind", ["compiled", "compiled within"])
+def test_what_a_constructor_compiles_is_used_as_it_was(kind):
+    fits = [
+        SimilarNetClassifier(parametrised(name), max_epochs=1, random_state=0).fit(X, Y)
+        for name in (kind, "plain")
+    ]
+    scores = [estimator.predict_proba(X) for estimator in fits]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_constructor_of_another_precision_warns_in_fit_alone():
+    estimator = SimilarNetClassifier(parametrised("half"), max_epochs=1)
+    with pytest.warns(UserWarning, match=r"weights of torch.float16, .* float\(\)"):
+        estimator.fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copy.deepcopy(estimator).predict(X)
+
+
+def test_weights_without_values_are_refused():
+    with torch.device("meta"):
+        module = network()
+    with pytest.raises(ValueError, match=r"on the meta device, .* make it on the CPU"):
+        SimilarNetClassifier(module).fit(X, Y)

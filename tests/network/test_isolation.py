@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd import grad_mode
 from torch.utils import _python_dispatch
 
-from sklearn_similar import LeNet
+from sklearn_similar import LeNet, load, save
 from sklearn_similar._network import activations, forward, isolation, receptive_field
 from sklearn_similar._network.forward import forward_hook
 from sklearn_similar._network.isolation import (
@@ -408,3 +408,13 @@ def test_results_inside_autocast_are_those_outside(digits, quick, dtype):
     expected.fit_importance(digits.X, digits.y)
     np.testing.assert_array_equal(probabilities, expected.predict_proba(digits.X))
     np.testing.assert_array_equal(heat, expected.transform(digits.X))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_files_are_written_and_read_inside_autocast(digits, fitted, tmp_path, dtype):
+    with torch.autocast("cpu", dtype=dtype):
+        save(fitted, tmp_path / "inside")
+        load(tmp_path / "inside")
+    save(fitted, tmp_path / "outside")
+    contents = [(tmp_path / name).read_bytes() for name in ("inside", "outside")]
+    assert contents[0] == contents[1]

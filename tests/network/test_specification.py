@@ -89,6 +89,10 @@ class TestNetParams:
         with pytest.raises(ValueError, match=message):
             specification(net_params=params).build()
 
+    def test_that_compile_the_network_are_refused(self):
+        with pytest.raises(ValueError, match="compiled network cannot be observed"):
+            specification(net_params={"compile": True}).build()
+
     def test_class_filter_weights_are_not_given_twice(self):
         params = {"criterion__weight": torch.ones(3)}
         with pytest.raises(ValueError, match="net_params holds criterion__weight"):
