@@ -72,8 +72,13 @@ def _scan(
     each = np.full((len(images), 2), np.nan)
     for start, pixels in images.views(skipped=settled):
         dtype, (black, white) = pixels.dtype, images.scaling.limits(pixels.dtype)
-        lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
-        minimum, maximum = float(lows.min()), float(highs.max())
+        is_bounded = _is_bounded(dtype) and (black, white) == (0, white_level(dtype))
+        if is_bounded:
+            # Several times as fast as the range of each image.
+            minimum, maximum = float(pixels.min()), float(pixels.max())
+        else:
+            lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
+            minimum, maximum = float(lows.min()), float(highs.max())
         # The minimum is NaN if there is one, and no comparison with it is true.
         if not (minimum >= -_FLOAT32_MAX and maximum <= _FLOAT32_MAX):
             noun = "Row" if images.layout == "rows" else images.names.noun
@@ -81,7 +86,6 @@ def _scan(
         low, high = ranges.get(dtype, (np.inf, -np.inf))
         low, high = ranges[dtype] = min(low, minimum), max(high, maximum)
         length = white - black
-        is_bounded = _is_bounded(dtype) and (black, white) == (0, white_level(dtype))
         if is_bounded and high - low >= enough * length:
             settled.add(dtype)
         if not is_bounded:
@@ -241,8 +245,13 @@ def _warn_of_mixed_scales(
     source : str
         The images that have this range.
     """
-    differs = [_differs((low, high), usual, _MIN_SHARE) for low, high in each]
-    n_images, n_different = len(each), sum(differs)
+    considered = np.flatnonzero(~np.isnan(each[:, 0]))
+    differs = np.zeros(len(each), bool)
+    differs[considered] = [
+        _differs((low, high), usual, _MIN_SHARE)
+        for low, high in each[considered].tolist()
+    ]
+    n_images, n_different = len(each), int(differs.sum())
     if n_different <= _MAX_DIFFERENT * n_images:
         return False
     low, high = each[np.argmax(differs)]
