@@ -8,6 +8,7 @@ activations there. The prediction replaces the heat, and has the edges of the im
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,8 +35,11 @@ class GuidedUpsampling(Contrastive):
         """The network's first block, if there is an early layer before the only one."""
         if len(measurement.layers) > 1:
             return None
-        module = measurement.network.module
-        return find_first_block(module, measurement.layers[0], measurement.probes)
+        network, layer = measurement.network, measurement.layers[0]
+        probes = measurement.probes
+        key = "first block", layer, probes.shape, probes.dtype
+        find = partial(find_first_block, network.module, layer, probes)
+        return network.memo.get(network.module, key, find)
 
     def reads_probabilities(self, state: ClassMapState) -> bool:
         """Whether there is an outline."""
