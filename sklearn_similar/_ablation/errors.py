@@ -309,11 +309,9 @@ def _ablated_means(
 
 def _errors(log_proba: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Log loss and misclassification, 2 x n_in_chunk x n_images."""
-    n_images = len(labels)
-    labels = labels.repeat(len(log_proba) // n_images)
-    log_loss = -log_proba.gather(1, labels[:, None])[:, 0]
-    errors = torch.stack([log_loss, (log_proba.argmax(dim=1) != labels).to(log_loss)])
-    return errors.unflatten(1, (-1, n_images))
+    each = log_proba.unflatten(0, (-1, len(labels)))
+    log_loss = -each.gather(2, labels[:, None].expand(len(each), -1, 1))[..., 0]
+    return torch.stack([log_loss, (each.argmax(dim=2) != labels).to(log_loss)])
 
 
 def _add_silent_filters(

@@ -52,10 +52,10 @@ def interpolate_to_pixels(
         Height and width of the images in pixels.
     """
     field = maps.receptive_field
-    for axis in (0, 1):
-        where = size[axis], heat.shape[axis + 2], field.start[axis], field.stride[axis]
-        places = _places(*where, axis, maps.is_dense, heat.device, heat.dtype)
-        heat = _interpolate(heat, *places, axis + 2)
+    for axis in (1, 0):
+        where = size[axis], heat.shape[-1], field.start[axis], field.stride[axis]
+        places = _places(*where, maps.is_dense, heat.device, heat.dtype)
+        heat = _interpolate(heat, places)
     return heat
 
 
@@ -73,15 +73,15 @@ def sample_on_grid(heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
         On the grid of `maps`.
     """
     field = maps.receptive_field
-    for axis in (0, 1):
+    for axis in (1, 0):
         # The inverse: the grid's cells as pixels of a map that is the image.
         start, stride = -field.start[axis] / field.stride[axis], 1 / field.stride[axis]
         if maps.is_dense:
             start, stride = -int(field.start[axis]), 1
         n_cells = maps.activations.shape[axis + 2]
-        where = n_cells, heat.shape[axis + 2], start, stride
-        places = _places(*where, axis, False, heat.device, heat.dtype)
-        heat = _interpolate(heat, *places, axis + 2)
+        where = n_cells, heat.shape[-1], start, stride
+        places = _places(*where, False, heat.device, heat.dtype)
+        heat = _interpolate(heat, places)
     return heat
 
 
@@ -96,16 +96,15 @@ def _places(
     n_cells: int,
     start: float,
     stride: float,
-    axis: int,
     is_dense: bool,
     device: torch.device,
     dtype: torch.dtype,
-) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor] | None:
     """Cells before and after each pixel along an axis, and the weight of the second.
 
-    The second is None where all pixels lie on cells. The weight broadcasts along the
-    axis of height, 0, or width, 1. Cached, as this takes longer than interpolating a
-    small image.
+    The second is None where all pixels lie on cells, and all is None where each pixel
+    lies on the cell of its number. The weight broadcasts along rows. Cached, as this
+    takes longer than interpolating a small image.
     """
     # In double precision, or far from the origin they would be inexact.
     pixels = torch.arange(n_pixels, device=device, dtype=torch.float64)
@@ -116,21 +115,26 @@ def _places(
     below = position.floor()
     share = (position - below).to(dtype)
     above = position.ceil().long() if share.any() else None
-    return below.long(), above, share[:, None] if axis == 0 else share
+    if n_pixels == n_cells and above is None and torch.equal(position, pixels):
+        return None
+    return below.long(), above, share[:, None]
 
 
 def _interpolate(
     heat: torch.Tensor,
-    below: torch.Tensor,
-    above: torch.Tensor | None,
-    share: torch.Tensor,
-    dim: int,
+    places: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor] | None,
 ) -> torch.Tensor:
-    low = heat.index_select(dim, below)
-    if above is None:
-        return low
-    high = heat.index_select(dim, above)
-    return high.sub_(low).mul_(share).add_(low)
+    """Interpolate along the last axis, and exchange it with the one before.
+
+    So rows are copied, which is several times faster than to gather from columns.
+    """
+    heat = heat.mT
+    if places is None:
+        return heat
+    heat = heat.contiguous()
+    below, above, share = places
+    low = heat.index_select(2, below)
+    return low if above is None else low.lerp_(heat.index_select(2, above), share)
 
 
 def geometric_mean(*heat: torch.Tensor) -> torch.Tensor:

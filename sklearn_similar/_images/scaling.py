@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from numbers import Real
 from typing import Any, TypeVar, cast
 
@@ -71,7 +72,7 @@ class Scaling:
 
     def knows(self, dtype: np.dtype) -> bool:
         """Whether there is a range for a type."""
-        return self.clips(dtype) or dtype.name in self.ranges
+        return self.clips(dtype) or type_name(dtype) in self.ranges
 
     def agrees_with(self, other: "Scaling") -> bool:
         """Whether types that the other scaling knows have the same range in both."""
@@ -84,13 +85,13 @@ class Scaling:
 
     def with_range_of(self, dtype: np.dtype) -> "Scaling":
         """The same scaling, in which a type has a range."""
-        return Scaling({dtype.name: self.limits(dtype), **self.ranges})
+        return Scaling({type_name(dtype): self.limits(dtype), **self.ranges})
 
     def limits(self, dtype: np.dtype) -> ValueRange:
         """The values of a type that become 0 and 1."""
         if self.clips(dtype):
             return self.ranges[ANY]
-        return self.ranges.get(dtype.name, (0.0, float(white_level(dtype))))
+        return self.ranges.get(type_name(dtype), (0.0, float(white_level(dtype))))
 
     def scale(self, values: Values, dtype: np.dtype) -> Values:
         """Pixels of a type as floats, scaled: an array or a tensor."""
@@ -147,7 +148,7 @@ def learn_scaling(
 ) -> Scaling:
     """The scaling of images from the extremes of each type, unless it is known."""
     learnt = {
-        dtype.name: learnt_range(dtype, low, high)
+        type_name(dtype): learnt_range(dtype, low, high)
         for dtype, (low, high) in values.items()
         if not known.knows(dtype)
     }
@@ -166,6 +167,12 @@ def learnt_range(dtype: np.dtype, low: float, high: float) -> ValueRange:
         return 0.0, float(white_level(dtype))
     n_bits = max(8, int(np.ceil(max(abs(low), abs(high)))).bit_length())
     return 0.0, 2.0 ** (n_bits + n_bits % 2) - 1
+
+
+@cache
+def type_name(dtype: np.dtype) -> str:
+    """The name of a type, which NumPy puts together anew each time."""
+    return dtype.name
 
 
 def white_level(dtype: np.dtype) -> int:

@@ -75,21 +75,25 @@ def _scan(
     each = np.full((len(images), 2), np.nan)
     for start, pixels in images.views(skipped=settled):
         dtype, (black, white) = pixels.dtype, images.scaling.limits(pixels.dtype)
-        lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
-        minimum, maximum = float(lows.min()), float(highs.max())
-        # The minimum is NaN if there is one, and no comparison with it is true.
-        if not (minimum >= -_FLOAT32_MAX and maximum <= _FLOAT32_MAX):
-            noun = "Row" if images.layout == "rows" else images.names.noun
-            _raise_not_finite(pixels, start, images.names.with_noun(noun))
+        is_bounded = _is_bounded(dtype) and (black, white) == (0, white_level(dtype))
         counts = counted[start : start + len(pixels)]
+        if is_bounded:
+            # Several times as fast as the range of each image.
+            lows = highs = pixels if counts.all() else pixels[counts]
+        else:
+            lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
+            # The minimum is NaN if there is one, and no comparison with it is true.
+            if not (lows.min() >= -_FLOAT32_MAX and highs.max() <= _FLOAT32_MAX):
+                noun = "Row" if images.layout == "rows" else images.names.noun
+                _raise_not_finite(pixels, start, images.names.with_noun(noun))
+            lows = np.where(counts, lows, np.nan)
+            highs = np.where(counts, highs, np.nan)
         if not counts.any():
             continue
-        lows, highs = np.where(counts, lows, np.nan), np.where(counts, highs, np.nan)
         minimum, maximum = float(np.nanmin(lows)), float(np.nanmax(highs))
         low, high = ranges.get(dtype, (np.inf, -np.inf))
         low, high = ranges[dtype] = min(low, minimum), max(high, maximum)
         length = white - black
-        is_bounded = _is_bounded(dtype) and (black, white) == (0, white_level(dtype))
         if is_bounded and high - low >= enough * length:
             settled.add(dtype)
         if not is_bounded:
@@ -268,9 +272,14 @@ def _warn_of_mixed_scales(
     counted : ndarray of bool of shape (n_images,), optional
         False for images that are only checked.
     """
-    differs = [_differs((low, high), usual, _MIN_SHARE) for low, high in each]
-    n_images = len(each) if counted is None else counted.sum()
-    n_different = sum(differs)
+    considered = np.flatnonzero(~np.isnan(each[:, 0]))
+    differs = np.zeros(len(each), bool)
+    differs[considered] = [
+        _differs((low, high), usual, _MIN_SHARE)
+        for low, high in each[considered].tolist()
+    ]
+    n_images = len(each) if counted is None else int(counted.sum())
+    n_different = int(differs.sum())
     if n_different <= _MAX_DIFFERENT * n_images:
         return False
     low, high = each[np.argmax(differs)]

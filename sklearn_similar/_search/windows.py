@@ -1,7 +1,6 @@
 """Sliding windows of the sizes of the training objects."""
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 # Distance of windows, as a share of their side: some window of each size has an IoU of
 # at least 0.53 with any box of that size.
@@ -27,6 +26,9 @@ def typical_sizes(boxes: np.ndarray, n_sizes: int, seed: int) -> np.ndarray:
     ndarray of shape (n_sizes, 2)
         Width and height, by ascending area.
     """
+    # Its import takes long, and few programs fit a localizer.
+    from sklearn.cluster import KMeans
+
     sides = np.log((boxes[:, 2:] - boxes[:, :2]).clip(_MIN_SIDE))
     n_sizes = min(n_sizes, len(np.unique(sides.round(2), axis=0)))
     means = KMeans(n_sizes, n_init=3, random_state=seed).fit(sides).cluster_centers_

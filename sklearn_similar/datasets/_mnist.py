@@ -5,7 +5,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
 from .._compat import validate_params
@@ -257,6 +256,9 @@ def _bundle(data, target, n_train, descr, return_X_y, target_names=None):
 
 
 def _fetch_openml() -> tuple[np.ndarray, np.ndarray]:
+    # Its import takes long, and few programs download anything.
+    from sklearn.datasets import fetch_openml
+
     try:
         mnist = fetch_openml("mnist_784", version=1, as_frame=False, parser="pandas")
     except OSError as error:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import sklearn.datasets
 from idx_files import STEMS, write_data_set
 
 from sklearn_similar.datasets import (
-    _mnist,
     fetch_mnist,
     load_fashion_mnist_sample,
     load_mnist_sample,
@@ -207,7 +207,9 @@ def test_openml_gives_the_layout_of_the_files(monkeypatch):
         target=labels.astype(str).astype(object),
     )
     monkeypatch.delenv("SKLEARN_SIMILAR_DATA", raising=False)
-    monkeypatch.setattr(_mnist, "fetch_openml", lambda *args, **kwargs: remote)
+    monkeypatch.setattr(
+        sklearn.datasets, "fetch_openml", lambda *args, **kwargs: remote
+    )
     mnist = fetch_mnist()
     assert mnist.X_train.shape == (60_000, 28, 28)
     assert mnist.X_test.dtype == np.uint8
@@ -220,7 +222,7 @@ def test_unreachable_openml_points_to_the_files(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.delenv("SKLEARN_SIMILAR_DATA", raising=False)
-    monkeypatch.setattr(_mnist, "fetch_openml", fail)
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fail)
     with pytest.raises(OSError, match=r"no route.*data_home.*SKLEARN_SIMILAR_DATA"):
         fetch_mnist()
 
@@ -229,7 +231,7 @@ def test_missing_files_are_named_and_not_downloaded(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("downloaded")
 
-    monkeypatch.setattr(_mnist, "fetch_openml", fail)
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fail)
     write_data_set(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match=r"is .*t10k-labels-idx1") as e:

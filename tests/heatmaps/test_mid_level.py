@@ -14,6 +14,7 @@ from torch import nn
 
 from sklearn_similar import SimilarNetClassifier, load, save
 from sklearn_similar._heatmaps.maps import resize
+from sklearn_similar._heatmaps.methods import guided_upsampling, mid_level
 from sklearn_similar._heatmaps.methods.guided_upsampling import upsample_guided
 from sklearn_similar._heatmaps.methods.walk import walk
 from sklearn_similar._network.activations import FeatureMaps
@@ -342,3 +343,29 @@ def test_large_images_are_read_whole_where_they_are_resized(deep, tmp_path):
     (expected,) = model.heatmap([image], 1, image_size=96)
     assert found.shape == image.shape[:2]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_layers_are_looked_for_once_until_the_network_changes(
+    quick, digits, monkeypatch
+):
+    n_passes = []
+    for module, name in (
+        (guided_upsampling, "find_first_block"),
+        (mid_level, "mid_level_layers"),
+    ):
+        find = getattr(module, name)
+
+        def counted(*args, find=find):
+            n_passes.append(find)
+            return find(*args)
+
+        monkeypatch.setattr(module, name, counted)
+    model = quick().fit(digits.X, digits.y)
+    model.fit_importance(digits.X, digits.y)
+    n_before = len(n_passes)
+    model.fit_importance(digits.X, digits.y)
+    assert len(n_passes) == n_before
+    with torch.no_grad():
+        next(model.net_.module_.parameters()).mul_(2)
+    model.fit_importance(digits.X, digits.y)
+    assert len(n_passes) > n_before

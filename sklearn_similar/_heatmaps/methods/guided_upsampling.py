@@ -8,6 +8,7 @@ activations there. The prediction replaces the heat, and has the edges of the im
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,8 +35,11 @@ class GuidedUpsampling(Contrastive):
         """The network's first block, if there is an early layer before the only one."""
         if len(measurement.layers) > 1:
             return None
-        module = measurement.network.module
-        return find_first_block(module, measurement.layers[0], measurement.probes)
+        network, layer = measurement.network, measurement.layers[0]
+        probes = measurement.probes
+        key = "first block", layer, probes.shape, probes.dtype
+        find = partial(find_first_block, network.module, layer, probes)
+        return network.memo.get(network.module, key, find)
 
     def reads_probabilities(self, state: ClassMapState) -> bool:
         """Whether there is an outline."""
@@ -86,12 +90,21 @@ def upsample_guided(
     -------
     tensor of shape (n_images, 1, height, width)
     """
-    heat_on_grid = sample_on_grid(heat, maps).flatten(2)
+    activations = maps.activations
+    n_images, n_filters, height, width = activations.shape
     # In place, as the many activations of an early layer take longer to allocate than
     # to compute.
-    values = torch.cat([maps.activations.flatten(2), heat_on_grid], dim=1)
-    features = values[:, :-1] if has_signs else values[:, :-1].relu_()
-    largest = features.abs().amax(dim=(1, 2), keepdim=True)
+    values = activations.new_empty(n_images, n_filters + 1, height, width)
+    values[:, -1:] = sample_on_grid(heat, maps)
+    if has_signs:
+        values[:, :-1] = activations
+    else:
+        torch.clamp(activations, min=0, out=values[:, :-1])
+    values = values.flatten(2)
+    features = values[:, :-1]
+    largest = features.amax(dim=(1, 2), keepdim=True)
+    if has_signs:
+        largest = torch.maximum(largest, -features.amin(dim=(1, 2), keepdim=True))
     # Squares of very large activations would not be finite.
     features /= largest.clamp(min=torch.finfo(largest.dtype).tiny)
     means = values.mean(dim=2, keepdim=True)

@@ -1,6 +1,7 @@
 """Base of class maps that carry evidence over mid-level features."""
 
 from abc import abstractmethod
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,10 +22,10 @@ class MidLevel(CAM):
         """The layers that the user named, or those of strides 16 and 8."""
         if measurement.mid_level_layers is not None:
             return measurement.mid_level_layers
-        network = measurement.network
-        return mid_level_layers(
-            network.module, measurement.layers[-1], network.n_channels
-        )
+        network, layer = measurement.network, measurement.layers[-1]
+        key = "mid-level layers", layer, network.n_channels
+        find = partial(mid_level_layers, network.module, layer, network.n_channels)
+        return network.memo.get(network.module, key, find)
 
     def needs_whole_image(self, state: ClassMapState) -> bool:
         """Whether there are mid-level layers."""
