@@ -648,8 +648,13 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.memory, self.random_state, self.net_, self._net_spec, data
         )
         self.net_.restore(arrays, history)
+        unseen = None if held_out is None else chosen[held_out]
+        # More stages of `StagedTraining` may follow.
+        if history and getattr(self, "_is_last_stage", True):
+            with network.evaluation():
+                warn_if_guessing(network, images, y, chosen[part], unseen)
         if held_out is not None:
-            self._measure(images, y, chosen[held_out], weights)
+            self._measure(images, y, unseen, weights)
 
     def _known_scaling(self) -> Scaling:
         """The scaling that is not learnt: the user's, or that of a localizer."""

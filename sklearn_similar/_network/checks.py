@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from .._compat import is_out_of_memory
@@ -18,10 +19,12 @@ from .trained import TrainedNetwork
 # Largest rounding difference between scores, as a share of the largest score.
 _ROUNDING = 1e-3
 _N_PROBES = 3
-# Number of images on which a network that was trained elsewhere is tried, and the least
-# skill (accuracy on a scale on which guessing is 0) of a network that recognises them.
+# Number of images on which a network is tried, and the least skill (accuracy on a scale
+# on which guessing is 0) of a network that recognises them.
 _N_TRIED = 100
 _MIN_TRIED = 20
+# After a training: few images are trials, and their accuracy may be low by chance.
+_MIN_TRIED_AFTER_TRAINING = 50
 _MIN_SKILL = 0.1
 
 
@@ -177,8 +180,14 @@ def _is_same(scores: torch.Tensor, repeated: torch.Tensor) -> bool:
     return not bool(difference > _ROUNDING * largest)
 
 
-def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> None:
-    """Warn if a network that was trained elsewhere does not beat guessing.
+def warn_if_guessing(
+    network: TrainedNetwork,
+    images: Images,
+    y: np.ndarray,
+    indices: np.ndarray | None = None,
+    held_out: np.ndarray | None = None,
+) -> None:
+    """Warn if a network does not beat guessing.
 
     Parameters
     ----------
@@ -188,19 +197,47 @@ def warn_if_guessing(network: TrainedNetwork, images: Images, y: np.ndarray) -> 
         The network is tried on some of them.
     y : ndarray of shape (n_images,)
         Class index of each image.
+    indices : ndarray of int, optional
+        Images that the network has just been trained on. None: it was trained
+        elsewhere.
+    held_out : ndarray of int, optional
+        Images that the network has not been trained on. If there are enough of them, it
+        is tried on these.
+
+    Warns
+    -----
+    UserWarning
+        If a network that was trained elsewhere does not beat guessing.
+    ConvergenceWarning
+        If a network that has just been trained does not.
     """
-    tried = spread_over_classes(y, _N_TRIED)
+    min_tried = _MIN_TRIED if indices is None else _MIN_TRIED_AFTER_TRAINING
+    among, kind = np.arange(len(y)) if indices is None else indices, "training"
+    if held_out is not None and len(held_out) >= min_tried:
+        among, kind = held_out, "held-out"
+    tried = among[spread_over_classes(y[among], _N_TRIED)]
     tried = tried[:: max(1, len(tried) // _N_TRIED)]
     chance = np.bincount(y[tried]).max() / len(tried)
-    if len(tried) < _MIN_TRIED or chance == 1:
+    if len(tried) < min_tried or chance == 1:
         return
-    n_right = sum(
-        int((network.module(batch).argmax(dim=1).numpy(force=True) == y[indices]).sum())
-        for indices, batch in network.batches(images, tried)
-    )
-    if n_right / len(tried) - chance < _MIN_SKILL * (1 - chance):
+    n_right = 0
+    for batch_indices, batch in network.batches(images, tried):
+        predicted = network.module(batch).argmax(dim=1).numpy(force=True)
+        n_right += int((predicted == y[batch_indices]).sum())
+    # Not significantly better, where skill is coarse: of many classes, it is low.
+    deviation = np.sqrt(chance * (1 - chance) / len(tried))
+    if n_right / len(tried) - chance >= min(_MIN_SKILL * (1 - chance), 2 * deviation):
+        return
+    if indices is None:
         warn_user(
             f"The network recognises {n_right} of {len(tried)} images, which is no "
             "better than guessing, and max_epochs=0 leaves it so; scale X as in its "
             "training, and check that its outputs are in the order of classes_."
         )
+        return
+    warn_user(
+        f"After training, the network recognises {n_right} of {len(tried)} {kind} "
+        f"images, where guessing gives {round(chance * len(tried))}; raise max_epochs, "
+        "or try another lr or module, and check that the labels belong to the images.",
+        ConvergenceWarning,
+    )
