@@ -137,8 +137,10 @@ class InstancesDisplay:
             Whether to draw a legend where colours or lines differ: the number of
             instances of each label, or with `truth`, of each kind of line.
         color : matplotlib colour, default=None
-            Colour of boxes and labels. None: a colour for each label; or orange, if
-            there is one label or if `truth` is given.
+            Colour of boxes and labels. None: orange if there is one label or if `truth`
+            is given, else a colour for each label: those of Okabe and Ito, which all
+            kinds of colour vision can tell apart, for up to 7 labels, and Matplotlib's
+            "tab20" for more. From 21 labels up, colours recur.
         truth_color : matplotlib colour, default="tab:blue"
             Colour of true instances.
         text_kw : dict, default=None
