@@ -381,6 +381,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ValueError
             If X, y, the weights or a parameter cannot be used; the estimator is as
             before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the trained network recognises no more images than guessing does, of up
+            to 100 held-out images, or of training images if fewer than 50 are held out.
         """
         # Tensors that are made in inference mode could not be trained.
         with published_at_end(self) as working, torch.inference_mode(False):
