@@ -381,6 +381,12 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         ValueError
             If X, y, the weights or a parameter cannot be used; the estimator is as
             before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the trained network recognises no more images than guessing does, of up
+            to 100 held-out images, or of training images if fewer than 50 are held out.
         """
         # Tensors that are made in inference mode could not be trained.
         with published_at_end(self) as working, torch.inference_mode(False):
@@ -642,14 +648,21 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             self.layer_ = find_layers(network.module, self.layer, batch)
             check_ablation(network.module, self._layers(), self.ablation)
             if is_fixed:
-                warn_if_guessing(network, images, y, np.sort(chosen))
+                rows = np.sort(chosen)
+                warn_if_guessing(network, images, y, rows, was_trained=False)
         check_determinism(network, self._layers(), images)
         arrays, history = cached_training(
             self.memory, self.random_state, self.net_, self._net_spec, data
         )
         self.net_.restore(arrays, history)
+        unseen = None if held_out is None else chosen[held_out]
+        # More stages of `StagedTraining` may follow.
+        if history and getattr(self, "_is_last_stage", True):
+            with network.evaluation():
+                rows = chosen[part]
+                warn_if_guessing(network, images, y, rows, unseen, was_trained=True)
         if held_out is not None:
-            self._measure(images, y, chosen[held_out], weights)
+            self._measure(images, y, unseen, weights)
 
     def _known_scaling(self) -> Scaling:
         """The scaling that is not learnt: the user's, or that of a localizer."""

@@ -32,7 +32,7 @@ from sklearn_similar import SimilarNetClassifier
 
 search = GridSearchCV(
     SimilarNetClassifier(batch_size=16, random_state=0),
-    {"max_epochs": [5, 15], "lr": [5e-4, 2e-3]},
+    {"max_epochs": [4, 10], "lr": [5e-4, 2e-3]},
     cv=3,
 )
 search.fit(X_train, y_train)

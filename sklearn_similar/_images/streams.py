@@ -106,6 +106,14 @@ def image_files(X: Any, fill: Fill = OPAQUE) -> ImageFiles | None:
     return ImageFiles(paths, fill)
 
 
+def file_names(images: Any, files: ImageFiles) -> list[str]:
+    """Paths relative to a given folder; of other files, their names if they differ."""
+    if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
+        return [path.relative_to(images).as_posix() for path in files.paths]
+    names = [path.name for path in files.paths]
+    return names if len(set(names)) == len(names) else [*map(str, files.paths)]
+
+
 def _read_in_parts(
     estimator: Any, images: Iterable[Any], fill: Fill
 ) -> Iterator[Images]:

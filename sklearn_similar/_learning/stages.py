@@ -106,9 +106,11 @@ class StagedTraining:
         stage.set_params(**changed)
         if self._trained is not None:
             stage._initial_weights = self._trained.net_.arrays()
+        stage._is_last_stage = is_last
         with self._localizers_range(stage):
             stage.fit(crops, labels)
-        vars(stage).pop("_initial_weights", None)
+        for name in ("_initial_weights", "_is_last_stage"):
+            vars(stage).pop(name, None)
         self._trained = stage.set_params(**before)
         return self._trained
 

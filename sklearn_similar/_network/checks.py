@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from .._compat import is_out_of_memory
@@ -18,10 +19,12 @@ from .trained import TrainedNetwork
 # Largest rounding difference between scores, as a share of the largest score.
 _ROUNDING = 1e-3
 _N_PROBES = 3
-# Number of images on which a network that was trained elsewhere is tried, and the least
-# skill (accuracy on a scale on which guessing is 0) of a network that recognises them.
+# Number of images on which a network is tried, and the least skill (accuracy on a scale
+# on which guessing is 0) of a network that recognises them.
 _N_TRIED = 100
 _MIN_TRIED = 20
+# After a training: few images are trials, and their accuracy may be low by chance.
+_MIN_TRIED_AFTER_TRAINING = 50
 _MIN_SKILL = 0.1
 
 
@@ -178,9 +181,15 @@ def _is_same(scores: torch.Tensor, repeated: torch.Tensor) -> bool:
 
 
 def warn_if_guessing(
-    network: TrainedNetwork, images: Images, y: np.ndarray, rows: np.ndarray
+    network: TrainedNetwork,
+    images: Images,
+    y: np.ndarray,
+    rows: np.ndarray,
+    held_out: np.ndarray | None = None,
+    *,
+    was_trained: bool,
 ) -> None:
-    """Warn if a network that was trained elsewhere does not beat guessing.
+    """Warn if a network does not beat guessing.
 
     Parameters
     ----------
@@ -192,19 +201,46 @@ def warn_if_guessing(
         Class index of each image.
     rows : ndarray of int
         Positions of the images that it may be tried on.
+    held_out : ndarray of int, optional
+        Positions of images that it has not been trained on. If there are enough of
+        them, it is tried on these.
+    was_trained : bool
+        Whether it has just been trained. Otherwise, it was trained elsewhere.
+
+    Warns
+    -----
+    UserWarning
+        If a network that was trained elsewhere does not beat guessing.
+    ConvergenceWarning
+        If a network that has just been trained does not.
     """
+    min_tried = _MIN_TRIED_AFTER_TRAINING if was_trained else _MIN_TRIED
+    kind = "training"
+    if held_out is not None and len(held_out) >= min_tried:
+        rows, kind = held_out, "held-out"
     tried = rows[spread_over_classes(y[rows], _N_TRIED)]
     tried = tried[:: max(1, len(tried) // _N_TRIED)]
     chance = np.bincount(y[tried]).max() / len(tried)
-    if len(tried) < _MIN_TRIED or chance == 1:
+    if len(tried) < min_tried or chance == 1:
         return
-    n_right = sum(
-        int((network.module(batch).argmax(dim=1).numpy(force=True) == y[indices]).sum())
-        for indices, batch in network.batches(images, tried)
-    )
-    if n_right / len(tried) - chance < _MIN_SKILL * (1 - chance):
+    n_right = 0
+    for indices, batch in network.batches(images, tried):
+        predicted = network.module(batch).argmax(dim=1).numpy(force=True)
+        n_right += int((predicted == y[indices]).sum())
+    # Not significantly better, where skill is coarse: of many classes, it is low.
+    deviation = np.sqrt(chance * (1 - chance) / len(tried))
+    if n_right / len(tried) - chance >= min(_MIN_SKILL * (1 - chance), 2 * deviation):
+        return
+    if not was_trained:
         warn_user(
             f"The network recognises {n_right} of {len(tried)} images, which is no "
             "better than guessing, and max_epochs=0 leaves it so; scale X as in its "
             "training, and check that its outputs are in the order of classes_."
         )
+        return
+    warn_user(
+        f"After training, the network recognises {n_right} of {len(tried)} {kind} "
+        f"images, where guessing gives {round(chance * len(tried))}; raise max_epochs, "
+        "or try another lr or module, and check that the labels belong to the images.",
+        ConvergenceWarning,
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._images.messages import shape_text
 from .._tables.boxes import BOX_COLUMNS
 from .._tables.checks import check_columns, check_instances, without_crowds
 
@@ -217,7 +218,7 @@ def to_napari(instances: pd.DataFrame, *, points: bool = False) -> tuple:
     return data, {**attributes, "edge_width": 1}, "shapes"
 
 
-def from_napari(layer: Any) -> pd.DataFrame:
+def from_napari(layer: Any, image_shape: tuple[int, int] | None = None) -> pd.DataFrame:
     """Table of instances from a shapes layer of napari, such as a corrected one.
 
     Parameters
@@ -225,6 +226,9 @@ def from_napari(layer: Any) -> pd.DataFrame:
     layer : napari.layers.Shapes
         Shapes of any kind, whose bounding boxes are taken, with coordinates (y, x) or
         (image, y, x), and labels in the feature ``label``.
+    image_shape : tuple of two int, default=None
+        Height and width of the images, to which boxes are clipped: shapes may reach
+        beyond the border of an image, which `fit` refuses. None: not clipped.
 
     Returns
     -------
@@ -234,7 +238,8 @@ def from_napari(layer: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a shape has no label, lies on several images, or has other coordinates.
+        If a shape has no label, lies on several images or outside of them, or has other
+        coordinates.
 
     See Also
     --------
@@ -259,6 +264,13 @@ def from_napari(layer: Any) -> pd.DataFrame:
             raise ValueError(f"Shape {number} lies on several images; split it.")
         low = corners[:, -2:].min(axis=0) + _HALF_PIXEL
         high = corners[:, -2:].max(axis=0) + _HALF_PIXEL
+        if image_shape is not None:
+            low, high = np.clip([low, high], 0, image_shape)
+            if (low >= high).any():
+                raise ValueError(
+                    f"Shape {number} lies outside of an image of "
+                    f"{shape_text(image_shape)} pixels; delete it."
+                )
         rows.append([int(image[0]), label, low[1], low[0], high[1], high[0]])
     return pd.DataFrame(rows, columns=["image", "label", *BOX_COLUMNS])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._images.messages import count
-from .._images.streams import image_files
+from .._images.streams import file_names, image_files
 from .._tables.boxes import BOX_COLUMNS, CROWD_COLUMN, INSTANCE_COLUMNS
 from .._tables.checks import (
     check_instances,
@@ -57,7 +57,9 @@ class InstancesDisplay:
         ``image, label, x_min, y_min, x_max, y_max`` and, if known, ``score``; or one
         for each image; or a CSV file that the command ``sklearn-similar localize``
         wrote. If ``image`` holds names of files, `images` are their folder or paths,
-        and rows of other files are not drawn.
+        and rows of other files are not drawn. If the table has a column ``path``, as
+        that of `localize` has for files, and `images` are files, rows are drawn over
+        the file of this path.
     truth : DataFrame, list of DataFrame or path, default=None
         True instances. They are drawn with dashed lines if they were detected, and with
         thick lines if they were missed; false detections are dotted. Labels say which
@@ -135,8 +137,10 @@ class InstancesDisplay:
             Whether to draw a legend where colours or lines differ: the number of
             instances of each label, or with `truth`, of each kind of line.
         color : matplotlib colour, default=None
-            Colour of boxes and labels. None: a colour for each label; or orange, if
-            there is one label or if `truth` is given.
+            Colour of boxes and labels. None: orange if there is one label or if `truth`
+            is given, else a colour for each label: those of Okabe and Ito, which all
+            kinds of colour vision can tell apart, for up to 7 labels, and Matplotlib's
+            "tab20" for more. From 21 labels up, colours recur.
         truth_color : matplotlib colour, default="tab:blue"
             Colour of true instances.
         text_kw : dict, default=None
@@ -441,7 +445,7 @@ def _titles(boxes: Sequence[_Box], images: Any, n_images: int) -> list[str]:
     files = image_files(images)
     names = [""] * n_images
     if files is not None:
-        names = [f"{path.name}: " for path in files.paths]
+        names = [f"{name}: " for name in file_names(images, files)]
     kinds: list[Counter] = [Counter() for _ in range(n_images)]
     labels = [str(box.instance["label"]) for box in boxes]
     for box in boxes:

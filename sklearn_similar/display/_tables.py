@@ -1,5 +1,6 @@
 """Tables of instances as users have them: of images by number or by name."""
 
+import operator
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -34,9 +35,11 @@ def read_table(table: Any, images: Any, name: str) -> Any:
     if not isinstance(table, pd.DataFrame) or "image" not in table.columns:
         return table
     names = table["image"]
-    if not isinstance(names, pd.Series) or not _are_texts(names):
+    if not isinstance(names, pd.Series):
         return table
     files = image_files(images)
+    if not _are_texts(names):
+        return table if files is None else _numbered_by_path(table, files.paths, name)
     if files is None:
         raise ValueError(
             f"{name} names images by their files, such as {names.iloc[0]!r}; pass the "
@@ -53,6 +56,30 @@ def read_table(table: Any, images: Any, name: str) -> Any:
     # Rows of other images are not drawn, so that a part of a folder can be.
     table = table[names.isin(list(known))]
     return table.assign(image=[known[text] for text in table["image"]])
+
+
+def _numbered_by_path(
+    table: pd.DataFrame, paths: Sequence[Path], name: str
+) -> pd.DataFrame:
+    """The rows of these files, by the column of paths that `localize` adds."""
+    searched = table.get("path")
+    if not isinstance(searched, pd.Series) or not _are_texts(searched):
+        return table
+    own = [os.path.abspath(path) for path in searched]
+    given = [os.path.abspath(path) for path in paths]
+    by_number = dict(enumerate(given))
+    if all(map(operator.eq, own, map(by_number.get, table["image"]))):
+        return table
+    number_of = {path: number for number, path in enumerate(given)}
+    is_given = [path in number_of for path in own]
+    if not any(is_given):
+        raise ValueError(
+            f"{name} has detections of {searched.iloc[0]!r}, and none of "
+            f"{count(len(paths), 'image')}, such as {str(paths[0])!r}; pass the files "
+            "that were searched, or drop the column 'path' if these are copies."
+        )
+    numbers = [number_of[path] for path in own if path in number_of]
+    return table[is_given].assign(image=numbers)
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:

@@ -2,24 +2,21 @@
 
 import inspect
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .._images.files import ImageFiles
 from .._images.images import n_channels
 from .._images.messages import count
 from .._images.rasters import Raster
 from .._images.reading import read_images
 from .._images.scaling import Scaling
-from .._images.streams import image_files
+from .._images.streams import file_names, image_files
 from .._images.transparency import fill_for
 from .._localizer import InstanceLocalizer
 from .._network.isolation import restores_torch_state
@@ -111,7 +108,7 @@ def report_contents(
     files = image_files(images, fill_for(estimator))
     if files is not None:
         images = files
-        image_names = _file_names(given, files) if image_names is None else image_names
+        image_names = file_names(given, files) if image_names is None else image_names
     if not has_length(images) or isinstance(images, bytes | dict):
         raise ValueError(f"images is {type_text(images)}; pass a list of images.")
     if len(images) == 0:
@@ -121,14 +118,6 @@ def report_contents(
         y_true = read_table(y_true, given, "y_true")
         return _localizer_contents(estimator, images, y_true, names, instances)
     return _classifier_contents(estimator, images, y_true, names)
-
-
-def _file_names(given: Any, files: ImageFiles) -> list[str]:
-    """Paths relative to a given folder; of other files, their names if they differ."""
-    if isinstance(given, (str, os.PathLike)) and Path(given).is_dir():
-        return [path.relative_to(given).as_posix() for path in files.paths]
-    names = [path.name for path in files.paths]
-    return names if len(set(names)) == len(names) else [*map(str, files.paths)]
 
 
 def _check_names(names: Any, n_images: int) -> list[str]:

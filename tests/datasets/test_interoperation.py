@@ -136,7 +136,7 @@ def test_rectangles_begin_at_the_edges_of_pixels(table):
 def test_layers_of_napari_and_back(table):
     pytest.importorskip("napari.layers", reason="napari is not installed")
     for instances in (table, table[table["image"] == 0]):
-        names = {"instances": instances}
+        names = {"instances": instances, "image": np.zeros((40, 60))}
         exec(code_with("Layer.create"), names)
         expected = instances.drop(columns="score").reset_index(drop=True)
         assert_frame_equal(names["corrected"], expected, check_dtype=False)
@@ -157,6 +157,17 @@ def test_shapes_that_are_no_boxes_are_refused(shape, label, message):
     layer.features = pd.DataFrame({"label": [label]})
     with pytest.raises(ValueError, match=message):
         from_napari(layer)
+
+
+def test_shapes_are_clipped_to_the_image():
+    layer = SimpleNamespace(data=[np.array([[-3.0, 2.5], [5.5, 20.0]])])
+    layer.features = pd.DataFrame({"label": ["a"]})
+    clipped = from_napari(layer, image_shape=(8, 10))
+    assert clipped[["x_min", "y_min", "x_max", "y_max"]].values.tolist() == [
+        [3, 0, 10, 6]
+    ]
+    with pytest.raises(ValueError, match="lies outside of an image of 2x2 pixels; del"):
+        from_napari(layer, image_shape=(2, 2))
 
 
 def test_a_coco_file_has_what_pycocotools_and_fiftyone_read(table, tmp_path):

@@ -748,6 +748,42 @@ def test_names_that_fit_no_image_or_several_are_refused(folder):
         InstancesDisplay.from_predictions([np.zeros((8, 10))], table)
 
 
+def test_detections_of_files_are_drawn_over_the_files_that_were_searched(folder):
+    paths = [folder / "a.png", folder / "more" / "a.png"]
+    table = make_boxes("x", "y", "y").assign(image=[0, 1, 1])
+    table["path"] = [str(paths[number]) for number in table["image"]]
+    for images, drawn in ((paths, [1, 2]), (paths[::-1], [2, 1]), (paths[1:], [2])):
+        display = InstancesDisplay.from_predictions(images, table)
+        assert [len(ax.patches) for ax in display.axes_] == drawn
+    # A file that is in the list twice has the rows of its number.
+    twice = table.assign(path=str(paths[0]))
+    display = InstancesDisplay.from_predictions(paths[:1] * 2, twice)
+    assert [len(ax.patches) for ax in display.axes_] == [1, 2]
+    arrays = [np.zeros((8, 10))] * 2
+    assert len(InstancesDisplay.from_predictions(arrays, table).axes_) == 2
+
+
+def test_detections_of_the_namesakes_of_files_are_refused(folder):
+    table = make_boxes("x").assign(image=0, path=str(folder / "a.png"))
+    with pytest.raises(
+        ValueError,
+        match=r"^instances has detections of '.*a.png', and none of 1 image, such as "
+        r"'.*a.png'; pass the files that were searched, or drop the column 'path'",
+    ):
+        InstancesDisplay.from_predictions(folder / "more", table)
+    unnamed = table.drop(columns="path")
+    assert InstancesDisplay.from_predictions(folder / "more", unnamed).axes_[0].patches
+
+
+def test_titles_tell_files_of_one_name_apart(folder):
+    paths = [folder / "a.png", folder / "more" / "a.png"]
+    display = InstancesDisplay.from_predictions(paths, make_boxes("x"))
+    titles = [ax.get_title() for ax in display.axes_]
+    assert titles == [f"{paths[0]}: 1 x", f"{paths[1]}: 0 x"]
+    display = InstancesDisplay.from_predictions(folder, make_boxes("x"))
+    assert display.axes_[2].get_title() == "more/a.png: 0 x"
+
+
 def test_a_table_for_each_image_is_drawn():
     tables = [make_boxes("a"), make_boxes("b", "b")]
     display = InstancesDisplay.from_predictions([np.zeros((8, 10))] * 2, tables)

@@ -1,8 +1,11 @@
 """Training in stages, by this package's classifier and by any other."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.naive_bayes import GaussianNB
 
 from sklearn_similar import SimilarNetClassifier, load, save
@@ -32,6 +35,16 @@ def test_a_stage_goes_on_from_the_weights_of_the_one_before(crops, weights_of):
     last = stages.fit_last(*crops)
     assert len(last.net_.history) == 2
     assert last.net_.history[0]["train_loss"] < first.net_.history[1]["train_loss"]
+
+
+def test_only_the_last_stage_warns_that_nothing_was_learnt(crops):
+    stages = StagedTraining(estimator=network(lr=1e-9), **SHARES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stages.fit(*crops)
+        stages.fit(*crops)
+    with pytest.warns(ConvergenceWarning, match="90 training images, where guessing"):
+        stages.fit_last(*crops)
 
 
 def test_all_stages_see_about_as_many_crops_as_a_single_training(crops):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from networks import N_CLASSES, Function
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 from torch.nn import functional as F
 
@@ -255,13 +256,44 @@ class TestGuessing:
             quick(module=digits_network, max_epochs=0), digits.X, digits.y
         )
         worst = Front(digits_network, end=lambda scores: -scores)
-        assert not messages(quick(module=worst, max_epochs=1), digits.X, digits.y)
+        estimator = quick(module=worst, max_epochs=8, lr=0.003)
+        assert not messages(estimator, digits.X, digits.y)
 
     def test_cannot_be_told_from_few_images(self, quick, digits, digits_network):
         worst = Front(digits_network, end=lambda scores: -scores)
         estimator = quick(module=worst, max_epochs=0, classes=range(10))
         estimator.set_params(validation_fraction=None)
         assert not messages(estimator, digits.X[:12], digits.y[:12])
+        estimator.set_params(max_epochs=1, lr=1e-9)
+        assert not messages(estimator, digits.X[:12], digits.y[:12])
+
+    @pytest.mark.parametrize(
+        ("validation_fraction", "kind"),
+        [(0.1, "training"), (0.3, "held-out"), (None, "training")],
+        ids=["few held-out images", "many", "none"],
+    )
+    def test_after_training_is_warned_of(
+        self, quick, digits, validation_fraction, kind
+    ):
+        estimator = quick(lr=1e-9, validation_fraction=validation_fraction)
+        with pytest.warns(ConvergenceWarning) as caught:
+            estimator.fit(digits.X, digits.y)
+        (warning,) = caught
+        assert re.match(
+            rf"After training, the network recognises \d+ of \d+ {kind} images, where "
+            r"guessing gives \d+; raise max_epochs, or try another lr or module",
+            str(warning.message),
+        )
+        assert warning.filename == __file__
+
+    def test_of_what_held_out_images_do_not_show_is_warned_of(self, quick, digits):
+        labels = np.random.RandomState(0).permutation(digits.y)
+        estimator = quick(max_epochs=8, lr=0.003, validation_fraction=0.3)
+        with pytest.warns(ConvergenceWarning, match="held-out images"):
+            estimator.fit(digits.X, labels)
+
+    def test_before_training_is_intended(self, quick, digits):
+        assert not messages(quick(max_epochs=0), digits.X, digits.y)
 
 
 class TestClasses:
