@@ -1,6 +1,7 @@
 """Fixtures of many tests: real digits, and estimators trained on them."""
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -110,14 +111,28 @@ def small_recipes():
     return small_learning_recipe
 
 
+@contextmanager
+def learning_from_small_scenes():
+    choose = staticmethod(small_learning_recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InstanceLocalizer, "_choose_recipe", choose)
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_scenes_context():
+    """Make a context as in `small_scenes`, for fixtures of modules."""
+    return learning_from_small_scenes
+
+
 @pytest.fixture
-def small_scenes(monkeypatch):
+def small_scenes():
     """Localizers learn from few and small scenes, ten times as fast.
 
     For tests that are not about the quality of the detections.
     """
-    choose = staticmethod(small_learning_recipe)
-    monkeypatch.setattr(InstanceLocalizer, "_choose_recipe", choose)
+    with learning_from_small_scenes():
+        yield
 
 
 @pytest.fixture(scope="session")

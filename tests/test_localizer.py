@@ -40,7 +40,8 @@ from sklearn_similar.metrics import (
     detection_scores,
 )
 
-# Good crops matter to `localizer` alone, which is made with full scenes.
+# Good crops matter to `localizer` alone, which is made with full scenes, as fixtures of
+# modules are made before those of tests.
 pytestmark = pytest.mark.usefixtures("small_scenes")
 
 DIGITS = load_mnist_sample()
@@ -83,8 +84,9 @@ def few():
 
 
 @pytest.fixture(scope="module")
-def bayes_once(few):
-    return InstanceLocalizer(bayes(), **FEW).fit(*few)
+def bayes_once(few, small_scenes_context):
+    with small_scenes_context():
+        return InstanceLocalizer(bayes(), **FEW).fit(*few)
 
 
 @pytest.fixture
@@ -728,11 +730,12 @@ def pillow():
 
 
 @pytest.fixture(scope="module")
-def colourful(few):
+def colourful(few, small_scenes_context):
     """A localizer of colour crops, which need not be good."""
     X, y = few
     coloured = np.stack([X, X // 2, X // 3], axis=3)
-    return InstanceLocalizer(bayes(), score_threshold=0, **FEW).fit(coloured, y)
+    with small_scenes_context():
+        return InstanceLocalizer(bayes(), score_threshold=0, **FEW).fit(coloured, y)
 
 
 @pytest.fixture(scope="module")
