@@ -3,6 +3,7 @@
 import os
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import joblib
@@ -112,17 +113,17 @@ def small_recipes():
 
 
 @contextmanager
-def learning_from_small_scenes():
-    choose = staticmethod(small_learning_recipe)
+def choosing(recipe):
+    """Localizers learn by a recipe, a function as `learning_recipe` is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(InstanceLocalizer, "_choose_recipe", choose)
+        patch.setattr(InstanceLocalizer, "_choose_recipe", staticmethod(recipe))
         yield
 
 
 @pytest.fixture(scope="session")
 def small_scenes_context():
     """Make a context as in `small_scenes`, for fixtures of modules."""
-    return learning_from_small_scenes
+    return partial(choosing, small_learning_recipe)
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def small_scenes():
 
     For tests that are not about the quality of the detections.
     """
-    with learning_from_small_scenes():
+    with choosing(small_learning_recipe):
         yield
 
 
@@ -153,14 +154,23 @@ def fitted_localizer(tmp_path_factory):
 
 def train_localizer():
     X, _, y, _ = load_mnist_sample(return_X_y=True)
-    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=9)
-    return InstanceLocalizer(
+    network = SimilarNetClassifier(lr=3e-3, batch_size=50, max_epochs=5)
+    localizer = InstanceLocalizer(
         network,
-        n_instance_crops=1500,
-        n_background_crops=1500,
+        n_instance_crops=1000,
+        n_background_crops=1000,
         n_mining_rounds=1,
         random_state=0,
-    ).fit(X[::2], y[::2])
+    )
+    with choosing(recipe_of_large_batches):
+        return localizer.fit(X[::2], y[::2])
+
+
+def recipe_of_large_batches(has_context):
+    """A recipe that makes fewer updates of box regression from a thousand examples."""
+    recipe = learning_recipe(has_context)
+    boxes = replace(recipe.box_regression, batch_size=32)
+    return replace(recipe, box_regression=boxes)
 
 
 @pytest.fixture(scope="session")
