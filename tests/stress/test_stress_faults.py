@@ -23,7 +23,7 @@ from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "0"))
 # A fit has more stages than any other method.
 N_INTERRUPTS = {"fit": min(N_CASES, 200) or 4, "other": min(N_CASES, 50) or 3}
-N_CALLS = 1000 if N_CASES else 60
+N_CALLS = 1000 if N_CASES else 25
 METHODS = ["fit", "fit_importance", "predict_proba", "transform", "heatmap", "localize"]
 
 has_alarm = pytest.mark.skipif(
