@@ -4,9 +4,9 @@ import networks
 import numpy as np
 import pytest
 import torch
+from heat import draw
 from networks import N_CLASSES, as_network, feature_maps, trained
 from sklearn import config_context
-from test_guided_upsampling import draw
 
 from sklearn_similar import LeNet, SimilarNetClassifier
 from sklearn_similar._heatmaps.class_probability import (
