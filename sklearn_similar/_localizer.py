@@ -282,9 +282,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
     >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
     >>> localizer = InstanceLocalizer(
     ...     SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3),
-    ...     n_instance_crops=200, n_background_crops=200, n_mining_rounds=0,
+    ...     n_instance_crops=60, n_background_crops=60, n_mining_rounds=0,
     ...     random_state=0,
-    ... ).fit(X[::4], y[::4])
+    ... ).fit(X[::10], y[::10])
     >>> scenes, truth = make_scenes(X_test, y_test, n_scenes=2, random_state=0)
     >>> detections = localizer.localize(scenes)
     >>> list(detections.columns)
@@ -532,9 +532,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         >>> X, X_test, y, y_test = load_mnist_sample(return_X_y=True)
         >>> localizer = InstanceLocalizer(
         ...     SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=3),
-        ...     n_instance_crops=200, n_background_crops=200, n_mining_rounds=0,
+        ...     n_instance_crops=60, n_background_crops=60, n_mining_rounds=0,
         ...     random_state=0,
-        ... ).fit(X[::4], y[::4])
+        ... ).fit(X[::10], y[::10])
         >>> scenes, truth = make_scenes(X_test, y_test, n_scenes=2, random_state=0)
         >>> counts = localizer.count(scenes)
         >>> list(counts.columns)

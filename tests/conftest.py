@@ -1,7 +1,9 @@
 """Fixtures of many tests: real digits, and estimators trained on them."""
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import joblib
@@ -28,20 +30,25 @@ collect_ignore = ["typing"]
 LONG_FILES = [
     "test_localizer.py",
     "test_classifier.py",
-    "test_stress_faults.py",
-    "test_box_regression.py",
     "test_common.py",
+    "test_stress_faults.py",
     "test_sample_weight.py",
+    "test_large_images.py",
     "test_blockwise.py",
+    "test_main.py",
     "test_workers.py",
     "test_localizer_photographs.py",
-    "test_main.py",
-    "test_errors.py",
     "test_value_range.py",
+    "test_errors.py",
     "test_state.py",
-    "test_pipeline.py",
     "test_cache.py",
+    "test_persistence.py",
+    "test_records_of_photographs.py",
+    "test_localize.py",
+    "test_box_regression.py",
+    "test_pipeline.py",
     "test_photograph_benchmark.py",
+    "test_polarity.py",
 ]
 
 
@@ -110,14 +117,28 @@ def small_recipes():
     return small_learning_recipe
 
 
+@contextmanager
+def choosing(recipe):
+    """Localizers learn by a recipe, a function as `learning_recipe` is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InstanceLocalizer, "_choose_recipe", staticmethod(recipe))
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_scenes_context():
+    """Make a context as in `small_scenes`, for fixtures of modules."""
+    return partial(choosing, small_learning_recipe)
+
+
 @pytest.fixture
-def small_scenes(monkeypatch):
+def small_scenes():
     """Localizers learn from few and small scenes, ten times as fast.
 
     For tests that are not about the quality of the detections.
     """
-    choose = staticmethod(small_learning_recipe)
-    monkeypatch.setattr(InstanceLocalizer, "_choose_recipe", choose)
+    with choosing(small_learning_recipe):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -138,14 +159,23 @@ def fitted_localizer(tmp_path_factory):
 
 def train_localizer():
     X, _, y, _ = load_mnist_sample(return_X_y=True)
-    network = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=9)
-    return InstanceLocalizer(
+    network = SimilarNetClassifier(lr=3e-3, batch_size=50, max_epochs=5)
+    localizer = InstanceLocalizer(
         network,
-        n_instance_crops=1500,
-        n_background_crops=1500,
+        n_instance_crops=1000,
+        n_background_crops=1000,
         n_mining_rounds=1,
         random_state=0,
-    ).fit(X[::2], y[::2])
+    )
+    with choosing(recipe_of_large_batches):
+        return localizer.fit(X[::2], y[::2])
+
+
+def recipe_of_large_batches(has_context):
+    """A recipe that makes fewer updates of box regression from a thousand examples."""
+    recipe = learning_recipe(has_context)
+    boxes = replace(recipe.box_regression, batch_size=32)
+    return replace(recipe, box_regression=boxes)
 
 
 @pytest.fixture(scope="session")

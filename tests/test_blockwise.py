@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -88,21 +86,6 @@ def assert_same_table(lazy, table):
     assert lazy.dtypes.equals(table.dtypes)
     found = lazy.compute(scheduler="threads", num_workers=2)
     assert_frame_equal(found.reset_index(drop=True), table)
-
-
-def test_nothing_of_dask_is_imported_without_a_collection():
-    code = (
-        "import sys, sklearn_similar\n"
-        "from sklearn_similar.datasets import load_mnist_sample\n"
-        "X, _, y, _ = load_mnist_sample(return_X_y=True)\n"
-        "sklearn_similar.SimilarNetClassifier(max_epochs=0).fit(X[:40], y[:40])"
-        ".predict(X[:5])\n"
-        "print('dask' in sys.modules, 'distributed' in sys.modules)"
-    )
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert output.stdout.split() == ["False", "False"]
 
 
 class TestArrays:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 from scipy.special import expit, logit
@@ -40,7 +41,8 @@ from sklearn_similar.metrics import (
     detection_scores,
 )
 
-# Good crops matter to `localizer` alone, which is made with full scenes.
+# Good crops matter to `localizer` alone, which is made with full scenes, as fixtures of
+# modules are made before those of tests.
 pytestmark = pytest.mark.usefixtures("small_scenes")
 
 DIGITS = load_mnist_sample()
@@ -83,8 +85,9 @@ def few():
 
 
 @pytest.fixture(scope="module")
-def bayes_once(few):
-    return InstanceLocalizer(bayes(), **FEW).fit(*few)
+def bayes_once(few, small_scenes_context):
+    with small_scenes_context():
+        return InstanceLocalizer(bayes(), **FEW).fit(*few)
 
 
 @pytest.fixture
@@ -700,7 +703,9 @@ def test_box_regression_is_a_part_of_every_search(localizer, scenes):
     images = scenes[0][:3]
     found = localizer.localize(images)
     other = copy.copy(localizer).set_params(n_jobs=2)
-    assert_frame_equal(other.localize(images), found)
+    # Threads start faster than processes.
+    with parallel_config("threading"):
+        assert_frame_equal(other.localize(images), found)
     other.box_regression_ = None
     assert not other.localize(images).equals(found)
 
@@ -728,11 +733,12 @@ def pillow():
 
 
 @pytest.fixture(scope="module")
-def colourful(few):
+def colourful(few, small_scenes_context):
     """A localizer of colour crops, which need not be good."""
     X, y = few
     coloured = np.stack([X, X // 2, X // 3], axis=3)
-    return InstanceLocalizer(bayes(), score_threshold=0, **FEW).fit(coloured, y)
+    with small_scenes_context():
+        return InstanceLocalizer(bayes(), score_threshold=0, **FEW).fit(coloured, y)
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ def test_the_guide_has_the_training_settings_of_the_paper():
     assert recipe.items() <= parameters.items()
 
 
-def test_import_is_quiet_and_needs_no_matplotlib_nor_pillow():
+def test_import_and_fit_are_quiet_and_need_no_optional_libraries():
     code = """
 import sys, numpy, torch
 before = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
@@ -159,6 +159,10 @@ after = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enable
 assert before == after
 assert torch.equal(torch.get_rng_state(), state[0])
 assert (numpy.random.get_state()[1] == state[1]).all()
+X = sklearn_similar.datasets.load_mnist_sample().X_train[:40]
+y = numpy.arange(40) % 2
+sklearn_similar.SimilarNetClassifier(max_epochs=0).fit(X, y).predict(X[:5])
+assert not {'dask', 'distributed', 'matplotlib', 'PIL'} & sys.modules.keys()
 """
     run = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning", "-c", code],

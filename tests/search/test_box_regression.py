@@ -27,6 +27,10 @@ from sklearn_similar._tables.boxes import paired_iou
 
 SPECIFICATION = CropSpecification(size=(28, 28))
 CONTEXT_CROP = RefinementRecipe().context_crop(SPECIFICATION)
+# Fewer and larger batches than by default, where few examples have batches of two.
+FAST = BoxRegressionRecipe(batch_size=14)
+# Without asking whether boxes get better, too.
+QUICK = replace(FAST, n_epochs=1, n_standard_errors=-np.inf)
 
 
 def shifted(rng, truth):
@@ -61,15 +65,18 @@ def moved_boxes(regression, examples):
     return regression(examples.crops, examples.boxes)
 
 
-def fit(examples):
-    return fit_box_regression(examples, BoxRegressionRecipe(), seed=0, verbose=0)
+def fit(examples, recipe=FAST, seed=0):
+    return fit_box_regression(examples, recipe, seed=seed, verbose=0)
 
 
 @pytest.fixture(scope="module")
 def regression():
-    return fit_box_regression(
-        examples_of_rectangles(1000), BoxRegressionRecipe(), seed=0, verbose=0
-    )
+    return fit(examples_of_rectangles(600), BoxRegressionRecipe(batch_size=20))
+
+
+@pytest.fixture(scope="module")
+def few_examples():
+    return examples_of_rectangles(200)
 
 
 def refine(pixels, boxes, regression):
@@ -99,8 +106,8 @@ def test_boxes_are_moved_to_what_they_show_a_part_of(regression):
         (moved,) = refine(pixels, box[np.newaxis], regression)
         before.append(paired_iou(box, truth))
         after.append(paired_iou(moved.astype(float), truth))
-    assert np.mean(before) < 0.7
-    assert np.mean(after) > 0.77
+    assert np.mean(before) < 0.65
+    assert np.mean(after) > 0.7
 
 
 def test_moved_boxes_are_of_whole_pixels_inside_the_image(regression):
@@ -125,8 +132,8 @@ def held_out(examples):
     return box_regression._held_out(examples.rows, BoxRegressionRecipe(), seed=0)
 
 
-def test_what_moves_boxes_to_no_use_is_left_out():
-    examples = examples_of_rectangles(200)
+def test_what_moves_boxes_to_no_use_is_left_out(few_examples):
+    examples = few_examples
     rng = np.random.RandomState(0)
     # Boxes are right as they are, and what is learnt is noise.
     noise = rng.uniform(-8, 8, size=examples.boxes.shape)
@@ -139,25 +146,24 @@ def test_what_moves_boxes_to_no_use_is_left_out():
     assert fit(few) is None
 
 
-def test_all_examples_of_an_object_are_held_out_or_none():
-    examples = examples_of_rectangles(200)
+def test_all_examples_of_an_object_are_held_out_or_none(few_examples):
     for n_objects, n_held_out in ((20, 5), (40, 5), (100, 10)):
         rows = np.random.RandomState(0).randint(n_objects, size=200)
         rows[:n_objects] = np.arange(n_objects)
-        is_held_out = held_out(replace(examples, rows=rows))
+        is_held_out = held_out(replace(few_examples, rows=rows))
         assert len(np.unique(rows[is_held_out])) == n_held_out
         assert not set(rows[is_held_out]) & set(rows[~is_held_out])
 
 
-def test_of_too_few_objects_nothing_is_learnt():
-    examples = replace(examples_of_rectangles(400), rows=np.arange(400) % 19)
-    assert fit(examples) is None
+def test_of_too_few_objects_nothing_is_learnt(few_examples):
+    for n_objects, is_learnt in ((19, False), (20, True)):
+        examples = replace(few_examples, rows=np.arange(200) % n_objects)
+        assert (fit(examples, QUICK) is not None) is is_learnt
 
 
-def test_what_is_learnt_of_each_object_by_heart_is_left_out():
+def test_what_is_learnt_of_each_object_by_heart_is_left_out(few_examples):
     """Each object is moved in a direction that only its examples tell."""
-    n_objects = 10
-    examples = examples_of_rectangles(200)
+    n_objects, examples = 10, few_examples
     rng = np.random.RandomState(0)
     direction = rng.choice([-6, 6], size=(n_objects, 1)).repeat(4, axis=1)
     rows = np.arange(200) % n_objects
@@ -167,33 +173,20 @@ def test_what_is_learnt_of_each_object_by_heart_is_left_out():
     crops = torch.from_numpy(looks[rows])
     truth = examples.boxes + direction[rows]
     by_heart = BoxExamples(crops, examples.boxes, truth, rows)
-    recipe = BoxRegressionRecipe(n_epochs=12)
+    recipe = replace(FAST, n_epochs=12)
     by_example = replace(by_heart, rows=np.arange(200))
-    learnt = fit_box_regression(by_example, recipe, seed=0, verbose=0)
-    assert learnt is not None
-    assert fit_box_regression(by_heart, recipe, seed=0, verbose=0) is None
-
-
-# Short, and without asking whether boxes get better.
-QUICK = BoxRegressionRecipe(n_epochs=1, n_standard_errors=-np.inf)
-
-
-@pytest.fixture(scope="module")
-def few_examples():
-    return examples_of_rectangles(200)
+    assert fit(by_example, recipe) is not None
+    assert fit(by_heart, recipe) is None
 
 
 @pytest.fixture(scope="module")
 def weights(few_examples):
-    return fit_box_regression(few_examples, QUICK, seed=0, verbose=0).weights()
+    return fit(few_examples, QUICK).weights()
 
 
 def test_a_seed_decides_all_and_nothing_else_changes(few_examples, weights):
     before = torch.random.get_rng_state()
-    same, other = (
-        fit_box_regression(few_examples, QUICK, seed=seed, verbose=0).weights()
-        for seed in (0, 1)
-    )
+    same, other = (fit(few_examples, QUICK, seed).weights() for seed in (0, 1))
     assert_array_equal(torch.random.get_rng_state(), before)
     for name, weight in weights.items():
         assert_array_equal(weight, same[name])
@@ -209,7 +202,7 @@ def test_a_seed_decides_all_and_nothing_else_changes(few_examples, weights):
 )
 def test_it_is_learnt_and_used_in_any_mode_of_the_caller(mode, few_examples, weights):
     with mode():
-        learnt = fit_box_regression(few_examples, QUICK, seed=0, verbose=0).weights()
+        learnt = fit(few_examples, QUICK).weights()
         regression = BoxRegression.from_weights(learnt)
         again = regression.weights()
         with torch.device("cpu"):

@@ -76,7 +76,11 @@ def test_training_crops_of_dark_objects_are_warned_of_once(digits, quick, invert
     for fit in (
         lambda: make_training_crops(X, digits.y, background=-1, **FEW),
         lambda: InstanceLocalizer(
-            quick(), n_instance_crops=20, n_background_crops=20, random_state=0
+            quick(),
+            n_instance_crops=20,
+            n_background_crops=20,
+            n_mining_rounds=0,
+            random_state=0,
         ).fit(X, digits.y),
         lambda: InstanceLocalizer(FrozenEstimator(trained)).fit(X, digits.y),
     ):

@@ -23,7 +23,7 @@ from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
 N_CASES = int(os.environ.get("SKLEARN_SIMILAR_STRESS", "0"))
 # A fit has more stages than any other method.
 N_INTERRUPTS = {"fit": min(N_CASES, 200) or 4, "other": min(N_CASES, 50) or 3}
-N_CALLS = 1000 if N_CASES else 60
+N_CALLS = 1000 if N_CASES else 25
 METHODS = ["fit", "fit_importance", "predict_proba", "transform", "heatmap", "localize"]
 
 has_alarm = pytest.mark.skipif(
@@ -32,15 +32,17 @@ has_alarm = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def localizer(digits):
+def localizer(digits, small_scenes_context):
     recogniser = SimilarNetClassifier(lr=2e-3, batch_size=50, max_epochs=2)
-    return InstanceLocalizer(
+    localizer = InstanceLocalizer(
         recogniser,
         n_instance_crops=30,
         n_background_crops=30,
         n_mining_rounds=0,
         random_state=0,
-    ).fit(digits.X, digits.y)
+    )
+    with small_scenes_context():
+        return localizer.fit(digits.X, digits.y)
 
 
 @pytest.fixture
@@ -204,6 +206,7 @@ def test_an_error_of_a_callback_changes_nothing(digits, quick, name):
     assert np.array_equal(answers(estimator, digits), old)
 
 
+@pytest.mark.usefixtures("small_scenes")
 @pytest.mark.parametrize("method", ["update", "close"])
 def test_an_error_of_a_progress_bar_changes_nothing(
     digits, localizer, monkeypatch, method

@@ -3,20 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from heat import draw
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_similar._heatmaps.methods.guided_upsampling import upsample_guided
 from sklearn_similar._network.activations import FeatureMaps
 from sklearn_similar._network.receptive_field import ReceptiveField
-
-
-def draw(rng, shape=(3, 5, 12, 9), size=(24, 27), stride=(2, 3), dense=False):
-    """Early activations, and heat at every pixel."""
-    activations = torch.from_numpy(rng.normal(size=shape).astype(np.float32))
-    maps = FeatureMaps(activations, ReceptiveField(stride, (0.0, 0.0)), dense)
-    heat = torch.from_numpy(rng.random((shape[0], 1, *size)).astype(np.float32))
-    return maps, heat
 
 
 def by_scikit_learn(activations, heat):
