@@ -144,9 +144,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         activations, weighted by the importances for the class. An instance of a
         subclass of `ClassMap` is a method that you write.
     mid_level_layers : list of str, default=None
-        Paths of the layers whose features carry the evidence for a class: first the
-        layer of the walk, last the layer of the ridge regression. None: the
-        first block of stride 16 and the last layer of stride 8, if `layer` is coarser.
+        Paths of the layers whose features carry the evidence for a class: all in the
+        ridge regression, and the first in the walk. None: the first block of stride 16
+        and the last layer of stride 8, if `layer` is coarser.
     resolution : {"pooled", "dense"}, default="pooled"
         Activations at the stride of the layer, interpolated, or at every pixel, which
         is many times slower; see the user guide.

@@ -53,7 +53,7 @@ def _total_loss(
     X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray
 ) -> float:
     """Sum of the log losses of a classifier on other examples."""
-    # With such a strong penalty, ten examples of thousands of features can be learnt from.
+    # With such a strong penalty, ten examples of thousands of features are enough.
     classifier = LogisticRegression(C=0.01, max_iter=1000)
     model = make_pipeline(StandardScaler(), classifier)
     proba = model.fit(X, y).predict_proba(X_test)

@@ -1,7 +1,8 @@
 """Evidence of a class, regressed in each image on mid-level features.
 
 The prediction is again a weighted sum of filter activations, with weights that are
-fitted to the evidence in this image.
+fitted to the evidence in this image. The finer layer predicts the extent of an object,
+the coarser one its peak.
 """
 
 import torch
@@ -17,6 +18,9 @@ class Ridge(MidLevel):
     def carried(
         self, evidence: torch.Tensor, activations: ImageActivations
     ) -> torch.Tensor:
-        """Predicted evidence, clipped at 0."""
-        maps = activations.mid_level_maps[-1]
-        return upsample_guided(evidence, maps, activations.size, has_signs=True)
+        """Mean over the layers of the predicted evidence, clipped at 0."""
+        predicted = [
+            upsample_guided(evidence, maps, activations.size, has_signs=True)
+            for maps in activations.mid_level_maps
+        ]
+        return torch.stack(predicted).mean(dim=0)

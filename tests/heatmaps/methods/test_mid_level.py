@@ -13,9 +13,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sklearn_similar import SimilarNetClassifier, load, save
+from sklearn_similar._heatmaps.class_map import ImageActivations
 from sklearn_similar._heatmaps.maps import resize
 from sklearn_similar._heatmaps.methods import guided_upsampling, mid_level
 from sklearn_similar._heatmaps.methods.guided_upsampling import upsample_guided
+from sklearn_similar._heatmaps.methods.ridge import Ridge as RidgeMap
 from sklearn_similar._heatmaps.methods.walk import walk
 from sklearn_similar._network.activations import FeatureMaps
 from sklearn_similar._network.backbone import mid_level_layers
@@ -121,6 +123,32 @@ def test_ridge_regression_uses_features_with_signs():
         np.testing.assert_allclose(
             result[image, 0, ::2, ::2], expected, rtol=1e-3, atol=1e-4
         )
+
+
+def test_ridge_is_the_mean_of_what_each_layer_predicts():
+    maps, evidence = draw()
+    finer, _ = draw(shape=(2, 3, 12, 8), stride=(1.0, 1.0))
+    activations = ImageActivations(
+        indices=np.arange(2),
+        size=(12, 8),
+        feature_maps=[],
+        filter_weights=(),
+        mid_level_maps=(maps, finer),
+    )
+    result = RidgeMap().carried(evidence, activations)
+    expected = 0
+    for layer in (maps, finer):
+        values = layer.activations.flatten(2).mT.double().numpy()
+        step = int(layer.receptive_field.stride[0])
+        target = evidence[:, 0, ::step, ::step].flatten(1).numpy()
+        rows = []
+        for features, heat in zip(values, target, strict=True):
+            scaled = StandardScaler().fit_transform(features)
+            ridge = Ridge(alpha=0.1 * len(scaled)).fit(scaled, heat)
+            rows.append(np.maximum(ridge.predict(scaled), 0))
+        grid = np.reshape(rows, (2, 12 // step, 8 // step))
+        expected = expected + grid[:, :: 2 // step, :: 2 // step] / 2
+    np.testing.assert_allclose(result[:, 0, ::2, ::2], expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean"])
