@@ -83,7 +83,10 @@ def _scan(
         else:
             lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
             # The minimum is NaN if there is one, and no comparison with it is true.
-            if not (lows.min() >= -_FLOAT32_MAX and highs.max() <= _FLOAT32_MAX):
+            if not (
+                float(lows.min()) >= -_FLOAT32_MAX
+                and float(highs.max()) <= _FLOAT32_MAX
+            ):
                 noun = "Row" if images.layout == "rows" else images.names.noun
                 _raise_not_finite(pixels, start, images.names.with_noun(noun))
             lows = np.where(counts, lows, np.nan)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_similar import InstanceLocalizer, SimilarNetClassifier
@@ -62,6 +63,8 @@ TINY = [
 def warnings_of(function, *args):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # One epoch is not enough to learn.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         function(*args)
     return [str(warning.message) for warning in caught]
 

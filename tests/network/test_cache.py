@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import skorch
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import EpochScoring
 from torch import nn
@@ -97,6 +98,7 @@ class ChannelsLast(nn.Sequential):
         self.to(memory_format=torch.channels_last)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("error")
 def test_weights_are_read_whatever_their_order_in_memory(fit, count):
     first, second = fit(module=ChannelsLast), fit(module=ChannelsLast)
@@ -288,5 +290,6 @@ def test_without_memory_nothing_is_written_or_warned(digits, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         SimilarNetClassifier(max_epochs=1).fit(digits.X, digits.y)
     assert list(tmp_path.iterdir()) == []

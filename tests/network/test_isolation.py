@@ -146,7 +146,7 @@ def test_hooks_are_gone_after_an_interrupt_at_any_line(work, step):
     [
         ("predict_proba", 1),
         ("transform", 1),
-        ("fit_importance", 131 if IS_LONG else 401),
+        ("fit_importance", 131 if IS_LONG else 331),
         ("fit", 211 if IS_LONG else 809),
     ],
 )
