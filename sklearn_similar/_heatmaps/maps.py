@@ -70,7 +70,7 @@ def sample_on_grid(heat: torch.Tensor, maps: FeatureMaps) -> torch.Tensor:
     Returns
     -------
     tensor of shape (n_images, n_maps, height, width)
-        On the grid of `maps`.
+        On the grid of `maps`. It may be `heat` itself.
     """
     field = maps.receptive_field
     for axis in (1, 0):

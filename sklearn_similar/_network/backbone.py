@@ -56,7 +56,7 @@ class Backbone:
     n_channels : int
         Channels of the images.
     detail_layer : str or None
-        Path of the layer that distinguishes similar classes; see `detail_layer`.
+        Path of the layer that helps to distinguish similar classes.
     """
 
     module: nn.Module
@@ -70,7 +70,7 @@ class Backbone:
         module: nn.Module,
         n_channels: int | None = None,
         layers: Sequence[str] | None = None,
-        detail: str | None = None,
+        detail_layer: str | None = None,
     ) -> "Backbone":
         """A copy of a network as a backbone.
 
@@ -81,8 +81,8 @@ class Backbone:
             Channels of the images; by default, those that the network takes.
         layers : sequence of str, optional
             By default, those that `feature_layers` chooses.
-        detail : str, optional
-            The detail layer. By default, it is chosen if `layers` are not passed.
+        detail_layer : str, optional
+            By default, the widest layer if `layers` are not passed, and none otherwise.
 
         Raises
         ------
@@ -98,11 +98,14 @@ class Backbone:
             n_channels = input_channels(module)
         if layers is None:
             layers = feature_layers(module, n_channels)
-            detail = detail_layer(module, layers, n_channels)
+            detail_layer = widest_layer(module, layers, n_channels)
         else:
             layers = tuple(layers)
-            _check_layers(module, n_channels, (*layers, *([detail] if detail else [])))
-        return cls(module, layers, n_channels, detail)
+            _check_layers(module, n_channels, layers, "backbone_layers")
+            if detail_layer is not None:
+                names = (detail_layer,)
+                _check_layers(module, n_channels, names, "backbone_detail_layer_")
+        return cls(module, layers, n_channels, detail_layer)
 
     @property
     def device(self) -> torch.device:
@@ -179,18 +182,18 @@ def feature_layers(module: nn.Module, n_channels: int) -> tuple[str, ...]:
     return tuple(last[stride] for stride in chosen)
 
 
-def detail_layer(module: nn.Module, layers: Sequence[str], n_channels: int) -> str:
-    """The layer with most filters among those of the coarsest stride of `layers`.
+def widest_layer(module: nn.Module, layers: Sequence[str], n_channels: int) -> str:
+    """The layer with the most filters among those of the coarsest stride of `layers`.
 
-    Networks reduce the channels between blocks. Before this, a filter still tells one
-    pattern: in mobile networks, the expansion has six times as many filters as the
-    block gives. Of several such layers, it is the last.
+    Networks reduce the channels between blocks: in mobile networks, the expansion in a
+    block has six times as many filters as the block gives. Of several such layers,
+    blocks come before the layers inside them, and the last is chosen.
     """
     outputs = _outputs(module, n_channels)
     stride = max(output.stride for output in outputs if output.name in layers)
     with_stride = [output for output in outputs if output.stride == stride]
     most = max(output.n_filters for output in with_stride)
-    return [output.name for output in with_stride if output.n_filters == most][-1]
+    return _outermost([each for each in with_stride if each.n_filters == most])[-1].name
 
 
 def mid_level_layers(module: nn.Module, layer: str, n_channels: int) -> tuple[str, ...]:
@@ -248,7 +251,9 @@ def _outermost(outputs: "Sequence[_Output]") -> "list[_Output]":
     return [output for output in outputs if output.depth == depth]
 
 
-def _check_layers(module: nn.Module, n_channels: int, layers: tuple[str, ...]) -> None:
+def _check_layers(
+    module: nn.Module, n_channels: int, layers: tuple[str, ...], parameter: str
+) -> None:
     """Raise ValueError unless all these layers exist and give feature maps."""
     known = dict(module.named_modules())
     unknown = [name for name in layers if not name or name not in known]
@@ -257,14 +262,14 @@ def _check_layers(module: nn.Module, n_channels: int, layers: tuple[str, ...]) -
             f"has no layer {', '.join(map(repr, unknown))}" if unknown else "needs some"
         )
         raise ValueError(
-            f"backbone_layers is {list(layers)!r}, but the backbone {fact}; name some "
+            f"{parameter} is {list(layers)!r}, but the backbone {fact}; name some "
             "of its named_modules()."
         )
     with_maps = {output.name for output in _outputs(module, n_channels)}
     for name in layers:
         if name not in with_maps:
             raise ValueError(
-                f"backbone_layers names {name!r}, which does not give one feature map, "
+                f"{parameter} names {name!r}, which does not give one feature map, "
                 "n_images x n_filters x height x width, for an image; name layers that "
                 "do."
             )

@@ -74,7 +74,7 @@ def backbone_state(record: Any, state: dict[str, Any], arrays: Arrays) -> dict:
             "pretrained networks."
         )
     overlap, regressions = values["overlap"], values["regressions"]
-    n_details = len(means[-1]) if backbone.detail_layer else 0
+    n_details = 0 if backbone.detail_layer is None else len(means[-1])
     n_features = (len(expected) - n_details) * (PoolingRecipe().n_bins ** 2 + 1)
     weights = [overlap["weight"], *(each["weight"] for each in regressions)]
     require(all(len(weight) == n_features for weight in weights), "_box_models")

@@ -313,7 +313,7 @@ PHOTOGRAPHS: dict[str, Check] = {
         and all(isinstance(layer, str) for layer in value)
     ),
     "backbone_detail_layer_": lambda value, state: (
-        value is None or isinstance(value, str)
+        value is None or (isinstance(value, str) and value != "")
     ),
 }
 # What their backbone record holds.

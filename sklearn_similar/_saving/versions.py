@@ -8,6 +8,8 @@ trusted: what is not of the expected type is left to the checks that follow.
 from collections.abc import Callable
 from typing import Any
 
+from .._images.messages import warn_user
+
 FORMAT = 4
 
 # Parameters of localizers that were added in format 1, and what they were before.
@@ -37,7 +39,8 @@ def is_known(version: Any) -> bool:
 def upgrade(record: Any, version: int) -> None:
     """Bring an estimator's record, with those inside it, to the current format.
 
-    Raises TooOld for records that lack what cannot be filled in.
+    Raises TooOld for records that lack what cannot be filled in, and warns if the
+    estimator gives other results than before.
     """
     for number in range(version, FORMAT):
         for part in _parts(record):
@@ -95,10 +98,25 @@ def _from_2(record: dict[str, Any]) -> None:
 
 
 def _from_3(record: dict[str, Any]) -> None:
-    """Before format 4, backbones had no detail layer."""
+    """Before format 4, backbones had no detail layer, and ridge used one layer."""
     state = record.get("state")
-    if isinstance(state, dict) and "backbone_layers_" in state:
+    if not isinstance(state, dict):
+        return
+    if "backbone_layers_" in state:
         state.setdefault("backbone_detail_layer_", None)
+    layers = state.get("mid_level_layers_")
+    layers = layers.get("items") if isinstance(layers, dict) else None
+    if (
+        state.get("class_heatmap") in ("propagated", "ridge")
+        and isinstance(layers, list)
+        and len(layers) > 1
+        and "class_normalization_constants_" in state
+    ):
+        warn_user(
+            "The heatmaps of a class differ from those before saving by up to a tenth, "
+            "as the ridge regression now uses all mid-level layers; call "
+            "fit_importance, which measures their normalisation again."
+        )
 
 
 _UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {

@@ -243,6 +243,12 @@ def test_details_are_of_the_layer_with_most_filters(make, layer):
     assert torch.equal(details.values, again[0].values)
 
 
+@pytest.mark.parametrize("name", ["", "nope"])
+def test_a_detail_layer_that_there_is_not_is_refused(name):
+    with pytest.raises(ValueError, match=f"backbone_detail_layer_ is .'{name}'., but"):
+        Backbone.of(seeded_module(Mobile), layers=["stem"], detail_layer=name)
+
+
 def test_there_are_no_details_where_layers_are_named():
     backbone = Backbone.of(seeded_module(Mobile), layers=["stem"])
     assert backbone.detail_layer is None

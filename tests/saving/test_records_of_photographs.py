@@ -218,6 +218,7 @@ def change_at(record, keys, value):
         (["backbone_", "probe"], [1.0]),
         (["state", "backbone_layers_"], "0"),
         (["state", "backbone_detail_layer_"], 2),
+        (["state", "backbone_detail_layer_"], ""),
         (["state", "image_shape_"], [28, 28]),
         (["state", "_layout"], "rows"),
         (["state", "score_calibration_"], [1, 2, 3]),

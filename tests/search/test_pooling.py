@@ -126,6 +126,21 @@ def test_details_are_pooled_by_a_mean_and_a_generalised_mean():
     assert_allclose(result, expected, atol=2e-6)
 
 
+def test_details_of_large_and_of_no_boxes():
+    feature = feature_map()
+    pooled = PooledMaps([feature], 1.0, (0, 0), RECIPE, feature)
+    assert pooled.features_and_details(np.empty((0, 4))).shape == (0, 20 + 4)
+    boxes = np.array([[0, 0, 136, 104], [-40, -40, -10, -10], [50, 50, 50.1, 50.1]])
+    values = feature.values[0].numpy()
+    result = pooled.features_and_details(boxes)[:, -4:-2]
+    assert_allclose(result[0], values.mean(axis=(1, 2)), rtol=1e-6)
+    # The nearest half cell.
+    assert_allclose(result[1], values[:, 0, 0], rtol=1e-6)
+    assert_allclose(result[2], values[:, 6, 6], rtol=1e-6)
+    with config_context(working_memory=0.01):
+        assert_allclose(pooled.features_and_details(boxes)[:, -4:-2], result)
+
+
 def test_generalised_means_of_weak_activations_are_exact():
     # The cubes of the strong activation are 10^15 times as large as those in the box.
     values = torch.full((1, 1, 200, 200), 0.01)

@@ -94,12 +94,13 @@ def upsample_guided(
     n_images, n_filters, height, width = activations.shape
     # In place, as the many activations of an early layer take longer to allocate than
     # to compute.
-    values = activations.new_empty(n_images, n_filters + 1, height, width)
+    dtype = torch.result_type(activations, heat)
+    values = activations.new_empty(n_images, n_filters + 1, height, width, dtype=dtype)
     values[:, -1:] = sample_on_grid(heat, maps)
     if has_signs:
         values[:, :-1] = activations
     else:
-        torch.clamp(activations, min=0, out=values[:, :-1])
+        torch.clamp(activations.to(dtype), min=0, out=values[:, :-1])
     values = values.flatten(2)
     features = values[:, :-1]
     largest = features.amax(dim=(1, 2), keepdim=True)

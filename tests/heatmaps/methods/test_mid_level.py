@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hostile_files import metadata_of, seal, split
 from painted_photographs import seeded_module
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
@@ -242,6 +243,25 @@ def test_files_hold_mid_level_layers(deep, tmp_path):
         loaded.heatmap(X, 2, class_heatmap="cam"),
         model.heatmap(X, 2, class_heatmap="cam"),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "warns"), [("propagated", True), ("ridge", True), ("cam", False)]
+)
+def test_files_from_before_the_ridge_of_both_layers_are_warned_of(
+    deep, tmp_path, name, warns
+):
+    model, X, y = deep
+    path = tmp_path / "model.safetensors"
+    model = copy.deepcopy(model).set_params(class_heatmap=name).fit_importance(X, y)
+    save(model, path)
+    header, data = split(path.read_bytes())
+    path.write_bytes(seal(header, data, metadata_of(header) | {"format": 3}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load(path, module=seeded_module(Pyramid))
+    messages = [str(warning.message) for warning in caught]
+    assert ["fit_importance" in message for message in messages] == [True] * warns
 
 
 def scaled(heat):
