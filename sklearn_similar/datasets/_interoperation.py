@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._images.messages import shape_text
 from .._tables.boxes import BOX_COLUMNS
 from .._tables.checks import check_columns, check_instances, without_crowds
 
@@ -238,8 +237,8 @@ def from_napari(layer: Any, image_shape: tuple[int, int] | None = None) -> pd.Da
     Raises
     ------
     ValueError
-        If a shape has no label, lies on several images or outside of them, or has other
-        coordinates.
+        If a shape has no label or area, lies on several images or outside of them, or
+        has other coordinates.
 
     See Also
     --------
@@ -264,12 +263,18 @@ def from_napari(layer: Any, image_shape: tuple[int, int] | None = None) -> pd.Da
             raise ValueError(f"Shape {number} lies on several images; split it.")
         low = corners[:, -2:].min(axis=0) + _HALF_PIXEL
         high = corners[:, -2:].max(axis=0) + _HALF_PIXEL
+        if (low >= high).any():
+            raise ValueError(
+                f"Shape {number} has no area: its bounding box has height "
+                f"{high[0] - low[0]:g} and width {high[1] - low[1]:g}; delete it."
+            )
         if image_shape is not None:
             low, high = np.clip([low, high], 0, image_shape)
             if (low >= high).any():
+                height, width = image_shape
                 raise ValueError(
-                    f"Shape {number} lies outside of an image of "
-                    f"{shape_text(image_shape)} pixels; delete it."
+                    f"Shape {number} lies outside the image of {height} x {width} "
+                    "pixels (height x width); delete it."
                 )
         rows.append([int(image[0]), label, low[1], low[0], high[1], high[0]])
     return pd.DataFrame(rows, columns=["image", "label", *BOX_COLUMNS])
