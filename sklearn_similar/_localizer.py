@@ -230,8 +230,9 @@ class InstanceLocalizer(MetaEstimatorMixin, NestedParametersMixin):
         Its layers whose feature maps are used; with a backbone only.
     backbone_detail_layer_ : str or None
         Its layer whose activations also help to distinguish similar classes, wherever
-        they are in the box: that with most filters. None if `backbone_layers` names
-        layers, or if the network was trained on the photographs.
+        they are in the box: that with the most filters. None if `backbone_layers` names
+        layers, if there are fewer than 50 objects, or if the network was trained on the
+        photographs.
     feature_specification_ : FeatureSpecification
         With a backbone only: the factor by which images are resized (``scale``), the
         sizes of windows, and the minimum, median and maximum side of the objects in

@@ -98,6 +98,7 @@ def small_photograph_recipe(has_context, **changes):
         "n_near": 4,
         "penalty": 10.0,
         "max_mirrored": 0,
+        "min_detailed": 0,
         "backbone": replace(
             recipe.photographs.backbone, max_pixels=3e5, n_epochs=(3, 8)
         ),

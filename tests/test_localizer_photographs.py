@@ -126,6 +126,17 @@ def test_what_fit_learns_is_named(fitted, photographs):
 
 
 @pytest.mark.usefixtures("uncalibrated")
+def test_few_objects_have_no_details(photographs, monkeypatch):
+    def choose(has_context):
+        return small_photograph_recipe(
+            has_context, min_photographs=100, min_detailed=len(photographs[1]) + 1
+        )
+
+    monkeypatch.setattr(InstanceLocalizer, "_choose_recipe", staticmethod(choose))
+    assert make_localizer().fit(*photographs).backbone_detail_layer_ is None
+
+
+@pytest.mark.usefixtures("uncalibrated")
 def test_a_small_backbone_is_trained_without_one(photographs, unseen):
     localizer = make_localizer(backbone=None).fit(*photographs)
     assert localizer.backbone_layers_ == ("fine", "coarse")

@@ -103,9 +103,12 @@ def train_on_photographs(
     UserWarning
         If there are too few photographs to calibrate scores.
     """
+    boxes = np.concatenate(data.boxes)
     specification = feature_specification(
-        np.concatenate(data.boxes), recipe, backbone is not None, random_seed(rng)
+        boxes, recipe, backbone is not None, random_seed(rng)
     )
+    if backbone is not None and len(boxes) < recipe.min_detailed:
+        backbone = replace(backbone, detail_layer=None)
     if backbone is None:
         backbone = train_backbone(
             data, specification.scale, recipe.backbone, rng, verbose

@@ -324,6 +324,9 @@ class PhotographRecipe:
     max_mirrored : int
         Maximum number of objects in all photographs with which their mirror images are
         learnt from, too.
+    min_detailed : int
+        Minimum number of objects with which the backbone's details are learnt from. With
+        26 boxes, look-alikes are taken for objects more often.
     penalty : float
         Of the ridge regressions, for features of unit variance.
     missed : float
@@ -369,6 +372,7 @@ class PhotographRecipe:
     max_near: int = 6_000
     max_far: int = 8_000
     max_mirrored: int = 500
+    min_detailed: int = 50
     penalty: float = 3000.0
     missed: float = 0.02
     n_regressions: int = 1
