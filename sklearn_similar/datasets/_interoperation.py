@@ -226,8 +226,10 @@ def from_napari(layer: Any, image_shape: tuple[int, int] | None = None) -> pd.Da
         Shapes of any kind, whose bounding boxes are taken, with coordinates (y, x) or
         (image, y, x), and labels in the feature ``label``.
     image_shape : tuple of two int, default=None
-        Height and width of the images, to which boxes are clipped: shapes may reach
-        beyond the border of an image, which `fit` refuses. None: not clipped.
+        Height and width of the images, ``image.shape[:2]``, to which boxes are clipped:
+        shapes may reach beyond the border of an image, which `fit` refuses. Shapes that
+        are clipped to less than a pixel in height or width count as outside. None: not
+        clipped.
 
     Returns
     -------
@@ -238,12 +240,14 @@ def from_napari(layer: Any, image_shape: tuple[int, int] | None = None) -> pd.Da
     ------
     ValueError
         If a shape has no label or area, lies on several images or outside of them, or
-        has other coordinates.
+        has other coordinates, or if `image_shape` is not a height and a width.
 
     See Also
     --------
     to_napari : The inverse.
     """
+    if image_shape is not None:
+        _check_image_shape(image_shape)
     features = layer.features
     check_columns(features.columns, ["label"], name="features of the layer")
     rows = []
@@ -269,8 +273,9 @@ def from_napari(layer: Any, image_shape: tuple[int, int] | None = None) -> pd.Da
                 f"{high[0] - low[0]:g} and width {high[1] - low[1]:g}; delete it."
             )
         if image_shape is not None:
+            least = np.minimum(high - low, 1)
             low, high = np.clip([low, high], 0, image_shape)
-            if (low >= high).any():
+            if (high - low < least).any():
                 height, width = image_shape
                 raise ValueError(
                     f"Shape {number} lies outside the image of {height} x {width} "
@@ -278,6 +283,16 @@ def from_napari(layer: Any, image_shape: tuple[int, int] | None = None) -> pd.Da
                 )
         rows.append([int(image[0]), label, low[1], low[0], high[1], high[0]])
     return pd.DataFrame(rows, columns=["image", "label", *BOX_COLUMNS])
+
+
+def _check_image_shape(image_shape: Any) -> None:
+    lengths = np.asarray(image_shape)
+    is_size = lengths.shape == (2,) and lengths.dtype.kind in "iu"
+    if not is_size or (lengths < 1).any():
+        raise ValueError(
+            f"image_shape is {image_shape!r}; pass the height and width in pixels, "
+            "such as image.shape[:2]."
+        )
 
 
 def _image_numbers(image: pd.Series, n_images: int | None) -> np.ndarray:

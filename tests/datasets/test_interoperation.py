@@ -180,6 +180,23 @@ def test_a_line_inside_the_image_has_no_area(image_shape):
         from_napari(layer, image_shape=image_shape)
 
 
+def test_shapes_with_less_than_a_pixel_in_the_image_lie_outside():
+    layer = SimpleNamespace(data=[np.array([[-9.0, 2.0], [-0.4, 9.0]])])
+    layer.features = pd.DataFrame({"label": ["a"]})
+    with pytest.raises(ValueError, match=r"^Shape 0 lies outside the image of 20 x 30"):
+        from_napari(layer, image_shape=(20, 30))
+    # What is drawn that small is kept.
+    layer.data = [np.array([[-0.5, 2.0], [0.0, 9.0]])]
+    assert from_napari(layer, image_shape=(20, 30))["y_max"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize("image_shape", [(20, 20, 3), (20, 0), (20.0, 20.0), 20, "20"])
+def test_a_shape_that_is_no_height_and_width_is_refused(image_shape):
+    layer = SimpleNamespace(data=[], features=pd.DataFrame({"label": []}))
+    with pytest.raises(ValueError, match=r"^image_shape is .*; pass the height and wi"):
+        from_napari(layer, image_shape=image_shape)
+
+
 def test_a_coco_file_has_what_pycocotools_and_fiftyone_read(table, tmp_path):
     coco = pytest.importorskip(
         "pycocotools.coco", reason="pycocotools is not installed"
