@@ -65,8 +65,8 @@ def _numbered_by_path(
     searched = table.get("path")
     if not isinstance(searched, pd.Series) or not _are_texts(searched):
         return table
-    own = [os.path.abspath(path) for path in searched]
-    given = [os.path.abspath(path) for path in paths]
+    own = [os.path.realpath(path) for path in searched]
+    given = [os.path.realpath(path) for path in paths]
     by_number = dict(enumerate(given))
     if all(map(operator.eq, own, map(by_number.get, table["image"]))):
         return table

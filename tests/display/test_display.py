@@ -763,6 +763,20 @@ def test_detections_of_files_are_drawn_over_the_files_that_were_searched(folder)
     assert len(InstancesDisplay.from_predictions(arrays, table).axes_) == 2
 
 
+def test_files_of_a_linked_folder_are_the_files_that_were_searched(folder, tmp_path):
+    try:
+        (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    except OSError:
+        pytest.skip("links to folders cannot be made here")
+    paths = [folder / "a.png", folder / "b.png"]
+    table = make_boxes("x", "y", "y").assign(image=[0, 1, 1])
+    table["path"] = [str(paths[number]) for number in table["image"]]
+    linked = [tmp_path / "link" / path.name for path in paths]
+    for images, drawn in ((linked, [1, 2]), (linked[::-1], [2, 1])):
+        display = InstancesDisplay.from_predictions(images, table)
+        assert [len(ax.patches) for ax in display.axes_] == drawn
+
+
 def test_detections_of_the_namesakes_of_files_are_refused(folder):
     table = make_boxes("x").assign(image=0, path=str(folder / "a.png"))
     with pytest.raises(
