@@ -1,6 +1,5 @@
 """Tables of instances as users have them: of images by number or by name."""
 
-import operator
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ import pandas as pd
 
 from .._images.messages import count
 from .._images.streams import image_files
-from .._tables.checks import is_table, joined_table
+from .._tables.checks import check_columns, is_table, joined_table
 
 _NUMBERS = ("score", "heat", "x_min", "y_min", "x_max", "y_max")
 
@@ -62,24 +61,36 @@ def _numbered_by_path(
     table: pd.DataFrame, paths: Sequence[Path], name: str
 ) -> pd.DataFrame:
     """The rows of these files, by the column of paths that `localize` adds."""
-    searched = table.get("path")
-    if not isinstance(searched, pd.Series) or not _are_texts(searched):
+    if "path" not in table.columns:
         return table
-    own = [os.path.realpath(path) for path in searched]
+    check_columns(table.columns, ["path"], name=name)
+    searched = [_real_path(path) for path in table["path"]]
+    if not any(searched):
+        return table
     given = [os.path.realpath(path) for path in paths]
-    by_number = dict(enumerate(given))
-    if all(map(operator.eq, own, map(by_number.get, table["image"]))):
-        return table
     number_of = {path: number for number, path in enumerate(given)}
-    is_given = [path in number_of for path in own]
-    if not any(is_given):
+    if number_of.keys().isdisjoint(searched):
         raise ValueError(
-            f"{name} has detections of {searched.iloc[0]!r}, and none of "
+            f"{name} has detections of {next(filter(None, searched))!r}, and none of "
             f"{count(len(paths), 'image')}, such as {str(paths[0])!r}; pass the files "
             "that were searched, or drop the column 'path' if these are copies."
         )
-    numbers = [number_of[path] for path in own if path in number_of]
-    return table[is_given].assign(image=numbers)
+    by_number = dict(enumerate(given))
+    has_same_order = all(
+        path is None or by_number.get(image) == (path if path in number_of else None)
+        for image, path in zip(table["image"], searched, strict=True)
+    )
+    if not has_same_order and None in searched:
+        row = table.index[searched.index(None)]
+        raise ValueError(
+            f"Row {row} of {name} has no path, and the paths of other rows show that "
+            "the images are passed in another order; pass them in that of the table, "
+            "or give each row its path."
+        )
+    if has_same_order:
+        return table[[path is None or path in number_of for path in searched]]
+    numbers = [number_of[path] for path in searched if path in number_of]
+    return table[[path in number_of for path in searched]].assign(image=numbers)
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
@@ -97,6 +108,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
         na_values={column: [""] for column in _NUMBERS},
         encoding_errors="surrogateescape",
     )
+
+
+def _real_path(path: Any) -> str | None:
+    """The file without links; None for a missing value, and for what is no path."""
+    is_path = isinstance(path, (str, os.PathLike)) and path != ""
+    return os.path.realpath(os.fsdecode(path)) if is_path else None
 
 
 def _are_texts(names: pd.Series) -> bool:

@@ -763,14 +763,40 @@ def test_detections_of_files_are_drawn_over_the_files_that_were_searched(folder)
     assert len(InstancesDisplay.from_predictions(arrays, table).axes_) == 2
 
 
-def test_files_of_a_linked_folder_are_the_files_that_were_searched(folder, tmp_path):
+@pytest.fixture
+def searched(folder):
+    """Two files, and detections of them: one in the first, two in the second."""
+    paths = [folder / "a.png", folder / "b.png"]
+    table = make_boxes("x", "y", "y").assign(image=[0, 1, 1])
+    return paths, table.assign(path=[paths[0], paths[1], paths[1]])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, ""])
+def test_rows_without_a_path_are_never_drawn_over_another_file(searched, missing):
+    paths, table = searched
+    for images, drawn in ((paths, [1, 2]), (paths[::-1], [2, 1])):
+        display = InstancesDisplay.from_predictions(images, table)
+        assert [len(ax.patches) for ax in display.axes_] == drawn
+    table["path"] = [str(paths[0]), missing, str(paths[1])]
+    display = InstancesDisplay.from_predictions(paths, table)
+    assert [len(ax.patches) for ax in display.axes_] == [1, 2]
+    with pytest.raises(
+        ValueError, match=r"^Row 1 of instances has no path, and .*; pass them in that"
+    ):
+        InstancesDisplay.from_predictions(paths[::-1], table)
+    table["path"] = missing
+    display = InstancesDisplay.from_predictions(paths, table)
+    assert [len(ax.patches) for ax in display.axes_] == [1, 2]
+
+
+def test_files_of_a_linked_folder_are_the_files_that_were_searched(
+    searched, folder, tmp_path
+):
     try:
         (tmp_path / "link").symlink_to(folder, target_is_directory=True)
     except OSError:
         pytest.skip("links to folders cannot be made here")
-    paths = [folder / "a.png", folder / "b.png"]
-    table = make_boxes("x", "y", "y").assign(image=[0, 1, 1])
-    table["path"] = [str(paths[number]) for number in table["image"]]
+    paths, table = searched
     linked = [tmp_path / "link" / path.name for path in paths]
     for images, drawn in ((linked, [1, 2]), (linked[::-1], [2, 1])):
         display = InstancesDisplay.from_predictions(images, table)
