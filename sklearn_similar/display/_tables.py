@@ -89,6 +89,13 @@ def _numbered_by_path(
         )
     if has_same_order:
         return table[[path is None or path in number_of for path in searched]]
+    for number, path in by_number.items():
+        if number != number_of[path] and path in searched:
+            raise ValueError(
+                f"Images {number} and {number_of[path]} are the same file, "
+                f"{str(paths[number])!r}, and {name} has them in another order; pass "
+                "each file once, or the images in the order of the table."
+            )
     numbers = [number_of[path] for path in searched if path in number_of]
     return table[[path in number_of for path in searched]].assign(image=numbers)
 

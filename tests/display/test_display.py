@@ -755,10 +755,6 @@ def test_detections_of_files_are_drawn_over_the_files_that_were_searched(folder)
     for images, drawn in ((paths, [1, 2]), (paths[::-1], [2, 1]), (paths[1:], [2])):
         display = InstancesDisplay.from_predictions(images, table)
         assert [len(ax.patches) for ax in display.axes_] == drawn
-    # A file that is in the list twice has the rows of its number.
-    twice = table.assign(path=str(paths[0]))
-    display = InstancesDisplay.from_predictions(paths[:1] * 2, twice)
-    assert [len(ax.patches) for ax in display.axes_] == [1, 2]
     arrays = [np.zeros((8, 10))] * 2
     assert len(InstancesDisplay.from_predictions(arrays, table).axes_) == 2
 
@@ -787,6 +783,19 @@ def test_rows_without_a_path_are_never_drawn_over_another_file(searched, missing
     table["path"] = missing
     display = InstancesDisplay.from_predictions(paths, table)
     assert [len(ax.patches) for ax in display.axes_] == [1, 2]
+
+
+def test_a_file_that_is_passed_twice_has_the_rows_of_its_number(searched):
+    paths, table = searched
+    twice = table.assign(path=paths[0])
+    display = InstancesDisplay.from_predictions(paths[:1] * 2, twice)
+    assert [len(ax.patches) for ax in display.axes_] == [1, 2]
+    with pytest.raises(
+        ValueError,
+        match=r"^Images 0 and 2 are the same file, '.*a.png', and instances has them "
+        "in another order; pass each file once",
+    ):
+        InstancesDisplay.from_predictions([paths[0], paths[1], paths[0]], twice)
 
 
 def test_files_of_a_linked_folder_are_the_files_that_were_searched(
