@@ -325,8 +325,8 @@ class PhotographRecipe:
         Maximum number of objects in all photographs with which their mirror images are
         learnt from, too.
     min_detailed : int
-        Minimum number of objects with which the backbone's details are learnt from. With
-        26 boxes, look-alikes are taken for objects more often.
+        Minimum number of objects with which the backbone's details are learnt from.
+        With 26 boxes, look-alikes are taken for objects more often.
     penalty : float
         Of the ridge regressions, for features of unit variance.
     missed : float

@@ -27,7 +27,7 @@ from ._drawing import (
     import_pyplot,
     picture,
 )
-from ._tables import natural_key, read_table
+from ._tables import natural_key, read_tables
 
 # Okabe and Ito's colours, which all kinds of colour vision can tell apart.
 COLORS = (
@@ -61,9 +61,10 @@ class InstancesDisplay:
         that of `localize` has for files, and `images` are files, rows are drawn over
         the file of this path.
     truth : DataFrame, list of DataFrame or path, default=None
-        True instances. They are drawn with dashed lines if they were detected, and with
-        thick lines if they were missed; false detections are dotted. Labels say which
-        are missed or false.
+        True instances. If the images are passed in another order than `instances`
+        numbers them, `truth` needs names or paths of files as well. True instances are
+        drawn with dashed lines if they were detected, and with thick lines if they were
+        missed; false detections are dotted. Labels say which are missed or false.
     iou_threshold : float, default=0.5
         Minimum intersection over union of a detection and a true instance, in (0, 1].
         They are matched as in `sklearn_similar.metrics.detection_scores`.
@@ -164,8 +165,8 @@ class InstancesDisplay:
 
         images = check_images(self.images, "images")
         shapes = [image.shape for image in images]
-        table = read_table(self.instances, self.images, "instances")
-        instances = check_table(table, "instances", shapes)
+        instances, truth = read_tables(self.instances, self.truth, self.images)
+        instances = check_table(instances, "instances", shapes)
         check_parameters(
             "InstancesDisplay",
             iou_threshold=self.iou_threshold,
@@ -183,8 +184,7 @@ class InstancesDisplay:
         if self.truth is None:
             boxes = _plain_boxes(instances, _color_by_label(instances, color))
         else:
-            table = read_table(self.truth, self.images, "truth")
-            truth = check_table(table, "truth", shapes)
+            truth = check_table(truth, "truth", shapes)
             boxes = _compared_boxes(
                 instances,
                 truth,

@@ -13,6 +13,30 @@ from .._images.streams import image_files
 from .._tables.checks import check_columns, is_table, joined_table
 
 _NUMBERS = ("score", "heat", "x_min", "y_min", "x_max", "y_max")
+# Whether a table numbers the images in the order in which they are passed.
+_SAME, _OTHER, _UNKNOWN = "same", "other", "unknown"
+
+
+def read_tables(instances: Any, truth: Any, images: Any) -> tuple[Any, Any]:
+    """Tables of detections and of true instances, as `read_table` reads each.
+
+    Raises
+    ------
+    ValueError
+        If the paths of one show that it numbers the images in another order than they
+        are passed, and the other has just numbers, which may be of either order.
+    """
+    given = {"instances": instances, "truth": truth}
+    read = {name: _read(table, images, name) for name, table in given.items()}
+    order_of = {order: name for name, (_, order) in read.items()}
+    if _UNKNOWN in order_of and _OTHER in order_of:
+        raise ValueError(
+            f"{order_of[_OTHER]} numbers the images in another order than they are "
+            f"passed, as its paths show, and {order_of[_UNKNOWN]} has no paths to tell "
+            "its order; pass the images in the order of both tables, or give "
+            f"{order_of[_UNKNOWN]} the column 'path', too."
+        )
+    return read["instances"][0], read["truth"][0]
 
 
 def read_table(table: Any, images: Any, name: str) -> Any:
@@ -27,18 +51,25 @@ def read_table(table: Any, images: Any, name: str) -> Any:
     name : str
         Name of the table in messages.
     """
+    return _read(table, images, name)[0]
+
+
+def _read(table: Any, images: Any, name: str) -> tuple[Any, str]:
+    """What `read_table` returns, and the order in which the table has the images."""
     if isinstance(table, (str, os.PathLike)):
         table = _read_csv(Path(table))
     elif isinstance(table, (list, tuple)) and is_table(table):
         table = joined_table(table)
     if not isinstance(table, pd.DataFrame) or "image" not in table.columns:
-        return table
+        return table, _SAME
     names = table["image"]
-    if not isinstance(names, pd.Series):
-        return table
+    if not isinstance(names, pd.Series) or names.empty:
+        return table, _SAME
     files = image_files(images)
     if not _are_texts(names):
-        return table if files is None else _numbered_by_path(table, files.paths, name)
+        if files is None:
+            return table, _UNKNOWN
+        return _numbered_by_path(table, files.paths, name)
     if files is None:
         raise ValueError(
             f"{name} names images by their files, such as {names.iloc[0]!r}; pass the "
@@ -54,19 +85,22 @@ def read_table(table: Any, images: Any, name: str) -> Any:
         )
     # Rows of other images are not drawn, so that a part of a folder can be.
     table = table[names.isin(list(known))]
-    return table.assign(image=[known[text] for text in table["image"]])
+    return table.assign(image=[known[text] for text in table["image"]]), _SAME
 
 
 def _numbered_by_path(
     table: pd.DataFrame, paths: Sequence[Path], name: str
-) -> pd.DataFrame:
-    """The rows of these files, by the column of paths that `localize` adds."""
+) -> tuple[pd.DataFrame, str]:
+    """The rows of these files, by the column of paths that `localize` adds.
+
+    Without paths, the order in which the table has the images is unknown.
+    """
     if "path" not in table.columns:
-        return table
+        return table, _UNKNOWN
     check_columns(table.columns, ["path"], name=name)
     searched = [_real_path(path) for path in table["path"]]
     if not any(searched):
-        return table
+        return table, _UNKNOWN
     given = [os.path.realpath(path) for path in paths]
     number_of = {path: number for number, path in enumerate(given)}
     if number_of.keys().isdisjoint(searched):
@@ -80,15 +114,16 @@ def _numbered_by_path(
         path is None or by_number.get(image) == (path if path in number_of else None)
         for image, path in zip(table["image"], searched, strict=True)
     )
-    if not has_same_order and None in searched:
+    if has_same_order:
+        is_given = [path is None or path in number_of for path in searched]
+        return table[is_given], _SAME
+    if None in searched:
         row = table.index[searched.index(None)]
         raise ValueError(
             f"Row {row} of {name} has no path, and the paths of other rows show that "
             "the images are passed in another order; pass them in that of the table, "
             "or give each row its path."
         )
-    if has_same_order:
-        return table[[path is None or path in number_of for path in searched]]
     for number, path in by_number.items():
         if number != number_of[path] and path in searched:
             raise ValueError(
@@ -97,7 +132,8 @@ def _numbered_by_path(
                 "each file once, or the images in the order of the table."
             )
     numbers = [number_of[path] for path in searched if path in number_of]
-    return table[[path in number_of for path in searched]].assign(image=numbers)
+    is_given = [path in number_of for path in searched]
+    return table[is_given].assign(image=numbers), _OTHER
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
@@ -124,7 +160,7 @@ def _real_path(path: Any) -> str | None:
 
 
 def _are_texts(names: pd.Series) -> bool:
-    return len(names) > 0 and all(isinstance(name, str) for name in names)
+    return all(isinstance(name, str) for name in names)
 
 
 def _number_by_name(

@@ -183,7 +183,7 @@ def test_a_line_inside_the_image_has_no_area(image_shape):
 def test_shapes_with_less_than_a_pixel_in_the_image_lie_outside():
     layer = SimpleNamespace(data=[np.array([[-9.0, 2.0], [-0.4, 9.0]])])
     layer.features = pd.DataFrame({"label": ["a"]})
-    with pytest.raises(ValueError, match="^Shape 0 lies outside the image of 20 x 30 "):
+    with pytest.raises(ValueError, match=r"^Shape 0 lies outside the image of 20 x 30"):
         from_napari(layer, image_shape=(20, 30))
     # What is drawn that small is kept.
     layer.data = [np.array([[-0.5, 2.0], [0.0, 9.0]])]

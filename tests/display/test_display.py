@@ -798,6 +798,30 @@ def test_a_file_that_is_passed_twice_has_the_rows_of_its_number(searched):
         InstancesDisplay.from_predictions([paths[0], paths[1], paths[0]], twice)
 
 
+def test_detections_and_truth_have_the_same_order_of_images(searched):
+    paths, table = searched
+    numbered = table.drop(columns="path")
+    named = numbered.assign(image=["a.png", "b.png", "b.png"])
+    for truth in (table, named):
+        display = InstancesDisplay.from_predictions(paths[::-1], table, truth=truth)
+        titles = [ax.get_title() for ax in display.axes_]
+        right = "right, 0 false, 0 missed"
+        assert titles == [f"b.png: 2 {right}", f"a.png: 1 {right}"]
+    part = numbered[:1]
+    assert InstancesDisplay.from_predictions(paths[:1], table, truth=part).figure_
+    assert InstancesDisplay.from_predictions(
+        paths[::-1], table, truth=numbered[:0]
+    ).figure_
+    for images in (paths[::-1], paths[1:]):
+        with pytest.raises(
+            ValueError,
+            match=r"^instances numbers the images in another order .* truth has no pat",
+        ):
+            InstancesDisplay.from_predictions(images, table, truth=numbered)
+    with pytest.raises(ValueError, match=r"^truth numbers .* instances has no paths"):
+        InstancesDisplay.from_predictions(paths[::-1], numbered, truth=table)
+
+
 def test_files_of_a_linked_folder_are_the_files_that_were_searched(
     searched, folder, tmp_path
 ):
