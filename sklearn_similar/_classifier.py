@@ -385,8 +385,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Warns
         -----
         ConvergenceWarning
-            If the trained network recognises no more images than guessing does, of up
-            to 100 held-out images, or of training images if fewer than 50 are held out.
+            If the trained network recognises hardly more images of a class, on average,
+            than guessing does. It is tried on about 100 held-out images, or on
+            training images if fewer than 50 are held out, spread evenly over the
+            classes as far as they go.
         """
         # Tensors that are made in inference mode could not be trained.
         with published_at_end(self) as working, torch.inference_mode(False):

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import networks
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sklearn_similar import SimilarNetClassifier
+from sklearn_similar._network.checks import warn_if_guessing
 
 X = np.random.RandomState(0).uniform(size=(40, 16, 16, 3)).astype(np.float32)
 
@@ -228,6 +230,18 @@ class TestProbabilities:
         assert not messages(estimator, digits.X, digits.y)
 
 
+def is_warned_of(y, predicted):
+    """Whether a network with these predictions is warned of after its training."""
+    network = SimpleNamespace(
+        batches=lambda images, rows: [(rows, images[rows])],
+        module=lambda batch: F.one_hot(torch.as_tensor(batch), 300),
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_if_guessing(network, predicted, y, np.arange(len(y)), was_trained=True)
+    return bool(caught)
+
+
 class TestGuessing:
     @pytest.mark.parametrize(
         ("change", "end"),
@@ -280,8 +294,9 @@ class TestGuessing:
             estimator.fit(digits.X, digits.y)
         (warning,) = caught
         assert re.match(
-            rf"After training, the network recognises \d+ of \d+ {kind} images, where "
-            r"guessing gives \d+; raise max_epochs, or try another lr or module",
+            r"After training, the network recognises [\d.]+ % of the images of a "
+            rf"class on average \(\d+ {kind} images were tried\), where guessing gives "
+            "10 %; raise max_epochs, or try another lr or module",
             str(warning.message),
         )
         assert warning.filename == __file__
@@ -291,6 +306,24 @@ class TestGuessing:
         estimator = quick(max_epochs=8, lr=0.003, validation_fraction=0.3)
         with pytest.warns(ConvergenceWarning, match="held-out images"):
             estimator.fit(digits.X, labels)
+
+    @pytest.mark.parametrize(
+        ("n_right", "n_wrong", "is_guessing"),
+        [
+            # Fewer right than by the prediction of the class of 76, for both classes.
+            ([55, 3], [21, 1], False),
+            ([76, 0], [0, 4], True),
+            ([38, 2], [38, 2], True),
+        ],
+        ids=["a rare class is recognised", "only the frequent one", "neither"],
+    )
+    def test_is_of_classes_that_count_the_same(self, n_right, n_wrong, is_guessing):
+        y = np.repeat([0, 1], np.add(n_right, n_wrong))
+        predicted = np.concatenate(
+            [[i] * right + [1 - i] * wrong
+             for i, (right, wrong) in enumerate(zip(n_right, n_wrong, strict=True))]
+        )  # fmt: skip
+        assert is_warned_of(y, predicted) == is_guessing
 
     def test_before_training_is_intended(self, quick, digits):
         assert not messages(quick(max_epochs=0), digits.X, digits.y)
