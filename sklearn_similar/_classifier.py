@@ -386,9 +386,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         -----
         ConvergenceWarning
             If the trained network recognises hardly more images of a class, on average,
-            than guessing does. It is tried on about 100 held-out images, or on
-            training images if fewer than 50 are held out, spread evenly over the
-            classes as far as they go.
+            than guessing does. It is tried on about 100 held-out images (of more
+            classes, on one of each, up to about 1000), or on training images if fewer
+            than 50 are held out, spread evenly over the classes as far as they go.
         """
         # Tensors that are made in inference mode could not be trained.
         with published_at_end(self) as working, torch.inference_mode(False):

@@ -19,9 +19,11 @@ from .trained import TrainedNetwork
 # Largest rounding difference between scores, as a share of the largest score.
 _ROUNDING = 1e-3
 _N_PROBES = 3
-# Number of images on which a network is tried, and the least skill (mean recall of the
-# classes on a scale on which guessing is 0) of a network that recognises them.
+# Number of images on which a network is tried (of more classes, one of each, up to the
+# maximum), and the least skill (mean recall of the classes on a scale on which guessing
+# is 0) of a network that recognises them.
 _N_TRIED = 100
+_MAX_TRIED = 1000
 _MIN_TRIED = 20
 # After a training: few images are trials, and their recall may be low by chance.
 _MIN_TRIED_AFTER_TRAINING = 50
@@ -222,7 +224,7 @@ def warn_if_guessing(
     if held_out is not None and len(held_out) >= min_tried:
         rows, kind = held_out, "held-out"
     tried = rows[spread_over_classes(y[rows], _N_TRIED)]
-    tried = tried[:: max(1, len(tried) // _N_TRIED)]
+    tried = tried[:: max(1, len(tried) // _MAX_TRIED)]
     present, class_of, counts = np.unique(
         y[tried], return_inverse=True, return_counts=True
     )
@@ -235,7 +237,8 @@ def warn_if_guessing(
     # Sums of these shares are means of the classes.
     shares = 1 / (len(present) * counts[class_of])
     recall = shares[is_right].sum()
-    chance = 1 / len(present)
+    # A guess of a class that has no image among those tried is never right.
+    chance = shares[np.isin(predicted, present)].sum() / len(present)
     # Not significantly better, where skill is coarse: of many classes, it is low.
     deviation = np.sqrt(chance * (1 - chance) * (shares**2).sum())
     if recall - chance > min(_MIN_SKILL * (1 - chance), 2 * deviation):

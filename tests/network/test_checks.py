@@ -325,6 +325,20 @@ class TestGuessing:
         )  # fmt: skip
         assert is_warned_of(y, predicted) == is_guessing
 
+    @pytest.mark.parametrize("n_per_class", [1, 4])
+    def test_of_many_classes_is_rarely_right(self, n_per_class):
+        y = np.repeat(np.arange(300), n_per_class)
+        # All images of 6 of 300 classes are recognised, or those of one.
+        assert not is_warned_of(y, np.where(y % 50 == 0, y, (y + 7) % 300))
+        assert is_warned_of(y, np.where(y == 50, y, (y + 7) % 300))
+
+    def test_can_be_of_classes_that_are_not_tried(self):
+        y, predicted = np.arange(100), np.arange(100) + 100
+        predicted[:4] = y[:4]
+        assert not is_warned_of(y, predicted)
+        predicted[:] = 150
+        assert is_warned_of(y, predicted)
+
     def test_before_training_is_intended(self, quick, digits):
         assert not messages(quick(max_epochs=0), digits.X, digits.y)
 
