@@ -651,7 +651,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             check_ablation(network.module, self._layers(), self.ablation)
             if is_fixed:
                 rows = np.sort(chosen)
-                warn_if_guessing(network, images, y, rows, was_trained=False)
+                warn_if_guessing(network, images, y, weights, rows, was_trained=False)
         check_determinism(network, self._layers(), images)
         arrays, history = cached_training(
             self.memory, self.random_state, self.net_, self._net_spec, data
@@ -662,7 +662,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         if history and getattr(self, "_is_last_stage", True):
             with network.evaluation():
                 rows = chosen[part]
-                warn_if_guessing(network, images, y, rows, unseen, was_trained=True)
+                warn_if_guessing(
+                    network, images, y, weights, rows, unseen, was_trained=True
+                )
         if held_out is not None:
             self._measure(images, y, unseen, weights)
 

@@ -186,6 +186,7 @@ def warn_if_guessing(
     network: TrainedNetwork,
     images: Images,
     y: np.ndarray,
+    weights: np.ndarray,
     rows: np.ndarray,
     held_out: np.ndarray | None = None,
     *,
@@ -204,6 +205,8 @@ def warn_if_guessing(
         The network is tried on some of them.
     y : ndarray of shape (n_images,)
         Class index of each image.
+    weights : ndarray of shape (n_images,)
+        The larger its weight, the more likely is an image tried.
     rows : ndarray of int
         Positions of the images that it may be tried on.
     held_out : ndarray of int, optional
@@ -223,7 +226,7 @@ def warn_if_guessing(
     kind = "training"
     if held_out is not None and len(held_out) >= min_tried:
         rows, kind = held_out, "held-out"
-    tried = rows[spread_over_classes(y[rows], _N_TRIED)]
+    tried = rows[spread_over_classes(y[rows], _N_TRIED, weights[rows])]
     tried = tried[:: max(1, len(tried) // _MAX_TRIED)]
     present, class_of, counts = np.unique(
         y[tried], return_inverse=True, return_counts=True

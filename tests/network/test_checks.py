@@ -230,15 +230,18 @@ class TestProbabilities:
         assert not messages(estimator, digits.X, digits.y)
 
 
-def is_warned_of(y, predicted):
+def is_warned_of(y, predicted, weights=None):
     """Whether a network with these predictions is warned of after its training."""
     network = SimpleNamespace(
         batches=lambda images, rows: [(rows, images[rows])],
         module=lambda batch: F.one_hot(torch.as_tensor(batch), 300),
     )
+    weights = np.ones(len(y)) if weights is None else weights
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_if_guessing(network, predicted, y, np.arange(len(y)), was_trained=True)
+        warn_if_guessing(
+            network, predicted, y, weights, np.arange(len(y)), was_trained=True
+        )
     return bool(caught)
 
 
@@ -324,6 +327,14 @@ class TestGuessing:
              for i, (right, wrong) in enumerate(zip(n_right, n_wrong, strict=True))]
         )  # fmt: skip
         assert is_warned_of(y, predicted) == is_guessing
+
+    def test_is_not_of_images_of_small_weight(self):
+        y = np.tile(np.arange(10), 100)
+        is_clean = np.arange(1000) < 100
+        random = np.random.RandomState(0).randint(10, size=1000)
+        weights = np.where(is_clean, 1, 1e-3)
+        assert not is_warned_of(y, np.where(is_clean, y, random), weights)
+        assert is_warned_of(y, np.where(is_clean, random, y), weights)
 
     @pytest.mark.parametrize("n_per_class", [1, 4])
     def test_of_many_classes_is_rarely_right(self, n_per_class):
