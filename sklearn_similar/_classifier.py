@@ -385,8 +385,10 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         Warns
         -----
         ConvergenceWarning
-            If the trained network recognises no more images than guessing does, of up
-            to 100 held-out images, or of training images if fewer than 50 are held out.
+            If the trained network recognises hardly more images of a class, on average,
+            than guessing does. It is tried on about 100 held-out images (of more
+            classes, on one of each, up to about 1000), or on training images if fewer
+            than 50 are held out, spread evenly over the classes as far as they go.
         """
         # Tensors that are made in inference mode could not be trained.
         with published_at_end(self) as working, torch.inference_mode(False):
@@ -649,7 +651,7 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
             check_ablation(network.module, self._layers(), self.ablation)
             if is_fixed:
                 rows = np.sort(chosen)
-                warn_if_guessing(network, images, y, rows, was_trained=False)
+                warn_if_guessing(network, images, y, weights, rows, was_trained=False)
         check_determinism(network, self._layers(), images)
         arrays, history = cached_training(
             self.memory, self.random_state, self.net_, self._net_spec, data
@@ -660,7 +662,9 @@ class SimilarNetClassifier(ClassifierMixin, TransformerMixin, NestedParametersMi
         if history and getattr(self, "_is_last_stage", True):
             with network.evaluation():
                 rows = chosen[part]
-                warn_if_guessing(network, images, y, rows, unseen, was_trained=True)
+                warn_if_guessing(
+                    network, images, y, weights, rows, unseen, was_trained=True
+                )
         if held_out is not None:
             self._measure(images, y, unseen, weights)
 

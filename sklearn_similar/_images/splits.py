@@ -167,11 +167,22 @@ def hold_out(
     return np.setdiff1d(np.arange(len(y)), validation), validation
 
 
-def spread_over_classes(y: np.ndarray, max_images: int) -> np.ndarray:
+def spread_over_classes(
+    y: np.ndarray, max_images: int, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Indices of at most `max_images` images, evenly spaced, equally many per class.
 
     All images of a small class are chosen, and each class has at least one, even if
     their number exceeds `max_images`.
+
+    Parameters
+    ----------
+    y : ndarray of int of shape (n_images,)
+        Class index of each image.
+    max_images : int
+    weights : ndarray of shape (n_images,), optional
+        Positive. The images of a class are then evenly spaced in its total weight; one
+        of a large weight takes the place of several, so that fewer are chosen.
     """
     counts = np.bincount(y)
     quota = 1
@@ -181,7 +192,12 @@ def spread_over_classes(y: np.ndarray, max_images: int) -> np.ndarray:
     for index in np.flatnonzero(counts):
         members = np.flatnonzero(y == index)
         n_chosen = min(quota, len(members))
-        steps = np.linspace(0, len(members) - 1, n_chosen).round().astype(int)
+        if weights is None:
+            steps = np.linspace(0, len(members) - 1, n_chosen).round().astype(int)
+        else:
+            ends = np.cumsum(weights[members])
+            middles = (np.arange(n_chosen) + 0.5) / n_chosen * ends[-1]
+            steps = np.unique(np.searchsorted(ends, middles))
         chosen.append(members[steps])
     return np.sort(np.concatenate(chosen))
 

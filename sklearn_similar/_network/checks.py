@@ -19,11 +19,13 @@ from .trained import TrainedNetwork
 # Largest rounding difference between scores, as a share of the largest score.
 _ROUNDING = 1e-3
 _N_PROBES = 3
-# Number of images on which a network is tried, and the least skill (accuracy on a scale
-# on which guessing is 0) of a network that recognises them.
+# Number of images on which a network is tried (of more classes, one of each, up to the
+# maximum), and the least skill (mean recall of the classes on a scale on which guessing
+# is 0) of a network that recognises them.
 _N_TRIED = 100
+_MAX_TRIED = 1000
 _MIN_TRIED = 20
-# After a training: few images are trials, and their accuracy may be low by chance.
+# After a training: few images are trials, and their recall may be low by chance.
 _MIN_TRIED_AFTER_TRAINING = 50
 _MIN_SKILL = 0.1
 
@@ -184,12 +186,16 @@ def warn_if_guessing(
     network: TrainedNetwork,
     images: Images,
     y: np.ndarray,
+    weights: np.ndarray,
     rows: np.ndarray,
     held_out: np.ndarray | None = None,
     *,
     was_trained: bool,
 ) -> None:
-    """Warn if a network does not beat guessing.
+    """Warn if a network hardly beats guessing, whose mean recall is 1 / n_classes.
+
+    A guess is one that does not depend on the image. The recall of a class is the share
+    of its images that are recognised; large classes do not count more than small ones.
 
     Parameters
     ----------
@@ -199,6 +205,8 @@ def warn_if_guessing(
         The network is tried on some of them.
     y : ndarray of shape (n_images,)
         Class index of each image.
+    weights : ndarray of shape (n_images,)
+        The larger its weight, the more likely is an image tried.
     rows : ndarray of int
         Positions of the images that it may be tried on.
     held_out : ndarray of int, optional
@@ -210,37 +218,45 @@ def warn_if_guessing(
     Warns
     -----
     UserWarning
-        If a network that was trained elsewhere does not beat guessing.
+        If a network that was trained elsewhere hardly beats guessing.
     ConvergenceWarning
-        If a network that has just been trained does not.
+        If a network that has just been trained hardly does.
     """
     min_tried = _MIN_TRIED_AFTER_TRAINING if was_trained else _MIN_TRIED
     kind = "training"
     if held_out is not None and len(held_out) >= min_tried:
         rows, kind = held_out, "held-out"
-    tried = rows[spread_over_classes(y[rows], _N_TRIED)]
-    tried = tried[:: max(1, len(tried) // _N_TRIED)]
-    chance = np.bincount(y[tried]).max() / len(tried)
-    if len(tried) < min_tried or chance == 1:
+    tried = rows[spread_over_classes(y[rows], _N_TRIED, weights[rows])]
+    tried = tried[:: max(1, len(tried) // _MAX_TRIED)]
+    present, class_of, counts = np.unique(
+        y[tried], return_inverse=True, return_counts=True
+    )
+    if len(tried) < min_tried or len(present) == 1:
         return
-    n_right = 0
-    for indices, batch in network.batches(images, tried):
-        predicted = network.module(batch).argmax(dim=1).numpy(force=True)
-        n_right += int((predicted == y[indices]).sum())
+    batches = network.batches(images, tried)
+    scores = (network.module(batch) for _, batch in batches)
+    predicted = np.concatenate([s.argmax(dim=1).numpy(force=True) for s in scores])
+    is_right = predicted == y[tried]
+    # Sums of these shares are means of the classes.
+    shares = 1 / (len(present) * counts[class_of])
+    recall = shares[is_right].sum()
+    # A guess of a class that has no image among those tried is never right.
+    chance = shares[np.isin(predicted, present)].sum() / len(present)
     # Not significantly better, where skill is coarse: of many classes, it is low.
-    deviation = np.sqrt(chance * (1 - chance) / len(tried))
-    if n_right / len(tried) - chance >= min(_MIN_SKILL * (1 - chance), 2 * deviation):
+    deviation = np.sqrt(chance * (1 - chance) * (shares**2).sum())
+    if recall - chance > min(_MIN_SKILL * (1 - chance), 2 * deviation):
         return
     if not was_trained:
         warn_user(
-            f"The network recognises {n_right} of {len(tried)} images, which is no "
-            "better than guessing, and max_epochs=0 leaves it so; scale X as in its "
+            f"The network recognises {is_right.sum()} of {len(tried)} images, which is "
+            "no better than guessing, and max_epochs=0 leaves it so; scale X as in its "
             "training, and check that its outputs are in the order of classes_."
         )
         return
     warn_user(
-        f"After training, the network recognises {n_right} of {len(tried)} {kind} "
-        f"images, where guessing gives {round(chance * len(tried))}; raise max_epochs, "
-        "or try another lr or module, and check that the labels belong to the images.",
+        f"After training, the network recognises {100 * recall:.2g} % of the images of "
+        f"a class on average ({len(tried)} {kind} images were tried), where guessing "
+        f"gives {100 * chance:.2g} %; raise max_epochs, or try another lr or module, "
+        "and check that the labels belong to the images.",
         ConvergenceWarning,
     )

@@ -244,3 +244,13 @@ def test_ranks_are_those_of_a_loop_over_the_groups(with_key):
 
 def test_no_rows_have_no_ranks():
     assert rank_within(np.empty(0, dtype=int)).shape == (0,)
+
+
+def test_images_of_large_weight_are_spread_over_the_classes():
+    y = np.repeat([0, 1], 50)
+    equal = spread_over_classes(y, 20, np.full(100, 0.3))
+    np.testing.assert_array_equal(np.bincount(y[equal]), [10, 10])
+    assert (np.diff(equal) == 5).all()
+    heavy = np.arange(100) % 5 == 2
+    chosen = spread_over_classes(y, 20, np.where(heavy, 1, 1e-4))
+    assert chosen.tolist() == np.flatnonzero(heavy).tolist()

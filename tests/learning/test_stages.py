@@ -43,7 +43,7 @@ def test_only_the_last_stage_warns_that_nothing_was_learnt(crops):
         warnings.simplefilter("error")
         stages.fit(*crops)
         stages.fit(*crops)
-    with pytest.warns(ConvergenceWarning, match="90 training images, where guessing"):
+    with pytest.warns(ConvergenceWarning, match="90 training images were tried"):
         stages.fit_last(*crops)
 
 

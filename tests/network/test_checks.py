@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import networks
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sklearn_similar import SimilarNetClassifier
+from sklearn_similar._network.checks import warn_if_guessing
 
 X = np.random.RandomState(0).uniform(size=(40, 16, 16, 3)).astype(np.float32)
 
@@ -228,6 +230,21 @@ class TestProbabilities:
         assert not messages(estimator, digits.X, digits.y)
 
 
+def is_warned_of(y, predicted, weights=None):
+    """Whether a network with these predictions is warned of after its training."""
+    network = SimpleNamespace(
+        batches=lambda images, rows: [(rows, images[rows])],
+        module=lambda batch: F.one_hot(torch.as_tensor(batch), 300),
+    )
+    weights = np.ones(len(y)) if weights is None else weights
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_if_guessing(
+            network, predicted, y, weights, np.arange(len(y)), was_trained=True
+        )
+    return bool(caught)
+
+
 class TestGuessing:
     @pytest.mark.parametrize(
         ("change", "end"),
@@ -280,8 +297,9 @@ class TestGuessing:
             estimator.fit(digits.X, digits.y)
         (warning,) = caught
         assert re.match(
-            rf"After training, the network recognises \d+ of \d+ {kind} images, where "
-            r"guessing gives \d+; raise max_epochs, or try another lr or module",
+            r"After training, the network recognises [\d.]+ % of the images of a "
+            rf"class on average \(\d+ {kind} images were tried\), where guessing gives "
+            "10 %; raise max_epochs, or try another lr or module",
             str(warning.message),
         )
         assert warning.filename == __file__
@@ -291,6 +309,46 @@ class TestGuessing:
         estimator = quick(max_epochs=8, lr=0.003, validation_fraction=0.3)
         with pytest.warns(ConvergenceWarning, match="held-out images"):
             estimator.fit(digits.X, labels)
+
+    @pytest.mark.parametrize(
+        ("n_right", "n_wrong", "is_guessing"),
+        [
+            # Fewer right than by the prediction of the class of 76, for both classes.
+            ([55, 3], [21, 1], False),
+            ([76, 0], [0, 4], True),
+            ([38, 2], [38, 2], True),
+        ],
+        ids=["a rare class is recognised", "only the frequent one", "neither"],
+    )
+    def test_is_of_classes_that_count_the_same(self, n_right, n_wrong, is_guessing):
+        y = np.repeat([0, 1], np.add(n_right, n_wrong))
+        predicted = np.concatenate(
+            [[i] * right + [1 - i] * wrong
+             for i, (right, wrong) in enumerate(zip(n_right, n_wrong, strict=True))]
+        )  # fmt: skip
+        assert is_warned_of(y, predicted) == is_guessing
+
+    def test_is_not_of_images_of_small_weight(self):
+        y = np.tile(np.arange(10), 100)
+        is_clean = np.arange(1000) < 100
+        random = np.random.RandomState(0).randint(10, size=1000)
+        weights = np.where(is_clean, 1, 1e-3)
+        assert not is_warned_of(y, np.where(is_clean, y, random), weights)
+        assert is_warned_of(y, np.where(is_clean, random, y), weights)
+
+    @pytest.mark.parametrize("n_per_class", [1, 4])
+    def test_of_many_classes_is_rarely_right(self, n_per_class):
+        y = np.repeat(np.arange(300), n_per_class)
+        # All images of 6 of 300 classes are recognised, or those of one.
+        assert not is_warned_of(y, np.where(y % 50 == 0, y, (y + 7) % 300))
+        assert is_warned_of(y, np.where(y == 50, y, (y + 7) % 300))
+
+    def test_can_be_of_classes_that_are_not_tried(self):
+        y, predicted = np.arange(100), np.arange(100) + 100
+        predicted[:4] = y[:4]
+        assert not is_warned_of(y, predicted)
+        predicted[:] = 150
+        assert is_warned_of(y, predicted)
 
     def test_before_training_is_intended(self, quick, digits):
         assert not messages(quick(max_epochs=0), digits.X, digits.y)

@@ -39,6 +39,8 @@ def localizer(digits, small_scenes_context):
         n_instance_crops=30,
         n_background_crops=30,
         n_mining_rounds=0,
+        # It has learnt little: without this, it finds nothing.
+        score_threshold=0,
         random_state=0,
     )
     with small_scenes_context():
@@ -97,6 +99,7 @@ def answers(estimator, digits):
 def test_interrupts_at_random_times_leave_the_old_state_or_the_new(digits, call, name):
     estimator, method = call(name)
     old, state = answers(estimator, digits), leftovers(estimator)
+    assert len(old)
     start = time.perf_counter()
     method()
     seconds = time.perf_counter() - start
@@ -212,6 +215,7 @@ def test_an_error_of_a_progress_bar_changes_nothing(
     digits, localizer, monkeypatch, method
 ):
     old = answers(localizer, digits)
+    assert len(old)
     localizer.set_params(verbose=1)
 
     def fail(*args, **kwargs):
@@ -263,4 +267,5 @@ def test_many_calls_need_no_more_memory_hooks_or_files(digits, call, name):
     assert leftovers(estimator) == state
     assert len(os.listdir("/proc/self/fd")) == files
     assert threading.active_count() == threads
-    assert resident() - memory < 20e6
+    # A third of a megabyte a call, the smallest leak that such few calls show.
+    assert resident() - memory < N_CALLS * 20e6 / 60
