@@ -235,3 +235,29 @@ def test_crops_of_the_command_are_inverted_within_their_bits(doors):
     crops, _ = read_crops(doors["paths"][:2], None, is_dark=True)
     assert (crops[0][ALPHA == 0] == 0).all()
     assert (crops[0][ALPHA == 1] == WHITE_OF_10_BITS - DARK).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value_range", "level", "value"),
+    [
+        ("uint8", (-20, 200), "black", 0),
+        ("uint16", (-100, 4000), "black", 0),
+        ("uint16", (0, 100_000), "white", 65535),
+        ("int16", (0, 100_000), "white", 32767),
+        ("uint32", (0, 2**32 - 1), "white", 2**32 - 1),
+        ("bool", (-5, 1), "black", 0),
+    ],
+)
+def test_the_fill_is_the_nearest_value_that_the_type_holds(
+    dtype, value_range, level, value
+):
+    opaque = 65535 if dtype == "uint16" else 1 if dtype == "bool" else 255
+    image = np.zeros((2, 2, 2), dtype)
+    image[0] = 1, opaque
+    image[0, 0, 0] = 100
+    fill = Fill(level, Scaling({"any": value_range}))
+    with warnings.catch_warnings():
+        # Whether the visible pixels differ enough from the fill doesn't matter here.
+        warnings.simplefilter("ignore")
+        pixels = without_alpha(image, fill, "Image 0")
+    np.testing.assert_array_equal(pixels[..., 0], [image[0, :, 0], [value, value]])
