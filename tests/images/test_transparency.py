@@ -1,5 +1,6 @@
 """Alpha channels: what stands behind transparent pixels, and what seems to be alpha."""
 
+import io
 import warnings
 from types import SimpleNamespace
 
@@ -11,10 +12,16 @@ from sklearn import config_context
 from sklearn.dummy import DummyClassifier
 
 from sklearn_similar import InstanceLocalizer
+from sklearn_similar._images import validation
 from sklearn_similar._images.files import ImageFiles, read_crops
 from sklearn_similar._images.images import LazyPixels
 from sklearn_similar._images.photographs import read_photographs
-from sklearn_similar._images.reading import read_image, read_images, uint8_image_list
+from sklearn_similar._images.reading import (
+    read_image,
+    read_images,
+    to_numpy,
+    uint8_image_list,
+)
 from sklearn_similar._images.scaling import BY_TYPE, Scaling
 from sklearn_similar._images.transparency import (
     Fill,
@@ -204,6 +211,45 @@ def test_a_classifier_learns_images_of_pillow_of_10_bits(doors, quick):
     X = [doors["Pillow"][index] for index in (0, 1) * 10]
     classifier = quick(validation_fraction=None).fit(X, [0, 1] * 10)
     assert classifier.scaling_ == {"uint16": (0.0, 1023.0)}
+
+
+def test_white_is_not_learnt_from_images_of_pillow_of_weight_0(doors, quick):
+    pillow = pytest.importorskip("PIL.Image", reason="images in files")
+    X = [doors["Pillow"][index] for index in (0, 1) * 10]
+    deep = of_10_bits(DARK)
+    deep[..., :3] = 65535
+    X[5] = pillow.open(io.BytesIO(png_bytes(deep, n_bits=16)))
+    weights = np.ones(20)
+    weights[5] = 0
+    classifier = quick(validation_fraction=None)
+    classifier.fit(X, [0, 1] * 10, sample_weight=weights)
+    assert classifier.scaling_ == {"uint16": (0.0, 1023.0)}
+
+
+def test_white_behind_images_of_pillow_is_that_of_arrays_in_the_list(
+    doors, quick, monkeypatch
+):
+    X = [doors["Pillow"][0]] * 19 + [np.full((6, 8, 3), 65535, "uint16")]
+    fills = []
+
+    def spy(x, name="X", fill=None):
+        fills.append(fill)
+        return to_numpy(x, name, fill)
+
+    monkeypatch.setattr(validation, "to_numpy", spy)
+    classifier = quick(validation_fraction=None).fit(X, [0, 1] * 10)
+    assert classifier.scaling_ == {"uint16": (0.0, 65535.0)}
+    assert {fill.scaling.limits(np.dtype("uint16")) for fill in fills} == {(0, 65535)}
+
+
+def test_a_refused_image_of_pillow_is_named_by_its_position(quick):
+    pillow = pytest.importorskip("PIL.Image", reason="images in files")
+    X = [np.zeros((6, 8), "uint8")] * 10
+    page, stream = pillow.fromarray(X[0]), io.BytesIO()
+    page.save(stream, "TIFF", save_all=True, append_images=[page])
+    X[7] = pillow.open(stream)
+    with pytest.raises(ValueError, match="Image 7 of X holds 2 images"):
+        quick().fit(X, [0, 1] * 5)
 
 
 @pytest.mark.parametrize("door", ["arrays", "paths", "Pillow"])
