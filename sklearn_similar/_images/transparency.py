@@ -9,7 +9,7 @@ import numpy as np
 from .images import LUMA, LazyPixels, batch_slices
 from .memory import within_working_memory
 from .messages import warn_user
-from .scaling import BY_TYPE, Scaling, white_level
+from .scaling import BY_TYPE, Scaling, ValueRange, white_level
 
 _LEVELS: dict[str, Literal["black", "white", "contrast"]] = {
     "bright": "black",
@@ -41,7 +41,7 @@ class Fill:
     scaling: Scaling = BY_TYPE
 
 
-# Of images for which nothing is searched.
+# For images in which no estimator searches for anything.
 OPAQUE = Fill()
 
 
@@ -96,8 +96,9 @@ class LazyOpaquePixels(LazyPixels):
     Parameters
     ----------
     pixels : LazyPixels
-    fill, name : str
-        As for `without_alpha`.
+    fill : Fill
+    name : str
+        What messages call the image.
     """
 
     def __init__(self, pixels: LazyPixels, fill: Fill, name: str):
@@ -110,8 +111,11 @@ class LazyOpaquePixels(LazyPixels):
 
 
 def _background(pixels: np.ndarray | LazyPixels, fill: Fill, name: str) -> float:
-    """The value behind an image; warns if nothing is visible there."""
-    black, white = fill.scaling.limits(pixels.dtype)
+    """The value behind an image; warns if nothing is visible there.
+
+    The nearest one that the type holds, as the range of a user may exceed it.
+    """
+    black, white = _within_type(fill.scaling.limits(pixels.dtype), pixels.dtype)
     if fill.level is None:
         return black
     low, mean, high = _visible_range(pixels, fill.scaling)
@@ -130,11 +134,22 @@ def _background(pixels: np.ndarray | LazyPixels, fill: Fill, name: str) -> float
     return white if level == "white" else black
 
 
+def _within_type(limits: ValueRange, dtype: np.dtype) -> ValueRange:
+    """The nearest values that a type of integers or booleans holds."""
+    if dtype.kind not in "biu":
+        return limits
+    lowest, highest = 0, 1
+    if dtype.kind != "b":
+        lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+    black, white = np.clip(limits, lowest, highest).tolist()
+    return black, white
+
+
 def _lay_on(pixels: np.ndarray, background: float) -> np.ndarray:
     opaque = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
     for rows in _row_slices(pixels):
         colour, alpha = _split(pixels[rows])
-        values = alpha * colour + (1 - alpha) * np.float32(background)
+        values = alpha * colour + (1 - alpha) * background
         opaque[rows] = values if pixels.dtype.kind == "f" else np.rint(values)
     return opaque
 
@@ -171,6 +186,6 @@ def _row_slices(pixels: np.ndarray | LazyPixels) -> Iterator[slice]:
 
 
 def _split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values of colours, and alpha from 0 to 1, in float32."""
-    values = pixels.astype(np.float32)
+    """Values of colours, and alpha from 0 to 1, in floats that hold the type."""
+    values = pixels.astype(np.result_type(pixels.dtype, np.float32))
     return values[..., :-1], np.clip(values[..., -1:] / white_level(pixels.dtype), 0, 1)

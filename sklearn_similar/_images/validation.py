@@ -21,12 +21,12 @@ from .reading import (
     check_one_size,
     is_images,
     is_list_of_images,
+    read_image,
     read_images,
     to_numpy,
-    with_learnt_scaling,
 )
 from .rows import infer_image_shape, readable_rows, rows_as_images
-from .scaling import BY_TYPE, Scaling
+from .scaling import BY_TYPE, Scaling, extremes, learn_scaling
 from .transparency import Fill, fill_for
 from .value_range import (
     check_value_range,
@@ -63,8 +63,9 @@ def check_training_data(
     weights : ndarray of shape (n_images,)
         See `check_sample_weight`.
     """
-    if fill is None and is_list_of_images(X):
-        X = _without_pillow_images(X, known, learns_scaling)
+    if fill is None and is_list_of_images(X) and any(map(is_pillow_image, X)):
+        counted = check_sample_weight(sample_weight, len(X)) > 0
+        X = _without_pillow_images(X, counted, known, learns_scaling)
     rows, layout, shape_in_X = _training_rows(X, fill)
     check_labels(y, rows.shape[0], "y")
     rows, y = validate_data(
@@ -107,16 +108,27 @@ def _training_rows(X, fill: Fill | None) -> tuple[Any, str, tuple[int, ...] | No
 
 
 def _without_pillow_images(
-    X: Sequence[Any], known: Scaling, learns_scaling: bool
+    X: Sequence[Any], counted: np.ndarray, known: Scaling, learns_scaling: bool
 ) -> list[Any]:
-    """A list of images, in which those of Pillow are arrays without alpha."""
-    of_pillow = [image for image in X if is_pillow_image(image)]
-    fill = Fill(scaling=known)
-    if of_pillow and learns_scaling:
-        fill = with_learnt_scaling(fill, of_pillow)
+    """A list of images, in which those of Pillow are arrays without alpha.
+
+    What stands behind them is learnt from the images in the mask `counted`.
+    """
+    names = [f"Image {index} of X" for index in range(len(X))]
+    if learns_scaling:
+        visible = Fill(None, known)
+        # The alpha channel of an array is a channel like others.
+        arrays = (
+            np.asarray(
+                read_image(x, name, fill=visible if is_pillow_image(x) else None)
+            )
+            for x, name, counts in zip(X, names, counted, strict=True)
+            if counts
+        )
+        known = learn_scaling(extremes(arrays, set()), known)
     return [
-        to_numpy(x, f"Image {index} of X", fill) if is_pillow_image(x) else x
-        for index, x in enumerate(X)
+        to_numpy(x, name, Fill(scaling=known)) if is_pillow_image(x) else x
+        for x, name in zip(X, names, strict=True)
     ]
 
 

@@ -77,10 +77,7 @@ def _scan(
         dtype, (black, white) = pixels.dtype, images.scaling.limits(pixels.dtype)
         is_bounded = _is_bounded(dtype) and (black, white) == (0, white_level(dtype))
         counts = counted[start : start + len(pixels)]
-        if is_bounded:
-            # Several times as fast as the range of each image.
-            lows = highs = pixels if counts.all() else pixels[counts]
-        else:
+        if not is_bounded:
             lows, highs = pixels.min(axis=(1, 2, 3)), pixels.max(axis=(1, 2, 3))
             # The minimum is NaN if there is one, and no comparison with it is true.
             if not (
@@ -89,20 +86,24 @@ def _scan(
             ):
                 noun = "Row" if images.layout == "rows" else images.names.noun
                 _raise_not_finite(pixels, start, images.names.with_noun(noun))
-            lows = np.where(counts, lows, np.nan)
-            highs = np.where(counts, highs, np.nan)
         if not counts.any():
             continue
-        minimum, maximum = float(np.nanmin(lows)), float(np.nanmax(highs))
+        if is_bounded:
+            # Several times as fast as the range of each image.
+            values = pixels if counts.all() else pixels[counts]
+            minimum, maximum = float(values.min()), float(values.max())
+        else:
+            lows, highs = lows[counts], highs[counts]
+            minimum, maximum = float(lows.min()), float(highs.max())
+            indices = start + np.flatnonzero(counts)
+            length = white - black
+            # An image may come in several parts.
+            each[indices, 0] = np.fmin(each[indices, 0], (lows - black) / length)
+            each[indices, 1] = np.fmax(each[indices, 1], (highs - black) / length)
         low, high = ranges.get(dtype, (np.inf, -np.inf))
         low, high = ranges[dtype] = min(low, minimum), max(high, maximum)
-        length = white - black
-        if is_bounded and high - low >= enough * length:
+        if is_bounded and high - low >= enough * (white - black):
             settled.add(dtype)
-        if not is_bounded:
-            read = each[start : start + len(pixels)]
-            read[:, 0] = np.fmin(read[:, 0], (lows - black) / length)
-            read[:, 1] = np.fmax(read[:, 1], (highs - black) / length)
     return ranges, each
 
 

@@ -1,5 +1,6 @@
 """Alpha channels: what stands behind transparent pixels, and what seems to be alpha."""
 
+import io
 import warnings
 from types import SimpleNamespace
 
@@ -11,10 +12,16 @@ from sklearn import config_context
 from sklearn.dummy import DummyClassifier
 
 from sklearn_similar import InstanceLocalizer
+from sklearn_similar._images import validation
 from sklearn_similar._images.files import ImageFiles, read_crops
 from sklearn_similar._images.images import LazyPixels
 from sklearn_similar._images.photographs import read_photographs
-from sklearn_similar._images.reading import read_image, read_images, uint8_image_list
+from sklearn_similar._images.reading import (
+    read_image,
+    read_images,
+    to_numpy,
+    uint8_image_list,
+)
 from sklearn_similar._images.scaling import BY_TYPE, Scaling
 from sklearn_similar._images.transparency import (
     Fill,
@@ -206,6 +213,45 @@ def test_a_classifier_learns_images_of_pillow_of_10_bits(doors, quick):
     assert classifier.scaling_ == {"uint16": (0.0, 1023.0)}
 
 
+def test_white_is_not_learnt_from_images_of_pillow_of_weight_0(doors, quick):
+    pillow = pytest.importorskip("PIL.Image", reason="images in files")
+    X = [doors["Pillow"][index] for index in (0, 1) * 10]
+    deep = of_10_bits(DARK)
+    deep[..., :3] = 65535
+    X[5] = pillow.open(io.BytesIO(png_bytes(deep, n_bits=16)))
+    weights = np.ones(20)
+    weights[5] = 0
+    classifier = quick(validation_fraction=None)
+    classifier.fit(X, [0, 1] * 10, sample_weight=weights)
+    assert classifier.scaling_ == {"uint16": (0.0, 1023.0)}
+
+
+def test_white_behind_images_of_pillow_is_that_of_arrays_in_the_list(
+    doors, quick, monkeypatch
+):
+    X = [doors["Pillow"][0]] * 19 + [np.full((6, 8, 3), 65535, "uint16")]
+    fills = []
+
+    def spy(x, name="X", fill=None):
+        fills.append(fill)
+        return to_numpy(x, name, fill)
+
+    monkeypatch.setattr(validation, "to_numpy", spy)
+    classifier = quick(validation_fraction=None).fit(X, [0, 1] * 10)
+    assert classifier.scaling_ == {"uint16": (0.0, 65535.0)}
+    assert {fill.scaling.limits(np.dtype("uint16")) for fill in fills} == {(0, 65535)}
+
+
+def test_a_refused_image_of_pillow_is_named_by_its_position(quick):
+    pillow = pytest.importorskip("PIL.Image", reason="images in files")
+    X = [np.zeros((6, 8), "uint8")] * 10
+    page, stream = pillow.fromarray(X[0]), io.BytesIO()
+    page.save(stream, "TIFF", save_all=True, append_images=[page])
+    X[7] = pillow.open(stream)
+    with pytest.raises(ValueError, match="Image 7 of X holds 2 images"):
+        quick().fit(X, [0, 1] * 5)
+
+
 @pytest.mark.parametrize("door", ["arrays", "paths", "Pillow"])
 def test_crops_that_are_cut_have_the_white_of_all_images(doors, door):
     instances = pd.DataFrame(
@@ -235,3 +281,29 @@ def test_crops_of_the_command_are_inverted_within_their_bits(doors):
     crops, _ = read_crops(doors["paths"][:2], None, is_dark=True)
     assert (crops[0][ALPHA == 0] == 0).all()
     assert (crops[0][ALPHA == 1] == WHITE_OF_10_BITS - DARK).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value_range", "level", "value"),
+    [
+        ("uint8", (-20, 200), "black", 0),
+        ("uint16", (-100, 4000), "black", 0),
+        ("uint16", (0, 100_000), "white", 65535),
+        ("int16", (0, 100_000), "white", 32767),
+        ("uint32", (0, 2**32 - 1), "white", 2**32 - 1),
+        ("bool", (-5, 1), "black", 0),
+    ],
+)
+def test_the_fill_is_the_nearest_value_that_the_type_holds(
+    dtype, value_range, level, value
+):
+    opaque = 65535 if dtype == "uint16" else 1 if dtype == "bool" else 255
+    image = np.zeros((2, 2, 2), dtype)
+    image[0] = 1, opaque
+    image[0, 0, 0] = 100
+    fill = Fill(level, Scaling({"any": value_range}))
+    with warnings.catch_warnings():
+        # Whether the visible pixels differ enough from the fill doesn't matter here.
+        warnings.simplefilter("ignore")
+        pixels = without_alpha(image, fill, "Image 0")
+    np.testing.assert_array_equal(pixels[..., 0], [image[0, :, 0], [value, value]])
