@@ -57,8 +57,8 @@ class PooledMaps:
         x and y of the maps' image in the image of the boxes.
     recipe : PoolingRecipe
     details : FeatureMap, optional
-        What distinguishes similar classes. Where it lies in the box is no matter, and
-        it may be small, such as a letter on a card.
+        Of a layer whose activations distinguish similar classes, wherever in the box
+        they are, such as a letter on a card.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class PooledMaps:
         return out
 
     def features_and_details(self, boxes: np.ndarray) -> np.ndarray:
-        """The same, followed by two means of the details in each box.
+        """Feature vectors, followed by two means of the details in each box.
 
-        The generalised mean is near to the maximum of a filter in the box. Negative
+        The generalised mean is close to the maximum of a filter in the box. Negative
         activations count as 0.
         """
         features = self.features(boxes)
@@ -179,8 +179,8 @@ def _bin_means(
     sums = F.embedding_bag(
         torch.from_numpy(corners.reshape(-1, 4)),
         integral.reshape(-1, integral.shape[3]),
-        per_sample_weights=torch.from_numpy(np.stack(shares, -1).reshape(-1, 4)).to(
-            integral.dtype
+        per_sample_weights=torch.from_numpy(
+            np.stack(shares, -1).reshape(-1, 4).astype(np.float32)
         ),
         mode="sum",
     ).reshape(*first.shape, integral.shape[3])
