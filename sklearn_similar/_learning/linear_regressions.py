@@ -22,11 +22,11 @@ class _Examples:
     features : ndarray of shape (n_boxes, n_features)
     boxes : ndarray of shape (n_boxes, 4)
     targets : ndarray of shape (n_boxes, 4)
-        Boxes of the objects; the boxes themselves where there is no object nearby.
+        The box of the nearest object, or the box itself if no object is near.
     iou : ndarray of shape (n_boxes,)
         With the nearest object.
     shown : ndarray of int of shape (n_boxes,)
-        Number of the object, -1 without one nearby.
+        Number of this object, -1 if no object is near.
     """
 
     features: np.ndarray

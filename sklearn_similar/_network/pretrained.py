@@ -68,7 +68,7 @@ def make_backbone(
     Parameters
     ----------
     network : torch.nn.Module, key of `PRETRAINED` or None
-        None: there is no backbone.
+        None is returned as it is.
     layers : sequence of str or None
         Layers whose feature maps are used; None: chosen by their strides.
 

@@ -113,9 +113,9 @@ def _from_3(record: dict[str, Any]) -> None:
         and "class_normalization_constants_" in state
     ):
         warn_user(
-            "The heatmaps of a class differ from those before saving by up to a tenth, "
-            "as the ridge regression now uses all mid-level layers; call "
-            "fit_importance, which measures their normalisation again."
+            "The heatmaps of a class differ from those before saving, as the ridge "
+            "regression now uses all mid-level layers; call fit_importance, which "
+            "measures their normalisation again."
         )
 
 

@@ -154,7 +154,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _real_path(path: Any) -> str | None:
-    """The file without links; None for a missing value, and for what is no path."""
+    """The path with links resolved; None if the value is missing or not a path."""
     is_path = isinstance(path, (str, os.PathLike)) and path != ""
     return os.path.realpath(os.fsdecode(path)) if is_path else None
 
